@@ -1,0 +1,1 @@
+"""Services that use tracemw, and the demo that runs them together."""

@@ -1,0 +1,132 @@
+"""Three services, real traffic and a viewer: ``python -m examples.demo``, until Ctrl-C.
+
+With ``--once`` it checks every trace and ends: status 0 when all are good, 1 when a trace has a fault,
+2 when it could not start.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from examples.demo import services, traffic
+from examples.demo.checks import Fault, check
+from examples.demo.processes import ChildFailedError, Children
+from examples.demo.services import Addresses
+from examples.demo.traces import TraceStore
+from examples.demo.traffic import Answer
+from examples.demo.tree import draw
+
+ARRIVAL_SECONDS = 10.0
+WIDTH_OF_A_PIPE = 160
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run the demo and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="check every trace and exit instead of staying")
+    once = parser.parse_args().once
+    try:
+        return asyncio.run(run(once=once))
+    except asyncio.CancelledError:
+        return INTERRUPTED
+    except (ChildFailedError, httpx.HTTPError) as error:
+        print(f"demo: {error!r}" if isinstance(error, httpx.HTTPError) else f"demo: {error}", file=sys.stderr)
+        return 2
+
+
+async def run(*, once: bool) -> int:
+    """Start everything, show what there is to see, and stop everything whatever happens."""
+    stop_on_signals()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
+    addresses = services.choose_addresses()
+    with tempfile.TemporaryDirectory(prefix="tracemw-demo-") as folder:
+        place = (Path(folder), services.REPOSITORY)
+        # The services end first, while the viewer still takes the last of their spans.
+        with Children(*place) as viewer, Children(*place) as shop:
+            async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:
+                console.print("Starting the viewer and three services ...")
+                await services.start_viewer(viewer, client, addresses)
+                await services.start_services(shop, client, addresses)
+                answers = await traffic.send(client, addresses.services)
+                store = TraceStore(client, addresses.viewer)
+                faults = await arrival(store, answers)
+                await show(console, store, addresses, answers)
+                if once:
+                    return await verdict(console, store, shop, answers)
+            for fault in faults:
+                console.print(str(fault), style="red", markup=False, soft_wrap=True)
+            return await stay(console, viewer, shop)
+
+
+def stop_on_signals() -> None:
+    """Let the signals that end a program cancel the demo's task, so that it cleans up as after any error."""
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("the demo runs as an asyncio task")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
+async def arrival(store: TraceStore, answers: Sequence[Answer]) -> list[Fault]:
+    """Wait until the store has every trace, whole; return what is still wrong after ARRIVAL_SECONDS."""
+    deadline = time.monotonic() + ARRIVAL_SECONDS
+    while True:
+        faults = check(await store.everything(), answers)
+        if not faults or time.monotonic() > deadline:
+            return faults
+        await asyncio.sleep(0.2)
+
+
+async def show(console: Console, store: TraceStore, addresses: Addresses, answers: Sequence[Answer]) -> None:
+    """Print a good and a failing trace, and where to go from there."""
+    console.print(f"Sent {len(answers)} requests.")
+    for title, request in (("A good checkout", traffic.GOOD), ("A failing one", traffic.FAILING)):
+        trace_id = traffic.trace_id_of(request, answers)
+        if trace_id is None:
+            continue
+        console.print(f"\n[bold]{title}[/]: {addresses.viewer}/trace/{trace_id}", soft_wrap=True)
+        console.print(draw(await store.trace(trace_id), ascii_only=console.options.ascii_only))
+    console.print(f"\nAll traces:  {addresses.viewer}", soft_wrap=True)
+    for name, address in addresses.services.items():
+        console.print(f"{name + ':':<12} {address}", soft_wrap=True)
+    console.print(f"Try:         curl -i {addresses.services['storefront']}/checkout/2", soft_wrap=True)
+
+
+async def verdict(console: Console, store: TraceStore, shop: Children, answers: Sequence[Answer]) -> int:
+    """Stop the services, so that the store has all they will ever send, and check every trace in it."""
+    killed = shop.stop()
+    traces = await store.everything()
+    faults = [
+        *check(traces, answers),
+        *(Fault(None, f"{name} did not stop in time and was killed") for name in killed),
+    ]
+    for fault in faults:
+        console.print(str(fault), style="red", markup=False, soft_wrap=True)
+    console.print(f"\n{len(traces)} traces, {len(faults)} faults")
+    return 1 if faults else 0
+
+
+async def stay(console: Console, *groups: Children) -> int:
+    """Stay until a signal; a child that ends by itself is an error."""
+    console.print("\nCtrl-C stops all of it.")
+    try:
+        while True:
+            for children in groups:
+                children.check()
+            await asyncio.sleep(0.5)
+    except asyncio.CancelledError:
+        console.print("\nStopping.")
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Two FastAPI services: the storefront, and the payments that it calls."""

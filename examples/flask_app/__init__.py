@@ -1,0 +1,1 @@
+"""A Flask service with a database: the customers' profiles."""

@@ -1,0 +1,94 @@
+"""What doors, clients and business spans share about the current context.
+
+Two things travel in the OpenTelemetry context beside the current span: the span of the request being served, for
+`tracemw.annotate()`, and whether tracing is off for the request being served, for skipped requests.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Tracer, TracerProvider
+
+from tracemw._version import __version__
+
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
+
+_REQUEST_SPAN: Final = otel_context.create_key("tracemw-request-span")
+_SKIPPED: Final = otel_context.create_key("tracemw-skipped")
+# The API's own keys, which the official instrumentations respect: the first silences all of them, the second those
+# of HTTP clients beneath another client that is already traced. They have no public name.
+_SUPPRESS_ALL: Final = otel_context._SUPPRESS_INSTRUMENTATION_KEY  # noqa: SLF001
+_SUPPRESS_HTTP: Final = otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY  # noqa: SLF001
+
+
+class TracerSource:
+    """The tracer of one provider, or of whichever provider is the global one at the time of the call."""
+
+    __slots__ = ("_provider", "_tracer", "_tracer_provider")
+
+    def __init__(self, provider: TracerProvider | None = None) -> None:
+        self._provider = provider
+        self._tracer_provider: TracerProvider | None = None
+        self._tracer: Tracer | None = None
+
+    @property
+    def provider(self) -> TracerProvider:
+        """The provider in use now."""
+        return self._provider or trace.get_tracer_provider()
+
+    def get(self) -> Tracer:
+        """Return the tracer, asking the provider only when the provider has changed."""
+        provider = self._provider or trace.get_tracer_provider()
+        if self._tracer is None or provider is not self._tracer_provider:
+            self._tracer = provider.get_tracer("tracemw", __version__, SCHEMA_URL)
+            self._tracer_provider = provider
+        return self._tracer
+
+
+def with_request_span(span: Span, context: Context) -> Context:
+    """Return `context` with `span` current and noted as the span of the request being served."""
+    return otel_context.set_value(_REQUEST_SPAN, span, trace.set_span_in_context(span, context))
+
+
+def request_span() -> Span | None:
+    """Return the span of the request being served, or None outside a traced request."""
+    span = otel_context.get_value(_REQUEST_SPAN)
+    return span if isinstance(span, Span) else None
+
+
+def skipped_context() -> Context:
+    """Return a context in which nothing is traced.
+
+    Its current span is a non-recording one with a random, unsampled context, so that whatever starts a span in it
+    inherits "not sampled"; the key switches off tracemw's own spans and header injection, and the API's key those of
+    the official instrumentations.
+    """
+    unsampled = SpanContext(random.getrandbits(128) or 1, random.getrandbits(64) or 1, is_remote=False)
+    context = trace.set_span_in_context(NonRecordingSpan(unsampled))
+    return otel_context.set_value(_SUPPRESS_ALL, True, otel_context.set_value(_SKIPPED, True, context))
+
+
+def is_skipped() -> bool:
+    """Tell whether the request being served is not traced."""
+    return bool(otel_context.get_value(_SKIPPED))
+
+
+def clients_suppressed() -> bool:
+    """Tell whether an outbound call made now must not get a span: an exporter's own, or one already traced above."""
+    context = otel_context.get_current()
+    return bool(context.get(_SUPPRESS_ALL) or context.get(_SUPPRESS_HTTP))
+
+
+def suppress_clients(context: Context) -> Context:
+    """Return `context` in which the HTTP clients beneath the current one start no spans of their own."""
+    return otel_context.set_value(_SUPPRESS_HTTP, True, context)
+
+
+def suppress_all() -> None:
+    """Switch tracing off for the rest of the current thread: an exporter's own traffic is never traced."""
+    otel_context.attach(otel_context.set_value(_SUPPRESS_ALL, True))

@@ -1,0 +1,62 @@
+"""The one guard: a fault in tracing is logged and counted, never raised into the application.
+
+`guarded` wraps the steps that doors take on a request's behalf. `call_hook` runs a function that the user gave us.
+Each kind of fault is logged with its traceback at most once a minute, so that a broken hook in a busy service does
+not fill the disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+_logger = logging.getLogger("tracemw")
+_QUIET_SECONDS = 60.0
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+faults: Counter[str] = Counter()
+"""How often each step failed in this process."""
+
+reraise_own_faults = False
+"""Set by tracemw's own tests, so that its bugs fail them instead of being swallowed."""
+
+_silent_until: dict[str, float] = {}
+
+
+def guarded(function: Callable[P, R]) -> Callable[P, R | None]:
+    """Return `function` with every `Exception` it raises logged, counted and answered with None."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if reraise_own_faults:
+                raise
+            _report(f"tracing failed in {function.__qualname__}; the request is not affected", error)
+            return None
+
+    return call
+
+
+def call_hook(option: str, hook: Callable[..., R], *args: object) -> R | None:
+    """Return `hook(*args)`, or None when it raises; `option` is the name under which the user passed it."""
+    try:
+        return hook(*args)
+    except Exception as error:  # noqa: BLE001  whatever a user's hook raises stays out of the request
+        _report(f"{option}={hook!r} raised; the request is not affected", error)
+        return None
+
+
+def _report(message: str, error: Exception) -> None:
+    faults[message] += 1
+    now = time.monotonic()
+    if now >= _silent_until.get(message, 0.0):
+        _silent_until[message] = now + _QUIET_SECONDS
+        _logger.error("%s", message, exc_info=error)

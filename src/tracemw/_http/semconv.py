@@ -1,0 +1,182 @@
+"""Facts of a request -> span name, attributes and status: pure functions.
+
+The rules are those of the OpenTelemetry semantic conventions v1.44 for HTTP spans.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+from urllib.parse import unquote_plus, urlsplit
+
+KNOWN_METHODS: Final = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+"""The methods of RFC 9110 and RFC 5789, and QUERY; case-sensitive."""
+
+REDACTED: Final = "REDACTED"
+
+INCOMPLETE_RESPONSE: Final = "incomplete_response"
+"""`error.type` of an application that returned normally without having sent a complete response."""
+
+_REDACTED_QUERY_KEYS: Final = frozenset(
+    {
+        "AWSAccessKeyId",
+        "Signature",
+        "X-Amz-Credential",
+        "X-Amz-Security-Token",
+        "X-Amz-Signature",
+        "X-Goog-Signature",
+        "sig",
+    }
+)
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:/?#@\[\]]+))(?::(?P<port>\d{1,5}))?")
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+Attributes = dict[str, str | int | Sequence[str]]
+
+
+class Headers(Protocol):
+    """Read access to a request's headers; also what an OpenTelemetry propagator reads from."""
+
+    def get(self, name: str, /) -> list[str]:
+        """Return every value of the header with this lower-case name, in order; none is an empty list."""
+        ...
+
+    def keys(self) -> list[str]:
+        """Return the names of all headers, in lower case."""
+        ...
+
+
+class RequestFacts(NamedTuple):
+    """What a server door knows of a request before the application has seen it.
+
+    A `skip` predicate and the hooks get this. Strings hold what was sent, decoded with replacement characters where
+    it was not valid UTF-8.
+    """
+
+    method: str
+    path: str
+    """The whole path, the application's mount point included."""
+    query: str
+    """The raw query string, without its question mark."""
+    scheme: str
+    headers: Headers
+    http_version: str | None = None
+    server: tuple[str, int | None] | None = None
+    """Address and port on which the server took the request."""
+    peer: tuple[str, int | None] | None = None
+    """Address and port of the other end of the connection."""
+
+
+def method_attributes(method: str, known: frozenset[str]) -> Attributes:
+    """Return `http.request.method`, and the original when the method is not a known one."""
+    if method in known:
+        return {"http.request.method": method}
+    return {"http.request.method": "_OTHER", "http.request.method_original": method}
+
+
+def span_name(method: str, target: str | None, known: frozenset[str]) -> str:
+    """Return `{method} {target}`: the target is a route or URL template, never a concrete path."""
+    shown = method if method in known else "HTTP"
+    return f"{shown} {target}" if target else shown
+
+
+def server_attributes(facts: RequestFacts, known: frozenset[str]) -> Attributes:
+    """Return the attributes that a SERVER span has from its start, so that samplers see them."""
+    attributes = method_attributes(facts.method, known)
+    attributes["url.path"] = facts.path
+    attributes["url.scheme"] = facts.scheme
+    if facts.query:
+        attributes["url.query"] = redact_query(facts.query)
+    host = facts.headers.get("host")
+    address = split_host(host[0]) if host else None
+    if address is None:
+        address = facts.server
+    if address is not None:
+        attributes["server.address"] = address[0]
+        port = address[1] if address[1] is not None else _DEFAULT_PORTS.get(facts.scheme)
+        if port is not None:
+            attributes["server.port"] = port
+    if facts.peer is not None:
+        attributes["client.address"] = attributes["network.peer.address"] = facts.peer[0]
+        if facts.peer[1] is not None:
+            attributes["network.peer.port"] = facts.peer[1]
+    agent = facts.headers.get("user-agent")
+    if agent:
+        attributes["user_agent.original"] = agent[0]
+    if facts.http_version:
+        attributes["network.protocol.version"] = facts.http_version
+    return attributes
+
+
+def client_attributes(method: str, url: str, known: frozenset[str]) -> Attributes:
+    """Return the attributes that a CLIENT span has from its start."""
+    attributes = method_attributes(method, known)
+    parts = urlsplit(url)
+    if parts.hostname:
+        attributes["server.address"] = parts.hostname
+    try:
+        port = parts.port
+    except ValueError:  # a port that is no number: the client will refuse it, and its error tells more
+        port = None
+    port = port or _DEFAULT_PORTS.get(parts.scheme)
+    if port is not None:
+        attributes["server.port"] = port
+    attributes["url.full"] = redact_url(url)
+    return attributes
+
+
+def server_error_type(status: int | None) -> str | None:
+    """Return `error.type` for the status of a served response: only 5xx is the server's error."""
+    return str(status) if status is not None and status >= 500 else None
+
+
+def client_error_type(status: int | None) -> str | None:
+    """Return `error.type` for the status of a received response: 4xx and 5xx."""
+    return str(status) if status is not None and status >= 400 else None
+
+
+def exception_type(error: BaseException) -> str:
+    """Return the exception's fully qualified class, without the module for built-in ones."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def is_header_name(name: str) -> bool:
+    """Tell whether `name` is a token in the sense of RFC 9110, section 5.6.2."""
+    return _TOKEN.fullmatch(name) is not None
+
+
+def split_host(value: str) -> tuple[str, int | None] | None:
+    """Split a Host header into address and port, IPv6 without its brackets; None when it is not one."""
+    match = _HOST.fullmatch(value.strip())
+    if match is None:
+        return None
+    port = match["port"]
+    return match["v6"] or match["name"], int(port) if port else None
+
+
+def redact_query(query: str) -> str:
+    """Replace the values of signature and credential keys, as the convention for `url.query` lists them."""
+    if "=" not in query:
+        return query
+    pairs = query.split("&")
+    for index, pair in enumerate(pairs):
+        key, equals, _ = pair.partition("=")
+        if equals and (key in _REDACTED_QUERY_KEYS or unquote_plus(key) in _REDACTED_QUERY_KEYS):
+            pairs[index] = f"{key}={REDACTED}"
+    return "&".join(pairs)
+
+
+def redact_url(url: str) -> str:
+    """Return `url` with user name and password, and the values of signature keys, replaced; without its fragment."""
+    rest, _, _ = url.partition("#")
+    rest, question, query = rest.partition("?")
+    scheme, slashes, rest = rest.partition("://")
+    authority, slash, path = rest.partition("/")
+    if "@" in authority:
+        authority = f"{REDACTED}:{REDACTED}@{authority.rpartition('@')[2]}"
+    return f"{scheme}{slashes}{authority}{slash}{path}{question}{redact_query(query)}"

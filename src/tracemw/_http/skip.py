@@ -1,0 +1,79 @@
+"""Which requests are not traced: health checks, metrics scrapes, and what the user names."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from tracemw._guard import call_hook
+from tracemw._http.semconv import RequestFacts
+
+DEFAULT_PATHS: Final = frozenset(
+    {
+        "/favicon.ico",
+        "/health",
+        "/healthz",
+        "/live",
+        "/livez",
+        "/metrics",
+        "/ping",
+        "/ready",
+        "/readyz",
+    }
+)
+"""The paths that probes and scrapers ask for, skipped unless `skip=None`."""
+
+Predicate = Callable[[RequestFacts], bool]
+Skip = str | Predicate | Iterable[str | Predicate] | None
+
+
+class SkipRule:
+    """Decides from a request's facts whether it is skipped.
+
+    Args:
+        skip: Paths (`"/internal/status"`), globs (`"/static/*"`, where `*` crosses slashes), predicates on
+            `RequestFacts`, or several of them, in addition to `DEFAULT_PATHS`; None skips nothing at all. A path
+            also matches with one trailing slash.
+
+    Raises:
+        ValueError: for a path or glob that does not start with `/` or `*`.
+        TypeError: for anything that is neither a string nor callable.
+    """
+
+    __slots__ = ("_globs", "_paths", "_predicates")
+
+    def __init__(self, skip: Skip = ()) -> None:
+        paths: set[str] = set()
+        globs: list[str] = []
+        predicates: list[Predicate] = []
+        rules: Iterable[object] = () if skip is None else (skip,) if isinstance(skip, str) or callable(skip) else skip
+        for rule in rules:
+            if isinstance(rule, str):
+                if not rule.startswith(("/", "*")):
+                    raise ValueError(f"skip={rule!r} can never match: a path or glob starts with '/' or '*'")
+                if any(character in rule for character in "*?["):
+                    globs.append(rule)
+                else:
+                    paths.add(rule)
+            elif callable(rule):
+                predicates.append(rule)
+            else:
+                raise TypeError(
+                    f"skip takes paths, globs and predicates on the request's facts, not {type(rule).__name__}"
+                )
+        if skip is not None:
+            paths |= DEFAULT_PATHS
+        paths |= {f"{path}/" for path in paths if not path.endswith("/")}
+        self._paths = frozenset(paths)
+        self._globs = re.compile("|".join(map(fnmatch.translate, globs))) if globs else None
+        self._predicates = tuple(predicates)
+
+    def matches(self, facts: RequestFacts) -> bool:
+        """Tell whether the request is skipped; a predicate that raises does not skip it."""
+        if facts.path in self._paths:
+            return True
+        if self._globs is not None and self._globs.match(facts.path):
+            return True
+        return any(call_hook("skip", predicate, facts) for predicate in self._predicates)

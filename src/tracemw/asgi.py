@@ -1,0 +1,220 @@
+"""The door for any ASGI application: `app = TraceMiddleware(app)`.
+
+One SERVER span per HTTP request or WebSocket connection. Frameworks whose routes are known have doors of their own:
+`tracemw.starlette` and `tracemw.fastapi`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final, Unpack
+
+from tracemw._http.exchange import ServerExchange, ServerOptions, ServerTracing
+from tracemw._http.semconv import RequestFacts
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+FLUSH_TIMEOUT: Final = 5.0
+"""Seconds that the end of the server's lifespan waits for queued spans to be delivered."""
+
+_EXCHANGE: Final = "tracemw.exchange"
+_NATIVE: Final = {"starlette.opentelemetry": True, "fastapi.telemetry": None}
+"""The frameworks' native telemetry leaves a request alone that carries these keys, which are its own."""
+
+
+class TraceMiddleware:
+    """Trace the requests to an ASGI application.
+
+    Args:
+        app: The application to wrap.
+        **options: See `tracemw._http.exchange.ServerTracing`.
+
+    Raises:
+        TypeError: for an unknown option.
+        ValueError: for an option with a value that cannot work.
+    """
+
+    def __init__(self, app: ASGIApp, **options: Unpack[ServerOptions]) -> None:
+        self.app = app
+        self._tracing = ServerTracing(**options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self.app(scope, receive, self._flushing(send))
+            return
+        if kind not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        outer = scope.get(_EXCHANGE)
+        if isinstance(outer, ServerExchange):
+            if outer.route_source is None:
+                scope = self.observe(scope, outer)
+            await self.app(scope, receive, send)
+            return
+        exchange = self._tracing.begin(_facts(scope))
+        if exchange is None:
+            await self.app(scope, receive, send)
+            return
+        scope[_EXCHANGE] = exchange
+        for key, value in _NATIVE.items():
+            scope.setdefault(key, value)
+        responder = (_Response if kind == "http" else _WebSocket)(exchange, receive, send)
+        token = exchange.attach()
+        try:
+            await self.app(self.observe(scope, exchange), responder.receive, responder.send)
+        except BaseException as error:
+            self.escaped(scope, exchange, error)
+            raise
+        finally:
+            responder.finish()
+            exchange.detach(token)
+
+    def observe(self, scope: Scope, exchange: ServerExchange) -> Scope:
+        """Return the scope for the application; doors that know routes override this to learn the route."""
+        del exchange
+        return scope
+
+    def escaped(self, scope: Scope, exchange: ServerExchange, error: BaseException) -> None:
+        """Note an exception that the application let escape; doors that know who answers it override this."""
+        del scope
+        exchange.failure(error)
+
+    def _flushing(self, send: Send) -> Send:
+        # Servers such as uvicorn end by re-raising the signal that stopped them, so that atexit never runs: the end
+        # of the lifespan is the last chance to deliver what is queued.
+        async def flush_then_send(message: Message) -> None:
+            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                await asyncio.to_thread(self._tracing.flush, FLUSH_TIMEOUT)
+            await send(message)
+
+        return flush_then_send
+
+
+class _Response:
+    """The two channels of one HTTP request, watched for its response and its end."""
+
+    __slots__ = ("_disconnected", "_ended_at", "_exchange", "_receive", "_send", "_trailers")
+
+    def __init__(self, exchange: ServerExchange, receive: Receive, send: Send) -> None:
+        self._exchange = exchange
+        self._receive = receive
+        self._send = send
+        self._trailers = False
+        self._disconnected = False
+        self._ended_at: int | None = None
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._disconnected = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._exchange.response(message["status"])
+            self._trailers = bool(message.get("trailers"))
+            message = _with_header(message, self._exchange)
+        await self._send(message)
+        if (
+            (kind == "http.response.body" and not self._trailers and not message.get("more_body"))
+            or (kind == "http.response.trailers" and not message.get("more_trailers"))
+            or kind == "http.response.pathsend"
+        ):
+            self._complete()
+
+    def _complete(self) -> None:
+        # The span ends here and not when the application returns, which may have background work to do. After a 5xx
+        # the exception behind it may still come: an error page is sent first, then the exception raised again.
+        if self._exchange.status is not None and self._exchange.status >= 500:
+            self._ended_at = time.time_ns()
+        else:
+            self._exchange.end()
+
+    def finish(self) -> None:
+        self._exchange.end(at=self._ended_at, incomplete=self._ended_at is None and not self._disconnected)
+
+
+class _WebSocket:
+    """The two channels of one WebSocket connection, watched for its handshake and its close."""
+
+    __slots__ = ("_closed", "_exchange", "_receive", "_send")
+
+    def __init__(self, exchange: ServerExchange, receive: Receive, send: Send) -> None:
+        self._exchange = exchange
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self._exchange.annotate("websocket.close_code", message.get("code", 1005))
+        return message
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self._exchange.response(101)
+            message = _with_header(message, self._exchange)
+        elif kind == "websocket.http.response.start":
+            self._exchange.response(message["status"])
+            message = _with_header(message, self._exchange)
+        elif kind == "websocket.close":
+            if self._exchange.status is None:
+                self._exchange.response(403)  # what a server answers to a handshake that the application denies
+            else:
+                self._exchange.annotate("websocket.close_code", message.get("code", 1000))
+        await self._send(message)
+
+    def finish(self) -> None:
+        self._exchange.end()
+
+
+def _with_header(message: Message, exchange: ServerExchange) -> Message:
+    header = exchange.response_header
+    if header is None:
+        return message
+    name, value = header[0].encode("ascii"), header[1].encode("ascii")
+    headers: list[Iterable[bytes]] = list(message.get("headers") or ())
+    if any(bytes(present).lower() == name for present, _ in headers):
+        return {**message, "headers": headers}
+    return {**message, "headers": [*headers, (name, value)]}
+
+
+class _Headers:
+    """The headers of an ASGI scope."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+
+    def get(self, name: str, /) -> list[str]:
+        wanted = name.encode("latin-1")
+        return [value.decode("latin-1") for key, value in self._raw if key == wanted]
+
+    def keys(self) -> list[str]:
+        return [key.decode("latin-1") for key, _ in self._raw]
+
+
+def _facts(scope: Scope) -> RequestFacts:
+    server = scope.get("server")
+    client = scope.get("client")
+    return RequestFacts(
+        method=scope.get("method", "GET"),
+        path=scope["path"],
+        query=scope.get("query_string", b"").decode("utf-8", "replace"),
+        scheme=scope.get("scheme", "http" if scope["type"] == "http" else "ws"),
+        headers=_Headers(scope["headers"]),
+        http_version=scope.get("http_version"),
+        server=(server[0], server[1]) if server else None,
+        peer=(client[0], client[1]) if client else None,
+    )

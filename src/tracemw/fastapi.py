@@ -1,0 +1,119 @@
+"""The door for FastAPI: `app.add_middleware(TraceMiddleware)`, or `app = TraceMiddleware(app)` from outside.
+
+FastAPI's native tracing and metrics are switched off for the applications that this door serves, from their very
+first request, so that a request has one SERVER span; the operation spans that belong to native tracing go away with
+it. Native log records stay.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Unpack
+
+try:
+    from fastapi import FastAPI
+except ImportError as error:
+    raise ImportError("tracemw.fastapi needs FastAPI: pip install 'tracemw[fastapi]'") from error
+
+# FastAPI has no public way to tell a request's complete route, include_router prefixes included: what its native
+# telemetry keeps per request is where it notes it.
+from fastapi.telemetry._api import _RequestTelemetry
+
+from tracemw import asgi, starlette
+from tracemw._guard import guarded
+from tracemw._http.exchange import ServerExchange, ServerOptions
+
+_NATIVE: Final = "fastapi.telemetry"
+
+
+class TraceMiddleware(starlette.TraceMiddleware):
+    """Trace the requests to a FastAPI application, named by route.
+
+    Args:
+        app: The application to wrap.
+        **options: See `tracemw._http.exchange.ServerTracing`.
+
+    Raises:
+        TypeError: for an unknown option.
+        ValueError: for an option with a value that cannot work.
+    """
+
+    def __init__(self, app: asgi.ASGIApp, **options: Unpack[ServerOptions]) -> None:
+        super().__init__(app, **options)
+        # FastAPI builds its middleware before it reads its telemetry settings: this is in time for the first request.
+        _silence_native(_application(app))
+
+    def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
+        """Return a scope that notes the routes which FastAPI's and Starlette's own matching put into it."""
+        native = scope.get(_NATIVE)
+        if isinstance(native, _RequestTelemetry) and native.span is not None:
+            # The application could not be found when this middleware was made, so this request has a native span,
+            # which names itself; the next will have ours.
+            _silence_native(scope.get("app"))
+            return scope
+        observed = _RouteScope(scope)
+        exchange.route_source = observed.trail.route
+        dict.__setitem__(observed, _NATIVE, _RouteNotes(observed.trail, native))
+        return observed
+
+
+class _RouteScope(starlette.RouteScope):
+    """FastAPI puts its own routes into the scope without their prefixes; it notes the complete ones elsewhere."""
+
+    __slots__ = ()
+
+    def note(self, key: str, value: Any) -> None:
+        if not type(value).__module__.startswith("fastapi."):
+            super().note(key, value)
+
+
+class _RouteNotes(_RequestTelemetry):
+    """What FastAPI's matching writes its routes into, in place of the object that its native telemetry would make."""
+
+    def __init__(self, trail: starlette.RouteTrail, native: _RequestTelemetry | None) -> None:
+        self._trail: starlette.RouteTrail | None = None
+        self._native = native
+        super().__init__(
+            span=None,
+            span_method="",
+            logger=native.logger if native else None,
+            data=native.data if native else None,
+        )
+        self._seen = ""
+        self._trail = trail
+
+    if not TYPE_CHECKING:  # a checker would let any attribute be assigned
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name == "route" and self._trail is not None:
+                self._matched(value)
+
+    @guarded
+    def _matched(self, route: str) -> None:
+        """Take in a route as FastAPI gives it: from its outermost application's own root on."""
+        if self._native is not None:
+            self._native.route = route
+        mount = self._mount_prefix[len(self._seen) :] if self._mount_prefix != self._seen else None
+        if self._trail is not None:
+            self._trail.matched(route[len(self._seen) :], mount=mount)
+        self._seen = self._mount_prefix
+
+
+def _application(app: object) -> object:
+    """Follow a chain of middleware to the FastAPI application that it belongs to; None when it cannot be followed."""
+    seen: set[int] = set()
+    while app is not None and id(app) not in seen:
+        if isinstance(app, FastAPI):
+            return app
+        seen.add(id(app))
+        provider = getattr(app, "dependency_overrides_provider", None)
+        app = provider if provider is not None else getattr(app, "app", None)
+    return None
+
+
+@guarded
+def _silence_native(app: object) -> None:
+    settings = getattr(app, "_telemetry", None)
+    if isinstance(settings, dict):
+        # With tracing off, FASTAPI_OTEL_AUTO_CONFIGURE adds no second exporter to the tracer provider either.
+        settings["tracing"] = False

@@ -1,0 +1,59 @@
+"""The door for Flask: `TraceMiddleware(app)`, or `TraceMiddleware().init_app(app)` in an application factory."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+try:
+    import flask
+except ImportError as error:
+    raise ImportError("tracemw.flask needs Flask: pip install 'tracemw[flask]'") from error
+
+from tracemw import wsgi
+from tracemw._http.exchange import ServerExchange, ServerOptions, ServerTracing
+
+
+class TraceMiddleware:
+    """A Flask extension that traces the application's requests, named by URL rule.
+
+    Args:
+        app: The application; without it, call `init_app` later.
+        **options: See `tracemw._http.exchange.ServerTracing`.
+
+    Raises:
+        TypeError: for an unknown option.
+        ValueError: for an option with a value that cannot work.
+    """
+
+    def __init__(self, app: flask.Flask | None = None, **options: Unpack[ServerOptions]) -> None:
+        ServerTracing(**options)  # a wrong option is an error here, not only once there is an application
+        self._options = options
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: flask.Flask) -> None:
+        """Trace `app`; doing so twice changes nothing."""
+        if "tracemw" in app.extensions:
+            return
+        app.extensions["tracemw"] = self
+        app.wsgi_app = wsgi.TraceMiddleware(app.wsgi_app, **self._options)  # type: ignore[method-assign]
+        flask.request_started.connect(_matched, app)
+        flask.got_request_exception.connect(_failed, app)
+
+
+def _matched(sender: flask.Flask, **_: Any) -> None:
+    """Tell the request's exchange where its route will be found: Flask has matched the request by now."""
+    del sender
+    request = flask.request
+    exchange = request.environ.get(wsgi.EXCHANGE)
+    if isinstance(exchange, ServerExchange) and exchange.route_source is None and request.url_rule is not None:
+        route = request.environ.get("SCRIPT_NAME", "").rstrip("/") + request.url_rule.rule
+        exchange.route_source = lambda: route
+
+
+def _failed(sender: flask.Flask, exception: BaseException, **_: Any) -> None:
+    """Note the exception that no error handler has taken: Flask answers it with a 500 itself."""
+    del sender
+    exchange = flask.request.environ.get(wsgi.EXCHANGE)
+    if isinstance(exchange, ServerExchange):
+        exchange.failure(exception)

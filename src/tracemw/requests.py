@@ -1,0 +1,199 @@
+"""The door for requests: `session = trace_session(requests.Session())`, or mount a `TraceAdapter` yourself.
+
+One CLIENT span per attempt, redirects and urllib3's own retries included, ended when the body has been read or closed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+try:
+    import requests
+except ImportError as error:
+    raise ImportError("tracemw.requests needs requests: pip install 'tracemw[requests]'") from error
+
+from opentelemetry.trace import TracerProvider
+from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.util import Retry
+
+from tracemw._http.exchange import ClientExchange, ClientTracing
+
+_logger = logging.getLogger("tracemw")
+
+
+def trace_session(session: requests.Session, *, tracer_provider: TracerProvider | None = None) -> requests.Session:
+    """Trace the calls of a session and return it; the settings of its adapters stay as they are.
+
+    An adapter of a class other than `requests.adapters.HTTPAdapter` is left alone, with a warning in the log.
+    """
+    for prefix, adapter in list(session.adapters.items()):
+        if type(adapter) is HTTPAdapter:
+            traced = TraceAdapter(tracer_provider=tracer_provider)
+            traced.__setstate__(adapter.__getstate__())
+            session.mount(prefix, traced)
+        elif not isinstance(adapter, TraceAdapter):
+            _logger.warning(
+                "trace_session leaves %s alone, which has a %s; derive that from tracemw.requests.TraceAdapter",
+                prefix,
+                type(adapter).__name__,
+            )
+    return session
+
+
+class TraceAdapter(HTTPAdapter):
+    """A transport adapter that traces each attempt: `session.mount("https://", TraceAdapter())`.
+
+    Args:
+        tracer_provider: Use this provider in place of the global one.
+        **options: The options of `requests.adapters.HTTPAdapter`, such as `max_retries`.
+
+    Raises:
+        TypeError: for an unknown option.
+    """
+
+    def __init__(self, *, tracer_provider: TracerProvider | None = None, **options: Any) -> None:
+        self._tracing = ClientTracing(tracer_provider=tracer_provider)
+        super().__init__(**options)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy that has been pickled goes by the global provider: a provider cannot be pickled.
+        if not hasattr(self, "_tracing"):
+            self._tracing = ClientTracing()
+        super().__setstate__(state)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pool manager, with connection pools that see each attempt."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        """Return the manager for a proxy, with connection pools that see each attempt."""
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        if isinstance(manager, PoolManager):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: dict[str, str] | None = None,
+    ) -> requests.Response:
+        """Send one prepared request."""
+        attempts = _Attempts(self._tracing, request.method or "GET", request.url or "")
+        token = _attempts.set(attempts)
+        try:
+            response = super().send(request, stream, timeout, verify, cert, proxies)
+        except BaseException as error:
+            if attempts.current is not None:
+                attempts.current.failure(error)
+            raise
+        finally:
+            _attempts.reset(token)
+        if attempts.current is not None:
+            attempts.current.response(response.status_code, _http_version(response.raw))
+            response.__class__ = _TracedResponse
+            response._tracemw_exchange = attempts.current  # type: ignore[attr-defined]  # noqa: SLF001
+        return response
+
+
+class _Attempts:
+    """The attempts at one prepared request: the connection pool starts each, the adapter hears of the last."""
+
+    __slots__ = ("_method", "_tracing", "_url", "current")
+
+    def __init__(self, tracing: ClientTracing, method: str, url: str) -> None:
+        self._tracing = tracing
+        self._method = method
+        self._url = url
+        self.current: ClientExchange | None = None
+
+    def next(self, retries: object) -> ClientExchange | None:
+        """Conclude the attempt before, by what urllib3 notes of it, and begin another."""
+        history = retries.history if isinstance(retries, Retry) else ()
+        if self.current is not None and history:
+            last = history[-1]
+            if last.error is not None:
+                self.current.failure(last.error)
+            elif last.status is not None:
+                self.current.response(last.status, None)
+            self.current.end()
+        self.current = self._tracing.begin(self._method, self._url, resend_count=len(history))
+        return self.current
+
+
+_attempts: ContextVar[_Attempts | None] = ContextVar("tracemw-requests-attempts", default=None)
+
+
+class _TracedPool(HTTPConnectionPool):
+    """A connection pool that makes each attempt known: urllib3 calls `urlopen` anew for every retry."""
+
+    def urlopen(  # type: ignore[override]
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        retries: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> BaseHTTPResponse:
+        attempts = _attempts.get()
+        exchange = attempts.next(retries) if attempts is not None else None
+        if exchange is None:
+            return super().urlopen(method, url, body, headers, retries, *args, **kwargs)
+        traced = {**(headers or {}), **exchange.headers()}
+        token = exchange.attach()
+        try:
+            return super().urlopen(method, url, body, traced, retries, *args, **kwargs)
+        finally:
+            exchange.detach(token)
+
+
+class _TracedSecurePool(_TracedPool, HTTPSConnectionPool):
+    """The same over TLS."""
+
+
+_POOLS: Final[dict[str, type[HTTPConnectionPool]]] = {"http": _TracedPool, "https": _TracedSecurePool}
+
+
+class _TracedResponse(requests.Response):
+    """A response that ends its attempt's span when its body has been read or closed."""
+
+    _tracemw_exchange: ClientExchange | None = None
+
+    def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:  # type: ignore[override]
+        chunks = super().iter_content(chunk_size, decode_unicode)
+        exchange = self._tracemw_exchange
+        return chunks if exchange is None or exchange.ended else _ending(chunks, exchange)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            if self._tracemw_exchange is not None:
+                self._tracemw_exchange.end()
+
+    def __del__(self) -> None:
+        if self._tracemw_exchange is not None:
+            self._tracemw_exchange.abandon()
+
+
+def _ending(chunks: Iterator[Any], exchange: ClientExchange) -> Iterator[Any]:
+    try:
+        yield from chunks
+    except Exception as error:
+        exchange.failure(error)
+        raise
+    exchange.end()
+
+
+def _http_version(raw: Any) -> str | None:
+    return {10: "1.0", 11: "1.1", 20: "2"}.get(getattr(raw, "version", None) or 0)

@@ -1,0 +1,278 @@
+"""The application's own spans: `span`, `traced`, `annotate`, `stage`, `current_trace_id`.
+
+All of them work with whichever tracer provider is installed, and do nothing while there is none and inside a request
+that is skipped.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Final, TypeVar, cast, overload
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
+
+from tracemw._context import TracerSource, is_skipped, request_span
+from tracemw._errors import mark_stage, put_stage
+from tracemw._guard import guarded
+from tracemw._http.semconv import exception_type
+
+AttributeValue = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
+F = TypeVar("F", bound=Callable[..., Any])
+
+_tracers: Final = TracerSource()
+
+
+class span:  # noqa: N801  a verb to its users: `with tracemw.span("payment.process"):`
+    """Run a block, or each call of a function, in a span of its own.
+
+    `with tracemw.span("payment.process", **{"payment.amount": 42}) as current:` gives the block the OpenTelemetry
+    span; `async with` does the same; and `@tracemw.span("payment.process")` makes each call of a function, coroutine
+    or generator a span. An exception that leaves the block is recorded, sets the status to ERROR and goes on; one
+    that only ends the block early (`asyncio.CancelledError`, `GeneratorExit`, `KeyboardInterrupt`, `SystemExit`)
+    leaves the status unset.
+
+    Args:
+        name: What happens, in the form `noun.verb` and of low cardinality.
+        **attributes: Attributes of the span; a value is a string, number, bool or a sequence of one of those.
+
+    Raises:
+        RuntimeError: when one object is entered again before it has been left.
+    """
+
+    __slots__ = ("_attributes", "_name", "_span", "_token")
+
+    def __init__(self, name: str, /, **attributes: AttributeValue) -> None:
+        self._name = name
+        self._attributes = attributes
+        self._span: Span | None = None
+        self._token: Token[Context] | None = None
+
+    def __enter__(self) -> Span:
+        if self._span is not None:
+            raise RuntimeError(f"span({self._name!r}) is entered already; make one span() for each `with`")
+        here = otel_context.get_current()
+        self._span = _start(self._name, here, self._attributes) or INVALID_SPAN
+        if self._span is not INVALID_SPAN:
+            self._token = otel_context.attach(trace.set_span_in_context(self._span, here))
+        return self._span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.suspend()
+        ending, self._span = self._span, None
+        if ending is not None:
+            _end(ending, error)
+
+    async def __aenter__(self) -> Span:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: F) -> F:
+        """Return `function` with each of its calls in a span like this one."""
+        return cast("F", _wrapped(function, self._name, self._attributes))
+
+    def suspend(self) -> None:
+        """Make current again what was current before, without ending the span."""
+        if self._token is not None:
+            otel_context.detach(self._token)
+            self._token = None
+
+
+@guarded
+def _start(name: str, here: Context, attributes: dict[str, AttributeValue]) -> Span:
+    return INVALID_SPAN if is_skipped() else _tracers.get().start_span(name, here, attributes=attributes)
+
+
+@guarded
+def _end(ending: Span, error: BaseException | None) -> None:
+    if isinstance(error, Exception):
+        ending.record_exception(error)
+        ending.set_attribute("error.type", exception_type(error))
+        ending.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+        put_stage(ending, error)
+    ending.end()
+
+
+@overload
+def traced(function: F, /) -> F: ...
+
+
+@overload
+def traced(name: str | None = None, /, **attributes: AttributeValue) -> Callable[[F], F]: ...
+
+
+def traced(name: Any = None, /, **attributes: AttributeValue) -> Any:
+    """Make each call of a function a span: `@tracemw.traced`, or `@tracemw.traced("fraud.check", **attributes)`.
+
+    Takes plain functions, coroutine functions, generators and asynchronous generators; a generator's span lasts from
+    its first value asked for to its end, and is current only while the generator itself runs. Without a name, the
+    span has the function's qualified name. `code.function.name` is recorded in any case.
+
+    Raises:
+        TypeError: when applied to something that is not a function.
+    """
+    if name is None or isinstance(name, str):
+        return lambda function: _wrapped(function, name, attributes)
+    return _wrapped(name, None, attributes)
+
+
+def annotate(**attributes: AttributeValue) -> None:
+    """Put attributes on the request's own span, from any depth of code: `annotate(**{"order.id": 7})`.
+
+    Outside a traced request they go to the current span; inside a skipped one, nowhere.
+    """
+    if is_skipped():
+        return
+    target = request_span() or trace.get_current_span()
+    for key, value in attributes.items():
+        target.set_attribute(key, value)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Name a stage of the work: an exception that leaves the block carries `error.stage=name`.
+
+    The current span gets the attribute, and so does every enclosing span of this process that ends with that same
+    exception. Of nested stages, the innermost counts.
+    """
+    try:
+        yield
+    except Exception as error:
+        mark_stage(trace.get_current_span(), error, name)
+        raise
+
+
+def current_trace_id() -> str | None:
+    """Return the id of the current trace as 32 hex digits, or None when nothing is being traced."""
+    if is_skipped():
+        return None
+    context = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(context.trace_id) if context.is_valid else None
+
+
+def _wrapped(function: Any, name: str | None, attributes: dict[str, AttributeValue]) -> Any:
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(_wrapped(function.__func__, name, attributes))
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"traced and span decorate functions, not {function!r}")
+    qualified = getattr(function, "__qualname__", type(function).__qualname__)
+    module = getattr(function, "__module__", None)
+    shown = name if name is not None else qualified.rpartition("<locals>.")[2]
+    every = {"code.function.name": f"{module}.{qualified}" if module else qualified, **attributes}
+    if inspect.isasyncgenfunction(function):
+        wrapper = _async_generator(function, shown, every)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _generator(function, shown, every)
+    elif inspect.iscoroutinefunction(function):
+        wrapper = _coroutine(function, shown, every)
+    else:
+        wrapper = _function(function, shown, every)
+    return functools.wraps(function)(wrapper)
+
+
+# One wrapper for each kind of function, of that same kind: frameworks look at which kind a function is.
+
+
+def _function(function: Any, name: str, attributes: dict[str, AttributeValue]) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with span(name, **attributes):
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def _coroutine(function: Any, name: str, attributes: dict[str, AttributeValue]) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with span(name, **attributes):
+            return await function(*args, **kwargs)
+
+    return wrapper
+
+
+def _generator(function: Any, name: str, attributes: dict[str, AttributeValue]) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        generator = function(*args, **kwargs)
+        step, argument = generator.send, None
+        with _Paused(span(name, **attributes)) as paused:
+            while True:
+                try:
+                    with paused.running():
+                        value = step(argument)
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    step, argument = generator.send, (yield value)
+                except BaseException as error:
+                    step, argument = generator.throw, error
+
+    return wrapper
+
+
+def _async_generator(function: Any, name: str, attributes: dict[str, AttributeValue]) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        generator = function(*args, **kwargs)
+        step, argument = generator.asend, None
+        with _Paused(span(name, **attributes)) as paused:
+            while True:
+                try:
+                    with paused.running():
+                        value = await step(argument)
+                except StopAsyncIteration:
+                    return
+                try:
+                    step, argument = generator.asend, (yield value)
+                except BaseException as error:
+                    step, argument = generator.athrow, error
+
+    return wrapper
+
+
+class _Paused:
+    """A span that lasts for a generator's life and is current only while the generator itself runs."""
+
+    __slots__ = ("_context", "_span")
+
+    def __init__(self, generator_span: span) -> None:
+        self._span = generator_span
+        self._context: Context | None = None
+
+    def __enter__(self) -> _Paused:
+        self._span.__enter__()
+        self._context = otel_context.get_current()
+        self._span.suspend()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._span.__exit__(kind, error, traceback)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        token = otel_context.attach(self._context or Context())
+        try:
+            yield
+        finally:
+            otel_context.detach(token)

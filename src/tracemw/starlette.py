@@ -1,0 +1,114 @@
+"""The door for Starlette: `app.add_middleware(TraceMiddleware)`, or `app = TraceMiddleware(app)` from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+try:
+    from starlette.routing import Mount
+except ImportError as error:
+    raise ImportError("tracemw.starlette needs Starlette: pip install 'tracemw[starlette]'") from error
+
+from tracemw import asgi
+from tracemw._http.exchange import ServerExchange
+
+
+class TraceMiddleware(asgi.TraceMiddleware):
+    """Trace the requests to a Starlette application, named by route."""
+
+    def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
+        """Return a scope that notes the routes which Starlette's own matching puts into it."""
+        observed = RouteScope(scope)
+        exchange.route_source = observed.trail.route
+        return observed
+
+    def escaped(self, scope: asgi.Scope, exchange: ServerExchange, error: BaseException) -> None:
+        """Note an exception that goes on to Starlette's outermost layer, which always answers it with a 500."""
+        if "app" in scope and exchange.status is None and isinstance(error, Exception) and scope["type"] == "http":
+            exchange.response(500)
+        exchange.failure(error)
+
+
+class RouteTrail:
+    """The way that one request has taken through nested routers, as templates.
+
+    Neither `scope["route"]` nor `root_path` gives the complete route at the end: the one is the innermost route, the
+    other holds the concrete path of a mount with parameters.
+    """
+
+    __slots__ = ("_prefix", "_template")
+
+    def __init__(self, root: str) -> None:
+        self._prefix = root.rstrip("/")
+        self._template: str | None = None
+
+    def start_at(self, root: str) -> None:
+        """Note the application's root path, which an application may set before its routers match."""
+        if self._template is None:
+            self._prefix = root.rstrip("/")
+
+    def matched(self, template: str, *, mount: str | None = None) -> None:
+        """Note that a router has matched `template`; `mount` is the part that leads into a mounted application."""
+        self._template = self._prefix + template
+        if mount is not None:
+            self._prefix += mount
+
+    def route(self) -> str | None:
+        """Return the complete route, mounts and the application's root included; None when nothing matched.
+
+        A mount whose application has no routes of its own ends the route with `{path}`.
+        """
+        return self._template
+
+
+class RouteScope(dict[str, Any]):
+    """A scope that notes each route that a router puts into it.
+
+    What is written goes to the original scope as well, since middleware outside may read it there.
+    """
+
+    __slots__ = ("_original", "trail")
+
+    def __init__(self, original: asgi.Scope) -> None:
+        super().__init__(original)
+        self._original = original
+        self.trail = RouteTrail(original.get("root_path", ""))
+
+    def note(self, key: str, value: Any) -> None:
+        """Take in what is being written; the FastAPI door notes more."""
+        if key == "route":
+            template = getattr(value, "path_format", None)
+            if isinstance(template, str):  # a Host has no path: it adds nothing
+                mount = template.removesuffix("/{path}") if isinstance(value, Mount) else None
+                self.trail.matched(template, mount=mount)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key == "root_path":
+            self.trail.start_at(value)
+        self._write(key, value)
+
+    def update(self, *others: Any, **more: Any) -> None:
+        for other in (*others, more):
+            pairs: Iterable[tuple[str, Any]] = other.items() if isinstance(other, Mapping) else other
+            # What a match brings along includes the concrete root path of a mount: no application's root.
+            for key, value in pairs:
+                self._write(key, value)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        self._original.pop(key, None)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        self._original.pop(key, None)
+        return super().pop(key, *default)
+
+    def _write(self, key: str, value: Any) -> None:
+        self.note(key, value)
+        super().__setitem__(key, value)
+        self._original[key] = value

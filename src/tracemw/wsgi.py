@@ -1,0 +1,176 @@
+"""The door for any WSGI application: `app = TraceMiddleware(app)`.
+
+One SERVER span per request. Flask, whose routes are known, has a door of its own: `tracemw.flask`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import Token
+from typing import TYPE_CHECKING, Any, Final, Unpack
+
+from opentelemetry.context import Context
+
+from tracemw._guard import guarded
+from tracemw._http.exchange import ServerExchange, ServerOptions, ServerTracing
+from tracemw._http.semconv import RequestFacts
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+EXCHANGE: Final = "tracemw.exchange"
+"""The key under which a request's exchange lies in its `environ`."""
+
+
+class TraceMiddleware:
+    """Trace the requests to a WSGI application.
+
+    Args:
+        app: The application to wrap.
+        **options: See `tracemw._http.exchange.ServerTracing`.
+
+    Raises:
+        TypeError: for an unknown option.
+        ValueError: for an option with a value that cannot work.
+    """
+
+    def __init__(self, app: WSGIApplication, **options: Unpack[ServerOptions]) -> None:
+        self.app = app
+        self._tracing = ServerTracing(**options)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        if EXCHANGE in environ:
+            return self.app(environ, start_response)
+        facts = _facts(environ)
+        exchange = self._tracing.begin(facts) if facts is not None else None
+        if exchange is None:
+            return self.app(environ, start_response)
+        environ[EXCHANGE] = exchange
+        token = exchange.attach()
+        try:
+            body = self.app(environ, _observed(start_response, exchange))
+        except BaseException as error:
+            exchange.failure(error)
+            exchange.end()
+            raise
+        finally:
+            exchange.detach(token)
+        return (_SizedBody if hasattr(body, "__len__") else _Body)(body, exchange)
+
+
+def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartResponse:
+    def observing_start_response(
+        status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+    ) -> Callable[[bytes], object]:
+        exchange.response(_status_code(status))
+        traced = _with_header(headers, exchange)
+        return start_response(status, traced, exc_info) if exc_info else start_response(status, traced)
+
+    return observing_start_response
+
+
+def _status_code(status: str) -> int:
+    code = status[:3]
+    return int(code) if code.isdecimal() else 0
+
+
+def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> list[tuple[str, str]]:
+    header = exchange.response_header
+    if header is None or any(name.lower() == header[0] for name, _ in headers):
+        return headers
+    return [*headers, header]
+
+
+class _Body:
+    """The application's iterable; each step runs inside the request's context, which the server's thread leaves."""
+
+    __slots__ = ("_body", "_exchange", "_iterator")
+
+    def __init__(self, body: Iterable[bytes], exchange: ServerExchange) -> None:
+        self._body = body
+        self._exchange = exchange
+        self._iterator: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        token: Token[Context] = self._exchange.attach()
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._body)
+            return next(self._iterator)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._exchange.failure(error)
+            raise
+        finally:
+            self._exchange.detach(token)
+
+    def close(self) -> None:
+        """Close the application's iterable and end the span: a server calls this whatever happened before."""
+        token = self._exchange.attach()
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        except BaseException as error:
+            self._exchange.failure(error)
+            raise
+        finally:
+            self._exchange.end()
+            self._exchange.detach(token)
+
+
+class _SizedBody(_Body):
+    """An iterable that tells its length, from which servers derive a missing Content-Length (PEP 3333)."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._body)  # type: ignore[arg-type]  # made only for bodies that have it
+
+
+class _Headers:
+    """The headers of a WSGI environ."""
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self._environ = environ
+
+    def get(self, name: str, /) -> list[str]:
+        value = self._environ.get("HTTP_" + name.upper().replace("-", "_"))
+        return [value] if isinstance(value, str) else []
+
+    def keys(self) -> list[str]:
+        return [key[5:].replace("_", "-").lower() for key in self._environ if key.startswith("HTTP_")]
+
+
+@guarded
+def _facts(environ: WSGIEnvironment) -> RequestFacts:
+    server = environ.get("SERVER_NAME")
+    peer = environ.get("REMOTE_ADDR")
+    protocol = environ.get("SERVER_PROTOCOL", "")
+    return RequestFacts(
+        method=environ["REQUEST_METHOD"],
+        path=_decoded(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/",
+        query=_decoded(environ.get("QUERY_STRING", "")),
+        scheme=environ.get("wsgi.url_scheme", "http"),
+        headers=_Headers(environ),
+        http_version=protocol.removeprefix("HTTP/") if protocol.startswith("HTTP/") else None,
+        server=(server, _port(environ.get("SERVER_PORT"))) if server else None,
+        peer=(peer, _port(environ.get("REMOTE_PORT"))) if peer else None,
+    )
+
+
+def _decoded(value: str) -> str:
+    # PEP 3333 tunnels the request's bytes through latin-1.
+    return value.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _port(value: object) -> int | None:
+    text = str(value)
+    return int(text) if text.isdecimal() else None
