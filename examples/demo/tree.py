@@ -50,7 +50,8 @@ def describe_error(trace: Trace, span: Span) -> str:
     """Return the type of the span's error, and its stage where it comes from; '' for a good span."""
     if not span.failed:
         return ""
-    error = f"ERROR {span.attributes.get('error.type', '')}".rstrip()
+    # Without its module: the service says where to look.
+    error = f"ERROR {str(span.attributes.get('error.type', '')).rpartition('.')[2]}".rstrip()
     if any(child.failed for child in trace.children(span)):
         return error
     stage = span.attributes.get("error.stage")

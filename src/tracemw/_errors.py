@@ -7,7 +7,6 @@ pools and task groups, where a context variable would stay behind.
 
 from __future__ import annotations
 
-import sys
 from typing import Final
 
 from opentelemetry.trace import Span
@@ -38,10 +37,3 @@ def _stage_of(error: BaseException, trace_id: int) -> str | None:
     # in the trace that made it.
     mark = getattr(error, _MARK, None)
     return mark[1] if isinstance(mark, tuple) and mark[0] == trace_id else None
-
-
-def put_current_stage(span: Span) -> None:
-    """The same for a span that ends while an exception is on its way through it."""
-    error = sys.exception()
-    if error is not None:
-        put_stage(span, error)

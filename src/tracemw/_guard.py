@@ -49,7 +49,7 @@ def call_hook(option: str, hook: Callable[..., R], *args: object) -> R | None:
     """Return `hook(*args)`, or None when it raises; `option` is the name under which the user passed it."""
     try:
         return hook(*args)
-    except Exception as error:  # noqa: BLE001  whatever a user's hook raises stays out of the request
+    except Exception as error:
         _report(f"{option}={hook!r} raised; the request is not affected", error)
         return None
 

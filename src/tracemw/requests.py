@@ -33,7 +33,7 @@ def trace_session(session: requests.Session, *, tracer_provider: TracerProvider 
     for prefix, adapter in list(session.adapters.items()):
         if type(adapter) is HTTPAdapter:
             traced = TraceAdapter(tracer_provider=tracer_provider)
-            traced.__setstate__(adapter.__getstate__())
+            traced.__setstate__(adapter.__getstate__())  # type: ignore[arg-type]
             session.mount(prefix, traced)
         elif not isinstance(adapter, TraceAdapter):
             _logger.warning(
@@ -63,7 +63,7 @@ class TraceAdapter(HTTPAdapter):
         # A copy that has been pickled goes by the global provider: a provider cannot be pickled.
         if not hasattr(self, "_tracing"):
             self._tracing = ClientTracing()
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc]  # missing in the stubs
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pool manager, with connection pools that see each attempt."""
@@ -84,7 +84,7 @@ class TraceAdapter(HTTPAdapter):
         timeout: Any = None,
         verify: Any = True,
         cert: Any = None,
-        proxies: dict[str, str] | None = None,
+        proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """Send one prepared request."""
         attempts = _Attempts(self._tracing, request.method or "GET", request.url or "")
@@ -169,7 +169,7 @@ class _TracedResponse(requests.Response):
 
     _tracemw_exchange: ClientExchange | None = None
 
-    def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:  # type: ignore[override]
+    def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
         chunks = super().iter_content(chunk_size, decode_unicode)
         exchange = self._tracemw_exchange
         return chunks if exchange is None or exchange.ended else _ending(chunks, exchange)

@@ -110,10 +110,10 @@ def test_the_tree_shows_who_is_below_whom() -> None:
 
 
 def test_an_error_is_shown_with_its_stage_only_at_its_source() -> None:
-    staged = {"error.type": "ValueError", "error.stage": "fraud_check"}
+    staged = {"error.type": "shop.fraud.Suspicion", "error.stage": "fraud_check"}
     outer = replace(OUTER, failed=True, attributes=staged)
     inner = replace(INNER, attributes=staged)
     trace = Trace(TRACE_ID, (outer, inner))
-    assert describe_error(trace, outer) == "ERROR ValueError"
-    assert describe_error(trace, inner) == "ERROR ValueError, at its source in stage fraud_check"
+    assert describe_error(trace, outer) == "ERROR Suspicion"
+    assert describe_error(trace, inner) == "ERROR Suspicion, at its source in stage fraud_check"
     assert describe_error(trace, OUTER) == ""

@@ -9,6 +9,7 @@ SDK's batch processor ignores the one and takes half a minute for the other when
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import weakref
@@ -137,8 +138,10 @@ class Delivery(SpanProcessor):
         if self._closed:
             return
         self._closed = True
-        if not self._finish(_Order(stop=True), timeout) and self._exporter is not None:
-            self._exporter.shutdown()  # ends a wait between two retries
+        if not self._finish(_Order(stop=True), timeout):
+            self._report(accepted=False)
+            if self._exporter is not None:
+                self._exporter.shutdown()  # ends a wait between two retries
 
     def stats(self) -> Stats:
         """Return what became of the spans so far."""
@@ -182,7 +185,7 @@ class Delivery(SpanProcessor):
                     pass
             self._awake = self._hurried = False
             delivered = True
-            while self._queue:
+            for _ in range(math.ceil(len(self._queue) / self._batch_size)):
                 delivered = self._send_batch(exporter) and delivered
             if isinstance(order, _Order):
                 if order.stop:
@@ -210,10 +213,10 @@ class Delivery(SpanProcessor):
         else:
             self._failed += len(batch)
         self._sending = 0
-        self._report(accepted)
+        self._report(accepted=accepted)
         return accepted
 
-    def _report(self, accepted: bool) -> None:
+    def _report(self, *, accepted: bool) -> None:
         """Log when delivery begins to fail and when it works again, not each batch."""
         if not accepted and not self._failing:
             _logger.warning(

@@ -272,9 +272,7 @@ class ClientTracing:
         attributes = semconv.client_attributes(method, url, self.known_methods)
         if resend_count:
             attributes["http.request.resend_count"] = resend_count
-        span = tracer.start_span(
-            semconv.span_name(method, None, self.known_methods), here, SpanKind.CLIENT, attributes
-        )
+        span = tracer.start_span(semconv.span_name(method, None, self.known_methods), here, SpanKind.CLIENT, attributes)
         return ClientExchange(span, trace.set_span_in_context(span, here))
 
 

@@ -14,6 +14,7 @@ from opentelemetry.propagators.textmap import Getter
 
 from tracemw._http.semconv import Headers
 
+
 class _HeaderGetter(Getter[Headers]):
     """Lets an OpenTelemetry propagator read `Headers`."""
 

@@ -1,13 +1,18 @@
-"""The SDK's tracer provider, re-armable and with a flush that keeps its timeout."""
+"""The SDK's tracer provider, re-armable, with spans that say which stage an exception came from."""
 
 from __future__ import annotations
 
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span, SpanProcessor
-from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-from opentelemetry.sdk.trace.sampling import Sampler
+from typing import Any
 
-from tracemw._errors import put_current_stage
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Tracer
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.trace import _Span as SdkSpan
+from opentelemetry.sdk.trace.sampling import Sampler
+from opentelemetry.trace import Tracer as ApiTracer
+from opentelemetry.util.types import Attributes
+
+from tracemw._errors import put_stage
 
 
 class TracerProvider(SdkTracerProvider):
@@ -19,7 +24,19 @@ class TracerProvider(SdkTracerProvider):
 
     def __init__(self, *, sampler: Sampler, resource: Resource) -> None:
         super().__init__(sampler=sampler, resource=resource, shutdown_on_exit=False)
-        self.add_span_processor(_StageProcessor())
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> ApiTracer:
+        """Return the SDK's tracer, whose spans are `StageSpan`s."""
+        tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
+        if type(tracer) is Tracer:
+            tracer.__class__ = _Tracer
+        return tracer
 
     def rearm(self, *, sampler: Sampler, resource: Resource) -> None:
         """Use another sampler and resource from now on, in every tracer given out so far too."""
@@ -31,8 +48,18 @@ class TracerProvider(SdkTracerProvider):
                 tracer.resource = resource
 
 
-class _StageProcessor(SpanProcessor):
-    """Puts `error.stage` on spans that others made, while the exception that a stage has marked passes through them."""
+class _Tracer(Tracer):
+    def start_span(self, *args: Any, **kwargs: Any) -> Any:
+        span = super().start_span(*args, **kwargs)
+        if type(span) is SdkSpan:
+            span.__class__ = StageSpan
+        return span
 
-    def _on_ending(self, span: Span) -> None:
-        put_current_stage(span)
+
+class StageSpan(SdkSpan):
+    """A span that gets `error.stage` with the exception that a `tracemw.stage` has marked, whoever started it."""
+
+    def record_exception(self, exception: BaseException, *args: Any, **kwargs: Any) -> None:
+        """Record an exception event, and the stage that the exception came from."""
+        put_stage(self, exception)
+        super().record_exception(exception, *args, **kwargs)

@@ -6,7 +6,6 @@ without decoding them. Attributes are not indexed; a span that has one contains 
 
 from __future__ import annotations
 
-import base64
 import math
 import operator
 import re
@@ -26,7 +25,16 @@ DEFAULT_LIMIT = 20
 DEFAULT_SPANS_PER_SET = 3
 
 _LARGEST_INTEGER = 2**63 - 1
-_NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
 _DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _STATUS = {"unset": Status.STATUS_CODE_UNSET, "ok": Status.STATUS_CODE_OK, "error": Status.STATUS_CODE_ERROR}
 _KIND = {name.removeprefix("SPAN_KIND_").lower(): number for name, number in Span.SpanKind.items()}
@@ -49,7 +57,7 @@ class Condition(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class All:
+class AllOf:
     """Every one of some conditions, on the same span."""
 
     conditions: tuple[Condition, ...]
@@ -64,7 +72,7 @@ class All:
 
 
 @dataclass(frozen=True, slots=True)
-class Any:
+class AnyOf:
     """At least one of some conditions."""
 
     conditions: tuple[Condition, ...]
@@ -118,9 +126,9 @@ class Comparison:
         if self.value is None:
             return Sieve()
         if self.scope == "intrinsic":
-            if self.operator not in _SQL_OPERATORS:
-                return Sieve()
-            return Sieve(f"{_INTRINSICS[self.name].column} {self.operator} ?", (self.value,))
+            column = _INTRINSICS[self.name].column
+            known = column and self.operator in _SQL_OPERATORS
+            return Sieve(f"{column} {self.operator} ?", (self.value,)) if known else Sieve()
         if self.operator == "=" and isinstance(self.value, str) and self.value:
             return _joined(" AND ", [_mentions(self.scope, self.name), _mentions(self.scope, self.value)])
         return _mentions(self.scope, self.name)
@@ -297,13 +305,13 @@ class _TraceQL:
         conditions = [self._all()]
         while self._take("||"):
             conditions.append(self._all())
-        return conditions[0] if len(conditions) == 1 else Any(tuple(conditions))
+        return conditions[0] if len(conditions) == 1 else AnyOf(tuple(conditions))
 
     def _all(self) -> Condition:
         conditions = [self._one()]
         while self._take("&&"):
             conditions.append(self._one())
-        return conditions[0] if len(conditions) == 1 else All(tuple(conditions))
+        return conditions[0] if len(conditions) == 1 else AllOf(tuple(conditions))
 
     def _one(self) -> Condition:
         if not self._take("("):
@@ -422,9 +430,9 @@ _OPERATORS: Mapping[str, Callable[[Value, Value], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Intrinsic:
-    """A field of every span: the column that holds it, and how to read it."""
+    """A field of every span: the column that holds it, None where there is none, and how to read it."""
 
-    column: str
+    column: str | None
     value: Callable[[Summary, StoredSpan], Value]
 
 
@@ -432,8 +440,10 @@ _INTRINSICS: Mapping[str, _Intrinsic] = {
     "name": _Intrinsic("spans.name", lambda _, span: span.span.name),
     "kind": _Intrinsic("spans.kind", lambda _, span: span.span.kind),
     "status": _Intrinsic("spans.status", lambda _, span: span.span.status.code),
-    "statusMessage": _Intrinsic("1 OR ''", lambda _, span: span.span.status.message),
-    "duration": _Intrinsic('max(spans."end" - spans.start, 0)', lambda _, span: max(span.end - span.start, 0)),
+    "statusMessage": _Intrinsic(None, lambda _, span: span.span.status.message),
+    "duration": _Intrinsic(
+        'max(spans."end" - spans.start, 0)', lambda _, span: max(span.end - span.start, 0)
+    ),
     "rootName": _Intrinsic("traces.root_name", lambda trace, _: trace.root_name),
     "rootServiceName": _Intrinsic("traces.root_service", lambda trace, _: trace.root_service),
     "traceDuration": _Intrinsic("traces.duration", lambda trace, _: trace.duration),
@@ -480,6 +490,7 @@ def _values_of(attributes: Iterable[KeyValue], key: str) -> Iterator[Value]:
 
 
 def _values(value: AnyValue) -> Iterator[Value]:
+    """What a search can compare with: the elements of an array one by one, nothing of bytes and of nested maps."""
     match value.WhichOneof("value"):
         case "string_value":
             yield value.string_value
@@ -489,8 +500,6 @@ def _values(value: AnyValue) -> Iterator[Value]:
             yield value.int_value
         case "double_value":
             yield value.double_value
-        case "bytes_value":
-            yield base64.b64encode(value.bytes_value).decode()
         case "array_value":
             for element in value.array_value.values:
                 yield from _values(element)
@@ -514,7 +523,9 @@ def _comparable(actual: Value, wanted: Value) -> bool:
 
 def _mentions(scope: str, text: str) -> Sieve:
     """The text's bytes stand in the encoded span or resource; where they do not, no attribute has them."""
-    columns = {"span": ["spans.proto"], "resource": ["origins.resource"]}.get(scope, ["spans.proto", "origins.resource"])
+    columns = {"span": ["spans.proto"], "resource": ["origins.resource"]}.get(
+        scope, ["spans.proto", "origins.resource"]
+    )
     return _joined(" OR ", [Sieve(f"instr({column}, ?)", (text.encode(),)) for column in columns])
 
 
@@ -531,7 +542,7 @@ def _unquoted(text: str) -> str:
 
 def _tags(text: str) -> Condition | None:
     tags = [Tag(key, value) for key, value in parse_logfmt(text)]
-    return All(tuple(tags)) if tags else None
+    return AllOf(tuple(tags)) if tags else None
 
 
 def _trace_sieves(parameters: Mapping[str, str]) -> Iterator[Sieve]:
@@ -545,7 +556,9 @@ def _trace_sieves(parameters: Mapping[str, str]) -> Iterator[Sieve]:
     if parameters.get("maxDuration"):
         yield Sieve("traces.duration <= ?", (parse_duration(parameters["maxDuration"]),))
     if parameters.get("service"):
-        yield Sieve("EXISTS (SELECT 1 FROM json_each(traces.services) WHERE key = ?)", (parameters["service"],))
+        yield Sieve(
+            "EXISTS (SELECT 1 FROM json_each(traces.services) WHERE key = ?)", (parameters["service"],)
+        )
     if parameters.get("errors") == "true":
         yield Sieve("traces.errors > 0")
     if parameters.get("text"):

@@ -76,7 +76,10 @@ def _found(found: Found, search: Search) -> dict[str, Any]:
         "serviceStats": {service: _stats(*counts) for service, counts in trace.services.items()},
     }
     if found.spans:
-        span_set = {"spans": [_span(span) for span in found.spans[: search.spans_per_set]], "matched": len(found.spans)}
+        span_set = {
+            "spans": [_span(span) for span in found.spans[: search.spans_per_set]],
+            "matched": len(found.spans),
+        }
         result |= {"spanSet": span_set, "spanSets": [span_set]}
     return result
 

@@ -1,0 +1,225 @@
+"""`init` and `shutdown`: the one place that builds providers and installs globals."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from types import FrameType, TracebackType
+from typing import Final
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import (
+    SERVICE_NAME,
+    SERVICE_VERSION,
+    Resource,
+)
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
+
+from tracemw._export import Delivery
+from tracemw._export import Stats as Stats
+from tracemw._recording import TracerProvider
+from tracemw.config import Config
+from tracemw.sampling import sampler_for
+
+_logger = logging.getLogger("tracemw")
+
+SHUTDOWN_TIMEOUT: Final = 5.0
+"""Seconds that the end of the process waits for queued spans to be delivered."""
+
+
+class Tracing:
+    """What `init` has set up. As a context manager it shuts down at the end of its block.
+
+    Made by `init` only.
+    """
+
+    def __init__(self, provider: trace.TracerProvider, delivery: Delivery | None) -> None:
+        self._provider = provider
+        self._delivery = delivery
+        self._active = True
+
+    @property
+    def provider(self) -> trace.TracerProvider:
+        """The tracer provider; a no-op one under `OTEL_SDK_DISABLED=true`."""
+        return self._provider
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not been shut down."""
+        return self._active
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Send what is queued; tell whether the backend had accepted all of it within `timeout` seconds."""
+        return self._delivery.flush(timeout) if self._delivery is not None else True
+
+    def shutdown(self, timeout: float = 5.0) -> None:
+        """Send what is queued, within `timeout` seconds, and stop recording. A second call does nothing."""
+        if self._active:
+            self._active = False
+            if self._delivery is not None:
+                self._delivery.shutdown(timeout)
+
+    def stats(self) -> Stats:
+        """Return what became of this process's spans so far."""
+        if self._delivery is None:
+            return Stats(exported=0, failed=0, dropped=0, queued=0)
+        return self._delivery.stats()
+
+    def __enter__(self) -> Tracing:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.shutdown()
+
+
+class _Outlet(SpanProcessor):
+    """The one processor of our provider, through which spans go to the delivery of the latest `init`."""
+
+    delivery: Delivery | None = None
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if self.delivery is not None:
+            self.delivery.on_end(span)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return self.delivery.force_flush(timeout_millis) if self.delivery is not None else True
+
+    def shutdown(self) -> None:
+        if self.delivery is not None:
+            self.delivery.shutdown()
+
+
+_outlet: Final = _Outlet()
+_lock = threading.Lock()
+_provider: TracerProvider | None = None
+_tracing: Tracing | None = None
+
+
+def init(
+    service: str | None = None,
+    *,
+    version: str | None = None,
+    environment: str | None = None,
+    endpoint: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    sampling: float | None = None,
+) -> Tracing:
+    """Set up tracing for this process: provider, resource, sampling, export over OTLP/HTTP, and a clean shutdown.
+
+    Every argument wins over its environment variable. The end of the process, by `exit` or SIGTERM, delivers what is
+    queued within 5 seconds.
+
+    Args:
+        service: `service.name`, else `OTEL_SERVICE_NAME`.
+        version: `service.version`, else `OTEL_RESOURCE_ATTRIBUTES`, else `SERVICE_VERSION`.
+        environment: `deployment.environment.name`, else `OTEL_RESOURCE_ATTRIBUTES`, else `ENVIRONMENT`.
+        endpoint: The base URL of the backend, such as `http://tempo:4318`, else `OTEL_EXPORTER_OTLP_ENDPOINT`, else
+            `TEMPO_ENDPOINT`, else `http://localhost:4318`.
+        headers: Headers of each export, added to `OTEL_EXPORTER_OTLP_HEADERS`.
+        sampling: The share of new traces to sample, 0 to 1, else `OTEL_TRACES_SAMPLER`, else by environment:
+            production 0.1, staging 0.5, anything else 1.
+
+    Raises:
+        ValueError: for a value that is not accepted; it names the argument or variable, the value, and what is.
+        TypeError: for an unknown argument, or one of the wrong type.
+        RuntimeError: when tracing has been set up already, here or by somebody else.
+    """
+    config = Config.resolve(
+        service=service,
+        version=version,
+        environment=environment,
+        endpoint=endpoint,
+        headers=headers,
+        ratio=sampling,
+    )
+    with _lock:
+        return _install(config)
+
+
+def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> None:
+    """Deliver what is queued, within `timeout` seconds, and stop recording; without an `init` before, do nothing."""
+    if _tracing is not None:
+        _tracing.shutdown(timeout)
+
+
+def _install(config: Config) -> Tracing:
+    global _provider, _tracing
+    if _tracing is not None and _tracing.active:
+        raise RuntimeError("tracemw.init() has been called already; call tracemw.shutdown() before another init()")
+    installed = trace.get_tracer_provider()
+    if installed is not _provider and not isinstance(installed, (ProxyTracerProvider, NoOpTracerProvider)):
+        raise RuntimeError(
+            f"a tracer provider is installed already ({type(installed).__module__}.{type(installed).__qualname__}): "
+            "either leave that out and let tracemw.init() set one up, or leave out tracemw.init() and pass "
+            "tracer_provider= to the middleware"
+        )
+    if config.disabled:
+        _outlet.delivery = None
+        _tracing = Tracing(NoOpTracerProvider(), None)
+        return _tracing
+    if config.service is None:
+        _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
+    sampler, resource = sampler_for(config), _resource(config)
+    _outlet.delivery = delivery = _delivery(config) if config.exporter == "otlp" else None
+    if _provider is None:
+        _provider = TracerProvider(sampler=sampler, resource=resource)
+        _provider.add_span_processor(_outlet)
+        trace.set_tracer_provider(_provider)
+        atexit.register(shutdown)
+        _take_sigterm()
+    else:
+        _provider.rearm(sampler=sampler, resource=resource)
+    _tracing = Tracing(_provider, delivery)
+    return _tracing
+
+
+def _resource(config: Config) -> Resource:
+    attributes: dict[str, str] = {}
+    for key, value in (
+        (SERVICE_NAME, config.service),
+        (SERVICE_VERSION, config.version),
+        ("deployment.environment.name", config.environment),
+    ):
+        if value is not None:
+            attributes[key] = value
+    return Resource.create(attributes)
+
+
+def _delivery(config: Config) -> Delivery:
+    return Delivery(
+        lambda: OTLPSpanExporter(
+            endpoint=config.endpoint,
+            headers=dict(config.headers),
+            timeout=config.timeout,
+            compression=Compression.Gzip if config.compression == "gzip" else Compression.NoCompression,
+        ),
+        destination=config.endpoint,
+        queue_size=config.queue_size,
+        batch_size=config.batch_size,
+        delay=config.delay,
+    )
+
+
+def _take_sigterm() -> None:
+    """Deliver before SIGTERM ends the process, unless the application or its server handles the signal itself."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _on_sigterm(signum: int, frame: FrameType | None) -> None:
+    del frame
+    shutdown()
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)

@@ -1,0 +1,82 @@
+"""What every test has: tracemw's own faults raise, and spans land in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import SpanKind
+
+from tracemw import _guard
+
+_guard.reraise_own_faults = True
+
+_exporter = InMemorySpanExporter()
+_provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
+_provider.add_span_processor(SimpleSpanProcessor(_exporter))
+trace.set_tracer_provider(_provider)
+
+
+class Recorded:
+    """The spans that have ended during a test, in the order of their end."""
+
+    @property
+    def all(self) -> list[ReadableSpan]:
+        return list(_exporter.get_finished_spans())
+
+    def of_kind(self, kind: SpanKind) -> list[ReadableSpan]:
+        return [span for span in self.all if span.kind is kind]
+
+    @property
+    def server(self) -> ReadableSpan:
+        """The one SERVER span."""
+        (span,) = self.of_kind(SpanKind.SERVER)
+        return span
+
+    @property
+    def client(self) -> ReadableSpan:
+        """The one CLIENT span."""
+        (span,) = self.of_kind(SpanKind.CLIENT)
+        return span
+
+    def named(self, name: str) -> ReadableSpan:
+        """The one span of this name."""
+        (span,) = [span for span in self.all if span.name == name]
+        return span
+
+    def clear(self) -> None:
+        _exporter.clear()
+
+
+@pytest.fixture
+def recorded() -> Iterator[Recorded]:
+    """The spans of the test; the global provider is the stock SDK's."""
+    _exporter.clear()
+    yield Recorded()
+    _exporter.clear()
+
+
+@pytest.fixture
+def provider() -> TracerProvider:
+    """The global provider."""
+    return _provider
+
+
+@pytest.fixture(autouse=True)
+def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the settings of the machine that the tests run on."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("OTEL_") or name in ("TEMPO_ENDPOINT", "SERVICE_VERSION", "ENVIRONMENT"):
+            monkeypatch.delenv(name)
+
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+PARENT_ID = "b7ad6b7169203331"
