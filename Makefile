@@ -1,24 +1,29 @@
 # Two commands for users, each setting up what it needs in .venv:
-#   make demo     three real services, real traffic, one trace (ONCE=1: check every trace and exit)
+#   make demo     three real services, real traffic, their traces (ONCE=1: check every trace and exit)
 #   make test     linter, type checker and the whole suite
 
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
+VENV ?= .venv
+BIN = $(VENV)/bin
+EXTRAS ?= dev
+CONSTRAINTS ?=
 
-.PHONY: demo test install clean
+.PHONY: demo test test-python test-lowest install clean
 .DEFAULT_GOAL := test
 
 install: $(VENV)/installed
 
-$(VENV)/installed: pyproject.toml
+# uv when it is there, pip when not.
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "tracemw needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) -V); name another one: make PYTHON=python3.12" >&2; exit 2; }
+	  echo "tracemw needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) -V 2>&1); try: make PYTHON=python3.12" >&2; exit 2; }
+	@echo "Setting up $(VENV) (about a minute the first time)"
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV) && \
-	  uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
+	  uv pip install --quiet --python $(BIN)/python $(addprefix -c ,$(CONSTRAINTS)) -e '.[$(EXTRAS)]'; \
 	else \
-	  $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[$(EXTRAS)]'; \
 	fi
 	@touch $@
 
@@ -31,5 +36,14 @@ test: install
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# What depends on the interpreter or on the packages that tracemw plugs into: not the page, not the demo.
+test-python: install
+	$(BIN)/python -m pytest -m 'not browser' --ignore tests/examples $(PYTEST_ARGS)
+
+# Without FastAPI, whose every version with native telemetry needs a newer OpenTelemetry than the lowest.
+test-lowest:
+	$(MAKE) test-python VENV=.venv-lowest CONSTRAINTS=tests/lowest-versions.txt \
+	  EXTRAS=starlette,flask,httpx,requests,viewer,test
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -34,7 +34,9 @@ def uvicorn_serving(app: Any, **options: Any) -> Iterator[str]:
 
 
 @contextmanager
-def process(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+def process(
+    *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """Run `python ARGUMENTS` in a process group of its own, and end it with the block."""
     running = subprocess.Popen(
         [sys.executable, *arguments],

@@ -24,8 +24,7 @@ from examples.demo.traces import TraceStore
 from examples.demo.traffic import Answer
 from examples.demo.tree import draw
 
-ARRIVAL_SECONDS = 10.0
-WIDTH_OF_A_PIPE = 160
+ARRIVAL_SECONDS = 5.0
 INTERRUPTED = 130
 
 
@@ -46,7 +45,7 @@ def main() -> int:
 async def run(*, once: bool) -> int:
     """Start everything, show what there is to see, and stop everything whatever happens."""
     stop_on_signals()
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
+    console = Console(highlight=False)
     addresses = services.choose_addresses()
     with tempfile.TemporaryDirectory(prefix="tracemw-demo-") as folder:
         place = (Path(folder), services.REPOSITORY)
@@ -94,7 +93,8 @@ async def show(console: Console, store: TraceStore, addresses: Addresses, answer
         if trace_id is None:
             continue
         console.print(f"\n[bold]{title}[/]: {addresses.viewer}/trace/{trace_id}", soft_wrap=True)
-        console.print(draw(await store.trace(trace_id), ascii_only=console.options.ascii_only))
+        for line in draw(await store.trace(trace_id), ascii_only=console.options.ascii_only):
+            console.print(line, soft_wrap=True)
     console.print(f"\nAll traces:  {addresses.viewer}", soft_wrap=True)
     for name, address in addresses.services.items():
         console.print(f"{name + ':':<12} {address}", soft_wrap=True)

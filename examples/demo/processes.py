@@ -140,8 +140,4 @@ def _inherited() -> dict[str, str]:
     """Return our environment without what would change the traces: the demo shows tracemw as it comes."""
     settings = ("OTEL_", "TRACEMW_", "FASTAPI_OTEL_")
     plain = {"TEMPO_ENDPOINT", "SERVICE_VERSION", "ENVIRONMENT"}
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(settings) and name not in plain
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith(settings) and name not in plain}

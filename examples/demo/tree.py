@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from rich.table import Table
 from rich.text import Text
 
 from examples.demo.traces import Span, Trace
@@ -11,23 +10,20 @@ LINES = ("├─ ", "│  ", "└─ ")
 LINES_ASCII = ("|- ", "|  ", "`- ")
 
 
-def draw(trace: Trace, *, ascii_only: bool = False) -> Table:
-    """Return one row a span: its place in the tree, service, kind, duration, and its error."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("span", overflow="fold")
-    table.add_column("service")
-    table.add_column("kind")
-    table.add_column("ms", justify="right")
-    table.add_column("error", overflow="fold")
-    for indent, span in walk(trace, LINES_ASCII if ascii_only else LINES):
-        table.add_row(
-            Text(indent, "dim").append(span.name, "bold red" if span.failed else "bold"),
-            Text(span.service, "cyan"),
-            Text(span.kind, "dim"),
-            Text(f"{span.milliseconds:.1f}"),
-            Text(describe_error(trace, span), "red"),
+def draw(trace: Trace, *, ascii_only: bool = False) -> Iterator[Text]:
+    """Yield one line a span: its place in the tree, service, kind, duration, and its error."""
+    rows = list(walk(trace, LINES_ASCII if ascii_only else LINES))
+    name_width = max((len(indent + span.name) for indent, span in rows), default=0)
+    service_width = max((len(span.service) for _, span in rows), default=0)
+    for indent, span in rows:
+        yield Text.assemble(
+            (indent, "dim"),
+            (span.name.ljust(name_width - len(indent)), "bold red" if span.failed else "bold"),
+            (f"  {span.service:<{service_width}}", "cyan"),
+            (f"  {span.kind:<8}", "dim"),
+            f"  {span.milliseconds:7.1f} ms",
+            (f"  {describe_error(trace, span)}".rstrip(), "red"),
         )
-    return table
 
 
 def walk(trace: Trace, lines: tuple[str, str, str] = LINES) -> Iterator[tuple[str, Span]]:
@@ -55,4 +51,4 @@ def describe_error(trace: Trace, span: Span) -> str:
     if any(child.failed for child in trace.children(span)):
         return error
     stage = span.attributes.get("error.stage")
-    return f"{error}, at its source" + (f" in stage {stage}" if stage else "")
+    return f"{error} at its source" + (f", stage {stage}" if stage else "")

@@ -12,7 +12,15 @@ from typing import Final
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Tracer, TracerProvider
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    NoOpTracer,
+    ProxyTracerProvider,
+    Span,
+    SpanContext,
+    Tracer,
+    TracerProvider,
+)
 
 from tracemw._version import __version__
 
@@ -45,7 +53,9 @@ class TracerSource:
         """Return the tracer, asking the provider only when the provider has changed."""
         provider = self._provider or trace.get_tracer_provider()
         if self._tracer is None or provider is not self._tracer_provider:
-            self._tracer = provider.get_tracer("tracemw", __version__, SCHEMA_URL)
+            # Before a provider is set, the API gives out a tracer that looks like any other: nobody listens to it.
+            waiting = isinstance(provider, ProxyTracerProvider)
+            self._tracer = NoOpTracer() if waiting else provider.get_tracer("tracemw", __version__, SCHEMA_URL)
             self._tracer_provider = provider
         return self._tracer
 

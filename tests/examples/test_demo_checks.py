@@ -60,9 +60,7 @@ def test_a_second_server_span_right_below_the_first_is_found() -> None:
 
 def test_two_server_spans_below_one_client_span_are_found() -> None:
     twin = span("c9", "a3", "payments", "SERVER")
-    assert faults_of(*GOOD, twin) == [
-        "2 SERVER spans for one request, all below CLIENT span 'client a3' of storefront"
-    ]
+    assert faults_of(*GOOD, twin) == ["2 SERVER spans for one request, all below CLIENT span 'client a3' of storefront"]
 
 
 def test_a_second_root_is_found() -> None:
@@ -109,9 +107,7 @@ def test_a_span_of_a_health_check_is_found(checked: Span) -> None:
 
 
 def test_a_service_that_left_no_span_is_found() -> None:
-    assert faults_of(ROOT, TO_PROFILE, PROFILE, QUERY, TO_PAYMENTS) == [
-        "GET /checkout/1 has no span of payments"
-    ]
+    assert faults_of(ROOT, TO_PROFILE, PROFILE, QUERY, TO_PAYMENTS) == ["GET /checkout/1 has no span of payments"]
 
 
 def test_a_missing_trace_is_found() -> None:

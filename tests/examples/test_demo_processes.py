@@ -37,15 +37,11 @@ async def test_a_child_that_cannot_start_is_named_with_the_end_of_its_log(tmp_pa
     with Children(tmp_path, tmp_path) as children:
         child = children.start("shop", "no_such_module", environment={})
         async with httpx.AsyncClient() as client:
-            with pytest.raises(
-                ChildFailedError, match=r"(?s)shop ended by itself.*No module named no_such_module"
-            ):
+            with pytest.raises(ChildFailedError, match=r"(?s)shop ended by itself.*No module named no_such_module"):
                 await child.ready(client, "http://127.0.0.1:9/health")
 
 
-async def test_a_child_that_does_not_answer_in_time_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_child_that_does_not_answer_in_time_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "START_SECONDS", 0.2)
     (tmp_path / "sleeper.py").write_text("import time; time.sleep(60)")
     [port] = free_ports(1)

@@ -115,5 +115,5 @@ def test_an_error_is_shown_with_its_stage_only_at_its_source() -> None:
     inner = replace(INNER, attributes=staged)
     trace = Trace(TRACE_ID, (outer, inner))
     assert describe_error(trace, outer) == "ERROR Suspicion"
-    assert describe_error(trace, inner) == "ERROR Suspicion, at its source in stage fraud_check"
+    assert describe_error(trace, inner) == "ERROR Suspicion at its source, stage fraud_check"
     assert describe_error(trace, OUTER) == ""

@@ -15,11 +15,12 @@ from typing import Final, TypedDict
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import NoOpTracer, Span, SpanKind, StatusCode, TracerProvider
+from opentelemetry.trace import INVALID_SPAN, NoOpTracer, Span, SpanKind, StatusCode, TracerProvider
 
 from tracemw._context import (
     TracerSource,
     clients_suppressed,
+    is_skipped,
     request_span,
     skipped_context,
     suppress_clients,
@@ -90,10 +91,11 @@ class ServerTracing:
     @guarded
     def begin(self, facts: RequestFacts) -> ServerExchange:
         """Start the SERVER span of a request, or find out why it gets none."""
-        if self._skip.matches(facts):
+        if is_skipped() or self._skip.matches(facts):
             return ServerExchange(self, facts, skipped_context(), span=None)
         here = otel_context.get_current()
-        parent = propagation.extract(facts.headers, Context())
+        # The parent is what the request carries, or nothing: never a span that happens to be active here.
+        parent = propagation.extract(facts.headers, trace.set_span_in_context(INVALID_SPAN, here))
         adopted = _already_traced(parent)
         if adopted is not None:
             return ServerExchange(self, facts, with_request_span(adopted, here), span=adopted, owned=False)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import uuid
+import weakref
 from typing import Any
 
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import Tracer
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace import _Span as SdkSpan
@@ -24,6 +28,13 @@ class TracerProvider(SdkTracerProvider):
 
     def __init__(self, *, sampler: Sampler, resource: Resource) -> None:
         super().__init__(sampler=sampler, resource=resource, shutdown_on_exit=False)
+        this = weakref.ref(self)
+
+        def after_fork() -> None:
+            if (provider := this()) is not None:
+                provider._renew()  # noqa: SLF001  its own class
+
+        os.register_at_fork(after_in_child=after_fork)
 
     def get_tracer(
         self,
@@ -46,6 +57,14 @@ class TracerProvider(SdkTracerProvider):
             for tracer in self._tracers.values():
                 tracer.sampler = sampler
                 tracer.resource = resource
+
+
+    def _renew(self) -> None:
+        """Make a forked child an instance of its own; a lock that the parent held at the fork would stay held."""
+        self._tracers_lock = threading.Lock()
+        if "service.instance.id" not in OTELResourceDetector().detect().attributes:
+            instance = Resource({SERVICE_INSTANCE_ID: str(uuid.uuid4())})
+            self.rearm(sampler=self.sampler, resource=self.resource.merge(instance))
 
 
 class _Tracer(Tracer):

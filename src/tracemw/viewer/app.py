@@ -161,9 +161,7 @@ class _Queries:
 
     def _trace(self, request: Request) -> Any:
         trace_id = parse_trace_id(request.path_params["trace_id"])
-        parse_window(
-            request.query_params
-        )  # hints for Tempo's blocks: they have to be right, and change nothing here
+        parse_window(request.query_params)  # hints for Tempo's blocks: they have to be right, and change nothing here
         return self._store.trace(trace_id)
 
 
@@ -188,9 +186,7 @@ def _listed(trace: Summary) -> dict[str, Any]:
         "durationNanos": str(trace.duration),
         "spans": trace.spans,
         "errors": trace.errors,
-        "services": {
-            service: {"spans": counts[0], "errors": counts[1]} for service, counts in trace.services.items()
-        },
+        "services": {service: {"spans": counts[0], "errors": counts[1]} for service, counts in trace.services.items()},
     }
 
 
@@ -209,9 +205,7 @@ def _refusal(error: otlp.OtlpError, content_type: str) -> Response:
 
 
 def _no_such_signal(request: Request) -> Response:
-    message = (
-        f"the viewer takes traces only, at /v1/traces; it has no place for {request.path_params['signal']}"
-    )
+    message = f"the viewer takes traces only, at /v1/traces; it has no place for {request.path_params['signal']}"
     json = request.headers.get("content-type", "").startswith(otlp.JSON)
     return _refusal(otlp.OtlpError(404, message), otlp.JSON if json else otlp.PROTOBUF)
 

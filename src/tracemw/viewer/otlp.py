@@ -16,7 +16,7 @@ from typing import Any
 
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
-from google.rpc.status_pb2 import Status
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -165,9 +165,11 @@ def _inflate(body: bytes, encoding: str, limit: int) -> bytes:
 
 def _from_protobuf(body: bytes) -> ExportTraceServiceRequest:
     try:
-        return ExportTraceServiceRequest.FromString(body)
+        request = ExportTraceServiceRequest()
+        request.ParseFromString(body)
     except DecodeError as error:
         raise OtlpError(400, f"body is not an ExportTraceServiceRequest: {error}") from None
+    return request
 
 
 def _from_json(body: bytes) -> ExportTraceServiceRequest:

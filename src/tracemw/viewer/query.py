@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -413,7 +413,7 @@ def _matches(actual: Value, pattern: Value) -> bool:
     return re.fullmatch(str(pattern), str(actual)) is not None
 
 
-_SQL_OPERATORS: Mapping[str, Callable[[Value, Value], bool]] = {
+_SQL_OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -421,7 +421,7 @@ _SQL_OPERATORS: Mapping[str, Callable[[Value, Value], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_OPERATORS: Mapping[str, Callable[[Value, Value], bool]] = {
+_OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     **_SQL_OPERATORS,
     "=~": _matches,
     "!~": lambda actual, pattern: not _matches(actual, pattern),
@@ -441,9 +441,7 @@ _INTRINSICS: Mapping[str, _Intrinsic] = {
     "kind": _Intrinsic("spans.kind", lambda _, span: span.span.kind),
     "status": _Intrinsic("spans.status", lambda _, span: span.span.status.code),
     "statusMessage": _Intrinsic(None, lambda _, span: span.span.status.message),
-    "duration": _Intrinsic(
-        'max(spans."end" - spans.start, 0)', lambda _, span: max(span.end - span.start, 0)
-    ),
+    "duration": _Intrinsic('max(spans."end" - spans.start, 0)', lambda _, span: max(span.end - span.start, 0)),
     "rootName": _Intrinsic("traces.root_name", lambda trace, _: trace.root_name),
     "rootServiceName": _Intrinsic("traces.root_service", lambda trace, _: trace.root_service),
     "traceDuration": _Intrinsic("traces.duration", lambda trace, _: trace.duration),
@@ -556,9 +554,7 @@ def _trace_sieves(parameters: Mapping[str, str]) -> Iterator[Sieve]:
     if parameters.get("maxDuration"):
         yield Sieve("traces.duration <= ?", (parse_duration(parameters["maxDuration"]),))
     if parameters.get("service"):
-        yield Sieve(
-            "EXISTS (SELECT 1 FROM json_each(traces.services) WHERE key = ?)", (parameters["service"],)
-        )
+        yield Sieve("EXISTS (SELECT 1 FROM json_each(traces.services) WHERE key = ?)", (parameters["service"],))
     if parameters.get("errors") == "true":
         yield Sieve("traces.errors > 0")
     if parameters.get("text"):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 
 from tracemw.viewer.app import create_app
 from tracemw.viewer.store import Store
@@ -46,7 +47,7 @@ def serve(*, host: str, port: int, db: Path | None, max_spans: int, announce: Ca
             store.close()
 
 
-def _run(app: uvicorn.config.ASGIApplication, listener: socket.socket) -> None:
+def _run(app: Starlette, listener: socket.socket) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             app,

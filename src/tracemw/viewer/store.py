@@ -161,18 +161,13 @@ class Store:
     def totals(self) -> Totals:
         """How much there is."""
         with self._read() as connection:
-            traces, spans = connection.execute(
-                "SELECT count(*), coalesce(sum(spans), 0) FROM traces"
-            ).fetchone()
+            traces, spans = connection.execute("SELECT count(*), coalesce(sum(spans), 0) FROM traces").fetchone()
         return Totals(traces=traces, spans=spans, max_spans=self._max_spans)
 
     def services(self) -> list[str]:
         """The names of all services, sorted."""
         with self._read() as connection:
-            return [
-                name
-                for (name,) in connection.execute("SELECT DISTINCT service FROM origins ORDER BY service")
-            ]
+            return [name for (name,) in connection.execute("SELECT DISTINCT service FROM origins ORDER BY service")]
 
     def trace(self, trace_id: bytes) -> TracesData:
         """All spans of a trace by start time, grouped by resource and scope; empty for an unknown trace."""
@@ -189,14 +184,12 @@ class Store:
         with self._read() as connection:
             rows = connection.execute(
                 'SELECT trace_id, start, "end", duration, spans, errors, root_service, root_name, first_service, '
-                f"first_name, services FROM traces WHERE {sieve.sql} ORDER BY start DESC, trace_id LIMIT ?",  # noqa: S608
+                f"first_name, services FROM traces WHERE {sieve.sql} ORDER BY start DESC, trace_id LIMIT ?",
                 (*sieve.parameters, -1 if limit is None else limit),
             ).fetchall()
-        return [Summary(*row[:-1], services=_services(row[-1])) for row in rows]
+        return [Summary(*row[:-1], _services(row[-1])) for row in rows]
 
-    def candidates(
-        self, traces: Iterable[Summary], sieve: Sieve
-    ) -> Iterator[tuple[Summary, list[StoredSpan]]]:
+    def candidates(self, traces: Iterable[Summary], sieve: Sieve) -> Iterator[tuple[Summary, list[StoredSpan]]]:
         """Of each trace the spans that pass ``sieve``, by start time; traces without any are left out.
 
         It reads some traces at a time, so whoever stops early has not paid for the rest.
@@ -208,7 +201,7 @@ class Store:
                 rows = connection.execute(
                     'SELECT spans.trace_id, span_id, spans.start, spans."end", proto, origins.id, resource FROM spans '
                     "JOIN origins ON origins.id = spans.origin JOIN traces ON traces.trace_id = spans.trace_id "
-                    f"WHERE spans.trace_id IN ({marks}) AND ({sieve.sql}) ORDER BY spans.start, span_id",  # noqa: S608
+                    f"WHERE spans.trace_id IN ({marks}) AND ({sieve.sql}) ORDER BY spans.start, span_id",
                     (*(summary.trace_id for summary in part), *sieve.parameters),
                 ).fetchall()
             found: dict[bytes, list[StoredSpan]] = {}
@@ -258,7 +251,7 @@ class Store:
                     self._summarize(trace_id)
                 spans += self._count(touched)
                 spans -= self._prune(spans - self._max_spans)
-        except Exception as error:  # noqa: BLE001  # the thread has to live on, and the senders have to be told
+        except Exception as error:  # the thread has to live on, and the senders have to be told
             failure = StoreError(f"cannot write {self._path or 'memory'}: {error}")
             for _, done in group:
                 done.set_exception(failure)
@@ -356,9 +349,7 @@ class Store:
         """Delete whole traces, those heard of longest ago first, until ``excess`` spans are gone."""
         gone = 0
         while gone < excess:
-            oldest = self._writing.execute(
-                "SELECT trace_id, spans FROM traces ORDER BY arrival LIMIT 1"
-            ).fetchone()
+            oldest = self._writing.execute("SELECT trace_id, spans FROM traces ORDER BY arrival LIMIT 1").fetchone()
             if oldest is None:  # another process works on the same file
                 break
             trace_id, spans = oldest
@@ -377,7 +368,7 @@ def service_name(resource: Resource) -> str:
     """The resource's ``service.name``, or what the specification says to put in its place."""
     for attribute in resource.attributes:
         if attribute.key == "service.name" and attribute.value.string_value:
-            return attribute.value.string_value
+            return str(attribute.value.string_value)
     return "unknown_service"
 
 
@@ -421,9 +412,7 @@ def _connect(path: Path | None) -> sqlite3.Connection:
 def _open(path: Path | None) -> sqlite3.Connection:
     """Open the database for writing, creating the schema in a new one; a file of another program stays untouched."""
     if path is not None and not path.parent.is_dir():
-        raise StoreError(
-            f"cannot open {path}: there is no directory {path.parent}; create it or choose another --db"
-        )
+        raise StoreError(f"cannot open {path}: there is no directory {path.parent}; create it or choose another --db")
     if path is not None and path.is_dir():
         raise StoreError(f"cannot open {path}: it is a directory; name a file with --db")
     try:
@@ -449,9 +438,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         whose = "another version of tracemw" if application == _APPLICATION_ID else "another program"
         raise StoreError(f"cannot use {path}: it is a database of {whose}; choose another file with --db")
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(
-        "PRAGMA synchronous = NORMAL"
-    )  # with a write-ahead log: a power cut loses the last, no more
+    connection.execute("PRAGMA synchronous = NORMAL")  # with a write-ahead log: a power cut loses the last, no more
     # Take the write lock now, so that a file that cannot be written is found at the start and not at the first span.
     connection.execute("BEGIN IMMEDIATE")
     if empty:

@@ -8,8 +8,8 @@ from typing import Any
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from tracemw.viewer.query import Condition, Found, Search, attribute_text
-from tracemw.viewer.store import Sieve, Store, StoredSpan, Summary
+from tracemw.viewer.query import Found, Search, attribute_text
+from tracemw.viewer.store import Sieve, Store, StoredSpan
 
 ROOT_MISSING = "<root span not yet received>"
 
@@ -35,9 +35,7 @@ def search_result(found: Iterable[Found], search: Search) -> dict[str, Any]:
 def tag_names(store: Store) -> dict[str, Any]:
     """The body of ``/api/search/tags``: every attribute key of the newest traces."""
     keys = {
-        attribute.key
-        for span in _sample(store)
-        for attribute in (*span.span.attributes, *span.resource.attributes)
+        attribute.key for span in _sample(store) for attribute in (*span.span.attributes, *span.resource.attributes)
     }
     return {"tagNames": sorted(keys | {"name", "status", "error"})}
 

@@ -1,0 +1,318 @@
+"""`init` and `shutdown`, each in a process of its own: OpenTelemetry's global provider can be set only once."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from backend import Backend, backend_serving
+from servers import free_port, process, wait_until
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    with backend_serving() as serving:
+        yield serving
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a fresh interpreter, with warnings as errors, and return how it ended."""
+    # requests' pool leaves its sockets to the garbage collector when it is closed
+    with process("-W", "error", "-W", "ignore::ResourceWarning", "-c", code, env=environment) as running:
+        output, _ = running.communicate(timeout=30)
+    return subprocess.CompletedProcess(args=code, returncode=running.returncode, stdout=output)
+
+
+def test_a_span_arrives_with_its_resource_when_the_process_ends(backend: Backend) -> None:
+    ended = run(
+        "import tracemw\n"
+        "tracemw.init('shop', version='1.2', environment='test')\n"
+        "with tracemw.span('payment.process', **{'payment.amount': 42}): pass\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+        OTEL_EXPORTER_OTLP_HEADERS="x-team=shop",
+        OTEL_RESOURCE_ATTRIBUTES="team=payments",
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert backend.names == ["payment.process"]
+    assert backend.paths == ["/v1/traces"]
+    assert backend.headers[0]["x-team"] == "shop"
+    resource = backend.resource
+    assert resource["service.name"] == "shop"
+    assert resource["service.version"] == "1.2"
+    assert resource["deployment.environment.name"] == "test"
+    assert resource["team"] == "payments"
+    assert resource["telemetry.sdk.language"] == "python"
+    assert len(resource["service.instance.id"]) == 36
+
+
+def test_each_process_has_an_instance_id_of_its_own_even_after_a_fork(backend: Backend) -> None:
+    ended = run(
+        "import os, tracemw\n"
+        "tracemw.init('shop')\n"
+        "pid = os.fork()\n"
+        "with tracemw.span('child' if pid == 0 else 'parent'): pass\n"
+        "if pid: os.waitpid(pid, 0)\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert sorted(backend.names) == ["child", "parent"]
+    ids = {
+        pair.value.string_value
+        for batch in backend.resource_spans
+        for pair in batch.resource.attributes
+        if pair.key == "service.instance.id"
+    }
+    assert len(ids) == 2
+
+
+def test_sigterm_delivers_what_is_queued_and_ends_the_process_by_that_signal(backend: Backend) -> None:
+    code = (
+        "import time, tracemw\n"
+        "tracemw.init('shop')\n"
+        "for n in range(100):\n"
+        "    with tracemw.span(str(n)): pass\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+    with process("-c", code, env=environment) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(10) == -signal.SIGTERM
+    assert len(backend.names) == 100
+
+
+def test_a_sigterm_handler_of_the_application_stays() -> None:
+    ended = run(
+        "import signal, tracemw\n"
+        "def mine(*_): ...\n"
+        "signal.signal(signal.SIGTERM, mine)\n"
+        "tracemw.init('shop')\n"
+        "assert signal.getsignal(signal.SIGTERM) is mine\n"
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+
+
+def test_init_works_away_from_the_main_thread(backend: Backend) -> None:
+    ended = run(
+        "import threading, tracemw\n"
+        "def work():\n"
+        "    tracemw.init('shop')\n"
+        "    with tracemw.span('work'): pass\n"
+        "thread = threading.Thread(target=work); thread.start(); thread.join()\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert backend.names == ["work"]
+
+
+def test_an_unreachable_endpoint_costs_at_most_the_timeout_and_is_logged_with_the_remedy() -> None:
+    started = time.monotonic()
+    ended = run(
+        "import tracemw\ntracemw.init('shop')\nwith tracemw.span('lost'): pass\ntracemw.shutdown(timeout=1)\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
+    )
+    assert ended.returncode == 0
+    assert time.monotonic() - started < 8
+    assert "spans do not reach http://127.0.0.1:" in ended.stdout
+    assert "`tracemw view` starts one" in ended.stdout
+
+
+def test_a_hanging_backend_holds_the_end_of_the_process_no_longer_than_its_timeout(backend: Backend) -> None:
+    backend.hang = 30
+    started = time.monotonic()
+    ended = run(
+        "import tracemw\ntracemw.init('shop')\nwith tracemw.span('lost'): pass\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+    )
+    assert ended.returncode == 0
+    assert 4.5 < time.monotonic() - started < 9
+
+
+def test_tracing_is_a_context_manager_that_flushes_and_counts(backend: Backend) -> None:
+    ended = run(
+        "import tracemw\n"
+        "with tracemw.init('shop') as tracing:\n"
+        "    with tracemw.span('one'): pass\n"
+        "    assert tracing.flush(timeout=5) is True\n"
+        "    stats = tracing.stats()\n"
+        "    assert (stats.exported, stats.failed, stats.dropped, stats.queued) == (1, 0, 0, 0), stats\n"
+        "assert not tracing.active\n"
+        "tracing.shutdown()\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+
+
+def test_a_second_init_is_an_error_until_the_first_was_shut_down_and_then_arms_the_same_provider(
+    backend: Backend,
+) -> None:
+    ended = run(
+        "import tracemw\n"
+        "from opentelemetry import trace\n"
+        "first = tracemw.init('first')\n"
+        "tracer = trace.get_tracer('mine')\n"
+        "tracer.start_span('a').end()\n"
+        "try: tracemw.init('second')\n"
+        "except RuntimeError as error: assert 'tracemw.shutdown()' in str(error)\n"
+        "else: raise SystemExit('no error')\n"
+        "tracemw.shutdown()\n"
+        "tracer.start_span('lost').end()\n"
+        "second = tracemw.init('second', sampling=1.0)\n"
+        "assert second.provider is first.provider\n"
+        "tracer.start_span('b').end()\n"
+        "with tracemw.span('c'): pass\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+        ENVIRONMENT="test",
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert backend.names == ["a", "b", "c"]
+    assert backend.resource["service.name"] == "second"
+
+
+def test_a_foreign_provider_is_an_error_that_names_both_ways_out() -> None:
+    ended = run(
+        "import tracemw\n"
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "trace.set_tracer_provider(TracerProvider())\n"
+        "tracemw.init('shop')\n"
+    )
+    assert ended.returncode == 1
+    assert (
+        "RuntimeError: a tracer provider is installed already (opentelemetry.sdk.trace.TracerProvider)" in ended.stdout
+    )
+    assert "leave that out and let tracemw.init()" in ended.stdout
+    assert "pass tracer_provider= to the middleware" in ended.stdout
+
+
+def test_a_bad_setting_is_an_error_at_init() -> None:
+    ended = run("import tracemw; tracemw.init('shop')", TEMPO_ENDPOINT="tempo:4318")
+    assert ended.returncode == 1
+    assert "ValueError: TEMPO_ENDPOINT='tempo:4318' is not accepted" in ended.stdout
+
+
+def test_an_unknown_argument_is_a_type_error() -> None:
+    ended = run("import tracemw; tracemw.init('shop', sample_rate=1)")
+    assert ended.returncode == 1
+    assert "TypeError" in ended.stdout
+    assert "sample_rate" in ended.stdout
+
+
+def test_a_missing_service_name_is_logged_with_the_remedy(backend: Backend) -> None:
+    ended = run("import tracemw; tracemw.init()\nwith tracemw.span('x'): pass", OTEL_EXPORTER_OTLP_ENDPOINT=backend.url)
+    assert ended.returncode == 0
+    assert "set OTEL_SERVICE_NAME" in ended.stdout
+    assert backend.resource["service.name"].startswith("unknown_service")
+
+
+def test_a_disabled_sdk_turns_all_of_it_into_no_ops(backend: Backend) -> None:
+    ended = run(
+        "import asyncio, threading, tracemw\n"
+        "from tracemw.asgi import TraceMiddleware\n"
+        "tracing = tracemw.init('shop')\n"
+        "seen = []\n"
+        "async def app(scope, receive, send):\n"
+        "    seen.append(tracemw.current_trace_id())\n"
+        "    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"
+        "    await send({'type': 'http.response.body', 'body': b''})\n"
+        "sent = []\n"
+        "async def send(message): sent.append(message)\n"
+        "scope = {'type': 'http', 'method': 'GET', 'path': '/', 'headers': [], 'query_string': b''}\n"
+        "asyncio.run(TraceMiddleware(app)(scope, None, send))\n"
+        "with tracemw.span('x') as span: assert not span.is_recording()\n"
+        "assert seen == [None] and sent[0]['headers'] == [], (seen, sent)\n"
+        "assert tracing.flush() and tracing.stats().exported == 0\n"
+        "assert threading.active_count() == 1\n"
+        "tracing.shutdown()\n",
+        OTEL_SDK_DISABLED="true",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert backend.requests == []
+
+
+@pytest.mark.parametrize(("environment", "low", "high"), [("production", 40, 180), ("staging", 400, 600)])
+def test_the_environment_decides_how_much_is_sampled(environment: str, low: int, high: int) -> None:
+    with backend_serving() as backend:
+        ended = run(
+            "import tracemw\ntracemw.init('shop')\nfor _ in range(1000):\n    with tracemw.span('work'): pass\n",
+            ENVIRONMENT=environment,
+            OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+        )
+        assert (ended.returncode, ended.stdout) == (0, "")
+        assert low < len(backend.spans) < high
+
+
+def test_a_service_under_uvicorn_loses_no_span_to_sigterm(backend: Backend) -> None:
+    port = free_port()
+    code = (
+        "import tracemw, uvicorn\n"
+        "from starlette.applications import Starlette\n"
+        "from starlette.responses import PlainTextResponse\n"
+        "from starlette.routing import Route\n"
+        "from tracemw.starlette import TraceMiddleware\n"
+        "async def home(request): return PlainTextResponse('ok')\n"
+        "def make():\n"
+        "    tracemw.init('shop')\n"
+        "    app = Starlette(routes=[Route('/items/{n}', home)])\n"
+        "    app.add_middleware(TraceMiddleware)\n"
+        "    return app\n"
+        f"uvicorn.run('__main__:make', factory=True, port={port}, log_level='error')\n"
+    )
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+    with process("-c", code, env=environment) as running:
+        _load(port, 50)
+        running.send_signal(signal.SIGTERM)
+        running.wait(10)
+    assert backend.names == ["GET /items/{n}"] * 50
+
+
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_a_service_under_gunicorn_loses_no_span_to_sigterm(
+    backend: Backend, preload: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "service.py").write_text(
+        "import flask, tracemw\n"
+        "from tracemw.flask import TraceMiddleware\n"
+        "tracemw.init('shop')\n"
+        "app = flask.Flask(__name__)\n"
+        "TraceMiddleware(app)\n"
+        "@app.get('/items/<int:n>')\n"
+        "def item(n): return 'ok'\n"
+    )
+    port = free_port()
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+    arguments = ("-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", *preload, "service:app")
+    with process(*arguments, env=environment, cwd=folder) as running:
+        _load(port, 50)
+        running.send_signal(signal.SIGTERM)
+        running.wait(10)
+    assert backend.names == ["GET /items/<int:n>"] * 50
+
+
+def _load(port: int, count: int) -> None:
+    """Wait for the service, then ask it `count` times."""
+    wait_until(lambda: _status(port, "/health") == 404, timeout=20)
+    for number in range(count):
+        assert _status(port, f"/items/{number}") == 200
+
+
+def _status(port: int, path: str) -> int | None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        response.read()
+        return response.status
+    except ConnectionRefusedError:
+        return None
+    finally:
+        connection.close()

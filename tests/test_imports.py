@@ -1,0 +1,164 @@
+"""Imports go one way, and `import tracemw` stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tracemw
+
+SOURCE = Path(tracemw.__file__).parent
+FRAMEWORKS = {"fastapi", "flask", "starlette", "httpx", "requests", "urllib3", "uvicorn", "django", "grpc"}
+TOOLS = {"cli", "__main__", "viewer"}
+SDK_ROOMS = {"bootstrap", "sampling", "_recording", "_export"}
+
+# What each room may import of tracemw itself. A room that is not listed here has no business in the tree.
+ALLOWED = {
+    "__init__": {"_version", "spans", "bootstrap"},
+    "__main__": {"cli"},
+    "_context": {"_version"},
+    "_errors": set(),
+    "_guard": set(),
+    "_version": set(),
+    "_http": {"_context", "_errors", "_guard", "_http", "config"},
+    "_recording": {"_errors", "_recording"},
+    "_export": {"_context", "_export"},
+    "asgi": {"_http", "_guard"},
+    "wsgi": {"_http", "_guard"},
+    "starlette": {"asgi", "_http", "_guard"},
+    "fastapi": {"asgi", "starlette", "_http", "_guard"},
+    "flask": {"wsgi", "_http", "_guard"},
+    "httpx": {"_http", "_guard"},
+    "requests": {"_http", "_guard"},
+    "spans": {"_context", "_errors", "_guard", "_http"},
+    "config": set(),
+    "sampling": {"config"},
+    "bootstrap": {"_export", "_recording", "config", "sampling"},
+    "cli": {"_version", "viewer"},
+    "viewer": {"_version", "viewer"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[tuple[str, ...]]:
+    """Every module that a file imports, at whichever depth, as its parts."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (tuple(name.name.split(".")) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            module = tuple((node.module or "").split("."))
+            yield from ((*module, name.name) for name in node.names) if module == ("tracemw",) else (module,)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_each_room_imports_only_what_the_design_lets_it(path: Path) -> None:
+    own = {parts[1] for parts in imported(path) if parts[0] == "tracemw" and len(parts) > 1}
+    own -= {name for name in own if not ((SOURCE / name).is_dir() or (SOURCE / f"{name}.py").is_file())}
+    assert own <= ALLOWED[room(path)]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_only_the_rooms_behind_init_import_the_sdk(path: Path) -> None:
+    uses_sdk = any(parts[:2] in (("opentelemetry", "sdk"), ("opentelemetry", "exporter")) for parts in imported(path))
+    assert not uses_sdk or room(path) in SDK_ROOMS
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Path) -> None:
+    allowed = {
+        "starlette": {"starlette"},
+        "fastapi": {"fastapi"},
+        "flask": {"flask"},
+        "httpx": {"httpx"},
+        "requests": {"requests", "urllib3"},
+        "viewer": {"starlette", "uvicorn"},
+    }.get(room(path), set())
+    assert {parts[0] for parts in imported(path)} & FRAMEWORKS <= allowed
+
+
+# Private names of other people's packages, each in the one module of its room that touches it.
+PRIVATE = {
+    "_context.py": {"_SUPPRESS_INSTRUMENTATION_KEY", "_SUPPRESS_HTTP_INSTRUMENTATION_KEY"},
+    "_recording/provider.py": {"_Span", "_resource", "_tracers", "_tracers_lock"},
+    "cli.py": {"_SubParsersAction"},
+    "fastapi.py": {"_RequestTelemetry", "_mount_prefix", "_telemetry"},
+}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_private_names_of_others_are_touched_in_the_modules_listed_here_only(path: Path) -> None:
+    listed = PRIVATE.get(str(path.relative_to(SOURCE)), set())
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    defined = set(map(_defined, nodes)) - listed
+    assert {
+        name for name in map(_foreign, nodes) if name.startswith("_") and not name.startswith("__")
+    } - defined == listed
+
+
+def _foreign(node: ast.AST) -> str:
+    """The name that a node takes from another object: an attribute, `getattr` with a constant, or an import."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr" and isinstance(node.args[1], ast.Constant):
+        return str(node.args[1].value)
+    if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("tracemw"):
+        return next((name.name for name in node.names if name.name.startswith("_")), "")
+    return ""
+
+
+def _defined(node: ast.AST) -> str:
+    """The name that a node gives to something of the module's own."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return node.name
+    if isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Store):
+        return node.attr if isinstance(node, ast.Attribute) else node.id
+    return ""
+
+
+def test_importing_tracemw_loads_no_framework_and_no_sdk() -> None:
+    code = (
+        "import tracemw, sys; print([m for m in sys.modules if m.split('.')[0] in "
+        f"{sorted(FRAMEWORKS)!r} or m.startswith('opentelemetry.sdk')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", tracemw.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(tracemw, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'tracemw' has no attribute 'start'"):
+        _ = tracemw.start
+
+
+@pytest.mark.parametrize(
+    ("door", "package", "extra"),
+    [
+        ("starlette", "starlette", "starlette"),
+        ("fastapi", "fastapi", "fastapi"),
+        ("flask", "flask", "flask"),
+        ("httpx", "httpx", "httpx"),
+        ("requests", "requests", "requests"),
+    ],
+)
+def test_a_door_without_its_framework_names_the_extra_to_install(door: str, package: str, extra: str) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None\nimport tracemw.{door}"
+    failed = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert f"ImportError: tracemw.{door} needs" in failed.stderr
+    assert f"pip install 'tracemw[{extra}]'" in failed.stderr
