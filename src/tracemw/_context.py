@@ -7,6 +7,7 @@ Two things travel in the OpenTelemetry context beside the current span: the span
 from __future__ import annotations
 
 import random
+from contextvars import Token
 from typing import Final
 
 from opentelemetry import context as otel_context
@@ -88,10 +89,22 @@ def is_skipped() -> bool:
     return bool(otel_context.get_value(_SKIPPED))
 
 
-def clients_suppressed() -> bool:
-    """Tell whether an outbound call made now must not get a span: an exporter's own, or one already traced above."""
-    context = otel_context.get_current()
+def clients_suppressed(context: Context) -> bool:
+    """Tell whether an outbound call made in `context` gets no span: an exporter's own, or one already traced above."""
     return bool(context.get(_SUPPRESS_ALL) or context.get(_SUPPRESS_HTTP))
+
+
+def detach(token: Token[Context], attached: Context) -> None:
+    """Make current again what was current before `attached` was, quietly wherever that is.
+
+    A generator may be closed in another thread, task or copy of the context than the one it was entered in, where the
+    token means nothing and the API would log an error with its traceback. There, `attached` gives way if it is current.
+    """
+    try:
+        token.var.reset(token)
+    except ValueError:
+        if token.var.get() is attached:
+            token.var.set(Context() if token.old_value is token.MISSING else token.old_value)
 
 
 def suppress_clients(context: Context) -> Context:

@@ -7,33 +7,46 @@ pools and task groups, where a context variable would stay behind.
 
 from __future__ import annotations
 
-from typing import Final
+import itertools
+from typing import Any, Final
 
 from opentelemetry.trace import Span
 
-_MARK: Final = "__tracemw_stage__"
+from tracemw._guard import guarded
+
+_MARKS: Final = "__tracemw_stages__"
+_TRACES: Final = 32
+"""How many traces one exception object is marked for; the oldest give way."""
+
+_moments: Final = itertools.count()
 
 
-def mark_stage(span: Span, error: BaseException, stage: str) -> None:
-    """Say that `error` left the stage `stage` in the trace of `span`; an inner stage that said so first stays."""
+def moment() -> int:
+    """Return a number greater than that of every moment before."""
+    return next(_moments)
+
+
+@guarded
+def mark_stage(span: Span, error: BaseException, stage: str, entered: int) -> None:
+    """Say that `error` left the stage `stage`, entered at the moment `entered`, in the trace of `span`.
+
+    A mark that has been made since then is that of an inner stage, and stays.
+    """
+    # One exception object may be raised in many requests at a time, when a module holds it as a constant: there is a
+    # mark for each trace. The dictionary is written to directly, past classes that refuse attributes.
+    marks: dict[int, tuple[int, str]] = error.__dict__.setdefault(_MARKS, {})
     trace_id = span.get_span_context().trace_id
-    if _stage_of(error, trace_id) is None:
-        try:
-            setattr(error, _MARK, (trace_id, stage))
-        except (AttributeError, TypeError):  # an exception class that takes no attributes goes unmarked
-            pass
+    if trace_id not in marks or marks[trace_id][0] < entered:
+        marks[trace_id] = (moment(), stage)
+        for oldest in list(marks)[:-_TRACES]:
+            marks.pop(oldest, None)
     put_stage(span, error)
 
 
 def put_stage(span: Span, error: BaseException) -> None:
     """Put `error.stage` on a span that ends with `error`, when a stage of the same trace has marked it."""
-    stage = _stage_of(error, span.get_span_context().trace_id)
-    if stage is not None:
-        span.set_attribute("error.stage", stage)
-
-
-def _stage_of(error: BaseException, trace_id: int) -> str | None:
-    # One exception object may be raised in many requests, when a module holds it as a constant: the mark counts only
-    # in the trace that made it.
-    mark = getattr(error, _MARK, None)
-    return mark[1] if isinstance(mark, tuple) and mark[0] == trace_id else None
+    marks: Any = error.__dict__.get(_MARKS)
+    if marks:
+        mark = marks.get(span.get_span_context().trace_id)
+        if mark is not None:
+            span.set_attribute("error.stage", mark[1])

@@ -257,17 +257,20 @@ class ClientTracing:
         self._tracers = TracerSource(tracer_provider)
 
     @guarded
-    def begin(self, method: str, url: str, *, resend_count: int = 0) -> ClientExchange | None:
+    def begin(
+        self, method: str, url: str, *, resend_count: int = 0, context: Context | None = None
+    ) -> ClientExchange | None:
         """Start the CLIENT span of one attempt; None when this call must not be traced.
 
         Args:
             method: The request's method.
             url: The absolute URL that is called.
             resend_count: How many attempts at the same request came before this one.
+            context: The context of the call, when that is not the current one.
         """
-        if clients_suppressed():
+        here = otel_context.get_current() if context is None else context
+        if clients_suppressed(here):
             return None
-        here = otel_context.get_current()
         tracer = self._tracers.get()
         if isinstance(tracer, NoOpTracer):
             return ClientExchange(None, here)
@@ -288,12 +291,13 @@ class ClientExchange:
     and `failure`, and calls `end` when the body has been read or closed.
     """
 
-    __slots__ = ("_context", "_ended", "_headers_at", "_span")
+    __slots__ = ("_context", "_ended", "_error_type", "_headers_at", "_span")
 
     def __init__(self, span: Span | None, context: Context) -> None:
         self._span = span
         self._context = context
         self._ended = span is None
+        self._error_type: str | None = None
         self._headers_at: int | None = None
 
     @property
@@ -326,39 +330,44 @@ class ClientExchange:
         self._span.set_attribute("http.response.status_code", status)
         if http_version:
             self._span.set_attribute("network.protocol.version", http_version)
-        error_type = semconv.client_error_type(status)
-        if error_type is not None:
-            self._fail(error_type)
+        self._error_type = semconv.client_error_type(status)
 
     @guarded
-    def failure(self, error: BaseException) -> None:
+    def failure(self, error: BaseException, *, at: int | None = None) -> None:
         """Note the error that ended the attempt, and end it.
 
-        A cancellation (any exception that is no `Exception`) is deliberate: the span ends without an error.
+        A cancellation (any exception that is no `Exception`) is deliberate: the span ends without an error. A status
+        that is an error itself stays the `error.type`.
+
+        Args:
+            error: The exception.
+            at: When it was raised, as nanoseconds since the epoch, if that was earlier than now.
         """
         if self._ended or self._span is None:
             return
-        if isinstance(error, Exception):
-            self._span.record_exception(error)
-            put_stage(self._span, error)
-            self._fail(semconv.exception_type(error))
-        self.end()
+        try:
+            if isinstance(error, Exception):
+                self._error_type = self._error_type or semconv.exception_type(error)
+                put_stage(self._span, error)
+                self._span.record_exception(error, timestamp=at)
+        finally:
+            self.end(at=at)
 
-    def _fail(self, error_type: str) -> None:
-        if self._span is not None:
-            self._span.set_attribute("error.type", error_type)
+    @guarded
+    def end(self, *, at: int | None = None) -> None:
+        """End the span; every further call does nothing.
+
+        Args:
+            at: The end as nanoseconds since the epoch, when it was earlier than now.
+        """
+        if self._ended or self._span is None:
+            return
+        self._ended = True
+        if self._error_type is not None:
+            self._span.set_attribute("error.type", self._error_type)
             self._span.set_status(StatusCode.ERROR)
+        self._span.end(at)
 
-    @guarded
-    def end(self) -> None:
-        """End the span now; every further call does nothing."""
-        if not self._ended and self._span is not None:
-            self._ended = True
-            self._span.end()
-
-    @guarded
     def abandon(self) -> None:
         """End the span at the time of the response's headers: nobody will read or close the body any more."""
-        if not self._ended and self._span is not None:
-            self._ended = True
-            self._span.end(self._headers_at)
+        self.end(at=self._headers_at)

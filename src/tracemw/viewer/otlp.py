@@ -1,7 +1,7 @@
 """OTLP/HTTP trace requests: bytes in, validated spans out (opentelemetry-proto, ``docs/specification.md``).
 
-Everything here is free of I/O. What is wrong with a request is raised as `OtlpError`, whose status is the HTTP status to
-answer with; spans that are wrong one by one do not fail the request but are counted, as OTLP's partial success wants it.
+Everything here is free of I/O. What is wrong with a request is raised as `OtlpError`, whose status is the HTTP status
+to answer with; spans that are wrong one by one do not fail it but are counted, as OTLP's partial success wants it.
 """
 
 from __future__ import annotations

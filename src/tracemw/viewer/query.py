@@ -110,7 +110,7 @@ class Comparison:
     """One comparison of TraceQL.
 
     Attributes:
-        scope: ``span`` or ``resource`` for their attributes, empty for both, ``intrinsic`` for a field of the span itself
+        scope: ``span`` or ``resource`` for their attributes, empty for both, ``intrinsic`` for a field of the span
         name: the attribute's key or the field's name
         operator: one of ``= != < <= > >= =~ !~``
         value: what to compare with; None is TraceQL's ``nil``, and statuses and kinds are their numbers
@@ -227,7 +227,7 @@ def parse_window(parameters: Mapping[str, str]) -> tuple[int | None, int | None]
 
 
 def parse_duration(text: str) -> int:
-    """Nanoseconds of a Go duration (``time.ParseDuration``) such as ``600ms``, ``1.5s`` or ``1m30s``; none is negative."""
+    """Nanoseconds of a Go duration (``time.ParseDuration``) such as ``600ms``, ``1.5s`` or ``1m30s``, not negative."""
     total, position = Fraction(0), 0
     while part := _DURATION_PART.match(text, position):
         total += Fraction(part[1].rstrip(".")) * _NANOSECONDS[part[2]]
@@ -245,7 +245,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 def parse_logfmt(text: str) -> list[tuple[str, str]]:
-    """Pairs of a logfmt line: ``key=value``, ``key="quoted \\"value\\""``; a key alone stands for ``key=true``."""
+    r"""Pairs of a logfmt line: ``key=value``, ``key="quoted \"value\""``; a key alone stands for ``key=true``."""
     pairs: list[tuple[str, str]] = []
     position, text = 0, text.rstrip()
     while position < len(text):
@@ -274,8 +274,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _SUPPORTED = (
-    "the viewer knows one { ... } of comparisons (= != < <= > >= =~ !~) joined by && and ||, on span.*, resource.* and .* "
-    "attributes and on name, kind, status, statusMessage, duration, rootName, rootServiceName and traceDuration"
+    "the viewer knows one { ... } of comparisons (= != < <= > >= =~ !~) joined by && and ||, on span.*, resource.* "
+    "and .* attributes and on name, kind, status, statusMessage, duration, rootName, rootServiceName and traceDuration"
 )
 _DEEPEST = 50
 

@@ -1,8 +1,8 @@
 """Spans in SQLite: one writer thread that commits in groups, readers that see what was acknowledged.
 
-A span is kept as its OTLP bytes, so nothing of it is lost, beside the columns that lists and searches need. Resources and
-scopes repeat on every request and are kept once, by content. A trace's summary is computed anew from its spans whenever
-some arrive, so a span that is sent twice counts once.
+A span is kept as its OTLP bytes, so nothing of it is lost, beside the columns that lists and searches need. Resources
+and scopes repeat on every request and are kept once, by content. A trace's summary is computed anew whenever spans of it
+arrive, so a span that is sent twice counts once.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class StoredSpan:
 class Sieve:
     """An SQL condition that every wanted row fulfils, and perhaps others do too.
 
-    `Store.summaries` gives it the table ``traces``, `Store.candidates` also ``spans`` and ``origins``; columns are named
-    with their table.
+    `Store.summaries` gives it the table ``traces``, `Store.candidates` also ``spans`` and ``origins``; a column is named
+    with its table.
     """
 
     sql: str = "1"
@@ -183,11 +183,11 @@ class Store:
         """The summaries of the traces that pass ``sieve``, newest first."""
         with self._read() as connection:
             rows = connection.execute(
-                'SELECT trace_id, start, "end", duration, spans, errors, root_service, root_name, first_service, '
+                'SELECT trace_id, start, "end", duration, spans, errors, root_service, root_name, first_service, '  # noqa: S608
                 f"first_name, services FROM traces WHERE {sieve.sql} ORDER BY start DESC, trace_id LIMIT ?",
                 (*sieve.parameters, -1 if limit is None else limit),
             ).fetchall()
-        return [Summary(*row[:-1], _services(row[-1])) for row in rows]
+        return [Summary(*(*row[:-1], _services(row[-1]))) for row in rows]
 
     def candidates(self, traces: Iterable[Summary], sieve: Sieve) -> Iterator[tuple[Summary, list[StoredSpan]]]:
         """Of each trace the spans that pass ``sieve``, by start time; traces without any are left out.
@@ -199,8 +199,8 @@ class Store:
             marks = ",".join("?" * len(part))
             with self._read() as connection:
                 rows = connection.execute(
-                    'SELECT spans.trace_id, span_id, spans.start, spans."end", proto, origins.id, resource FROM spans '
-                    "JOIN origins ON origins.id = spans.origin JOIN traces ON traces.trace_id = spans.trace_id "
+                    'SELECT spans.trace_id, span_id, spans.start, spans."end", proto, origin, resource '  # noqa: S608
+                    "FROM spans JOIN origins ON origins.id = spans.origin JOIN traces ON traces.trace_id = spans.trace_id "
                     f"WHERE spans.trace_id IN ({marks}) AND ({sieve.sql}) ORDER BY spans.start, span_id",
                     (*(summary.trace_id for summary in part), *sieve.parameters),
                 ).fetchall()

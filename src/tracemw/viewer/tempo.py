@@ -1,4 +1,4 @@
-"""What the viewer answers, in the shape of Grafana Tempo's HTTP API (protobuf's own JSON: base64 ids, 64-bit as strings)."""
+"""What the viewer answers, in the shape of Grafana Tempo's HTTP API (protobuf's own JSON: ids are base64)."""
 
 from __future__ import annotations
 
