@@ -43,6 +43,7 @@ def mark_stage(span: Span, error: BaseException, stage: str, entered: int) -> No
     put_stage(span, error)
 
 
+@guarded
 def put_stage(span: Span, error: BaseException) -> None:
     """Put `error.stage` on a span that ends with `error`, when a stage of the same trace has marked it."""
     marks: Any = error.__dict__.get(_MARKS)

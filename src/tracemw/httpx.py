@@ -1,4 +1,4 @@
-"""The doors for httpx: `httpx.Client(transport=TraceTransport())`, `httpx.AsyncClient(transport=AsyncTraceTransport())`.
+"""The doors for httpx: `httpx.Client(transport=TraceTransport())`, `AsyncClient(transport=AsyncTraceTransport())`.
 
 One CLIENT span per attempt, so that redirects and authentication round trips show, ended when the body has been read
 or closed.
@@ -6,14 +6,16 @@ or closed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Unpack
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, Unpack
+from weakref import WeakKeyDictionary
 
 try:
     import httpx
 except ImportError as error:
     raise ImportError("tracemw.httpx needs httpx: pip install 'tracemw[httpx]'") from error
 
+from tracemw._guard import guarded
 from tracemw._http.exchange import ClientExchange, ClientOptions, ClientTracing
 
 
@@ -31,10 +33,12 @@ class TraceTransport(httpx.BaseTransport):
     def __init__(self, transport: httpx.BaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         self._transport = transport if transport is not None else httpx.HTTPTransport()
         self._tracing = ClientTracing(**options)
+        self._resends = _Resends()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the wrapped transport."""
-        exchange = self._tracing.begin(request.method, str(request.url))
+        resend_count = self._resends.before(request)
+        exchange = self._tracing.begin(request.method, str(request.url), resend_count=resend_count)
         if exchange is None:
             return self._transport.handle_request(request)
         token = exchange.attach()
@@ -47,7 +51,7 @@ class TraceTransport(httpx.BaseTransport):
             exchange.detach(token)
         _note(exchange, response)
         if isinstance(response.stream, httpx.SyncByteStream):
-            response.stream = _Stream(response.stream, exchange)
+            response.stream = _Stream(response.stream, exchange, self._resends.after(request, response, resend_count))
         return response
 
     def __enter__(self) -> TraceTransport:
@@ -76,10 +80,12 @@ class AsyncTraceTransport(httpx.AsyncBaseTransport):
     def __init__(self, transport: httpx.AsyncBaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         self._transport = transport if transport is not None else httpx.AsyncHTTPTransport()
         self._tracing = ClientTracing(**options)
+        self._resends = _Resends()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the wrapped transport."""
-        exchange = self._tracing.begin(request.method, str(request.url))
+        resend_count = self._resends.before(request)
+        exchange = self._tracing.begin(request.method, str(request.url), resend_count=resend_count)
         if exchange is None:
             return await self._transport.handle_async_request(request)
         token = exchange.attach()
@@ -92,7 +98,8 @@ class AsyncTraceTransport(httpx.AsyncBaseTransport):
             exchange.detach(token)
         _note(exchange, response)
         if isinstance(response.stream, httpx.AsyncByteStream):
-            response.stream = _AsyncStream(response.stream, exchange)
+            forget = self._resends.after(request, response, resend_count)
+            response.stream = _AsyncStream(response.stream, exchange, forget)
         return response
 
     async def __aenter__(self) -> AsyncTraceTransport:
@@ -124,21 +131,66 @@ def _note(exchange: ClientExchange, response: httpx.Response) -> None:
     exchange.response(
         response.status_code, version.decode("ascii", "replace").removeprefix("HTTP/") if version else None
     )
+    if response.is_closed:  # a transport without a network may answer with a body that has been read already
+        exchange.end()
+
+
+_RESENDS: Final = "tracemw.resend_count"
+
+
+class _Resends:
+    """How many attempts came before: after a redirect httpx makes another request, after a challenge it sends the same.
+
+    The request after a redirect takes over the extensions of the one before, so the count stands there for as long as
+    the redirecting response is open, and is gone from the caller's request after that.
+    """
+
+    def __init__(self) -> None:
+        self._challenged: WeakKeyDictionary[httpx.Request, int] = WeakKeyDictionary()
+
+    def before(self, request: httpx.Request) -> int:
+        """Return how many attempts came before this one."""
+        resends = self._challenged.pop(request, None) or request.extensions.get(_RESENDS, 0)
+        return resends if isinstance(resends, int) else 0
+
+    @guarded
+    def after(self, request: httpx.Request, response: httpx.Response, resend_count: int) -> Callable[[], None] | None:
+        """Note an answer that may lead to another attempt; what is returned is to be called when that is closed."""
+        if response.status_code in (401, 407):
+            self._challenged[request] = resend_count + 1
+        if not response.has_redirect_location:
+            return None
+        extensions = request.extensions
+        request.extensions = {**extensions, _RESENDS: resend_count + 1}
+
+        def restore() -> None:
+            request.extensions = extensions
+
+        return restore
 
 
 class _Body:
     """What ends the span when the body's stream does, or when nobody holds the stream any more."""
 
-    def __init__(self, exchange: ClientExchange) -> None:
+    def __init__(self, exchange: ClientExchange, closed: Callable[[], None] | None) -> None:
         self._exchange = exchange
+        self._closed = closed
+
+    def _end(self) -> None:
+        self._exchange.end()
+        if self._closed is not None:
+            self._closed()
 
     def __del__(self) -> None:
         self._exchange.abandon()
+        self._end()
 
 
 class _Stream(_Body, httpx.SyncByteStream):
-    def __init__(self, stream: httpx.SyncByteStream, exchange: ClientExchange) -> None:
-        super().__init__(exchange)
+    def __init__(
+        self, stream: httpx.SyncByteStream, exchange: ClientExchange, closed: Callable[[], None] | None
+    ) -> None:
+        super().__init__(exchange, closed)
         self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
@@ -147,17 +199,20 @@ class _Stream(_Body, httpx.SyncByteStream):
         except Exception as error:
             self._exchange.failure(error)
             raise
+        self._exchange.end()
 
     def close(self) -> None:
         try:
             self._stream.close()
         finally:
-            self._exchange.end()
+            self._end()
 
 
 class _AsyncStream(_Body, httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.AsyncByteStream, exchange: ClientExchange) -> None:
-        super().__init__(exchange)
+    def __init__(
+        self, stream: httpx.AsyncByteStream, exchange: ClientExchange, closed: Callable[[], None] | None
+    ) -> None:
+        super().__init__(exchange, closed)
         self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -167,9 +222,10 @@ class _AsyncStream(_Body, httpx.AsyncByteStream):
         except Exception as error:
             self._exchange.failure(error)
             raise
+        self._exchange.end()
 
     async def aclose(self) -> None:
         try:
             await self._stream.aclose()
         finally:
-            self._exchange.end()
+            self._end()

@@ -5,19 +5,24 @@ One CLIENT span per attempt, redirects and urllib3's own retries included, ended
 
 from __future__ import annotations
 
+import copyreg
+import functools
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any
 
 try:
     import requests
 except ImportError as error:
     raise ImportError("tracemw.requests needs requests: pip install 'tracemw[requests]'") from error
 
+from opentelemetry import context as otel_context
 from opentelemetry.trace import TracerProvider
 from requests.adapters import HTTPAdapter
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPConnectionPool, PoolManager
 from urllib3.util import Retry
 
 from tracemw._http.exchange import ClientExchange, ClientTracing
@@ -68,13 +73,13 @@ class TraceAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pool manager, with connection pools that see each attempt."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        _trace_pools(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         """Return the manager for a proxy, with connection pools that see each attempt."""
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
         if isinstance(manager, PoolManager):
-            manager.pool_classes_by_scheme = _POOLS
+            _trace_pools(manager)
         return manager
 
     def send(
@@ -97,36 +102,51 @@ class TraceAdapter(HTTPAdapter):
             raise
         finally:
             _attempts.reset(token)
-        if attempts.current is not None:
-            attempts.current.response(response.status_code, _http_version(response.raw))
-            response.__class__ = _TracedResponse
-            response._tracemw_exchange = attempts.current  # type: ignore[attr-defined]  # noqa: SLF001
+        exchange = attempts.current
+        if exchange is not None:
+            if type(response) is requests.Response:
+                response.__class__ = _TracedResponse
+                response._tracemw_exchange = exchange  # type: ignore[attr-defined]  # noqa: SLF001
+            else:  # an adapter with a response class of its own
+                exchange.end()
         return response
 
 
 class _Attempts:
     """The attempts at one prepared request: the connection pool starts each, the adapter hears of the last."""
 
-    __slots__ = ("_method", "_tracing", "_url", "current")
+    __slots__ = ("_context", "_failed_at", "_method", "_tracing", "_url", "current")
 
     def __init__(self, tracing: ClientTracing, method: str, url: str) -> None:
         self._tracing = tracing
         self._method = method
         self._url = url
+        self._context = otel_context.get_current()  # urllib3 makes each retry within the attempt before
+        self._failed_at: int | None = None
         self.current: ClientExchange | None = None
 
     def next(self, retries: object) -> ClientExchange | None:
-        """Conclude the attempt before, by what urllib3 notes of it, and begin another."""
+        """Conclude the attempt before, by what urllib3 notes of it, and begin another.
+
+        What lies between the two is the wait that the retry policy asks for.
+        """
         history = retries.history if isinstance(retries, Retry) else ()
-        if self.current is not None and history:
-            last = history[-1]
-            if last.error is not None:
-                self.current.failure(last.error)
-            elif last.status is not None:
-                self.current.response(last.status, None)
-            self.current.end()
-        self.current = self._tracing.begin(self._method, self._url, resend_count=len(history))
+        if self.current is not None:
+            if history and history[-1].error is not None:
+                self.current.failure(history[-1].error, at=self._failed_at)
+            self.current.abandon()
+        self._failed_at = None
+        self.current = self._tracing.begin(self._method, self._url, resend_count=len(history), context=self._context)
         return self.current
+
+    def response(self, response: Any) -> None:
+        """Note the response to the current attempt."""
+        if self.current is not None:
+            self.current.response(response.status, {10: "1.0", 11: "1.1", 20: "2"}.get(response.version))
+
+    def failed(self) -> None:
+        """Note the time at which the current attempt failed."""
+        self._failed_at = time.time_ns()
 
 
 _attempts: ContextVar[_Attempts | None] = ContextVar("tracemw-requests-attempts", default=None)
@@ -144,24 +164,42 @@ class _TracedPool(HTTPConnectionPool):
         retries: Any = None,
         *args: Any,
         **kwargs: Any,
-    ) -> BaseHTTPResponse:
+    ) -> Any:
         attempts = _attempts.get()
         exchange = attempts.next(retries) if attempts is not None else None
         if exchange is None:
             return super().urlopen(method, url, body, headers, retries, *args, **kwargs)
-        traced = {**(headers or {}), **exchange.headers()}
+        traced = CaseInsensitiveDict(self.headers if headers is None else headers)
+        traced.update(exchange.headers())
         token = exchange.attach()
         try:
             return super().urlopen(method, url, body, traced, retries, *args, **kwargs)
         finally:
             exchange.detach(token)
 
+    def _make_request(self, *args: Any, **kwargs: Any) -> Any:
+        # Private to urllib3, and the one place that sees the response to an attempt that is going to be retried.
+        attempts = _attempts.get()
+        if attempts is None:
+            return super()._make_request(*args, **kwargs)
+        try:
+            response = super()._make_request(*args, **kwargs)
+        except BaseException:
+            attempts.failed()
+            raise
+        attempts.response(response)
+        return response
 
-class _TracedSecurePool(_TracedPool, HTTPSConnectionPool):
-    """The same over TLS."""
+
+def _trace_pools(manager: PoolManager) -> None:
+    # A SOCKS proxy's manager, for one, has pool classes of its own.
+    classes = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _traced_pool(pool) for scheme, pool in classes.items()}
 
 
-_POOLS: Final[dict[str, type[HTTPConnectionPool]]] = {"http": _TracedPool, "https": _TracedSecurePool}
+@functools.cache
+def _traced_pool(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    return pool if issubclass(pool, _TracedPool) else type(f"Traced{pool.__name__}", (_TracedPool, pool), {})
 
 
 class _TracedResponse(requests.Response):
@@ -181,6 +219,10 @@ class _TracedResponse(requests.Response):
             if self._tracemw_exchange is not None:
                 self._tracemw_exchange.end()
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A copied or pickled response is a plain one: its body has been read, and its reader may not have tracemw.
+        return copyreg.__newobj__, (requests.Response,), self.__getstate__()  # type: ignore[attr-defined]
+
     def __del__(self) -> None:
         if self._tracemw_exchange is not None:
             self._tracemw_exchange.abandon()
@@ -193,7 +235,3 @@ def _ending(chunks: Iterator[Any], exchange: ClientExchange) -> Iterator[Any]:
         exchange.failure(error)
         raise
     exchange.end()
-
-
-def _http_version(raw: Any) -> str | None:
-    return {10: "1.0", 11: "1.1", 20: "2"}.get(getattr(raw, "version", None) or 0)

@@ -19,8 +19,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
-from tracemw._context import TracerSource, is_skipped, request_span
-from tracemw._errors import mark_stage, put_stage
+from tracemw._context import TracerSource, detach, is_skipped, request_span
+from tracemw._errors import mark_stage, moment, put_stage
 from tracemw._guard import guarded
 from tracemw._http.semconv import exception_type
 
@@ -44,15 +44,19 @@ class span:  # noqa: N801  a verb to its users: `with tracemw.span("payment.proc
         **attributes: Attributes of the span; a value is a string, number, bool or a sequence of one of those.
 
     Raises:
+        TypeError: when the name is no string.
         RuntimeError: when one object is entered again before it has been left.
     """
 
-    __slots__ = ("_attributes", "_name", "_span", "_token")
+    __slots__ = ("_attached", "_attributes", "_name", "_span", "_token")
 
     def __init__(self, name: str, /, **attributes: AttributeValue) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"span takes a name, not {name!r}; @tracemw.traced names a span by its function")
         self._name = name
         self._attributes = attributes
         self._span: Span | None = None
+        self._attached: Context | None = None
         self._token: Token[Context] | None = None
 
     def __enter__(self) -> Span:
@@ -61,7 +65,7 @@ class span:  # noqa: N801  a verb to its users: `with tracemw.span("payment.proc
         here = otel_context.get_current()
         self._span = _start(self._name, here, self._attributes) or INVALID_SPAN
         if self._span is not INVALID_SPAN:
-            self._token = otel_context.attach(trace.set_span_in_context(self._span, here))
+            self._attach(trace.set_span_in_context(self._span, here))
         return self._span
 
     def __exit__(
@@ -70,7 +74,7 @@ class span:  # noqa: N801  a verb to its users: `with tracemw.span("payment.proc
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.suspend()
+        self._detach()
         ending, self._span = self._span, None
         if ending is not None:
             _end(ending, error)
@@ -90,11 +94,37 @@ class span:  # noqa: N801  a verb to its users: `with tracemw.span("payment.proc
         """Return `function` with each of its calls in a span like this one."""
         return cast("F", _wrapped(function, self._name, self._attributes))
 
+    def _attach(self, context: Context) -> None:
+        self._attached = context
+        self._token = otel_context.attach(context)
+
+    def _detach(self) -> None:
+        token, self._token = self._token, None
+        if token is not None and self._attached is not None:
+            detach(token, self._attached)
+
+
+class _GeneratorSpan(span):
+    """A span that lasts for a generator's life and is current only while the generator itself runs."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Span:
+        started = super().__enter__()
+        self.suspend()
+        return started
+
+    def resume(self) -> None:
+        """Make current what was current in the generator when it was suspended."""
+        if self._attached is not None:
+            self._attach(self._attached)
+
     def suspend(self) -> None:
-        """Make current again what was current before, without ending the span."""
+        """Make current again what is current in the generator's consumer."""
         if self._token is not None:
-            otel_context.detach(self._token)
-            self._token = None
+            inside = otel_context.get_current()
+            self._detach()
+            self._attached = inside
 
 
 @guarded
@@ -104,12 +134,16 @@ def _start(name: str, here: Context, attributes: dict[str, AttributeValue]) -> S
 
 @guarded
 def _end(ending: Span, error: BaseException | None) -> None:
-    if isinstance(error, Exception):
-        ending.record_exception(error)
-        ending.set_attribute("error.type", exception_type(error))
-        ending.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
-        put_stage(ending, error)
-    ending.end()
+    try:
+        if isinstance(error, Exception):
+            ending.set_attribute("error.type", exception_type(error))
+            ending.set_status(StatusCode.ERROR)
+            put_stage(ending, error)
+            # What follows asks for str(error), which may raise.
+            ending.record_exception(error)
+            ending.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+    finally:
+        ending.end()
 
 
 @overload
@@ -135,6 +169,7 @@ def traced(name: Any = None, /, **attributes: AttributeValue) -> Any:
     return _wrapped(name, None, attributes)
 
 
+@guarded
 def annotate(**attributes: AttributeValue) -> None:
     """Put attributes on the request's own span, from any depth of code: `annotate(**{"order.id": 7})`.
 
@@ -143,8 +178,9 @@ def annotate(**attributes: AttributeValue) -> None:
     if is_skipped():
         return
     target = request_span() or trace.get_current_span()
-    for key, value in attributes.items():
-        target.set_attribute(key, value)
+    if target.is_recording():  # a request's background work outlives its span
+        for key, value in attributes.items():
+            target.set_attribute(key, value)
 
 
 @contextmanager
@@ -152,12 +188,14 @@ def stage(name: str) -> Iterator[None]:
     """Name a stage of the work: an exception that leaves the block carries `error.stage=name`.
 
     The current span gets the attribute, and so does every enclosing span of this process that ends with that same
-    exception. Of nested stages, the innermost counts.
+    exception. Of nested stages, the innermost counts. An `ExceptionGroup` is an exception of its own: the spans inside
+    the task group end with the exception that left the stage, those around it with the group.
     """
+    entered = moment()
     try:
         yield
     except Exception as error:
-        mark_stage(trace.get_current_span(), error, name)
+        mark_stage(trace.get_current_span(), error, name, entered)
         raise
 
 
@@ -174,8 +212,11 @@ def _wrapped(function: Any, name: str | None, attributes: dict[str, AttributeVal
         return type(function)(_wrapped(function.__func__, name, attributes))
     if not callable(function) or isinstance(function, type):
         raise TypeError(f"traced and span decorate functions, not {function!r}")
-    qualified = getattr(function, "__qualname__", type(function).__qualname__)
-    module = getattr(function, "__module__", None)
+    named = function
+    while isinstance(named, functools.partial):
+        named = named.func
+    qualified = getattr(named, "__qualname__", type(named).__qualname__)
+    module = getattr(named, "__module__", None)
     shown = name if name is not None else qualified.rpartition("<locals>.")[2]
     every = {"code.function.name": f"{module}.{qualified}" if module else qualified, **attributes}
     if inspect.isasyncgenfunction(function):
@@ -212,13 +253,17 @@ def _generator(function: Any, name: str, attributes: dict[str, AttributeValue]) 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         generator = function(*args, **kwargs)
         step, argument = generator.send, None
-        with _Paused(span(name, **attributes)) as paused:
+        current = _GeneratorSpan(name, **attributes)
+        with current:
             while True:
+                current.resume()
                 try:
-                    with paused.running():
-                        value = step(argument)
+                    value = step(argument)
                 except StopIteration as stop:
                     return stop.value
+                finally:
+                    current.suspend()
+                    argument = None
                 try:
                     step, argument = generator.send, (yield value)
                 except BaseException as error:
@@ -231,48 +276,20 @@ def _async_generator(function: Any, name: str, attributes: dict[str, AttributeVa
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         generator = function(*args, **kwargs)
         step, argument = generator.asend, None
-        with _Paused(span(name, **attributes)) as paused:
+        current = _GeneratorSpan(name, **attributes)
+        with current:
             while True:
+                current.resume()
                 try:
-                    with paused.running():
-                        value = await step(argument)
+                    value = await step(argument)
                 except StopAsyncIteration:
                     return
+                finally:
+                    current.suspend()
+                    argument = None
                 try:
                     step, argument = generator.asend, (yield value)
                 except BaseException as error:
                     step, argument = generator.athrow, error
 
     return wrapper
-
-
-class _Paused:
-    """A span that lasts for a generator's life and is current only while the generator itself runs."""
-
-    __slots__ = ("_context", "_span")
-
-    def __init__(self, generator_span: span) -> None:
-        self._span = generator_span
-        self._context: Context | None = None
-
-    def __enter__(self) -> _Paused:
-        self._span.__enter__()
-        self._context = otel_context.get_current()
-        self._span.suspend()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._span.__exit__(kind, error, traceback)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        token = otel_context.attach(self._context or Context())
-        try:
-            yield
-        finally:
-            otel_context.detach(token)

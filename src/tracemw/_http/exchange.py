@@ -20,6 +20,7 @@ from opentelemetry.trace import INVALID_SPAN, NoOpTracer, Span, SpanKind, Status
 from tracemw._context import (
     TracerSource,
     clients_suppressed,
+    detach,
     is_skipped,
     request_span,
     skipped_context,
@@ -291,11 +292,11 @@ class ClientExchange:
     and `failure`, and calls `end` when the body has been read or closed.
     """
 
-    __slots__ = ("_context", "_ended", "_error_type", "_headers_at", "_span")
+    __slots__ = ("_attached", "_context", "_ended", "_error_type", "_headers_at", "_span")
 
     def __init__(self, span: Span | None, context: Context) -> None:
         self._span = span
-        self._context = context
+        self._context = self._attached = context
         self._ended = span is None
         self._error_type: str | None = None
         self._headers_at: int | None = None
@@ -315,11 +316,12 @@ class ClientExchange:
 
     def attach(self) -> Token[Context]:
         """Make the attempt current, with the instrumentation of clients beneath it switched off."""
-        return otel_context.attach(suppress_clients(self._context))
+        self._attached = suppress_clients(self._context)
+        return otel_context.attach(self._attached)
 
     def detach(self, token: Token[Context]) -> None:
         """Make current again what was current before `attach`."""
-        otel_context.detach(token)
+        detach(token, self._attached)
 
     @guarded
     def response(self, status: int, http_version: str | None) -> None:

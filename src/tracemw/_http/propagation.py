@@ -1,18 +1,79 @@
-"""Headers -> remote context, and current context -> headers, by the propagator that OpenTelemetry is set to.
+"""Headers -> remote context, and current context -> headers.
 
-That is W3C Trace Context and Baggage unless `OTEL_PROPAGATORS` or `set_global_textmap` says otherwise. What cannot be
-read is ignored, as those specifications say: a malformed header starts a new trace, it never fails a request.
+W3C Trace Context and W3C Baggage are read and written here, as their specifications say. When `OTEL_PROPAGATORS` or
+`set_global_textmap` has set OpenTelemetry to any other propagator, that one is used instead. What cannot be read is
+ignored: a malformed header starts a new trace, it never fails a request.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
-from opentelemetry import propagate
+from opentelemetry import propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
-from opentelemetry.propagators.textmap import Getter
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import Getter, TextMapPropagator
+from opentelemetry.trace import NonRecordingSpan
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from tracemw._http import baggage, tracecontext
 from tracemw._http.semconv import Headers
+
+
+def extract(headers: Headers, context: Context) -> Context:
+    """Return `context` with the caller's span and baggage, as far as `headers` carry them."""
+    propagator = propagate.get_global_textmap()
+    formats = _own_formats(propagator)
+    if formats is None:
+        return propagator.extract(headers, context, _GETTER)
+    if formats.trace_context:
+        parent = headers.get("traceparent")
+        remote = tracecontext.parse(parent, headers.get("tracestate")) if parent else None
+        if remote is not None:
+            context = trace.set_span_in_context(NonRecordingSpan(remote), context)
+    if formats.baggage:
+        members = headers.get("baggage")
+        if members:
+            context = baggage.extract(members, context)
+    return context
+
+
+def inject(context: Context) -> dict[str, str]:
+    """Return the headers that hand `context` on to the service being called."""
+    propagator = propagate.get_global_textmap()
+    formats = _own_formats(propagator)
+    headers: dict[str, str] = {}
+    if formats is None:
+        propagator.inject(headers, context)
+        return headers
+    span = trace.get_current_span(context).get_span_context()
+    if formats.trace_context and span.is_valid:
+        headers["traceparent"] = tracecontext.format_parent(span)
+        if span.trace_state:
+            headers["tracestate"] = span.trace_state.to_header()
+    if formats.baggage:
+        members = baggage.format_members(context)
+        if members:
+            headers["baggage"] = members
+    return headers
+
+
+class _Formats(NamedTuple):
+    trace_context: bool
+    baggage: bool
+
+
+@lru_cache(maxsize=8)
+def _own_formats(propagator: TextMapPropagator) -> _Formats | None:
+    """Return which formats a propagator stands for, when it stands for nothing but those that we handle ourselves."""
+    if type(propagator) is not CompositePropagator:
+        return None
+    kinds = {type(part) for part in propagator._propagators}  # noqa: SLF001  it has no public name
+    if not kinds <= {TraceContextTextMapPropagator, W3CBaggagePropagator}:
+        return None
+    return _Formats(TraceContextTextMapPropagator in kinds, W3CBaggagePropagator in kinds)
 
 
 class _HeaderGetter(Getter[Headers]):
@@ -31,15 +92,3 @@ class _HeaderGetter(Getter[Headers]):
 
 
 _GETTER: Final = _HeaderGetter()
-
-
-def extract(headers: Headers, context: Context) -> Context:
-    """Return `context` with the caller's span and baggage, as far as `headers` carry them."""
-    return propagate.extract(headers, context, _GETTER)
-
-
-def inject(context: Context) -> dict[str, str]:
-    """Return the headers that hand `context` on to the service being called."""
-    headers: dict[str, str] = {}
-    propagate.inject(headers, context)
-    return headers

@@ -1,8 +1,8 @@
 """Spans in SQLite: one writer thread that commits in groups, readers that see what was acknowledged.
 
 A span is kept as its OTLP bytes, so nothing of it is lost, beside the columns that lists and searches need. Resources
-and scopes repeat on every request and are kept once, by content. A trace's summary is computed anew whenever spans of it
-arrive, so a span that is sent twice counts once.
+and scopes repeat on every request and are kept once, by content. A trace's summary is computed anew whenever spans of
+it arrive, so a span that is sent twice counts once.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class StoredSpan:
 class Sieve:
     """An SQL condition that every wanted row fulfils, and perhaps others do too.
 
-    `Store.summaries` gives it the table ``traces``, `Store.candidates` also ``spans`` and ``origins``; a column is named
-    with its table.
+    `Store.summaries` gives it the table ``traces``, `Store.candidates` also ``spans`` and ``origins``; columns are
+    named with their table.
     """
 
     sql: str = "1"

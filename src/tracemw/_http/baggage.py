@@ -1,0 +1,69 @@
+"""W3C Baggage, read and written.
+
+What came in goes out as it came, properties included, unless the application has changed it: OpenTelemetry's baggage
+holds names and values only, so the members as they were received are kept beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote, unquote
+
+from opentelemetry import baggage
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+_RECEIVED: Final = otel_context.create_key("tracemw-baggage-received")
+
+# Section 3.3.1: a token, and a value of printable ASCII without space, quote, comma, semicolon and backslash.
+_KEY: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
+_PROPERTIES: Final = re.compile(r"[\x20\x09\x21-\x2b\x2d-\x7e]*")
+_SAFE: Final = "!#$&'()*+-./:<=>?@[]^_`{|}~"
+
+# Section 3.3.2 asks to pass on at least this much; more of it nobody can rely on.
+_MOST_BYTES: Final = 8192
+_MOST_MEMBERS: Final = 64
+
+
+def extract(headers: Iterable[str], context: Context) -> Context:
+    """Return `context` with the members of the `baggage` headers; what is not valid is left out."""
+    received: dict[str, tuple[str, str]] = {}
+    size = 0
+    for member in ",".join(headers).split(","):
+        stripped = member.strip(" \t")
+        size += len(stripped) + 1
+        if len(received) == _MOST_MEMBERS or size > _MOST_BYTES + 1:
+            break
+        pair, semicolon, properties = stripped.partition(";")
+        key, equals, value = pair.partition("=")
+        key, value = key.strip(" \t"), value.strip(" \t")
+        if equals and _KEY.fullmatch(key) and _VALUE.fullmatch(value) and _PROPERTIES.fullmatch(properties):
+            text = unquote(value)
+            received[key] = (text, f"{key}={value}{semicolon}{properties}")
+            context = baggage.set_baggage(key, text, context)
+    return otel_context.set_value(_RECEIVED, received, context) if received else context
+
+
+def format_members(context: Context) -> str:
+    """Return the `baggage` header that hands on the baggage in `context`; empty when there is none."""
+    members = baggage.get_all(context)
+    if not members:
+        return ""
+    kept = otel_context.get_value(_RECEIVED, context)
+    received: dict[str, tuple[str, str]] = kept if isinstance(kept, dict) else {}
+    written: list[str] = []
+    size = 0
+    for key, value in members.items():
+        text, member = received.get(key, ("", ""))
+        if not member or text != value:
+            if not _KEY.fullmatch(key):
+                continue
+            member = f"{key}={quote(str(value), safe=_SAFE)}"
+        size += len(member) + 1
+        if len(written) == _MOST_MEMBERS or size > _MOST_BYTES + 1:
+            break
+        written.append(member)
+    return ",".join(written)

@@ -1,0 +1,100 @@
+"""W3C Trace Context, level 2: `traceparent` and `tracestate`, read and written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+
+# Section 3.2: version, trace id, parent id, flags; a later version may append more, after a dash.
+_TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
+_KNOWN_FLAGS: Final = 0x03
+"""Sampled and random; the other bits have no meaning yet and are not passed on."""
+
+# Section 3.3.1.
+_KEY: Final = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}")
+_VALUE: Final = re.compile(r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]")
+_MOST_MEMBERS: Final = 32
+
+
+def parse(traceparent: Sequence[str], tracestate: Iterable[str]) -> SpanContext | None:
+    """Return the remote span that the values of the two headers name; None when `traceparent` is not valid.
+
+    More than one `traceparent` is not valid; several `tracestate` headers are one, in their order; a `tracestate`
+    that is not valid is left out, and does not make the `traceparent` so.
+    """
+    if len(traceparent) != 1:
+        return None
+    match = _TRACEPARENT.fullmatch(traceparent[0].strip(" \t"))
+    if match is None:
+        return None
+    version, trace_id, span_id, flags, rest = match.groups()
+    if version == "ff" or (version == "00" and rest is not None):
+        return None
+    context = SpanContext(
+        int(trace_id, 16),
+        int(span_id, 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(flags, 16) & _KNOWN_FLAGS),
+        trace_state=parse_state(tracestate),
+    )
+    return context if context.is_valid else None
+
+
+def format_parent(context: SpanContext) -> str:
+    """Return the `traceparent` that names `context` as the parent."""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & _KNOWN_FLAGS:02x}"
+
+
+def parse_state(headers: Iterable[str]) -> TraceState | None:
+    """Return the members of `tracestate` headers; None when there is none, or any is not valid.
+
+    Of members with the same key the first, which is the newest, counts.
+    """
+    members: dict[str, str] = {}
+    for header in headers:
+        for member in header.split(","):
+            stripped = member.strip(" \t")
+            if not stripped:
+                continue
+            key, equals, value = stripped.partition("=")
+            if not equals or not _valid(key, value):
+                return None
+            members.setdefault(key, value)
+    return State(members) if 0 < len(members) <= _MOST_MEMBERS else None
+
+
+def _valid(key: str, value: str) -> bool:
+    return _KEY.fullmatch(key) is not None and _VALUE.fullmatch(value) is not None
+
+
+class State(TraceState):
+    """A trace state that keeps every key which level 2 allows; the API's own drops some of them.
+
+    Like the API's, it is immutable: `add`, `update` and `delete` return another, or itself when what they were asked
+    for is not allowed.
+    """
+
+    def __init__(self, members: Mapping[str, str]) -> None:
+        super().__init__()
+        self._dict = dict(members)
+
+    def add(self, key: str, value: str) -> TraceState:
+        """Return this state with a member put in front; itself when the key is there already."""
+        return self if key in self._dict else self.update(key, value)
+
+    def update(self, key: str, value: str) -> TraceState:
+        """Return this state with a member set, and moved to the front."""
+        full = key not in self._dict and len(self._dict) >= _MOST_MEMBERS
+        if full or not _valid(key, value):
+            return self
+        others = {name: kept for name, kept in self._dict.items() if name != key}
+        return State({key: value, **others})
+
+    def delete(self, key: str) -> TraceState:
+        """Return this state without a member."""
+        if key not in self._dict:
+            return self
+        return State({name: kept for name, kept in self._dict.items() if name != key})
