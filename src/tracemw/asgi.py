@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, Unpack
 
+from tracemw._guard import guarded
 from tracemw._http.exchange import ServerExchange, ServerOptions, ServerTracing
 from tracemw._http.semconv import RequestFacts
 
@@ -55,11 +56,10 @@ class TraceMiddleware:
             return
         outer = scope.get(_EXCHANGE)
         if isinstance(outer, ServerExchange):
-            if outer.route_source is None:
-                scope = self.observe(scope, outer)
-            await self.app(scope, receive, send)
+            await self.app(self.observe(scope, outer), receive, send)
             return
-        exchange = self._tracing.begin(_facts(scope))
+        facts = _facts(scope)
+        exchange = self._tracing.begin(facts) if facts is not None else None
         if exchange is None:
             await self.app(scope, receive, send)
             return
@@ -92,7 +92,12 @@ class TraceMiddleware:
         # of the lifespan is the last chance to deliver what is queued.
         async def flush_then_send(message: Message) -> None:
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-                await asyncio.to_thread(self._tracing.flush, FLUSH_TIMEOUT)
+                try:
+                    asyncio.get_running_loop()
+                except RuntimeError:  # another event loop's server, such as trio's: it has nothing else left to do
+                    self._tracing.flush(FLUSH_TIMEOUT)
+                else:
+                    await asyncio.to_thread(self._tracing.flush, FLUSH_TIMEOUT)
             await send(message)
 
         return flush_then_send
@@ -122,7 +127,7 @@ class _Response:
         if kind == "http.response.start":
             self._exchange.response(message["status"])
             self._trailers = bool(message.get("trailers"))
-            message = _with_header(message, self._exchange)
+            message = _with_header(message, self._exchange) or message
         await self._send(message)
         if (
             (kind == "http.response.body" and not self._trailers and not message.get("more_body"))
@@ -163,10 +168,10 @@ class _WebSocket:
         kind = message["type"]
         if kind == "websocket.accept":
             self._exchange.response(101)
-            message = _with_header(message, self._exchange)
+            message = _with_header(message, self._exchange) or message
         elif kind == "websocket.http.response.start":
             self._exchange.response(message["status"])
-            message = _with_header(message, self._exchange)
+            message = _with_header(message, self._exchange) or message
         elif kind == "websocket.close":
             if self._exchange.status is None:
                 self._exchange.response(403)  # what a server answers to a handshake that the application denies
@@ -178,15 +183,17 @@ class _WebSocket:
         self._exchange.end()
 
 
+@guarded
 def _with_header(message: Message, exchange: ServerExchange) -> Message:
     header = exchange.response_header
     if header is None:
         return message
     name, value = header[0].encode("ascii"), header[1].encode("ascii")
-    headers: list[Iterable[bytes]] = list(message.get("headers") or ())
-    if any(bytes(present).lower() == name for present, _ in headers):
-        return {**message, "headers": headers}
-    return {**message, "headers": [*headers, (name, value)]}
+    # ASGI allows any iterable, so it may be one that can be read only once; and some servers take str as well.
+    headers = list(message.get("headers") or ())
+    if not any(present.lower() in (name, header[0]) for present, _ in headers):
+        headers.append((name, value))
+    return {**message, "headers": headers}
 
 
 class _Headers:
@@ -205,7 +212,11 @@ class _Headers:
         return [key.decode("latin-1") for key, _ in self._raw]
 
 
+@guarded
 def _facts(scope: Scope) -> RequestFacts:
+    headers = scope.get("headers", ())
+    if not isinstance(headers, (list, tuple)):  # ASGI allows any iterable, so it may be one that can be read only once
+        headers = scope["headers"] = list(headers)
     server = scope.get("server")
     client = scope.get("client")
     return RequestFacts(
@@ -213,7 +224,7 @@ def _facts(scope: Scope) -> RequestFacts:
         path=scope["path"],
         query=scope.get("query_string", b"").decode("utf-8", "replace"),
         scheme=scope.get("scheme", "http" if scope["type"] == "http" else "ws"),
-        headers=_Headers(scope["headers"]),
+        headers=_Headers(headers),
         http_version=scope.get("http_version"),
         server=(server[0], server[1]) if server else None,
         peer=(client[0], client[1]) if client else None,

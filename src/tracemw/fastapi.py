@@ -1,8 +1,8 @@
 """The door for FastAPI: `app.add_middleware(TraceMiddleware)`, or `app = TraceMiddleware(app)` from outside.
 
-FastAPI's native tracing and metrics are switched off for the applications that this door serves, from their very
-first request, so that a request has one SERVER span; the operation spans that belong to native tracing go away with
-it. Native log records stay.
+FastAPI's native tracing is switched off for the applications that this door serves, from their very first request,
+so that a request has one SERVER span; the operation spans that belong to native tracing go away with it. Native metrics
+and log records stay where the door is inside the application.
 """
 
 from __future__ import annotations
@@ -47,23 +47,16 @@ class TraceMiddleware(starlette.TraceMiddleware):
         native = scope.get(_NATIVE)
         if isinstance(native, _RequestTelemetry) and native.span is not None:
             # The application could not be found when this middleware was made, so this request has a native span,
-            # which names itself; the next will have ours.
+            # which names itself when it is recorded; the next will have ours.
             _silence_native(scope.get("app"))
-            return scope
-        observed = _RouteScope(scope)
-        exchange.route_source = observed.trail.route
-        dict.__setitem__(observed, _NATIVE, _RouteNotes(observed.trail, native))
+            if exchange.ended:
+                return scope
+        observed = super().observe(scope, exchange)
+        if isinstance(observed, starlette.RouteScope) and not isinstance(native, _RouteNotes):
+            # FastAPI puts its own routes into the scope without their prefixes, and notes the complete ones here.
+            observed.noted_elsewhere = ("fastapi.",)
+            dict.__setitem__(observed, _NATIVE, _RouteNotes(observed.trail, native))
         return observed
-
-
-class _RouteScope(starlette.RouteScope):
-    """FastAPI puts its own routes into the scope without their prefixes; it notes the complete ones elsewhere."""
-
-    __slots__ = ()
-
-    def note(self, key: str, value: Any) -> None:
-        if not type(value).__module__.startswith("fastapi."):
-            super().note(key, value)
 
 
 class _RouteNotes(_RequestTelemetry):
@@ -92,7 +85,7 @@ class _RouteNotes(_RequestTelemetry):
     def _matched(self, route: str) -> None:
         """Take in a route as FastAPI gives it: from its outermost application's own root on."""
         if self._native is not None:
-            self._native.route = route
+            self._native.route = self._native._mount_prefix + route  # noqa: SLF001
         mount = self._mount_prefix[len(self._seen) :] if self._mount_prefix != self._seen else None
         if self._trail is not None:
             self._trail.matched(route[len(self._seen) :], mount=mount)

@@ -47,7 +47,7 @@ def _matched(sender: flask.Flask, **_: Any) -> None:
     request = flask.request
     exchange = request.environ.get(wsgi.EXCHANGE)
     if isinstance(exchange, ServerExchange) and exchange.route_source is None and request.url_rule is not None:
-        route = request.environ.get("SCRIPT_NAME", "").rstrip("/") + request.url_rule.rule
+        route = request.root_path.rstrip("/") + request.url_rule.rule
         exchange.route_source = lambda: route
 
 

@@ -5,7 +5,6 @@ One CLIENT span per attempt, redirects and urllib3's own retries included, ended
 
 from __future__ import annotations
 
-import copyreg
 import functools
 import logging
 import time
@@ -221,7 +220,7 @@ class _TracedResponse(requests.Response):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # A copied or pickled response is a plain one: its body has been read, and its reader may not have tracemw.
-        return copyreg.__newobj__, (requests.Response,), self.__getstate__()  # type: ignore[attr-defined]
+        return requests.Response, (), self.__getstate__()
 
     def __del__(self) -> None:
         if self._tracemw_exchange is not None:

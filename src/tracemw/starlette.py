@@ -19,6 +19,8 @@ class TraceMiddleware(asgi.TraceMiddleware):
 
     def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
         """Return a scope that notes the routes which Starlette's own matching puts into it."""
+        if isinstance(scope, RouteScope) or exchange.route_source is not None:
+            return scope
         observed = RouteScope(scope)
         exchange.route_source = observed.trail.route
         return observed
@@ -68,20 +70,15 @@ class RouteScope(dict[str, Any]):
     What is written goes to the original scope as well, since middleware outside may read it there.
     """
 
-    __slots__ = ("_original", "trail")
+    __slots__ = ("_original", "noted_elsewhere", "trail")
 
     def __init__(self, original: asgi.Scope) -> None:
         super().__init__(original)
         self._original = original
-        self.trail = RouteTrail(original.get("root_path", ""))
-
-    def note(self, key: str, value: Any) -> None:
-        """Take in what is being written; the FastAPI door notes more."""
-        if key == "route":
-            template = getattr(value, "path_format", None)
-            if isinstance(template, str):  # a Host has no path: it adds nothing
-                mount = template.removesuffix("/{path}") if isinstance(value, Mount) else None
-                self.trail.matched(template, mount=mount)
+        # Beneath a mount, the root path is the mount's concrete path; the application's own is kept beside it.
+        self.trail = RouteTrail(original.get("app_root_path", original.get("root_path", "")))
+        self.noted_elsewhere: tuple[str, ...] = ()
+        """Packages whose routes are incomplete here, and which the trail gets in another way."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key == "root_path":
@@ -109,6 +106,12 @@ class RouteScope(dict[str, Any]):
         return super().pop(key, *default)
 
     def _write(self, key: str, value: Any) -> None:
-        self.note(key, value)
+        if key == "route" and not type(value).__module__.startswith(self.noted_elsewhere):
+            self._matched(value)
         super().__setitem__(key, value)
         self._original[key] = value
+
+    def _matched(self, route: object) -> None:
+        template = getattr(route, "path_format", None)
+        if isinstance(template, str):  # a Host has no path: it adds nothing
+            self.trail.matched(template, mount=template.removesuffix("/{path}") if isinstance(route, Mount) else None)

@@ -56,6 +56,9 @@ class TraceMiddleware:
             raise
         finally:
             exchange.detach(token)
+        file_wrapper = environ.get("wsgi.file_wrapper")
+        if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
+            return _watched_file(body, exchange) or body
         return (_SizedBody if hasattr(body, "__len__") else _Body)(body, exchange)
 
 
@@ -63,18 +66,21 @@ def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartR
     def observing_start_response(
         status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
     ) -> Callable[[bytes], object]:
-        exchange.response(_status_code(status))
-        traced = _with_header(headers, exchange)
-        return start_response(status, traced, exc_info) if exc_info else start_response(status, traced)
+        traced = _with_header(headers, exchange) or headers
+        write = start_response(status, traced, exc_info) if exc_info else start_response(status, traced)
+        _note_status(status, exchange)  # not before: a server refuses a second status once the headers are out
+        return write
 
     return observing_start_response
 
 
-def _status_code(status: str) -> int:
-    code = status[:3]
-    return int(code) if code.isdecimal() else 0
+@guarded
+def _note_status(status: str, exchange: ServerExchange) -> None:
+    if status[:3].isdecimal():
+        exchange.response(int(status[:3]))
 
 
+@guarded
 def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> list[tuple[str, str]]:
     header = exchange.response_header
     if header is None or any(name.lower() == header[0] for name, _ in headers):
@@ -102,6 +108,7 @@ class _Body:
                 self._iterator = iter(self._body)
             return next(self._iterator)
         except StopIteration:
+            self._exchange.end()  # with the last byte: what the application does in close() is background work
             raise
         except BaseException as error:
             self._exchange.failure(error)
@@ -131,6 +138,23 @@ class _SizedBody(_Body):
 
     def __len__(self) -> int:
         return len(self._body)  # type: ignore[arg-type]  # made only for bodies that have it
+
+
+@guarded
+def _watched_file(file: Any, exchange: ServerExchange) -> Iterable[bytes]:
+    """Return the server's own file wrapper, which it tells by its type and sends its own way, with its end watched."""
+    close = getattr(file, "close", None)
+
+    def close_and_end() -> None:
+        try:
+            if close is not None:
+                close()
+        finally:
+            exchange.end()
+
+    file.close = close_and_end
+    body: Iterable[bytes] = file
+    return body
 
 
 class _Headers:

@@ -170,7 +170,7 @@ class ServerExchange:
 
     def detach(self, token: Token[Context]) -> None:
         """Make current again what was current before `attach`."""
-        otel_context.detach(token)
+        detach(token, self._context)
 
     @property
     def response_header(self) -> tuple[str, str] | None:
@@ -234,9 +234,9 @@ class ServerExchange:
         name: str | None = None
         if self._tracing.span_name is not None:
             name = call_hook("span_name", self._tracing.span_name, self._facts, route)
-        if name is None and route is not None:
+        if not isinstance(name, str) and route is not None:
             name = semconv.span_name(self._facts.method, route, self._tracing.known_methods)
-        if name is not None:
+        if isinstance(name, str):  # a hook may return anything, and an exporter takes no other name
             span.update_name(name)
 
 

@@ -200,7 +200,7 @@ class Store:
             with self._read() as connection:
                 rows = connection.execute(
                     'SELECT spans.trace_id, span_id, spans.start, spans."end", proto, origin, resource '  # noqa: S608
-                    "FROM spans JOIN origins ON origins.id = spans.origin JOIN traces ON traces.trace_id = spans.trace_id "
+                    "FROM spans JOIN origins ON origins.id = spans.origin JOIN traces USING (trace_id) "
                     f"WHERE spans.trace_id IN ({marks}) AND ({sieve.sql}) ORDER BY spans.start, span_id",
                     (*(summary.trace_id for summary in part), *sieve.parameters),
                 ).fetchall()

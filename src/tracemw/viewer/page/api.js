@@ -1,0 +1,45 @@
+// What the page asks the viewer for. Every failure becomes an Error whose message can be shown.
+
+async function getJson(path, signal) {
+  let response;
+  try {
+    response = await fetch(path, { signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The viewer does not answer. Is tracemw view still running?");
+  }
+  if (!response.ok) throw new Error((await response.text()).trim() || `The viewer answered ${response.status}.`);
+  return response.json();
+}
+
+/** The newest traces that pass the filters (see `listQuery`). */
+export function fetchTraces(query, signal) {
+  return getJson(`/viewer/traces?${query}`, signal);
+}
+
+/** How much is stored, and from which services. */
+export function fetchStatus(signal) {
+  return getJson("/viewer/status", signal);
+}
+
+/** One trace in Tempo's shape; a trace that is not there is an empty object. */
+export async function fetchTrace(traceId, signal) {
+  return (await getJson(`/api/v2/traces/${encodeURIComponent(traceId)}`, signal)).trace;
+}
+
+/** The viewer's parameters for the page's filters: the text box takes TraceQL, tags, or any text. */
+export function listQuery(filters) {
+  const query = new URLSearchParams({ limit: filters.limit || "50" });
+  if (filters.service) query.set("service", filters.service);
+  for (const name of ["minDuration", "maxDuration"]) {
+    if (filters[name]) query.set(name, bareNumbersAreMilliseconds(filters[name].trim()));
+  }
+  if (filters.errors) query.set("errors", "true");
+  const text = (filters.text || "").trim();
+  if (text) query.set(text.startsWith("{") ? "q" : /^[^\s="]+=/.test(text) ? "tags" : "text", text);
+  return query.toString();
+}
+
+function bareNumbersAreMilliseconds(text) {
+  return /^[0-9]+(\.[0-9]+)?$/.test(text) ? `${text}ms` : text;
+}

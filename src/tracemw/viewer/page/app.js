@@ -1,0 +1,37 @@
+// The page: an address decides whether it shows the list or one trace.
+
+import { html, render, useEffect, useState } from "./vendor/htm-preact.js";
+import { TraceList } from "./list.js";
+import { TraceView } from "./trace.js";
+
+/** Go to another address of the page without loading it anew. */
+export function go(address, { replace = false } = {}) {
+  history[replace ? "replaceState" : "pushState"](null, "", address);
+  dispatchEvent(new PopStateEvent("popstate"));
+}
+
+// A plain click on one of our own links stays in the page; with a modifier key the browser does what it always does.
+addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href^='/']");
+  if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  go(link.getAttribute("href"));
+});
+
+function App() {
+  const [address, setAddress] = useState(location.pathname + location.search);
+  useEffect(() => {
+    const follow = () => setAddress(location.pathname + location.search);
+    addEventListener("popstate", follow);
+    return () => removeEventListener("popstate", follow);
+  }, []);
+  const url = new URL(address, location.origin);
+  const traceId = /^\/trace\/([^/]+)\/?$/.exec(url.pathname)?.[1];
+  return traceId
+    ? html`<${TraceView} key=${traceId} traceId=${decodeURIComponent(traceId).toLowerCase()} />`
+    : html`<${TraceList} address=${url} go=${go} />`;
+}
+
+const root = document.getElementById("app");
+root.replaceChildren();
+render(html`<${App} />`, root);

@@ -1,0 +1,826 @@
+"""What every client door must do, whichever library is beneath it.
+
+Each test runs over httpx, asynchronous httpx and requests, against real servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import socket
+import struct
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+import requests
+from opentelemetry import baggage, trace
+from opentelemetry import context as otel_context
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode, TraceFlags
+from requests.auth import HTTPDigestAuth
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+import tracemw
+from conftest import Recorded
+from servers import free_port, uvicorn_serving
+from tracemw._context import skipped_context
+from tracemw.httpx import AsyncTraceTransport, TraceTransport
+from tracemw.requests import TraceAdapter
+
+R = TypeVar("R")
+
+
+# The doors, behind the same few verbs.
+
+
+@dataclass
+class Answer:
+    """A response whose body has been read."""
+
+    status: int
+    body: bytes
+
+
+class OpenResponse:
+    """A response whose body has not been read yet."""
+
+    def __init__(self, response: Any, chunks: Iterator[bytes], close: Callable[[], None]) -> None:
+        self.response = response
+        self._chunks = chunks
+        self.close = close
+
+    def read_some(self) -> bytes:
+        return next(self._chunks)
+
+    def read(self) -> bytes:
+        return b"".join(self._chunks)
+
+
+class Door:
+    """One client door as the tests use it."""
+
+    connect_error: str
+    tls_error: str
+    read_timeout: str
+    disconnected: str
+    garbage: str
+    cut_short: str
+    counts_redirects: bool
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: Any = None,
+        headers: dict[str, str] | None = None,
+        timeout: float = 5,
+        digest: tuple[str, str] | None = None,
+    ) -> Answer:
+        raise NotImplementedError
+
+    def get(self, url: str, **options: Any) -> Answer:
+        return self.request("GET", url, **options)
+
+    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+        raise NotImplementedError
+
+    def upload(self, chunks: Iterable[bytes]) -> Any:
+        """A request body that can be gone through once."""
+        return iter(chunks)
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class HttpxDoor(Door):
+    connect_error = tls_error = "httpx.ConnectError"
+    read_timeout = "httpx.ReadTimeout"
+    disconnected = "httpx.ReadError"
+    garbage = cut_short = "httpx.RemoteProtocolError"
+    counts_redirects = True
+
+    def __init__(self, **options: Any) -> None:
+        self.client = httpx.Client(transport=TraceTransport(**options), follow_redirects=True)
+
+    def request(self, method: str, url: str, *, digest: Any = None, **options: Any) -> Answer:
+        auth = httpx.DigestAuth(*digest) if digest else None
+        response = self.client.request(method, url, auth=auth, **options)
+        return Answer(response.status_code, response.content)
+
+    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+        response = self.client.send(self.client.build_request("GET", url, timeout=timeout), stream=True)
+        return OpenResponse(response, response.iter_raw(), response.close)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class AsyncHttpxDoor(HttpxDoor):
+    def __init__(self, **options: Any) -> None:
+        self.runner = asyncio.Runner()
+        self.async_client = httpx.AsyncClient(transport=AsyncTraceTransport(**options), follow_redirects=True)
+
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        return self.runner.run(coroutine, context=copy_context())
+
+    def request(self, method: str, url: str, *, digest: Any = None, **options: Any) -> Answer:
+        auth = httpx.DigestAuth(*digest) if digest else None
+        response = self.run(self.async_client.request(method, url, auth=auth, **options))
+        return Answer(response.status_code, response.content)
+
+    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+        request = self.async_client.build_request("GET", url, timeout=timeout)
+        response = self.run(self.async_client.send(request, stream=True))
+        return OpenResponse(response, self._chunks(response), lambda: self.run(response.aclose()))
+
+    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        chunks = response.aiter_raw()
+
+        async def following() -> bytes | None:
+            return await anext(chunks, None)
+
+        while (chunk := self.run(following())) is not None:
+            yield chunk
+
+    def upload(self, chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+        async def generate() -> AsyncIterator[bytes]:
+            for chunk in chunks:
+                yield chunk
+
+        return generate()
+
+    def close(self) -> None:
+        self.run(self.async_client.aclose())
+        self.runner.close()
+
+
+class RequestsDoor(Door):
+    connect_error = disconnected = garbage = "requests.exceptions.ConnectionError"
+    tls_error = "requests.exceptions.SSLError"
+    read_timeout = "requests.exceptions.ReadTimeout"
+    cut_short = "requests.exceptions.ChunkedEncodingError"
+    counts_redirects = False
+
+    def __init__(self, **options: Any) -> None:
+        self.session = requests.Session()
+        for prefix in ("http://", "https://"):
+            self.session.mount(prefix, TraceAdapter(**options))
+
+    def request(self, method: str, url: str, *, content: Any = None, digest: Any = None, **options: Any) -> Answer:
+        auth = HTTPDigestAuth(*digest) if digest else None
+        response = self.session.request(method, url, data=content, auth=auth, **options)
+        return Answer(response.status_code, response.content)
+
+    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+        response = self.session.get(url, stream=True, timeout=timeout)
+        return OpenResponse(response, response.iter_content(None), response.close)
+
+    def close(self) -> None:
+        self.session.close()
+
+
+DOORS: dict[str, type[Door]] = {"httpx": HttpxDoor, "async httpx": AsyncHttpxDoor, "requests": RequestsDoor}
+MakeDoor = Callable[..., Door]
+
+
+@pytest.fixture(params=DOORS)
+def make_door(request: pytest.FixtureRequest) -> Iterator[MakeDoor]:
+    """Make doors of the kind that the test runs over, with options; they are closed after it."""
+    made: list[Door] = []
+
+    def make(**options: Any) -> Door:
+        made.append(DOORS[request.param](**options))
+        return made[-1]
+
+    yield make
+    for door in made:
+        door.close()
+
+
+@pytest.fixture
+def door(make_door: MakeDoor, recorded: Recorded) -> Door:
+    return make_door()
+
+
+# The servers.
+
+
+@dataclass
+class Service:
+    """A real server that remembers what it was sent."""
+
+    url: str = ""
+    seen: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+    @property
+    def traceparents(self) -> list[str | None]:
+        return [request["headers"].get("traceparent") for request in self.seen]
+
+
+@pytest.fixture(scope="module")
+def _service() -> Iterator[Service]:
+    service = Service()
+
+    def remembering(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def remember(request: Request) -> Response:
+            service.seen.append(
+                {
+                    "method": request.method,
+                    "headers": dict(request.headers),
+                    "raw": [name for name, _ in request.headers.raw],
+                    "body": await request.body(),
+                }
+            )
+            return await endpoint(request)
+
+        return remember
+
+    async def answer(request: Request) -> Response:
+        return Response("hello")
+
+    async def status(request: Request) -> Response:
+        return Response("answered", request.path_params["code"])
+
+    async def redirect(request: Request) -> Response:
+        left = request.path_params["left"]
+        return RedirectResponse(f"/redirect/{left - 1}" if left > 1 else "/", 302)
+
+    async def challenge(request: Request) -> Response:
+        if "authorization" in request.headers:
+            return Response("welcome")
+        return Response(status_code=401, headers={"www-authenticate": 'Digest realm="r", nonce="n", qop="auth"'})
+
+    async def stream(request: Request) -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            for _ in range(3):
+                yield b"chunk"
+                await asyncio.sleep(0.05)
+
+        return StreamingResponse(body())
+
+    methods = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "BREW"]
+    app = Starlette(
+        routes=[
+            Route(path, remembering(endpoint), methods=methods)
+            for path, endpoint in (
+                ("/", answer),
+                ("/status/{code:int}", status),
+                ("/redirect/{left:int}", redirect),
+                ("/challenge", challenge),
+                ("/stream", stream),
+            )
+        ]
+    )
+    with uvicorn_serving(app) as service.url:
+        yield service
+
+
+@pytest.fixture
+def service(_service: Service) -> Service:
+    _service.seen.clear()
+    return _service
+
+
+def _receive_head(connection: socket.socket) -> bytes:
+    received = b""
+    while b"\r\n\r\n" not in received and (more := connection.recv(65536)):
+        received += more
+    return received
+
+
+@contextmanager
+def raw_server(talk: Callable[[socket.socket], object]) -> Iterator[str]:
+    """Serve each connection by `talk`, which gets it once a request's headers have arrived, and give the base URL."""
+    stopped = threading.Event()
+
+    def serve() -> None:
+        while not stopped.is_set():
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                if not stopped.is_set():
+                    _receive_head(connection)
+                    talk(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            stopped.set()
+            socket.create_connection(listener.getsockname()).close()
+            thread.join()
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def hang(connection: socket.socket) -> None:
+    connection.recv(1)  # until the client has gone
+
+
+def cut_short(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
+
+
+def cut_short_error(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 100\r\n\r\nonly this")
+
+
+def stall_in_body(connection: socket.socket) -> None:
+    cut_short(connection)
+    hang(connection)
+
+
+def attributes(span: ReadableSpan) -> dict[str, Any]:
+    return dict(span.attributes or {})
+
+
+def exceptions(span: ReadableSpan) -> list[str]:
+    """The types of the exception events of a span."""
+    return [str((event.attributes or {})["exception.type"]) for event in span.events if event.name == "exception"]
+
+
+def seconds(span: ReadableSpan) -> float:
+    assert span.start_time is not None
+    assert span.end_time is not None
+    return (span.end_time - span.start_time) / 1e9
+
+
+def traceparent_of(span: ReadableSpan) -> str:
+    context = span.context
+    assert context is not None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+# What a span says.
+
+
+def test_a_call_is_one_client_span_with_the_conventions_attributes(
+    door: Door, service: Service, recorded: Recorded
+) -> None:
+    answer = door.get(f"{service.url}/?q=1#part")
+
+    assert answer == Answer(200, b"hello")
+    span = recorded.client
+    assert span.name == "GET"
+    assert span.parent is None
+    assert span.status.status_code is StatusCode.UNSET
+    assert attributes(span) == {
+        "http.request.method": "GET",
+        "server.address": "127.0.0.1",
+        "server.port": int(service.url.rpartition(":")[2]),
+        "url.full": f"{service.url}/?q=1",
+        "network.protocol.version": "1.1",
+        "http.response.status_code": 200,
+    }
+    assert recorded.all == [span]
+
+
+def test_the_default_port_is_recorded_too(door: Door, recorded: Recorded) -> None:
+    with suppress(httpx.HTTPError, requests.RequestException):
+        door.get("http://127.0.0.1/")
+
+    assert attributes(recorded.client)["server.port"] == 80
+
+
+def test_an_ipv6_address_is_recorded_without_its_brackets(door: Door, recorded: Recorded) -> None:
+    with suppress(httpx.HTTPError, requests.RequestException):
+        door.get("http://[::1]:9/")
+
+    assert attributes(recorded.client)["server.address"] == "::1"
+    assert attributes(recorded.client)["server.port"] == 9
+
+
+def test_user_names_passwords_and_signatures_do_not_get_into_the_url(
+    door: Door, service: Service, recorded: Recorded
+) -> None:
+    door.get(f"http://joe:sesame@{service.host}/?sig=secret&q=1&X-Amz-Signature=secret")
+
+    shown = attributes(recorded.client)["url.full"]
+    assert shown == f"http://REDACTED:REDACTED@{service.host}/?sig=REDACTED&q=1&X-Amz-Signature=REDACTED"
+    assert "authorization" in service.seen[0]["headers"]
+
+
+def test_an_unknown_method_is_other(door: Door, service: Service, recorded: Recorded) -> None:
+    door.request("BREW", service.url)
+
+    assert recorded.client.name == "HTTP"
+    assert attributes(recorded.client)["http.request.method"] == "_OTHER"
+    assert attributes(recorded.client)["http.request.method_original"] == "BREW"
+
+
+@pytest.mark.parametrize("code", [204, 304, 400, 404, 500, 503])
+def test_only_4xx_and_5xx_are_errors_and_the_code_is_their_type(
+    door: Door, service: Service, recorded: Recorded, code: int
+) -> None:
+    assert door.get(f"{service.url}/status/{code}").status == code
+
+    span = recorded.client
+    assert attributes(span)["http.response.status_code"] == code
+    assert attributes(span).get("error.type") == (str(code) if code >= 400 else None)
+    assert span.status.status_code is (StatusCode.ERROR if code >= 400 else StatusCode.UNSET)
+    assert span.status.description is None
+    assert exceptions(span) == []
+
+
+def test_a_head_request_ends_its_span(door: Door, service: Service, recorded: Recorded) -> None:
+    assert door.request("HEAD", service.url).status == 200
+
+    assert recorded.client.name == "HEAD"
+
+
+def test_http_1_0_is_recorded_as_negotiated(door: Door, recorded: Recorded) -> None:
+    with raw_server(lambda connection: connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nold")) as url:
+        assert door.get(url).body == b"old"
+
+    assert attributes(recorded.client)["network.protocol.version"] == "1.0"
+
+
+# Context.
+
+
+def test_the_span_is_a_child_of_the_current_one_and_the_parent_of_what_is_called(
+    door: Door, service: Service, recorded: Recorded
+) -> None:
+    with tracemw.span("order.place") as order:
+        door.get(service.url)
+        assert trace.get_current_span() is order
+
+    span = recorded.client
+    assert span.parent == order.get_span_context()
+    assert service.traceparents == [traceparent_of(span)]
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_baggage_is_handed_on(door: Door, service: Service) -> None:
+    token = otel_context.attach(baggage.set_baggage("tenant", "acme"))
+    try:
+        door.get(service.url)
+    finally:
+        otel_context.detach(token)
+
+    assert service.seen[0]["headers"]["baggage"] == "tenant=acme"
+
+
+@pytest.mark.parametrize("name", ["traceparent", "Traceparent", "TRACEPARENT"])
+def test_a_traceparent_of_the_callers_own_is_replaced_whatever_its_case(
+    door: Door, service: Service, recorded: Recorded, name: str
+) -> None:
+    door.get(service.url, headers={name: "00-11111111111111111111111111111111-2222222222222222-01"})
+
+    assert service.traceparents == [traceparent_of(recorded.client)]
+    assert service.seen[0]["raw"].count(b"traceparent") == 1
+
+
+def test_headers_reach_the_service_as_they_were_given(door: Door, service: Service) -> None:
+    headers = {"X-One": "1", "Accept": "text/x"}
+    door.get(service.url, headers=headers)
+
+    assert headers == {"X-One": "1", "Accept": "text/x"}
+    assert service.seen[0]["headers"]["x-one"] == "1"
+    assert service.seen[0]["headers"]["accept"] == "text/x"
+
+
+def test_an_unsampled_call_is_propagated_as_unsampled(
+    make_door: MakeDoor, service: Service, recorded: Recorded
+) -> None:
+    provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+    make_door(tracer_provider=provider).get(service.url)
+
+    (traceparent,) = service.traceparents
+    assert traceparent is not None
+    assert int(traceparent[-2:], 16) & TraceFlags.SAMPLED == 0
+
+
+def test_without_a_provider_calls_work_and_an_active_context_is_handed_on(
+    make_door: MakeDoor, service: Service, recorded: Recorded
+) -> None:
+    door = make_door(tracer_provider=NoOpTracerProvider())
+    assert door.get(service.url).body == b"hello"
+    with tracemw.span("order.place") as order:
+        assert door.get(service.url).body == b"hello"
+        response = door.open(f"{service.url}/stream")
+        assert response.read() == b"chunk" * 3
+        response.close()
+
+    span_id = trace.format_span_id(order.get_span_context().span_id)
+    assert service.traceparents[0] is None
+    assert [f"-{span_id}-" in str(traceparent) for traceparent in service.traceparents[1:]] == [True, True]
+    assert recorded.of_kind(SpanKind.CLIENT) == []
+
+
+def test_a_provider_passed_to_the_door_gets_its_spans(
+    make_door: MakeDoor, service: Service, recorded: Recorded
+) -> None:
+    own = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(own))
+    make_door(tracer_provider=provider).get(service.url)
+
+    assert [span.name for span in own.get_finished_spans()] == ["GET"]
+    assert recorded.all == []
+
+
+def test_inside_a_skipped_request_nothing_is_traced_or_handed_on(
+    door: Door, service: Service, recorded: Recorded
+) -> None:
+    token = otel_context.attach(skipped_context())
+    try:
+        door.get(service.url)
+    finally:
+        otel_context.detach(token)
+
+    assert recorded.all == []
+    assert service.traceparents == [None]
+
+
+@pytest.mark.parametrize("key", [_SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY])
+def test_a_call_beneath_another_instrumentation_or_an_exporter_gets_no_span(
+    door: Door, service: Service, recorded: Recorded, key: str
+) -> None:
+    token = otel_context.attach(otel_context.set_value(key, True))
+    try:
+        assert door.get(service.url).body == b"hello"
+    finally:
+        otel_context.detach(token)
+
+    assert recorded.all == []
+
+
+# Several attempts.
+
+
+def test_each_redirect_is_a_span_of_its_own_with_a_traceparent_of_its_own(
+    door: Door, service: Service, recorded: Recorded
+) -> None:
+    with tracemw.span("order.place") as order:
+        assert door.get(f"{service.url}/redirect/2").body == b"hello"
+
+    spans = recorded.of_kind(SpanKind.CLIENT)
+    assert [attributes(span)["http.response.status_code"] for span in spans] == [302, 302, 200]
+    assert [attributes(span)["url.full"] for span in spans] == [
+        f"{service.url}/redirect/2",
+        f"{service.url}/redirect/1",
+        f"{service.url}/",
+    ]
+    assert service.traceparents == [traceparent_of(span) for span in spans]
+    assert [span.parent for span in spans] == [order.get_span_context()] * 3
+    counted = [attributes(span).get("http.request.resend_count") for span in spans]
+    assert counted == ([None, 1, 2] if door.counts_redirects else [None, None, None])
+
+
+def test_each_round_trip_of_an_authentication_is_a_span_of_its_own(
+    door: Door, service: Service, recorded: Recorded
+) -> None:
+    assert door.get(f"{service.url}/challenge", digest=("joe", "sesame")).body == b"welcome"
+
+    spans = recorded.of_kind(SpanKind.CLIENT)
+    assert [attributes(span)["http.response.status_code"] for span in spans] == [401, 200]
+    assert service.traceparents == [traceparent_of(span) for span in spans]
+    counted = [attributes(span).get("http.request.resend_count") for span in spans]
+    assert counted == ([None, 1] if door.counts_redirects else [None, None])
+
+
+def test_calls_after_a_redirected_or_challenged_one_count_anew(
+    door: Door, service: Service, recorded: Recorded
+) -> None:
+    door.get(f"{service.url}/redirect/1")
+    door.get(f"{service.url}/challenge")
+    recorded.clear()
+    door.get(f"{service.url}/redirect/1")
+    door.get(f"{service.url}/challenge")
+
+    counted = [attributes(span).get("http.request.resend_count") for span in recorded.all]
+    assert counted == ([None, 1, None] if door.counts_redirects else [None, None, None])
+
+
+# Failures.
+
+
+def fails(
+    door: Door, recorded: Recorded, url: str, error_type: str, *, status: int | None = None, **options: Any
+) -> None:
+    """Assert that a GET of `url` fails, with one ERROR span that has one exception event, both of this type."""
+    with pytest.raises((httpx.HTTPError, requests.RequestException)) as failed:
+        door.get(url, **options)
+
+    assert f"{type(failed.value).__module__}.{type(failed.value).__qualname__}" == error_type
+    span = recorded.client
+    assert span.status.status_code is StatusCode.ERROR
+    assert attributes(span)["error.type"] == error_type
+    assert attributes(span).get("http.response.status_code") == status
+    assert exceptions(span) == [error_type]
+
+
+def test_a_refused_connection_is_an_error(door: Door, recorded: Recorded) -> None:
+    fails(door, recorded, f"http://127.0.0.1:{free_port()}/", door.connect_error)
+
+
+def test_a_failed_tls_handshake_is_an_error(door: Door, service: Service, recorded: Recorded) -> None:
+    fails(door, recorded, f"https://{service.host}/", door.tls_error)
+
+
+def test_an_answer_that_does_not_come_in_time_is_an_error(door: Door, recorded: Recorded) -> None:
+    with raw_server(hang) as url:
+        fails(door, recorded, url, door.read_timeout, timeout=0.1)
+
+    assert 0.1 <= seconds(recorded.client) < 2
+
+
+def test_a_connection_that_is_reset_is_an_error(door: Door, recorded: Recorded) -> None:
+    with raw_server(reset) as url:
+        fails(door, recorded, url, door.disconnected)
+
+
+def test_an_answer_that_is_not_http_is_an_error(door: Door, recorded: Recorded) -> None:
+    with raw_server(lambda connection: connection.sendall(b"220 ftp.example.com ready\r\n\r\n")) as url:
+        fails(door, recorded, url, door.garbage)
+
+
+def test_a_body_that_is_cut_short_is_an_error_that_keeps_its_status(door: Door, recorded: Recorded) -> None:
+    with raw_server(cut_short) as url:
+        fails(door, recorded, url, door.cut_short, status=200)
+
+
+def test_the_type_of_a_5xx_whose_body_is_cut_short_is_its_status(door: Door, recorded: Recorded) -> None:
+    with raw_server(cut_short_error) as url, pytest.raises((httpx.HTTPError, requests.RequestException)):
+        door.get(url)
+
+    assert attributes(recorded.client)["error.type"] == "502"
+    assert exceptions(recorded.client) == [door.cut_short]
+
+
+def test_a_body_that_stalls_is_an_error(door: Door, recorded: Recorded) -> None:
+    with raw_server(stall_in_body) as url, pytest.raises((httpx.HTTPError, requests.RequestException)):
+        door.get(url, timeout=0.1)
+
+    span = recorded.client
+    assert attributes(span)["http.response.status_code"] == 200
+    assert attributes(span)["error.type"] in ("httpx.ReadTimeout", "requests.exceptions.ConnectionError")
+    assert len(exceptions(span)) == 1
+
+
+def test_an_exception_out_of_the_callers_upload_goes_through_and_is_recorded(door: Door, recorded: Recorded) -> None:
+    error = LookupError("no more to send")
+
+    def upload() -> Iterator[bytes]:
+        yield b"some"
+        with tracemw.stage("upload"):
+            raise error
+
+    with pytest.raises(LookupError) as failed, raw_server(hang) as url:
+        door.request("POST", url, content=door.upload(upload()))
+
+    assert failed.value is error
+    assert attributes(recorded.client)["error.type"] == "LookupError"
+    assert attributes(recorded.client)["error.stage"] == "upload"
+
+
+# Bodies.
+
+
+def test_a_span_lasts_until_the_body_has_been_read(door: Door, service: Service, recorded: Recorded) -> None:
+    response = door.open(f"{service.url}/stream")
+    assert recorded.all == []
+    assert response.read() == b"chunk" * 3
+    response.close()
+
+    assert seconds(recorded.client) > 0.1
+
+
+def test_a_span_ends_when_the_body_has_been_read_though_nobody_closes_it(
+    door: Door, service: Service, recorded: Recorded
+) -> None:
+    response = door.open(f"{service.url}/stream")
+    response.read()
+
+    assert attributes(recorded.client)["http.response.status_code"] == 200
+
+
+def test_a_span_ends_when_its_unread_response_is_closed_and_only_once(
+    door: Door, service: Service, recorded: Recorded, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = door.open(f"{service.url}/stream")
+    response.close()
+    span = recorded.client
+    response.close()
+
+    assert recorded.all == [span]
+    assert span.status.status_code is StatusCode.UNSET
+    assert [record for record in caplog.records if record.name.startswith("opentelemetry")] == []
+
+
+def test_a_span_ends_when_a_partly_read_response_is_closed(door: Door, service: Service, recorded: Recorded) -> None:
+    response = door.open(f"{service.url}/stream")
+    assert response.read_some() == b"chunk"
+    response.close()
+
+    assert recorded.client.status.status_code is StatusCode.UNSET
+
+
+def test_a_body_that_breaks_while_it_is_streamed_is_an_error(door: Door, recorded: Recorded) -> None:
+    with raw_server(cut_short) as url:
+        response = door.open(url)
+        with pytest.raises((httpx.HTTPError, requests.RequestException)):
+            response.read()
+        response.close()
+
+    assert attributes(recorded.client)["error.type"] == door.cut_short
+    assert exceptions(recorded.client) == [door.cut_short]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_abandoned_response_ends_with_the_time_of_its_headers(
+    door: Door, service: Service, recorded: Recorded
+) -> None:
+    response = door.open(f"{service.url}/stream")
+    time.sleep(0.3)
+    del response
+    gc.collect()
+
+    assert attributes(recorded.client)["http.response.status_code"] == 200
+    assert seconds(recorded.client) < 0.25
+
+
+def test_an_upload_from_a_generator_is_sent_once_and_whole(door: Door, service: Service, recorded: Recorded) -> None:
+    door.request("POST", service.url, content=door.upload([b"first,", b"second"]))
+
+    assert service.seen[0]["body"] == b"first,second"
+    assert service.seen[0]["headers"]["transfer-encoding"] == "chunked"
+    assert recorded.client.name == "POST"
+
+
+# Use.
+
+
+def test_concurrent_calls_keep_their_parents_apart(make_door: MakeDoor, service: Service, recorded: Recorded) -> None:
+    def calls(number: int) -> tuple[int, int]:
+        door = make_door()
+        with tracemw.span(f"task.{number}") as current:
+            for _ in range(3):
+                door.get(service.url)
+        return number, current.get_span_context().span_id
+
+    with ThreadPoolExecutor(4) as pool:
+        parents = dict(pool.map(calls, range(8)))
+
+    counts = dict.fromkeys(parents, 0)
+    for span in recorded.of_kind(SpanKind.CLIENT):
+        assert span.parent is not None
+        counts[next(number for number, parent in parents.items() if parent == span.parent.span_id)] += 1
+    assert set(counts.values()) == {3}
+
+
+def test_calls_leave_nothing_in_the_log_and_no_context_behind(
+    door: Door, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "opentelemetry")
+    before = otel_context.get_current()
+    door.get(f"{service.url}/redirect/1")
+    door.open(f"{service.url}/stream").close()
+    with suppress(httpx.HTTPError, requests.RequestException):
+        door.get(f"http://127.0.0.1:{free_port()}/")
+
+    assert otel_context.get_current() is before
+    assert [record for record in caplog.records if record.name.startswith(("opentelemetry", "tracemw"))] == []
+
+
+def test_a_tracer_that_fails_does_not_fail_the_call(
+    make_door: MakeDoor, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(NoOpTracerProvider):
+        def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
+            raise OSError("no tracer today")
+
+    monkeypatch.setattr("tracemw._guard.reraise_own_faults", False)
+
+    assert make_door(tracer_provider=Broken()).get(service.url).body == b"hello"
+
+
+def test_an_unknown_option_is_refused(make_door: MakeDoor) -> None:
+    with pytest.raises(TypeError, match="tracer_provder"):
+        make_door(tracer_provder=None)

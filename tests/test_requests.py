@@ -1,0 +1,432 @@
+"""What is particular to the door for requests; test_clients.py has what it shares with the others."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+import pytest
+import requests
+import urllib3
+from opentelemetry import context as otel_context
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import SpanKind, StatusCode
+from requests.adapters import HTTPAdapter
+from starlette.requests import Request
+from starlette.responses import Response
+from urllib3.util import Retry
+
+import tracemw
+from conftest import Recorded
+from servers import free_port, uvicorn_serving
+from tracemw.requests import TraceAdapter, trace_session
+
+
+class Service:
+    """A real server, some of whose answers fail at first."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.traceparents: list[list[str]] = []
+        self.bodies: list[bytes] = []
+        self._asked: Counter[str] = Counter()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.url.path
+        self.traceparents.append(request.headers.getlist("traceparent"))
+        self.bodies.append(await request.body())
+        self._asked[path] += 1
+        if path.startswith("/busy") or (path.startswith("/flaky") and self._asked[path] <= 2):
+            return Response("busy", 503)
+        return Response("hello", media_type="text/plain")
+
+
+@pytest.fixture(scope="module")
+def _service() -> Iterator[Service]:
+    service = Service()
+    with uvicorn_serving(service, lifespan="off") as service.url:
+        yield service
+
+
+@pytest.fixture
+def service(_service: Service) -> Service:
+    _service.traceparents.clear()
+    _service.bodies.clear()
+    return _service
+
+
+@pytest.fixture
+def session(recorded: Recorded) -> Iterator[requests.Session]:
+    with trace_session(requests.Session()) as session:
+        yield session
+
+
+def retrying(retries: Retry) -> requests.Session:
+    session = requests.Session()
+    session.mount("http://", TraceAdapter(max_retries=retries))
+    return session
+
+
+def of_clients(recorded: Recorded, key: str) -> list[Any]:
+    return [(span.attributes or {}).get(key) for span in recorded.of_kind(SpanKind.CLIENT)]
+
+
+def between(earlier: ReadableSpan, later: ReadableSpan) -> float:
+    assert earlier.end_time is not None
+    assert later.start_time is not None
+    return (later.start_time - earlier.end_time) / 1e9
+
+
+# Retries below requests.
+
+
+def test_each_retry_of_a_status_is_a_span_of_its_own(service: Service, recorded: Recorded) -> None:
+    with retrying(Retry(3, status_forcelist=[503])) as session, tracemw.span("order.place") as order:
+        assert session.get(f"{service.url}/flaky/status").text == "hello"
+
+    spans = recorded.of_kind(SpanKind.CLIENT)
+    assert of_clients(recorded, "http.response.status_code") == [503, 503, 200]
+    assert of_clients(recorded, "error.type") == ["503", "503", None]
+    assert of_clients(recorded, "http.request.resend_count") == [None, 1, 2]
+    assert of_clients(recorded, "network.protocol.version") == ["1.1", "1.1", "1.1"]
+    assert [span.parent for span in spans] == [order.get_span_context()] * 3
+    contexts = [span.context for span in spans]
+    assert [[f"{context.span_id:016x}"] for context in contexts if context] == [
+        [traceparent.split("-")[2] for traceparent in received] for received in service.traceparents
+    ]
+
+
+def test_the_last_retry_keeps_its_status_and_has_the_error_that_requests_raises(
+    service: Service, recorded: Recorded
+) -> None:
+    with retrying(Retry(2, status_forcelist=[503])) as session, pytest.raises(requests.exceptions.RetryError):
+        session.get(f"{service.url}/busy")
+
+    assert of_clients(recorded, "http.response.status_code") == [503, 503, 503]
+    assert of_clients(recorded, "error.type") == ["503", "503", "503"]
+    assert [len(span.events) for span in recorded.all] == [0, 0, 1]
+
+
+def test_retries_that_end_with_an_error_status_give_the_response(service: Service, recorded: Recorded) -> None:
+    with retrying(Retry(1, status_forcelist=[503], raise_on_status=False)) as session:
+        assert session.get(f"{service.url}/busy").status_code == 503
+
+    assert of_clients(recorded, "error.type") == ["503", "503"]
+
+
+def test_each_retry_of_a_connection_is_a_span_of_its_own(recorded: Recorded) -> None:
+    with retrying(Retry(2)) as session, pytest.raises(requests.ConnectionError):
+        session.get(f"http://127.0.0.1:{free_port()}/")
+
+    assert of_clients(recorded, "error.type") == [
+        "urllib3.exceptions.NewConnectionError",
+        "urllib3.exceptions.NewConnectionError",
+        "requests.exceptions.ConnectionError",
+    ]
+    assert of_clients(recorded, "http.request.resend_count") == [None, 1, 2]
+    assert [len(span.events) for span in recorded.all] == [1, 1, 1]
+    assert {span.status.status_code for span in recorded.all} == {StatusCode.ERROR}
+
+
+@pytest.mark.parametrize("path", ["/flaky/slowly", None])
+def test_the_wait_between_two_attempts_is_in_neither(service: Service, recorded: Recorded, path: str | None) -> None:
+    url = service.url + path if path else f"http://127.0.0.1:{free_port()}/"
+    with retrying(Retry(2, status_forcelist=[503], backoff_factor=0.15)) as session:
+        try:
+            session.get(url)
+        except requests.ConnectionError:
+            pass
+
+    _, second, third = recorded.all
+    assert between(second, third) > 0.25  # the first retry is at once, the second after twice the factor
+    for event in second.events:
+        assert second.end_time is not None
+        assert event.timestamp <= second.end_time
+
+
+def test_an_upload_is_sent_whole_on_each_retry(service: Service, recorded: Recorded) -> None:
+    with retrying(Retry(3, status_forcelist=[503], allowed_methods=None)) as session:
+        session.post(f"{service.url}/flaky/upload", data=b"all of it")
+
+    assert service.bodies == [b"all of it"] * 3
+
+
+def test_retries_beneath_another_instrumentation_get_no_spans(service: Service, recorded: Recorded) -> None:
+    token = otel_context.attach(otel_context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True))
+    try:
+        with retrying(Retry(3, status_forcelist=[503])) as session:
+            assert session.get(f"{service.url}/flaky/suppressed").text == "hello"
+    finally:
+        otel_context.detach(token)
+
+    assert recorded.all == []
+    assert service.traceparents == [[], [], []]
+
+
+def test_urllib3s_own_instrumentation_beneath_is_silenced_on_each_attempt(
+    service: Service, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beneath: list[object] = []
+    urlopen = urllib3.HTTPConnectionPool.urlopen
+
+    def instrumented(*args: Any, **kwargs: Any) -> Any:
+        beneath.append(otel_context.get_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY))
+        return urlopen(*args, **kwargs)
+
+    monkeypatch.setattr(urllib3.HTTPConnectionPool, "urlopen", instrumented)
+    with retrying(Retry(3, status_forcelist=[503])) as session:
+        session.get(f"{service.url}/flaky/beneath")
+
+    assert beneath == [True, True, True]
+
+
+# Requests, responses and sessions stay what they are.
+
+
+def test_the_callers_request_and_headers_are_left_as_they_were(service: Service, session: requests.Session) -> None:
+    request = session.prepare_request(requests.Request("GET", service.url, headers={"X-One": "1"}))
+    headers = dict(request.headers)
+    response = session.send(request)
+
+    assert dict(request.headers) == headers
+    assert response.request is request
+    assert len(service.traceparents[0]) == 1
+
+
+def test_a_response_is_pickled_and_copied_as_a_plain_one(service: Service, session: requests.Session) -> None:
+    response = session.get(service.url)
+    for again in (pickle.loads(pickle.dumps(response)), copy.copy(response), copy.deepcopy(response)):
+        assert type(again) is requests.Response
+        assert again.text == "hello"
+        assert again.status_code == 200
+        assert again.request.url == response.request.url
+
+
+def test_pickling_an_unread_response_reads_it_and_ends_its_span(
+    service: Service, session: requests.Session, recorded: Recorded
+) -> None:
+    response = session.get(service.url, stream=True)
+    assert recorded.all == []
+    assert pickle.loads(pickle.dumps(response)).text == "hello"
+
+    assert recorded.client.name == "GET"
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda session: pickle.loads(pickle.dumps(session))])
+def test_a_copied_or_pickled_session_still_traces(
+    service: Service, session: requests.Session, recorded: Recorded, again: Any
+) -> None:
+    with again(session) as other:
+        assert other.get(service.url).text == "hello"
+
+    assert recorded.client.name == "GET"
+
+
+def test_a_pickled_adapter_keeps_its_settings(recorded: Recorded) -> None:
+    adapter = TraceAdapter(max_retries=3, pool_maxsize=7, pool_block=True)
+    again = pickle.loads(pickle.dumps(adapter))
+
+    assert again.max_retries.total == 3
+    assert again.__getstate__().items() >= {"_pool_maxsize": 7, "_pool_block": True}.items()
+
+
+def test_a_response_can_be_read_in_every_way_of_requests(
+    service: Service, session: requests.Session, recorded: Recorded
+) -> None:
+    assert session.get(service.url).content == b"hello"
+    assert b"".join(session.get(service.url, stream=True).iter_content(2)) == b"hello"
+    assert list(session.get(service.url, stream=True).iter_lines()) == [b"hello"]
+    assert "".join(session.get(service.url, stream=True).iter_content(2, decode_unicode=True)) == "hello"
+    assert b"".join(session.get(service.url, stream=True)) == b"hello"
+    read = session.get(service.url)
+    assert list(read.iter_content(2)) == list(read.iter_content(2)) == [b"he", b"ll", b"o"]
+    assert len(recorded.all) == 6
+
+    unread = session.get(service.url, stream=True)
+    assert list(unread.iter_content(2)) == [b"he", b"ll", b"o"]
+    with pytest.raises(requests.exceptions.StreamConsumedError):
+        unread.iter_content(2)
+    with pytest.raises(TypeError, match="chunk_size"):
+        read.iter_content("2")  # type: ignore[arg-type]
+
+
+def test_reading_the_raw_body_and_closing_ends_the_span(
+    service: Service, session: requests.Session, recorded: Recorded
+) -> None:
+    with session.get(service.url, stream=True) as response:
+        assert response.raw.read() == b"hello"
+
+    assert recorded.client.status.status_code is StatusCode.UNSET
+
+
+def test_hooks_and_raise_for_status_work_as_ever(
+    service: Service, session: requests.Session, recorded: Recorded
+) -> None:
+    heard: list[int] = []
+    session.hooks["response"].append(lambda response, **options: heard.append(response.status_code))
+    with pytest.raises(requests.HTTPError) as failed:
+        session.get(f"{service.url}/busy").raise_for_status()
+
+    assert heard == [503]
+    assert isinstance(failed.value.response, requests.Response)
+    assert list(recorded.client.events) == []
+
+
+def test_an_adapter_with_a_response_class_of_its_own_keeps_it(service: Service, recorded: Recorded) -> None:
+    class OwnResponse(requests.Response):
+        pass
+
+    class OwnAdapter(TraceAdapter):
+        def build_response(self, req: Any, resp: Any) -> requests.Response:
+            response = super().build_response(req, resp)
+            response.__class__ = OwnResponse
+            return response
+
+    with requests.Session() as session:
+        session.mount("http://", OwnAdapter())
+        assert type(session.get(service.url)) is OwnResponse
+
+    assert (recorded.client.attributes or {})["http.response.status_code"] == 200
+
+
+def test_a_mocked_adapter_beneath_works_without_a_span(
+    session: requests.Session, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mocked = requests.Response()
+    mocked.status_code = 200
+    monkeypatch.setattr(HTTPAdapter, "send", lambda *args, **kwargs: mocked)
+
+    assert session.get("http://example/") is mocked
+    assert recorded.all == []
+
+
+# trace_session.
+
+
+def test_trace_session_returns_the_session_and_keeps_the_adapters_settings() -> None:
+    with requests.Session() as session:
+        session.mount("http://", HTTPAdapter(max_retries=Retry(4, backoff_factor=2), pool_maxsize=7))
+        session.mount("http://internal/", HTTPAdapter(max_retries=1))
+
+        assert trace_session(session) is session
+
+        adapter = session.get_adapter("http://example/")
+        assert type(adapter) is TraceAdapter
+        assert (adapter.max_retries.total, adapter.max_retries.backoff_factor) == (4, 2)
+        assert adapter.poolmanager.connection_pool_kw["maxsize"] == 7
+        internal = session.get_adapter("http://internal/")
+        assert isinstance(internal, TraceAdapter)
+        assert internal.max_retries.total == 1
+        assert list(session.adapters) == ["http://internal/", "https://", "http://"]
+
+
+def test_trace_session_twice_is_harmless(service: Service, session: requests.Session, recorded: Recorded) -> None:
+    adapters = dict(session.adapters)
+    trace_session(session)
+
+    assert dict(session.adapters) == adapters
+    session.get(service.url)
+    assert len(recorded.all) == 1
+
+
+def test_trace_session_leaves_foreign_adapters_alone_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    class Foreign(HTTPAdapter):
+        pass
+
+    foreign = Foreign()
+    with requests.Session() as session:
+        session.mount("https://internal/", foreign)
+        trace_session(session)
+
+        assert session.get_adapter("https://internal/") is foreign
+        assert isinstance(session.get_adapter("https://example/"), TraceAdapter)
+    (record,) = caplog.records
+    assert "trace_session leaves https://internal/ alone" in record.getMessage()
+
+
+# Around it.
+
+
+def test_a_proxy_is_used_and_traced_as_the_call_that_it_is(service: Service, recorded: Recorded) -> None:
+    with trace_session(requests.Session()) as session:
+        session.get("http://example.test/path", proxies={"http": service.url})
+
+    attributes = recorded.client.attributes or {}
+    assert attributes["url.full"] == "http://example.test/path"
+    assert attributes["server.address"] == "example.test"
+    assert attributes["server.port"] == 80
+    assert len(service.traceparents[0]) == 1
+
+
+def test_pool_classes_of_the_managers_own_are_kept() -> None:
+    class SocksPool(urllib3.HTTPConnectionPool):
+        """Stands for the pools that urllib3 uses for SOCKS."""
+
+    class Adapter(TraceAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, **kwargs)
+            manager = urllib3.PoolManager()
+            manager.pool_classes_by_scheme = {"http": SocksPool}
+            self.proxy_manager["http://proxy"] = manager  # what proxy_manager_for finds
+
+    adapter = Adapter()
+    manager = adapter.proxy_manager_for("http://proxy")
+    manager = adapter.proxy_manager_for("http://proxy")
+
+    assert issubclass(manager.pool_classes_by_scheme["http"], SocksPool)
+    assert manager.pool_classes_by_scheme["http"].__mro__.count(SocksPool) == 1
+
+
+def test_the_exporters_own_traffic_is_not_traced(service: Service, session: requests.Session) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    exporter = OTLPSpanExporter(endpoint=f"{service.url}/v1/traces", session=session)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    session.mount("http://", TraceAdapter(tracer_provider=provider))
+    provider.get_tracer("test").start_span("exported").end()
+
+    assert service.traceparents == [[]]
+
+
+def test_threads_share_a_session(service: Service, session: requests.Session, recorded: Recorded) -> None:
+    def call(number: int) -> str:
+        return session.get(f"{service.url}/{number}").text
+
+    with tracemw.span("order.place") as order, ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(copy_context().run, call, number) for number in range(20)]
+        assert {answer.result() for answer in answers} == {"hello"}
+
+    spans = recorded.of_kind(SpanKind.CLIENT)
+    assert [span.parent for span in spans] == [order.get_span_context()] * 20
+    assert len({tuple(received) for received in service.traceparents}) == 20
+
+
+def test_a_request_that_never_reaches_the_network_makes_no_span(session: requests.Session, recorded: Recorded) -> None:
+    with pytest.raises(requests.exceptions.InvalidURL):
+        session.get("http://")
+    with pytest.raises(requests.exceptions.InvalidSchema):
+        session.get("ftp://example/")
+
+    assert recorded.all == []
+
+
+def test_a_closed_response_does_not_end_later(service: Service, session: requests.Session, recorded: Recorded) -> None:
+    response = session.get(service.url)
+    ended = recorded.client.end_time
+    time.sleep(0.01)
+    response.close()
+    del response
+
+    assert recorded.client.end_time == ended

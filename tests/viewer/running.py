@@ -1,0 +1,56 @@
+"""A viewer in a process of its own, as a user starts it, and the little that tests need to talk to it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from .samples import Spans, request
+
+PROTOBUF = {"content-type": "application/x-protobuf"}
+COMMAND = (sys.executable, "-m", "tracemw", "view")
+
+
+class Viewer:
+    """A running viewer: `url`, `process`, and an HTTP client for its API."""
+
+    def __init__(self, process: subprocess.Popen[str], first_line: str) -> None:
+        self.process = process
+        self.first_line = first_line
+        self.url = re.findall(r"http://\S+", first_line)[0]
+        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=10)
+
+    def send(self, *spans: Spans) -> httpx.Response:
+        return self.http.post("/v1/traces", content=request(*spans).SerializeToString(), headers=PROTOBUF)
+
+    def get(self, path: str, **parameters: str | int) -> Any:
+        response = self.http.get(path, params=parameters)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def found(self, **parameters: str | int) -> list[str]:
+        """The ids of the traces that Tempo's search finds, in its order."""
+        return [trace["traceID"] for trace in self.get("/api/search", **parameters)["traces"]]
+
+    def stop(self) -> int:
+        self.http.close()
+        self.process.terminate()
+        return self.process.wait(10)
+
+
+@contextmanager
+def viewer(*arguments: str) -> Iterator[Viewer]:
+    """Run ``tracemw view`` on a free port until the block ends."""
+    with subprocess.Popen([*COMMAND, "--port", "0", *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        running = Viewer(process, process.stdout.readline())
+        try:
+            yield running
+        finally:
+            running.stop()
