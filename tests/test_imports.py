@@ -25,7 +25,7 @@ ALLOWED = {
     "_errors": {"_guard"},
     "_guard": set(),
     "_version": set(),
-    "_http": {"_context", "_errors", "_guard", "_http", "config"},
+    "_http": {"_context", "_errors", "_guard", "_http", "_version", "config"},
     "_recording": {"_errors", "_recording"},
     "_export": {"_context", "_export"},
     "asgi": {"_http", "_guard"},
@@ -38,7 +38,7 @@ ALLOWED = {
     "spans": {"_context", "_errors", "_guard", "_http"},
     "config": set(),
     "sampling": {"config"},
-    "bootstrap": {"_export", "_recording", "config", "sampling"},
+    "bootstrap": {"_context", "_export", "_recording", "config", "sampling"},
     "cli": {"_version", "viewer"},
     "viewer": {"_version", "viewer"},
 }

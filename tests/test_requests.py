@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -358,6 +359,17 @@ def test_trace_session_leaves_foreign_adapters_alone_and_says_so(caplog: pytest.
 
 
 # Around it.
+
+
+def test_errors_read_as_they_do_without_tracing(session: requests.Session) -> None:
+    url = f"http://127.0.0.1:{free_port()}/"
+    with pytest.raises(requests.ConnectionError) as traced:
+        session.get(url)
+    with pytest.raises(requests.ConnectionError) as bare:
+        requests.get(url, timeout=5)
+
+    address = re.compile("0x[0-9a-f]+")  # which old urllib3 shows
+    assert address.sub("", str(traced.value)) == address.sub("", str(bare.value))
 
 
 def test_a_proxy_is_used_and_traced_as_the_call_that_it_is(service: Service, recorded: Recorded) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import (
     NonRecordingSpan,
     NoOpTracer,
@@ -33,6 +34,16 @@ _SKIPPED: Final = otel_context.create_key("tracemw-skipped")
 # of HTTP clients beneath another client that is already traced. They have no public name.
 _SUPPRESS_ALL: Final = otel_context._SUPPRESS_INSTRUMENTATION_KEY  # noqa: SLF001
 _SUPPRESS_HTTP: Final = otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY  # noqa: SLF001
+
+
+def is_silent(provider: MeterProvider) -> bool:
+    """Tell whether nobody listens to a meter provider: a no-op one, or what the API gives out before one is set."""
+    kind = type(provider)
+    # The latter has no public name.
+    return kind is NoOpMeterProvider or (kind.__module__, kind.__name__) == (
+        "opentelemetry.metrics._internal",
+        "_ProxyMeterProvider",
+    )
 
 
 class TracerSource:
@@ -59,6 +70,16 @@ class TracerSource:
             self._tracer = NoOpTracer() if waiting else provider.get_tracer("tracemw", __version__, SCHEMA_URL)
             self._tracer_provider = provider
         return self._tracer
+
+
+def incoming_context() -> Context:
+    """Return the current context as the one in which a request arrives.
+
+    When a traced client has called this very process, its context reaches as far as here, and no further: the clients
+    that the request uses are not the ones beneath that client.
+    """
+    here = otel_context.get_current()
+    return otel_context.set_value(_SUPPRESS_HTTP, False, here) if here.get(_SUPPRESS_HTTP) else here
 
 
 def with_request_span(span: Span, context: Context) -> Context:

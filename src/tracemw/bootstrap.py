@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from types import FrameType, TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -22,11 +24,15 @@ from opentelemetry.sdk.resources import (
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
+from tracemw._context import is_silent
 from tracemw._export import Delivery
 from tracemw._export import Stats as Stats
 from tracemw._recording import TracerProvider
 from tracemw.config import Config
 from tracemw.sampling import sampler_for
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics import MeterProvider
 
 _logger = logging.getLogger("tracemw")
 
@@ -40,9 +46,15 @@ class Tracing:
     Made by `init` only.
     """
 
-    def __init__(self, provider: trace.TracerProvider, delivery: Delivery | None) -> None:
+    def __init__(
+        self,
+        provider: trace.TracerProvider,
+        delivery: Delivery | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
         self._provider = provider
         self._delivery = delivery
+        self._meter_provider = meter_provider
         self._active = True
 
     @property
@@ -61,10 +73,14 @@ class Tracing:
 
     def shutdown(self, timeout: float = 5.0) -> None:
         """Send what is queued, within `timeout` seconds, and stop recording. A second call does nothing."""
-        if self._active:
-            self._active = False
-            if self._delivery is not None:
-                self._delivery.shutdown(timeout)
+        if not self._active:
+            return
+        self._active = False
+        deadline = time.monotonic() + timeout
+        if self._delivery is not None:
+            self._delivery.shutdown(timeout)
+        if self._meter_provider is not None:
+            self._meter_provider.shutdown(timeout_millis=max(deadline - time.monotonic(), 0.1) * 1000)
 
     def stats(self) -> Stats:
         """Return what became of this process's spans so far."""
@@ -115,6 +131,7 @@ def init(
     endpoint: str | None = None,
     headers: Mapping[str, str] | None = None,
     sampling: float | None = None,
+    metrics: bool | None = None,
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP/HTTP, and a clean shutdown.
 
@@ -130,6 +147,8 @@ def init(
         headers: Headers of each export, added to `OTEL_EXPORTER_OTLP_HEADERS`.
         sampling: The share of new traces to sample, 0 to 1, else `OTEL_TRACES_SAMPLER`, else by environment:
             production 0.1, staging 0.5, anything else 1.
+        metrics: Whether to export HTTP metrics too, to the same backend, with a meter provider of our own. Doors use
+            a meter provider that is set globally in any case.
 
     Raises:
         ValueError: for a value that is not accepted; it names the argument or variable, the value, and what is.
@@ -143,6 +162,7 @@ def init(
         endpoint=endpoint,
         headers=headers,
         ratio=sampling,
+        metrics=metrics,
     )
     with _lock:
         return _install(config)
@@ -165,9 +185,14 @@ def _install(config: Config) -> Tracing:
             "either leave that out and let tracemw.init() set one up, or leave out tracemw.init() and pass "
             "tracer_provider= to the middleware"
         )
+    if config.metrics and not config.disabled and not is_silent(otel_metrics.get_meter_provider()):
+        raise RuntimeError(
+            "a meter provider is installed already, and OpenTelemetry takes only one in a process: leave out "
+            "metrics=True, the middleware and clients use the installed one"
+        )
     if config.disabled:
         _outlet.delivery = None
-        _tracing = Tracing(NoOpTracerProvider(), None)
+        _tracing = Tracing(NoOpTracerProvider())
         return _tracing
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
@@ -181,20 +206,34 @@ def _install(config: Config) -> Tracing:
         _take_sigterm()
     else:
         _provider.rearm(sampler=sampler, resource=resource)
-    _tracing = Tracing(_provider, delivery)
+    _tracing = Tracing(_provider, delivery, _install_metrics(config, resource) if config.metrics else None)
     return _tracing
 
 
+def _install_metrics(config: Config, resource: Resource) -> MeterProvider:
+    # The metrics half of the SDK is loaded only by those who want it.
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    exporter = OTLPMetricExporter(
+        endpoint=config.metrics_endpoint,
+        headers=dict(config.headers),
+        timeout=config.timeout,
+        compression=_compression(config),
+    )
+    provider = MeterProvider([PeriodicExportingMetricReader(exporter)], resource=resource, shutdown_on_exit=False)
+    otel_metrics.set_meter_provider(provider)
+    return provider
+
+
 def _resource(config: Config) -> Resource:
-    attributes: dict[str, str] = {}
-    for key, value in (
-        (SERVICE_NAME, config.service),
-        (SERVICE_VERSION, config.version),
-        ("deployment.environment.name", config.environment),
-    ):
-        if value is not None:
-            attributes[key] = value
-    return Resource.create(attributes)
+    named = {
+        SERVICE_NAME: config.service,
+        SERVICE_VERSION: config.version,
+        "deployment.environment.name": config.environment,
+    }
+    return Resource.create({key: value for key, value in named.items() if value is not None})
 
 
 def _delivery(config: Config) -> Delivery:
@@ -203,13 +242,17 @@ def _delivery(config: Config) -> Delivery:
             endpoint=config.endpoint,
             headers=dict(config.headers),
             timeout=config.timeout,
-            compression=Compression.Gzip if config.compression == "gzip" else Compression.NoCompression,
+            compression=_compression(config),
         ),
         destination=config.endpoint,
         queue_size=config.queue_size,
         batch_size=config.batch_size,
         delay=config.delay,
     )
+
+
+def _compression(config: Config) -> Compression:
+    return Compression.Gzip if config.compression == "gzip" else Compression.NoCompression
 
 
 def _take_sigterm() -> None:

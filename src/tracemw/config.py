@@ -18,6 +18,8 @@ T = TypeVar("T")
 DEFAULT_ENDPOINT: Final = "http://localhost:4318/v1/traces"
 """Where `tracemw view` and every OTLP collector listen by default."""
 
+DEFAULT_METRICS_ENDPOINT: Final = "http://localhost:4318/v1/metrics"
+
 SAMPLERS: Final = (
     "always_on",
     "always_off",
@@ -27,7 +29,6 @@ SAMPLERS: Final = (
     "parentbased_traceidratio",
 )
 _RATIO_BY_ENVIRONMENT: Final = {"production": 0.1, "prod": 0.1, "staging": 0.5}
-_TRACES_PATH: Final = "/v1/traces"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,12 @@ class Config:
     delay: float = 1.0
     """Seconds that a span waits for others to be sent along with it."""
 
+    metrics: bool = False
+    """Whether HTTP metrics are exported too."""
+
+    metrics_endpoint: str = DEFAULT_METRICS_ENDPOINT
+    """The URL that metrics are posted to, its path included."""
+
     disabled: bool = False
     """Whether all of it is a no-op (`OTEL_SDK_DISABLED`)."""
 
@@ -86,6 +93,7 @@ class Config:
         endpoint: str | None = None,
         headers: Mapping[str, str] | None = None,
         ratio: float | None = None,
+        metrics: bool | None = None,
     ) -> Config:
         """Return the configuration that the arguments and the environment make together.
 
@@ -110,7 +118,7 @@ class Config:
             service=service or _get("OTEL_SERVICE_NAME") or resource.get("service.name"),
             version=version or resource.get("service.version") or _get("SERVICE_VERSION"),
             environment=environment,
-            endpoint=_endpoint(endpoint),
+            endpoint=_endpoint("traces", endpoint, DEFAULT_ENDPOINT),
             headers={**_headers_from_environment(), **(headers or {})},
             timeout=cls.timeout if timeout is None else timeout,
             compression=_first(
@@ -123,6 +131,8 @@ class Config:
             queue_size=queue_size,
             batch_size=min(_read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _positive_int) or cls.batch_size, queue_size),
             delay=cls.delay if delay is None else delay,
+            metrics=bool(metrics) and _read("OTEL_METRICS_EXPORTER", _one_of("otlp", "none")) != "none",
+            metrics_endpoint=_endpoint("metrics", endpoint, DEFAULT_METRICS_ENDPOINT),
             disabled=_read("OTEL_SDK_DISABLED", _boolean) or False,
         )
 
@@ -150,10 +160,11 @@ def _wrong(name: str, value: object, accepted: str) -> ValueError:
     return ValueError(f"{name}={value!r} is not accepted: {accepted}")
 
 
-def _endpoint(argument: str | None) -> str:
-    """Return the URL for traces; only `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is one already, the others are bases."""
-    if argument is None and (exact := _get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")) is not None:
-        return _url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", exact)
+def _endpoint(signal: str, argument: str | None, default: str) -> str:
+    """Return the URL for a signal; only `OTEL_EXPORTER_OTLP_<signal>_ENDPOINT` is one already, the others are bases."""
+    variable = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
+    if argument is None and (exact := _get(variable)) is not None:
+        return _url(variable, exact)
     bases = (
         ("endpoint", argument),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", _get("OTEL_EXPORTER_OTLP_ENDPOINT")),
@@ -161,9 +172,8 @@ def _endpoint(argument: str | None) -> str:
     )
     for name, base in bases:
         if base is not None:
-            url = _url(name, base).rstrip("/")
-            return url if url.endswith(_TRACES_PATH) else url + _TRACES_PATH
-    return DEFAULT_ENDPOINT
+            return f"{_url(name, base).rstrip('/').removesuffix('/v1/traces')}/v1/{signal}"
+    return default
 
 
 def _url(name: str, value: str) -> str:

@@ -1,6 +1,7 @@
 """The door for requests: `session = trace_session(requests.Session())`, or mount a `TraceAdapter` yourself.
 
 One CLIENT span per attempt, redirects and urllib3's own retries included, ended when the body has been read or closed.
+Retries carry `http.request.resend_count`; requests has no public place that would carry it over a redirect.
 """
 
 from __future__ import annotations
@@ -191,14 +192,14 @@ class _TracedPool(HTTPConnectionPool):
 
 
 def _trace_pools(manager: PoolManager) -> None:
-    # A SOCKS proxy's manager, for one, has pool classes of its own.
+    # A SOCKS proxy's manager, for one, has pool classes of its own. Error messages show the name of the class.
     classes = manager.pool_classes_by_scheme
     manager.pool_classes_by_scheme = {scheme: _traced_pool(pool) for scheme, pool in classes.items()}
 
 
 @functools.cache
 def _traced_pool(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-    return pool if issubclass(pool, _TracedPool) else type(f"Traced{pool.__name__}", (_TracedPool, pool), {})
+    return pool if issubclass(pool, _TracedPool) else type(pool.__name__, (_TracedPool, pool), {})
 
 
 class _TracedResponse(requests.Response):

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import Token
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast, overload
@@ -183,20 +182,33 @@ def annotate(**attributes: AttributeValue) -> None:
             target.set_attribute(key, value)
 
 
-@contextmanager
-def stage(name: str) -> Iterator[None]:
+class stage:  # noqa: N801  a verb to its users: `with tracemw.stage("fraud_check"):`
     """Name a stage of the work: an exception that leaves the block carries `error.stage=name`.
 
     The current span gets the attribute, and so does every enclosing span of this process that ends with that same
     exception. Of nested stages, the innermost counts. An `ExceptionGroup` is an exception of its own: the spans inside
     the task group end with the exception that left the stage, those around it with the group.
     """
-    entered = moment()
-    try:
-        yield
-    except Exception as error:
-        mark_stage(trace.get_current_span(), error, name, entered)
-        raise
+
+    # Not a generator with @contextmanager: that sets attributes of the exception, which a frozen class refuses.
+
+    __slots__ = ("_entered", "_name")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._entered = 0
+
+    def __enter__(self) -> None:
+        self._entered = moment()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception):
+            mark_stage(trace.get_current_span(), error, self._name, self._entered)
 
 
 def current_trace_id() -> str | None:

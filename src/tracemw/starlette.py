@@ -86,6 +86,7 @@ class RouteScope(dict[str, Any]):
         self._write(key, value)
 
     def update(self, *others: Any, **more: Any) -> None:
+        """Take in what a router's match brings along."""
         for other in (*others, more):
             pairs: Iterable[tuple[str, Any]] = other.items() if isinstance(other, Mapping) else other
             # What a match brings along includes the concrete root path of a mount: no application's root.
@@ -93,6 +94,7 @@ class RouteScope(dict[str, Any]):
                 self._write(key, value)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value of `key`, written first if there is none."""
         if key not in self:
             self[key] = default
         return self[key]
@@ -102,6 +104,7 @@ class RouteScope(dict[str, Any]):
         self._original.pop(key, None)
 
     def pop(self, key: str, *default: Any) -> Any:
+        """Take `key` out of this scope and the original one, and return its value."""
         self._original.pop(key, None)
         return super().pop(key, *default)
 

@@ -103,13 +103,13 @@ def any_value(value: Any) -> AnyValue:
 
 CHECKOUT = 0x5B8EFFF798038103D269B633813FC60C
 
-_STACK = '''Traceback (most recent call last):
+_STACK = """Traceback (most recent call last):
   File "/srv/payments/app.py", line 88, in charge
     receipt = gateway.authorize(card, amount)
   File "/srv/payments/gateway.py", line 41, in authorize
     raise CardDeclined(reply.reason)
 payments.gateway.CardDeclined: insufficient funds
-'''
+"""
 
 
 def checkout(trace: int = CHECKOUT, start: int = NOON) -> list[Spans]:

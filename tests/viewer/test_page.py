@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from .running import Viewer
-from .samples import CHECKOUT, MILLISECOND, Spans, checkout, hex_id, one, span
+from .samples import CHECKOUT, Spans, checkout, hex_id, one, span
 
 pytestmark = pytest.mark.browser
 
@@ -46,11 +46,14 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, viewer: Viewer) -> Iterator[Page]:
     """A page of which nothing may leave for another host, and which may not complain."""
     context = browser.new_context(base_url=viewer.url, viewport={"width": 1280, "height": 800}, color_scheme="light")
+    context.set_default_timeout(10_000)
     page = context.new_page()
     requests: list[str] = []
     complaints: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     context.close()
@@ -58,18 +61,14 @@ def page(browser: Browser, viewer: Viewer) -> Iterator[Page]:
     assert [url for url in requests if not url.startswith((viewer.url, "data:"))] == []
 
 
-def test_an_empty_viewer_tells_how_to_send_traces_and_shows_the_first_one_by_itself(
-    page: Page, viewer: Viewer
-) -> None:
+def test_an_empty_viewer_tells_how_to_send_traces_and_shows_the_first_one_by_itself(page: Page, viewer: Viewer) -> None:
     page.goto("/")
     expect(page.get_by_text(f"OTEL_EXPORTER_OTLP_ENDPOINT={viewer.url}")).to_be_visible()
     viewer.send(one(name="GET /first"))
     expect(page.get_by_role("link", name="GET /first")).to_be_visible()
 
 
-def test_from_the_list_over_the_error_filter_to_the_attributes_of_the_failed_span(
-    page: Page, viewer: Viewer
-) -> None:
+def test_from_the_list_over_the_error_filter_to_the_attributes_of_the_failed_span(page: Page, viewer: Viewer) -> None:
     now = time.time_ns()
     for number in range(1, 6):
         viewer.send(one(number, "storefront", name=f"GET /products/{number}", start=now - number * 10**9))
@@ -98,3 +97,96 @@ def test_from_the_list_over_the_error_filter_to_the_attributes_of_the_failed_spa
     expect(page.get_by_role("treeitem")).to_have_count(15)
     page.go_back()
     expect(page.locator("tbody tr")).to_have_count(1)
+
+
+def test_the_keyboard_alone_walks_folds_and_opens_the_tree(page: Page, viewer: Viewer) -> None:
+    viewer.send(*checkout())
+    page.goto(f"/trace/{hex_id(CHECKOUT)}")
+    tree = page.get_by_role("tree")
+    tree.focus()
+    for key in ("ArrowDown", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    panel = page.get_by_role("complementary", name="Span")
+    expect(panel.get_by_role("heading", level=2)).to_contain_text("SELECT carts")
+    page.keyboard.press("ArrowDown")  # an open panel follows
+    expect(panel.get_by_role("heading", level=2)).to_contain_text("SELECT cart_items")
+    page.keyboard.press("Escape")
+    expect(panel).to_have_count(0)
+
+    page.keyboard.press("ArrowLeft")  # to the parent, which the next one folds
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("treeitem", name="storefront load cart")).to_have_attribute("aria-expanded", "false")
+    expect(page.get_by_role("treeitem")).to_have_count(13)
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("treeitem")).to_have_count(1)
+    page.get_by_role("button", name="Expand all").click()
+    expect(page.get_by_role("treeitem")).to_have_count(15)
+
+
+def test_a_trace_of_5000_spans_draws_only_what_is_in_sight_and_scrolls_to_its_end(page: Page, viewer: Viewer) -> None:
+    spans = [span(7, 1, name="root", took=5000)]
+    spans += [span(7, number, 1, name=f"step {number}", at=number, took=0) for number in range(2, 5001)]
+    viewer.send(Spans("batch", tuple(spans)))
+    page.goto(f"/trace/{hex_id(7)}")
+    expect(page.get_by_text("5,000 spans")).to_be_visible()
+    assert page.get_by_role("treeitem").count() < 100
+    page.get_by_role("tree").focus()
+    before = time.monotonic()
+    page.keyboard.press("End")
+    expect(page.get_by_role("treeitem", name="batch step 5000,")).to_be_in_viewport()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("treeitem")).to_have_count(1)
+    assert time.monotonic() - before < 5
+
+
+def test_names_and_values_that_look_like_markup_are_shown_and_not_run(page: Page, viewer: Viewer) -> None:
+    hostile = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    viewer.send(one(3, service=hostile, name=hostile, error=hostile, hostile__key=hostile))
+    page.goto("/")
+    page.locator("tbody a").click()
+    page.get_by_role("treeitem").click()
+    expect(page.get_by_role("row", name="hostile.key")).to_contain_text(hostile)
+    assert "owned" not in page.title().replace(hostile, "")
+    assert page.locator("main img").count() == 0
+
+
+def test_a_span_whose_parent_is_missing_is_a_marked_root_that_moves_into_place_when_the_parent_comes(
+    page: Page, viewer: Viewer
+) -> None:
+    viewer.send(Spans("shop", (span(4, 2, 1, name="child"),)))
+    page.goto(f"/trace/{hex_id(4)}")
+    expect(page.get_by_role("treeitem", name="parent missing")).to_have_attribute("aria-level", "1")
+    viewer.send(Spans("shop", (span(4, 1, name="parent"),)))
+    expect(page.get_by_role("treeitem", name="shop child")).to_have_attribute("aria-level", "2")
+
+
+def test_spans_that_are_each_others_parents_are_shown_once_each(page: Page, viewer: Viewer) -> None:
+    viewer.send(Spans("shop", (span(5, 1, 2, name="hen"), span(5, 2, 1, name="egg"), span(5, 3, 3, name="self"))))
+    page.goto(f"/trace/{hex_id(5)}")
+    expect(page.get_by_role("treeitem")).to_have_count(3)
+
+
+def test_a_trace_that_arrives_after_its_link_was_opened_appears_by_itself(page: Page, viewer: Viewer) -> None:
+    page.goto(f"/trace/{hex_id(6)}")
+    expect(page.get_by_role("heading", name="Waiting for this trace")).to_be_visible()
+    viewer.send(one(6, name="late"))
+    expect(page.get_by_role("treeitem", name="shop late")).to_be_visible()
+
+
+def test_the_search_box_takes_text_tags_and_traceql_and_the_address_keeps_them(page: Page, viewer: Viewer) -> None:
+    viewer.send(one(1, name="GET /a", http__route="/a"), one(2, name="GET /b", http__route="/b", took=900))
+    page.goto("/")
+    box = page.get_by_role("searchbox", name="Search")
+    rows = page.locator("tbody tr")
+    for text in ("get /b", "http.route=/b", "{ duration > 500ms }", hex_id(2)):
+        box.fill("")
+        expect(rows).to_have_count(2)
+        box.fill(text)
+        expect(rows).to_have_count(1)
+        expect(rows).to_contain_text("GET /b")
+    page.reload()
+    expect(box).to_have_value(hex_id(2))
+    page.get_by_label("Min duration").fill("1s")
+    expect(page.get_by_role("heading", name="No trace passes these filters")).to_be_visible()

@@ -21,6 +21,7 @@ from tracemw._context import (
     TracerSource,
     clients_suppressed,
     detach,
+    incoming_context,
     is_skipped,
     request_span,
     skipped_context,
@@ -94,7 +95,7 @@ class ServerTracing:
         """Start the SERVER span of a request, or find out why it gets none."""
         if is_skipped() or self._skip.matches(facts):
             return ServerExchange(self, facts, skipped_context(), span=None)
-        here = otel_context.get_current()
+        here = incoming_context()
         # The parent is what the request carries, or nothing: never a span that happens to be active here.
         parent = propagation.extract(facts.headers, trace.set_span_in_context(INVALID_SPAN, here))
         adopted = _already_traced(parent)

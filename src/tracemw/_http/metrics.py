@@ -10,15 +10,12 @@ from typing import Final
 
 from opentelemetry import metrics
 from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram, MeterProvider, NoOpMeterProvider, UpDownCounter
+from opentelemetry.metrics import Histogram, MeterProvider, UpDownCounter
 
-from tracemw._context import SCHEMA_URL
+from tracemw._context import SCHEMA_URL, is_silent
 from tracemw._version import __version__
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-
-# What the API gives out before a provider is set has no public name.
-_UNSET: Final = ("opentelemetry.metrics._internal", "_ProxyMeterProvider")
 
 Labels = Mapping[str, str | int]
 
@@ -72,8 +69,7 @@ class MeterSource:
         return self._instruments
 
     def _made_by(self, provider: MeterProvider) -> Instruments | None:
-        kind = type(provider)
-        if kind is NoOpMeterProvider or (kind.__module__, kind.__name__) == _UNSET:
+        if is_silent(provider):
             return None
         meter = provider.get_meter("tracemw", __version__, SCHEMA_URL)
         duration = meter.create_histogram(

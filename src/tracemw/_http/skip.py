@@ -48,7 +48,7 @@ class SkipRule:
         paths: set[str] = set()
         globs: list[str] = []
         predicates: list[Predicate] = []
-        rules: Iterable[object] = () if skip is None else (skip,) if isinstance(skip, str) or callable(skip) else skip
+        rules = () if skip is None else skip if isinstance(skip, Iterable) and not isinstance(skip, str) else (skip,)
         for rule in rules:
             if isinstance(rule, str):
                 if not rule.startswith(("/", "*")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -17,6 +18,7 @@ CONTENT_SECURITY_POLICY = (
 
 # The second name is how Docker Desktop's containers call their host's loopback interface.
 _LOCAL_NAMES = ("localhost", "host.docker.internal")
+_HOST = re.compile(r"(?P<name>\[[^\]]*\]|[^:]*)(?::[0-9]+)?")
 
 
 class Guard:
@@ -59,11 +61,14 @@ class Guard:
 
 def is_local(host: str) -> bool:
     """Whether a Host header names this machine without the help of somebody else's DNS."""
-    name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-    if name.lower().rstrip(".") in _LOCAL_NAMES:
+    parts = _HOST.fullmatch(host)
+    if parts is None:
+        return False
+    name = parts["name"].lower().rstrip(".")
+    if name in _LOCAL_NAMES:
         return True
     try:
-        ipaddress.ip_address(name)
+        ipaddress.ip_address(name.strip("[]"))
     except ValueError:
         return False
     return True

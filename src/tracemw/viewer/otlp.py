@@ -7,10 +7,9 @@ to answer with; spans that are wrong one by one do not fail it but are counted, 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -207,19 +206,33 @@ def _objects(parent: dict[str, Any], *names: str) -> Iterator[dict[str, Any]]:
 
 
 def _base64_id(value: object, name: str) -> object:
-    """An id as protobuf's JSON wants it. Hex and base64 of 8 and 16 bytes differ in length, so there is no guessing."""
+    """Give an id as protobuf's JSON wants it.
+
+    Hex and base64 of 8 and of 16 bytes differ in length. An id of any other length is invalid, which is for `_validated`
+    to find; only one that is neither makes the document unreadable.
+    """
     if not isinstance(value, str):
         return value
-    if len(value) in (2 * TRACE_ID_BYTES, 2 * SPAN_ID_BYTES):
+    is_base64 = len(value) in (12, 24)
+    decoded = (
+        _decoded(value, _from_base64, bytes.fromhex) if is_base64 else _decoded(value, bytes.fromhex, _from_base64)
+    )
+    if decoded is None:
+        raise OtlpError(400, f"{name} {value[:64]!r} is neither hex nor base64")
+    return base64.b64encode(decoded).decode()
+
+
+def _decoded(value: str, *decoders: Callable[[str], bytes]) -> bytes | None:
+    for decode in decoders:
         try:
-            return base64.b64encode(bytes.fromhex(value)).decode()
+            return decode(value)
         except ValueError:
-            pass
-    try:
-        base64.b64decode(value, validate=True)
-    except binascii.Error:
-        raise OtlpError(400, f"{name} {value[:64]!r} is neither hex nor base64") from None
-    return value
+            continue
+    return None
+
+
+def _from_base64(value: str) -> bytes:
+    return base64.b64decode(value, validate=True)
 
 
 def _validated(request: ExportTraceServiceRequest) -> Batch:

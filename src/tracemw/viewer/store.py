@@ -165,9 +165,10 @@ class Store:
         return Totals(traces=traces, spans=spans, max_spans=self._max_spans)
 
     def services(self) -> list[str]:
-        """The names of all services, sorted."""
+        """The names of all services, in the order in which they were first heard of."""
+        sql = "SELECT service FROM origins GROUP BY service ORDER BY min(id)"
         with self._read() as connection:
-            return [name for (name,) in connection.execute("SELECT DISTINCT service FROM origins ORDER BY service")]
+            return [name for (name,) in connection.execute(sql)]
 
     def trace(self, trace_id: bytes) -> TracesData:
         """All spans of a trace by start time, grouped by resource and scope; empty for an unknown trace."""

@@ -1,6 +1,6 @@
 // The page: an address decides whether it shows the list or one trace.
 
-import { html, render, useEffect, useState } from "./vendor/htm-preact.js";
+import { html, render, useLayoutEffect, useState } from "./vendor/htm-preact.js";
 import { TraceList } from "./list.js";
 import { TraceView } from "./trace.js";
 
@@ -20,7 +20,7 @@ addEventListener("click", (event) => {
 
 function App() {
   const [address, setAddress] = useState(location.pathname + location.search);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const follow = () => setAddress(location.pathname + location.search);
     addEventListener("popstate", follow);
     return () => removeEventListener("popstate", follow);

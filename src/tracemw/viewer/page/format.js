@@ -53,13 +53,13 @@ const COLOURS = 12; // --service-0 … --service-11 in style.css
 const DISTINCT = 8; // the first of them, which nobody takes for each other; the rest are for crowds
 
 /**
- * A colour for each service. A name decides its own colour; where two names of one trace would share it, the later one
- * in the alphabet takes the next that is free.
+ * A colour for each service. A name decides its own colour; where two names would share it, the later one takes the next
+ * that is free. Given the viewer's services in its order, first heard of first, a service keeps its colour everywhere.
  */
 export function serviceColours(names) {
   const colours = new Map();
   const taken = new Set();
-  for (const name of [...names].sort()) {
+  for (const name of names) {
     let slot = hash(name) % DISTINCT;
     for (let tries = 0; taken.has(slot) && tries < COLOURS; tries++) slot = (slot + 1) % COLOURS;
     taken.add(slot);

@@ -36,9 +36,9 @@ export function TraceList({ address, go }) {
     </header>
     <main class="list">
       <h1 class="hidden">Traces</h1>
-      <${Filters} filters=${filters} services=${status?.services ?? []} change=${change} />
+      <${Filters} filters=${filters} services=${[...(status?.services ?? [])].sort()} change=${change} />
       ${error && html`<p class="problem" role="alert">${error}</p>`}
-      ${traces?.length ? html`<${Table} traces=${traces} />` : traces && !error && html`<${Empty} filtered=${filtered} />`}
+      ${traces?.length ? html`<${Table} traces=${traces} known=${status.services} />` : traces && !error && html`<${Empty} filtered=${filtered} />`}
     </main>
   `;
 }
@@ -116,8 +116,8 @@ function Filters({ filters, services, change }) {
   `;
 }
 
-function Table({ traces }) {
-  const colours = serviceColours(new Set(traces.flatMap((trace) => Object.keys(trace.services))));
+function Table({ traces, known }) {
+  const colours = serviceColours(new Set([...known, ...traces.flatMap((trace) => Object.keys(trace.services))]));
   const longest = Math.max(...traces.map((trace) => Number(trace.durationNanos)), 1);
   return html`
     <table class="traces">

@@ -1,7 +1,7 @@
 // One trace as a waterfall: a tree of spans against time, of which only the rows in sight are drawn.
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { fetchTrace } from "./api.js";
+import { fetchStatus, fetchTrace } from "./api.js";
 import { count, dateTime, duration, serviceColours } from "./format.js";
 import { readTrace, visibleRows } from "./model.js";
 import { SpanPanel } from "./span.js";
@@ -13,13 +13,13 @@ const LATE_MILLISECONDS = 2000; // between two looks at a trace whose spans may 
 const LATE_LOOKS = 15;
 
 export function TraceView({ traceId }) {
-  const { trace, error, loading, reload } = useTrace(traceId);
+  const { trace, known, error, loading, reload } = useTrace(traceId);
   const [selectedId, setSelectedId] = useState(null);
   useEffect(() => {
     document.title = `${trace?.root.name ?? traceId} · tracemw viewer`;
   }, [trace, traceId]);
   const selected = trace?.spans.find((span) => span.id === selectedId);
-  const colours = useMemo(() => serviceColours(trace ? trace.services.keys() : []), [trace]);
+  const colours = useMemo(() => serviceColours(new Set([...(known ?? []), ...(trace?.services.keys() ?? [])])), [known, trace]);
 
   return html`
     <header class="bar">
@@ -46,7 +46,7 @@ export function TraceView({ traceId }) {
   `;
 }
 
-/** The trace, looked at again for a while as long as spans of it are missing. */
+/** The trace and the services that the viewer knows, looked at again for a while as long as spans of it are missing. */
 function useTrace(traceId) {
   const [state, setState] = useState({ loading: true });
   const [round, setRound] = useState(0);
@@ -56,10 +56,11 @@ function useTrace(traceId) {
     let looks = 0;
     const load = async () => {
       try {
-        const trace = readTrace(await fetchTrace(traceId, abort.signal));
+        const [found, status] = await Promise.all([fetchTrace(traceId, abort.signal), fetchStatus(abort.signal)]);
+        const trace = readTrace(found);
         looks += 1;
         const late = (!trace || trace.roots.some((span) => span.orphan)) && looks < LATE_LOOKS;
-        setState({ trace, loading: late });
+        setState({ trace, known: status.services, loading: late });
         if (late) timer = setTimeout(load, LATE_MILLISECONDS);
       } catch (error) {
         if (error.name !== "AbortError") setState((before) => ({ ...before, error: error.message, loading: false }));
@@ -188,15 +189,15 @@ function Waterfall({ trace, colours, selectedId, select }) {
   const last = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + SPARE);
   return html`
     <div class="waterfall">
-      <div class="axis" aria-hidden="true">
+      <div class="axis">
         <div>
           ${trace.spans.some((span) => span.children.length) &&
           html`
-            <button type="button" tabindex="-1" onClick=${() => setCollapsed(new Set())}>Expand all</button>
-            <button type="button" tabindex="-1" onClick=${() => setCollapsed(withChildren(trace.spans))}>Collapse all</button>
+            <button type="button" onClick=${() => setCollapsed(new Set())}>Expand all</button>
+            <button type="button" onClick=${() => setCollapsed(withChildren(trace.spans))}>Collapse all</button>
           `}
         </div>
-        <ol>
+        <ol aria-hidden="true">
           ${Array.from({ length: TICKS + 1 }, (_, tick) => html`<li key=${tick} style=${{ left: `${(100 * tick) / TICKS}%` }}>${duration((trace.length * tick) / TICKS)}</li>`)}
         </ol>
       </div>
