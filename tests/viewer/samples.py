@@ -44,7 +44,7 @@ def span(
     name: str = "work",
     at: float = 0.0,
     took: float = 10.0,
-    kind: Span.SpanKind = Span.SPAN_KIND_INTERNAL,
+    kind: Span.SpanKind.ValueType = Span.SPAN_KIND_INTERNAL,
     error: str | None = None,
     start: int = NOON,
     **values: Any,

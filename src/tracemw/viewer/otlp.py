@@ -208,15 +208,14 @@ def _objects(parent: dict[str, Any], *names: str) -> Iterator[dict[str, Any]]:
 def _base64_id(value: object, name: str) -> object:
     """Give an id as protobuf's JSON wants it.
 
-    Hex and base64 of 8 and of 16 bytes differ in length. An id of any other length is invalid, which is for `_validated`
-    to find; only one that is neither makes the document unreadable.
+    Hex and base64 of 8 and of 16 bytes differ in length. An id of any other length is invalid, which is for
+    `_validated` to find; only one that is neither makes the document unreadable.
     """
     if not isinstance(value, str):
         return value
-    is_base64 = len(value) in (12, 24)
-    decoded = (
-        _decoded(value, _from_base64, bytes.fromhex) if is_base64 else _decoded(value, bytes.fromhex, _from_base64)
-    )
+    likely_base64 = len(value) in (12, 24)
+    decoders = (_from_base64, bytes.fromhex) if likely_base64 else (bytes.fromhex, _from_base64)
+    decoded = _decoded(value, *decoders)
     if decoded is None:
         raise OtlpError(400, f"{name} {value[:64]!r} is neither hex nor base64")
     return base64.b64encode(decoded).decode()

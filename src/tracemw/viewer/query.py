@@ -558,10 +558,10 @@ def _trace_sieves(parameters: Mapping[str, str]) -> Iterator[Sieve]:
     if parameters.get("errors") == "true":
         yield Sieve("traces.errors > 0")
     if parameters.get("text"):
-        text = parameters["text"].strip().lower()
+        text = parameters["text"].strip()
         yield Sieve(
-            "instr(lower(hex(traces.trace_id)), ?) OR instr(lower(traces.services), ?) OR EXISTS (SELECT 1 FROM spans "
-            "WHERE spans.trace_id = traces.trace_id AND instr(lower(spans.name), ?))",
+            "instr(lower(hex(traces.trace_id)), lower(?)) OR instr(lower(traces.services), lower(?)) OR EXISTS "
+            "(SELECT 1 FROM spans WHERE spans.trace_id = traces.trace_id AND instr(lower(spans.name), lower(?)))",
             (text, text, text),
         )
 

@@ -148,6 +148,7 @@ class Store:
         rejected. The future fails with `StoreError` when the database cannot be written.
         """
         done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # from here on nobody can cancel what the writer will finish
         self._waiting.put((batch, done))
         return done
 
@@ -342,7 +343,7 @@ class Store:
                 sum(row[2] for row in rows),
                 *(root or (None, None)),
                 *first,
-                json.dumps({service: [spans, errors] for service, spans, errors, *_ in rows}),
+                json.dumps({service: [spans, errors] for service, spans, errors, *_ in rows}, ensure_ascii=False),
             ),
         )
 

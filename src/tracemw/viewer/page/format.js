@@ -71,5 +71,5 @@ export function serviceColours(names) {
 function hash(text) {
   let value = 2166136261; // FNV-1a
   for (const character of text) value = Math.imul(value ^ character.codePointAt(0), 16777619);
-  return (value ^ (value >>> 15)) >>> 0;
+  return value >>> 25; // the upper bits are the well mixed ones
 }

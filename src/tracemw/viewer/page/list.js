@@ -100,11 +100,11 @@ function Filters({ filters, services, change }) {
       </label>
       <label class="short">
         <span>Min duration</span>
-        <input value=${filters.minDuration ?? ""} onChange=${onText("minDuration")} placeholder="100ms" />
+        <input value=${filters.minDuration ?? ""} onInput=${onText("minDuration")} placeholder="100ms" />
       </label>
       <label class="short">
         <span>Max duration</span>
-        <input value=${filters.maxDuration ?? ""} onChange=${onText("maxDuration")} placeholder="1.5s" />
+        <input value=${filters.maxDuration ?? ""} onInput=${onText("maxDuration")} placeholder="1.5s" />
       </label>
       <label class="short">
         <span>Limit</span>
