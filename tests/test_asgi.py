@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -757,6 +758,25 @@ def test_an_abandoned_request_is_closed_without_a_word(recorded: Recorded, caplo
     asyncio.run(main())
     assert caplog.records == []
     assert otel_context.get_current() == {}
+
+
+def test_bytes_that_are_no_text_reach_a_real_application_as_without_the_door(recorded: Recorded) -> None:
+    async def echo(scope: Any, receive: Any, send: Send) -> None:
+        odd = dict(scope["headers"])[b"x-odd"]
+        await start(send, headers=[(b"connection", b"close")])
+        await body(send, b"|".join((scope["raw_path"], scope["query_string"], odd)))
+
+    with uvicorn_serving(TraceMiddleware(echo)) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(
+                b"GET /%FF%C3?q=%FF\\ HTTP/1.1\r\nhost: [::1\r\nx-odd: \xff\\\r\ntraceparent: \xff\r\n\r\n"
+            )
+            received = b"".join(iter(lambda: connection.recv(4096), b""))
+        wait_until(lambda: recorded.all)
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b"/%FF%C3|q=%FF\\|\xff\\" in received
+    assert (recorded.server.attributes or {})["http.response.status_code"] == 200
 
 
 names = st.binary(min_size=1, max_size=12).map(bytes.lower)

@@ -263,6 +263,27 @@ class TestErrors:
         assert recorded.server.events == ()
         assert recorded.named("handling").context.trace_id == recorded.server.context.trace_id
 
+    @pytest.mark.parametrize(("path", "status"), [("/sub/none", 404), ("/sub/broken/", 503)])
+    async def test_that_handlers_outside_of_the_door_answer_are_no_exceptions(
+        self, recorded: Recorded, path: str, status: int
+    ) -> None:
+        async def broken(scope: Any, receive: Any, send: Any) -> None:
+            raise HTTPException(503)
+
+        app = Starlette(routes=[Mount("/sub", TraceMiddleware(Router([Mount("/broken", broken)])))])
+        assert (await ask(app, path)).status == status
+        assert (recorded.server.attributes or {})["http.response.status_code"] == status
+        assert recorded.server.status.status_code is (StatusCode.ERROR if status >= 500 else StatusCode.UNSET)
+        assert recorded.server.events == ()
+
+    async def test_that_no_handler_outside_of_the_door_answers_have_no_status(self, recorded: Recorded) -> None:
+        app = Starlette(routes=[Mount("/sub", TraceMiddleware(Router([Route("/boom", boom)])))])
+        with pytest.raises(ValueError, match="boom"):
+            await ask(app, "/sub/boom")
+        assert "http.response.status_code" not in (recorded.server.attributes or {})
+        assert (recorded.server.attributes or {})["error.type"] == "ValueError"
+        assert len(recorded.server.events) == 1
+
     async def test_after_the_headers_leave_the_status(self, recorded: Recorded, install: Install) -> None:
         async def chunks() -> AsyncIterator[bytes]:
             yield b"half"

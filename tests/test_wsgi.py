@@ -138,7 +138,12 @@ class TestTheSpan:
         }
 
     def test_copes_with_an_environ_that_knows_little(self, recorded: Recorded) -> None:
-        more = {"SERVER_PORT": "garbage", "REMOTE_PORT": "", "SERVER_PROTOCOL": "INCLUDED", "HTTP_HOST": "a b"}
+        more: dict[str, Any] = {
+            "SERVER_PORT": "garbage",
+            "REMOTE_PORT": "",
+            "SERVER_PROTOCOL": "INCLUDED",
+            "HTTP_HOST": "a b",
+        }
         given = environ("", **more)
         del given["REMOTE_ADDR"], given["QUERY_STRING"]
         server = WSGIServer()
@@ -311,7 +316,7 @@ class TestTheBody:
             start_response("200 OK", [])
             return environ["wsgi.file_wrapper"](file)
 
-        given = environ(**{"wsgi.file_wrapper": FileWrapper})
+        given = {**environ(), "wsgi.file_wrapper": FileWrapper}
         result: Any = TraceMiddleware(app)(given, WSGIServer().start_response)
         assert type(result) is FileWrapper
         assert b"".join(result) == b"content"
@@ -467,7 +472,7 @@ def test_the_door_keeps_to_the_specification_on_both_sides(recorded: Recorded) -
         return [b"fine"]
 
     output = io.BytesIO()
-    given = environ(**{"wsgi.errors": sys.stderr})
+    given = {**environ(), "wsgi.errors": sys.stderr}
     handler = SimpleHandler(io.BytesIO(), output, io.StringIO(), given, multithread=False)
     handler.run(validator(TraceMiddleware(validator(app))))
     assert output.getvalue().endswith(b"fine")
@@ -483,7 +488,10 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProces
 
 provider = TracerProvider()
 def line(span):
-    return f"{span.name} {span.attributes['url.path']} {span.attributes.get('http.response.status_code')} {span.attributes.get('error.type')}\\\\n"
+    attributes = span.attributes
+    status, error = attributes.get("http.response.status_code"), attributes.get("error.type")
+    return " ".join(map(str, (span.name, attributes["url.path"], status, error))) + chr(10)
+
 provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(formatter=line)))
 trace.set_tracer_provider(provider)
 
@@ -502,7 +510,7 @@ app = tracemw.wsgi.TraceMiddleware(app)
 
 def test_gunicorn_serves_streams_files_and_errors_as_without_the_door(tmp_path: Path) -> None:
     source = tmp_path / "served.py"
-    source.write_text(APP.replace("\\\\n", "\\n"))
+    source.write_text(APP)
     port = free_port()
     arguments = ("-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "2", "served:app")
     with process(*arguments, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}) as running:

@@ -67,14 +67,17 @@ class TraceMiddleware:
         for key, value in _NATIVE.items():
             scope.setdefault(key, value)
         responder = (_Response if kind == "http" else _WebSocket)(exchange, receive, send)
+        scope = self.observe(scope, exchange)
+        returned = False
         token = exchange.attach()
         try:
-            await self.app(self.observe(scope, exchange), responder.receive, responder.send)
+            await self.app(scope, responder.receive, responder.send)
+            returned = True
         except BaseException as error:
             self.escaped(scope, exchange, error)
             raise
         finally:
-            responder.finish()
+            responder.finish(returned=returned)
             exchange.detach(token)
 
     def observe(self, scope: Scope, exchange: ServerExchange) -> Scope:
@@ -144,8 +147,9 @@ class _Response:
         else:
             self._exchange.end()
 
-    def finish(self) -> None:
-        self._exchange.end(at=self._ended_at, incomplete=self._ended_at is None and not self._disconnected)
+    def finish(self, *, returned: bool) -> None:
+        incomplete = returned and self._ended_at is None and not self._disconnected
+        self._exchange.end(at=self._ended_at, incomplete=incomplete)
 
 
 class _WebSocket:
@@ -179,7 +183,8 @@ class _WebSocket:
                 self._exchange.annotate("websocket.close_code", message.get("code", 1000))
         await self._send(message)
 
-    def finish(self) -> None:
+    def finish(self, *, returned: bool) -> None:
+        del returned  # an application may leave the closing of a WebSocket to the server
         self._exchange.end()
 
 

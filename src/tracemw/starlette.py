@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 try:
+    from starlette.exceptions import HTTPException
     from starlette.routing import Mount
 except ImportError as error:
     raise ImportError("tracemw.starlette needs Starlette: pip install 'tracemw[starlette]'") from error
@@ -26,9 +27,13 @@ class TraceMiddleware(asgi.TraceMiddleware):
         return observed
 
     def escaped(self, scope: asgi.Scope, exchange: ServerExchange, error: BaseException) -> None:
-        """Note an exception that goes on to Starlette's outermost layer, which always answers it with a 500."""
-        if "app" in scope and exchange.status is None and isinstance(error, Exception) and scope["type"] == "http":
-            exchange.response(500)
+        """Note an exception that goes on to a layer of Starlette outside of this one, which will answer it."""
+        if exchange.status is None and isinstance(error, Exception) and scope["type"] == "http" and "app" in scope:
+            if not getattr(scope, "beneath_handlers", False):
+                exchange.response(500)  # the outermost layer; a handler of its own may choose another status
+            elif isinstance(error, HTTPException):
+                exchange.response(error.status_code)
+                return
         exchange.failure(error)
 
 
@@ -70,13 +75,15 @@ class RouteScope(dict[str, Any]):
     What is written goes to the original scope as well, since middleware outside may read it there.
     """
 
-    __slots__ = ("_original", "noted_elsewhere", "trail")
+    __slots__ = ("_original", "beneath_handlers", "noted_elsewhere", "trail")
 
     def __init__(self, original: asgi.Scope) -> None:
         super().__init__(original)
         self._original = original
         # Beneath a mount, the root path is the mount's concrete path; the application's own is kept beside it.
         self.trail = RouteTrail(original.get("app_root_path", original.get("root_path", "")))
+        self.beneath_handlers: bool = "starlette.exception_handlers" in original
+        """Whether the application's exception handlers stand outside, as they do for a door within a mount."""
         self.noted_elsewhere: tuple[str, ...] = ()
         """Packages whose routes are incomplete here, and which the trail gets in another way."""
 

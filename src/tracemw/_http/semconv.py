@@ -32,7 +32,7 @@ _REDACTED_QUERY_KEYS: Final = frozenset(
     }
 )
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-_HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:/?#@\[\]]+))(?::(?P<port>\d{1,5}))?")
+_HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:/?#@\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 Attributes = dict[str, str | int | Sequence[str]]
@@ -155,8 +155,8 @@ def split_host(value: str) -> tuple[str, int | None] | None:
     match = _HOST.fullmatch(value.strip())
     if match is None:
         return None
-    port = match["port"]
-    return match["v6"] or match["name"], int(port) if port else None
+    port = int(match["port"]) if match["port"] else None
+    return None if port is not None and port > 65535 else (match["v6"] or match["name"], port)
 
 
 def redact_query(query: str) -> str:
