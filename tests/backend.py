@@ -57,7 +57,8 @@ def backend_serving(port: int = 0) -> Iterator[Backend]:
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             if backend.status == 200:
-                backend.requests.append(ExportTraceServiceRequest.FromString(body))
+                if self.path.endswith("/traces"):
+                    backend.requests.append(ExportTraceServiceRequest.FromString(body))
                 backend.headers.append({key.lower(): value for key, value in self.headers.items()})
                 backend.paths.append(self.path)
             self.send_response(backend.status)

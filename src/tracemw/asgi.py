@@ -128,7 +128,7 @@ class _Response:
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
-            self._exchange.response(message["status"])
+            self._exchange.response(message["status"], _Headers(message.get("headers") or ()))
             self._trailers = bool(message.get("trailers"))
             message = _with_header(message, self._exchange) or message
         await self._send(message)
@@ -174,7 +174,7 @@ class _WebSocket:
             self._exchange.response(101)
             message = _with_header(message, self._exchange) or message
         elif kind == "websocket.http.response.start":
-            self._exchange.response(message["status"])
+            self._exchange.response(message["status"], _Headers(message.get("headers") or ()))
             message = _with_header(message, self._exchange) or message
         elif kind == "websocket.close":
             if self._exchange.status is None:
@@ -211,7 +211,7 @@ class _Headers:
 
     def get(self, name: str, /) -> list[str]:
         wanted = name.encode("latin-1")
-        return [value.decode("latin-1") for key, value in self._raw if key == wanted]
+        return [value.decode("latin-1") for key, value in self._raw if key.lower() == wanted]
 
     def keys(self) -> list[str]:
         return [key.decode("latin-1") for key, _ in self._raw]

@@ -8,12 +8,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace
+from opentelemetry.baggage import get_baggage
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import (
@@ -21,7 +23,7 @@ from opentelemetry.sdk.resources import (
     SERVICE_VERSION,
     Resource,
 )
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
 from tracemw._context import is_silent
@@ -101,9 +103,16 @@ class Tracing:
 
 
 class _Outlet(SpanProcessor):
-    """The one processor of our provider, through which spans go to the delivery of the latest `init`."""
+    """The one processor of our provider: it does what the latest `init` said, and passes spans on to its delivery."""
 
     delivery: Delivery | None = None
+    baggage: tuple[str, ...] = ()
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        for key in self.baggage:
+            value = get_baggage(key, parent_context)
+            if value is not None:
+                span.set_attribute(key, str(value))
 
     def on_end(self, span: ReadableSpan) -> None:
         if self.delivery is not None:
@@ -132,6 +141,7 @@ def init(
     headers: Mapping[str, str] | None = None,
     sampling: float | None = None,
     metrics: bool | None = None,
+    baggage: Iterable[str] = (),
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP/HTTP, and a clean shutdown.
 
@@ -149,6 +159,8 @@ def init(
             production 0.1, staging 0.5, anything else 1.
         metrics: Whether to export HTTP metrics too, to the same backend, with a meter provider of our own. Doors use
             a meter provider that is set globally in any case.
+        baggage: The keys of incoming baggage that become attributes of the spans of this process, such as
+            `("tenant.id",)`. Everything else in baggage is passed on and recorded nowhere.
 
     Raises:
         ValueError: for a value that is not accepted; it names the argument or variable, the value, and what is.
@@ -163,6 +175,7 @@ def init(
         headers=headers,
         ratio=sampling,
         metrics=metrics,
+        baggage=baggage,
     )
     with _lock:
         return _install(config)
@@ -197,6 +210,7 @@ def _install(config: Config) -> Tracing:
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
     sampler, resource = sampler_for(config), _resource(config)
+    _outlet.baggage = config.baggage
     _outlet.delivery = delivery = _delivery(config) if config.exporter == "otlp" else None
     if _provider is None:
         _provider = TracerProvider(sampler=sampler, resource=resource)

@@ -8,7 +8,7 @@ that is set to nothing counts as unset.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -80,6 +80,9 @@ class Config:
     metrics_endpoint: str = DEFAULT_METRICS_ENDPOINT
     """The URL that metrics are posted to, its path included."""
 
+    baggage: tuple[str, ...] = ()
+    """The keys of baggage that become span attributes."""
+
     disabled: bool = False
     """Whether all of it is a no-op (`OTEL_SDK_DISABLED`)."""
 
@@ -94,6 +97,7 @@ class Config:
         headers: Mapping[str, str] | None = None,
         ratio: float | None = None,
         metrics: bool | None = None,
+        baggage: Iterable[str] = (),
     ) -> Config:
         """Return the configuration that the arguments and the environment make together.
 
@@ -104,6 +108,8 @@ class Config:
         for name, value in (("service", service), ("version", version), ("environment", environment)):
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} takes a string, not {type(value).__name__}")
+        if isinstance(baggage, str):
+            raise TypeError(f"baggage takes several keys, such as ({baggage!r},), not one string")
         resource = _read("OTEL_RESOURCE_ATTRIBUTES", _pairs) or {}
         environment = environment or resource.get("deployment.environment.name") or _get("ENVIRONMENT")
         _require_http()
@@ -133,6 +139,7 @@ class Config:
             delay=cls.delay if delay is None else delay,
             metrics=bool(metrics) and _read("OTEL_METRICS_EXPORTER", _one_of("otlp", "none")) != "none",
             metrics_endpoint=_endpoint("metrics", endpoint, DEFAULT_METRICS_ENDPOINT),
+            baggage=tuple(baggage),
             disabled=_read("OTEL_SDK_DISABLED", _boolean) or False,
         )
 

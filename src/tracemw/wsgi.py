@@ -68,16 +68,16 @@ def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartR
     ) -> Callable[[bytes], object]:
         traced = _with_header(headers, exchange) or headers
         write = start_response(status, traced, exc_info) if exc_info else start_response(status, traced)
-        _note_status(status, exchange)  # not before: a server refuses a second status once the headers are out
+        _note(status, headers, exchange)  # not before: a server refuses a second status once the headers are out
         return write
 
     return observing_start_response
 
 
 @guarded
-def _note_status(status: str, exchange: ServerExchange) -> None:
+def _note(status: str, headers: list[tuple[str, str]], exchange: ServerExchange) -> None:
     if status[:3].isdecimal():
-        exchange.response(int(status[:3]))
+        exchange.response(int(status[:3]), _ResponseHeaders(headers))
 
 
 @guarded
@@ -157,6 +157,21 @@ def _watched_file(file: Any, exchange: ServerExchange) -> Iterable[bytes]:
     return body
 
 
+class _ResponseHeaders:
+    """The headers given to `start_response`."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._pairs = pairs
+
+    def get(self, name: str, /) -> list[str]:
+        return [value for key, value in self._pairs if key.lower() == name]
+
+    def keys(self) -> list[str]:
+        return [key.lower() for key, _ in self._pairs]
+
+
 class _Headers:
     """The headers of a WSGI environ."""
 
@@ -166,7 +181,8 @@ class _Headers:
         self._environ = environ
 
     def get(self, name: str, /) -> list[str]:
-        value = self._environ.get("HTTP_" + name.upper().replace("-", "_"))
+        key = name.upper().replace("-", "_")
+        value = self._environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}")
         return [value] if isinstance(value, str) else []
 
     def keys(self) -> list[str]:

@@ -8,14 +8,15 @@ of that one request. Its methods are guarded: none raises into the application.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Token
 from typing import Final, TypedDict
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, NoOpTracer, Span, SpanKind, StatusCode, TracerProvider
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import INVALID_SPAN, Link, NoOpTracer, Span, SpanKind, StatusCode, TracerProvider
 
 from tracemw._context import (
     TracerSource,
@@ -31,7 +32,9 @@ from tracemw._context import (
 from tracemw._errors import put_stage
 from tracemw._guard import call_hook, guarded
 from tracemw._http import propagation, semconv
-from tracemw._http.semconv import RequestFacts
+from tracemw._http.metrics import Instruments, MeterSource
+from tracemw._http.proxies import TrustedProxies
+from tracemw._http.semconv import Headers, RequestFacts
 from tracemw._http.skip import Skip, SkipRule
 from tracemw.config import known_methods
 
@@ -46,7 +49,12 @@ class ServerOptions(TypedDict, total=False):
     response_header: str | None
     on_request: Callable[[Span, RequestFacts], object] | None
     on_response: Callable[[Span, RequestFacts, int | None], object] | None
+    capture_request_headers: Iterable[str]
+    capture_response_headers: Iterable[str]
+    trust_inbound: bool
+    trusted_proxies: str | Iterable[str]
     tracer_provider: TracerProvider | None
+    meter_provider: MeterProvider | None
 
 
 class ServerTracing:
@@ -60,11 +68,17 @@ class ServerTracing:
             is, and None turns it off.
         on_request: Called with the span and the request's facts when the span has started.
         on_response: Called with the span, the facts and the status (None when none was sent) before the span ends.
+        capture_request_headers: Names of request headers to record, as `http.request.header.<name>`.
+        capture_response_headers: Names of response headers to record, as `http.response.header.<name>`.
+        trust_inbound: False at a public edge: a new trace starts, linked to the caller's, and baggage is dropped.
+        trusted_proxies: Addresses and networks of the proxies whose `Forwarded` and `X-Forwarded-*` headers count;
+            see `TrustedProxies`.
         tracer_provider: Use this provider in place of the global one.
+        meter_provider: Use this provider in place of the global one.
 
     Raises:
         TypeError: for an unknown option, or one of the wrong type.
-        ValueError: for a `response_header` that is no header name, or a `skip` rule that cannot match.
+        ValueError: for a header name, `skip` rule or proxy that cannot be one.
     """
 
     def __init__(
@@ -75,7 +89,12 @@ class ServerTracing:
         response_header: str | None = "x-trace-id",
         on_request: Callable[[Span, RequestFacts], object] | None = None,
         on_response: Callable[[Span, RequestFacts, int | None], object] | None = None,
+        capture_request_headers: Iterable[str] = (),
+        capture_response_headers: Iterable[str] = (),
+        trust_inbound: bool = True,
+        trusted_proxies: str | Iterable[str] = (),
         tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
     ) -> None:
         for option, hook in (("span_name", span_name), ("on_request", on_request), ("on_response", on_response)):
             if hook is not None and not callable(hook):
@@ -87,33 +106,50 @@ class ServerTracing:
         self.on_request = on_request
         self.on_response = on_response
         self.known_methods = known_methods() or semconv.KNOWN_METHODS
+        self.captured_from_response = semconv.HeaderCapture("response", capture_response_headers)
+        self._captured_from_request = semconv.HeaderCapture("request", capture_request_headers)
+        self._trust_inbound = trust_inbound
+        self._proxies = TrustedProxies(trusted_proxies)
         self._skip = SkipRule(skip)
         self._tracers = TracerSource(tracer_provider)
+        self._meters = MeterSource("server", meter_provider)
 
     @guarded
     def begin(self, facts: RequestFacts) -> ServerExchange:
         """Start the SERVER span of a request, or find out why it gets none."""
+        if self._proxies:
+            facts = self._proxies.seen_through(facts)
         if is_skipped() or self._skip.matches(facts):
             return ServerExchange(self, facts, skipped_context(), span=None)
-        here = incoming_context()
         # The parent is what the request carries, or nothing: never a span that happens to be active here.
-        parent = propagation.extract(facts.headers, trace.set_span_in_context(INVALID_SPAN, here))
-        adopted = _already_traced(parent)
+        here = trace.set_span_in_context(INVALID_SPAN, incoming_context())
+        carried = propagation.extract(facts.headers, here)
+        adopted = _already_traced(carried)
         if adopted is not None:
-            return ServerExchange(self, facts, with_request_span(adopted, here), span=adopted, owned=False)
-        tracer = self._tracers.get()
-        if isinstance(tracer, NoOpTracer):
-            return ServerExchange(self, facts, parent, span=None)
-        span = tracer.start_span(
-            semconv.span_name(facts.method, None, self.known_methods),
-            parent,
-            SpanKind.SERVER,
-            semconv.server_attributes(facts, self.known_methods),
-        )
-        exchange = ServerExchange(self, facts, with_request_span(span, parent), span=span)
-        if self.on_request is not None:
+            return ServerExchange(self, facts, with_request_span(adopted, carried), span=adopted, owned=False)
+        parent = carried if self._trust_inbound else here
+        started = time.time_ns()
+        instruments = None if facts.scheme in ("ws", "wss") else self._meters.get()
+        span = self._start(facts, carried, parent, started)
+        context = with_request_span(span, parent) if span is not None else parent
+        exchange = ServerExchange(self, facts, context, span=span, started=started, instruments=instruments)
+        if span is not None and self.on_request is not None:
             call_hook("on_request", self.on_request, span, facts)
         return exchange
+
+    def _start(self, facts: RequestFacts, carried: Context, parent: Context, started: int) -> Span | None:
+        tracer = self._tracers.get()
+        if isinstance(tracer, NoOpTracer):
+            return None
+        attributes = semconv.server_attributes(facts, self.known_methods)
+        if self._captured_from_request:
+            attributes.update(self._captured_from_request.attributes(facts.headers))
+        links: list[Link] = []
+        if not self._trust_inbound:
+            caller = trace.get_current_span(carried).get_span_context()
+            links = [Link(caller)] if caller.is_valid else []
+        name = semconv.span_name(facts.method, None, self.known_methods)
+        return tracer.start_span(name, parent, SpanKind.SERVER, attributes, links, started)
 
     def flush(self, timeout: float) -> None:
         """Deliver what is queued, within about `timeout` seconds, when the provider in use can do that."""
@@ -146,16 +182,42 @@ class ServerExchange:
     `end` when the last byte is out. `route_source`, when set, is asked for the route at the end.
     """
 
-    __slots__ = ("_context", "_ended", "_facts", "_failure", "_span", "_tracing", "route_source", "status")
+    __slots__ = (
+        "_context",
+        "_ended",
+        "_facts",
+        "_failure",
+        "_instruments",
+        "_labels",
+        "_span",
+        "_started",
+        "_tracing",
+        "route_source",
+        "status",
+    )
 
     def __init__(
-        self, tracing: ServerTracing, facts: RequestFacts, context: Context, *, span: Span | None, owned: bool = True
+        self,
+        tracing: ServerTracing,
+        facts: RequestFacts,
+        context: Context,
+        *,
+        span: Span | None,
+        owned: bool = True,
+        started: int = 0,
+        instruments: Instruments | None = None,
     ) -> None:
         self._tracing = tracing
         self._facts = facts
         self._context = context
         self._span = span
-        self._ended = not owned or span is None
+        self._started = started
+        self._instruments = instruments
+        self._labels: dict[str, str | int] = {}
+        if instruments is not None:
+            self._labels = semconv.server_labels(facts, tracing.known_methods)
+            instruments.began(self._labels)
+        self._ended = not owned or (span is None and instruments is None)
         self._failure: BaseException | None = None
         self.status: int | None = None
         self.route_source: RouteSource | None = None
@@ -182,18 +244,26 @@ class ServerExchange:
         return name, trace.format_trace_id(self._span.get_span_context().trace_id)
 
     @guarded
-    def response(self, status: int) -> None:
-        """Note the status that the application sends."""
+    def response(self, status: int, headers: Headers | None = None) -> None:
+        """Note the status that the application sends, and the headers when there are any to capture."""
         self.status = status
+        if headers is not None and self.captures_response and self._span is not None and not self._ended:
+            self._span.set_attributes(self._tracing.captured_from_response.attributes(headers))
+
+    @property
+    def captures_response(self) -> bool:
+        """Whether `response` has a use for headers."""
+        return bool(self._tracing.captured_from_response)
 
     @guarded
     def failure(self, error: BaseException) -> None:
         """Note an exception that escaped from the application; the same one twice counts once."""
-        if self._ended or self._span is None or error is self._failure:
+        if self._ended or error is self._failure:
             return
         self._failure = error
-        self._span.record_exception(error)
-        put_stage(self._span, error)
+        if self._span is not None:
+            self._span.record_exception(error)
+            put_stage(self._span, error)
 
     @guarded
     def annotate(self, name: str, value: str | int) -> None:
@@ -209,27 +279,53 @@ class ServerExchange:
             at: The end as nanoseconds since the epoch, when it was earlier than now.
             incomplete: The application returned without a complete response, and nobody had hung up.
         """
-        span = self._span
-        if self._ended or span is None:
+        if self._ended:
             return
         self._ended = True
-        route = self.route_source() if self.route_source is not None else None
-        self._name(span, route)
-        if route is not None:
-            span.set_attribute("http.route", route)
-        if self.status is not None:
-            span.set_attribute("http.response.status_code", self.status)
+        ended = time.time_ns() if at is None else at
+        route = self._route()
         error_type = semconv.server_error_type(self.status)
         if error_type is None and self._failure is not None:
             error_type = semconv.exception_type(self._failure)
         if error_type is None and incomplete:
             error_type = semconv.INCOMPLETE_RESPONSE
+        try:
+            if self._instruments is not None:
+                self._measure(self._instruments, ended, route, error_type)
+            if self._span is not None:
+                self._conclude(self._span, route, error_type)
+        finally:
+            if self._span is not None:
+                self._span.end(ended)
+
+    @guarded
+    def _route(self) -> str | None:
+        return self.route_source() if self.route_source is not None else None
+
+    def _conclude(self, span: Span, route: str | None, error_type: str | None) -> None:
+        self._name(span, route)
+        if route is not None:
+            span.set_attribute("http.route", route)
+        if self.status is not None:
+            span.set_attribute("http.response.status_code", self.status)
         if error_type is not None:
             span.set_attribute("error.type", error_type)
             span.set_status(StatusCode.ERROR)
         if self._tracing.on_response is not None:
             call_hook("on_response", self._tracing.on_response, span, self._facts, self.status)
-        span.end(at)
+
+    def _measure(self, instruments: Instruments, ended: int, route: str | None, error_type: str | None) -> None:
+        instruments.ended(self._labels)
+        labels = dict(self._labels)
+        if route is not None:
+            labels["http.route"] = route
+        if self.status is not None:
+            labels["http.response.status_code"] = self.status
+        if error_type is not None:
+            labels["error.type"] = error_type
+        if self._facts.http_version:
+            labels["network.protocol.version"] = self._facts.http_version
+        instruments.lasted(max(ended - self._started, 0) / 1e9, labels, self._context)
 
     def _name(self, span: Span, route: str | None) -> None:
         name: str | None = None
@@ -245,6 +341,7 @@ class ClientOptions(TypedDict, total=False):
     """The keyword options that every client door takes; see `ClientTracing`."""
 
     tracer_provider: TracerProvider | None
+    meter_provider: MeterProvider | None
 
 
 class ClientTracing:
@@ -252,11 +349,15 @@ class ClientTracing:
 
     Args:
         tracer_provider: Use this provider in place of the global one.
+        meter_provider: Use this provider in place of the global one.
     """
 
-    def __init__(self, *, tracer_provider: TracerProvider | None = None) -> None:
+    def __init__(
+        self, *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+    ) -> None:
         self.known_methods = known_methods() or semconv.KNOWN_METHODS
         self._tracers = TracerSource(tracer_provider)
+        self._meters = MeterSource("client", meter_provider)
 
     @guarded
     def begin(
@@ -274,13 +375,20 @@ class ClientTracing:
         if clients_suppressed(here):
             return None
         tracer = self._tracers.get()
-        if isinstance(tracer, NoOpTracer):
+        instruments = self._meters.get()
+        traced = not isinstance(tracer, NoOpTracer)
+        if not traced and instruments is None:
             return ClientExchange(None, here)
         attributes = semconv.client_attributes(method, url, self.known_methods)
+        labels = semconv.client_labels(attributes, url) if instruments is not None else {}
+        started = time.time_ns()
+        if not traced:
+            return ClientExchange(None, here, started, instruments, labels)
         if resend_count:
             attributes["http.request.resend_count"] = resend_count
-        span = tracer.start_span(semconv.span_name(method, None, self.known_methods), here, SpanKind.CLIENT, attributes)
-        return ClientExchange(span, trace.set_span_in_context(span, here))
+        name = semconv.span_name(method, None, self.known_methods)
+        span = tracer.start_span(name, here, SpanKind.CLIENT, attributes, start_time=started)
+        return ClientExchange(span, trace.set_span_in_context(span, here), started, instruments, labels)
 
 
 _NO_HEADERS: Final[dict[str, str]] = {}
@@ -293,12 +401,32 @@ class ClientExchange:
     and `failure`, and calls `end` when the body has been read or closed.
     """
 
-    __slots__ = ("_attached", "_context", "_ended", "_error_type", "_headers_at", "_span")
+    __slots__ = (
+        "_attached",
+        "_context",
+        "_ended",
+        "_error_type",
+        "_headers_at",
+        "_instruments",
+        "_labels",
+        "_span",
+        "_started",
+    )
 
-    def __init__(self, span: Span | None, context: Context) -> None:
+    def __init__(
+        self,
+        span: Span | None,
+        context: Context,
+        started: int = 0,
+        instruments: Instruments | None = None,
+        labels: dict[str, str | int] | None = None,
+    ) -> None:
         self._span = span
         self._context = self._attached = context
-        self._ended = span is None
+        self._started = started
+        self._instruments = instruments
+        self._labels = labels or {}
+        self._ended = span is None and instruments is None
         self._error_type: str | None = None
         self._headers_at: int | None = None
 
@@ -327,13 +455,20 @@ class ClientExchange:
     @guarded
     def response(self, status: int, http_version: str | None) -> None:
         """Note the status and the negotiated protocol version (`1.1`, `2`) once the response's headers are there."""
-        if self._ended or self._span is None:
+        if self._ended:
             return
         self._headers_at = time.time_ns()
-        self._span.set_attribute("http.response.status_code", status)
+        self._note("http.response.status_code", status)
         if http_version:
-            self._span.set_attribute("network.protocol.version", http_version)
+            self._note("network.protocol.version", http_version)
         self._error_type = semconv.client_error_type(status)
+
+    def _note(self, name: str, value: str | int) -> None:
+        """Put an attribute on the span, and on the metric alike."""
+        if self._span is not None:
+            self._span.set_attribute(name, value)
+        if self._instruments is not None:
+            self._labels[name] = value
 
     @guarded
     def failure(self, error: BaseException, *, at: int | None = None) -> None:
@@ -346,13 +481,14 @@ class ClientExchange:
             error: The exception.
             at: When it was raised, as nanoseconds since the epoch, if that was earlier than now.
         """
-        if self._ended or self._span is None:
+        if self._ended:
             return
         try:
             if isinstance(error, Exception):
                 self._error_type = self._error_type or semconv.exception_type(error)
-                put_stage(self._span, error)
-                self._span.record_exception(error, timestamp=at)
+                if self._span is not None:
+                    put_stage(self._span, error)
+                    self._span.record_exception(error, timestamp=at)
         finally:
             self.end(at=at)
 
@@ -363,13 +499,20 @@ class ClientExchange:
         Args:
             at: The end as nanoseconds since the epoch, when it was earlier than now.
         """
-        if self._ended or self._span is None:
+        if self._ended:
             return
         self._ended = True
-        if self._error_type is not None:
-            self._span.set_attribute("error.type", self._error_type)
-            self._span.set_status(StatusCode.ERROR)
-        self._span.end(at)
+        ended = time.time_ns() if at is None else at
+        try:
+            if self._error_type is not None:
+                self._note("error.type", self._error_type)
+            if self._error_type is not None and self._span is not None:
+                self._span.set_status(StatusCode.ERROR)
+            if self._instruments is not None:
+                self._instruments.lasted(max(ended - self._started, 0) / 1e9, self._labels, self._context)
+        finally:
+            if self._span is not None:
+                self._span.end(ended)
 
     def abandon(self) -> None:
         """End the span at the time of the response's headers: nobody will read or close the body any more."""

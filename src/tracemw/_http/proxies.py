@@ -59,6 +59,16 @@ class TrustedProxies:
         mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
         return any((mapped or parsed) in network for network in self._networks)
 
+    def seen_through(self, facts: RequestFacts) -> RequestFacts:
+        """Return the facts as they were at the outermost trusted proxy."""
+        origin = self.origin(facts)
+        scheme = origin.scheme.lower() if origin.scheme else facts.scheme
+        if scheme not in ("http", "https"):
+            scheme = facts.scheme
+        elif facts.scheme in ("ws", "wss"):
+            scheme = scheme.replace("http", "ws")
+        return facts._replace(client=origin.client, host=origin.host, scheme=scheme)
+
     def origin(self, facts: RequestFacts) -> Origin:
         """Return what trusted proxies say of a request: nothing when the other end of its connection is not one."""
         if not self.trusts(facts.peer[0] if facts.peer is not None else None):

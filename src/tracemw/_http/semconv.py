@@ -6,7 +6,7 @@ The rules are those of the OpenTelemetry semantic conventions v1.44 for HTTP spa
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import unquote_plus, urlsplit
 
@@ -69,6 +69,10 @@ class RequestFacts(NamedTuple):
     """Address and port on which the server took the request."""
     peer: tuple[str, int | None] | None = None
     """Address and port of the other end of the connection."""
+    client: str | None = None
+    """Address of the original client, when trusted proxies tell of one other than the peer."""
+    host: str | None = None
+    """The host that the original client asked for, when trusted proxies tell; else the Host header counts."""
 
 
 def method_attributes(method: str, known: frozenset[str]) -> Attributes:
@@ -91,8 +95,8 @@ def server_attributes(facts: RequestFacts, known: frozenset[str]) -> Attributes:
     attributes["url.scheme"] = facts.scheme
     if facts.query:
         attributes["url.query"] = redact_query(facts.query)
-    host = facts.headers.get("host")
-    address = split_host(host[0]) if host else None
+    host = facts.host or next(iter(facts.headers.get("host")), None)
+    address = split_host(host) if host else None
     if address is None:
         address = facts.server
     if address is not None:
@@ -101,9 +105,12 @@ def server_attributes(facts: RequestFacts, known: frozenset[str]) -> Attributes:
         if port is not None:
             attributes["server.port"] = port
     if facts.peer is not None:
-        attributes["client.address"] = attributes["network.peer.address"] = facts.peer[0]
+        attributes["network.peer.address"] = facts.peer[0]
         if facts.peer[1] is not None:
             attributes["network.peer.port"] = facts.peer[1]
+    client = facts.client or (facts.peer[0] if facts.peer is not None else None)
+    if client is not None:
+        attributes["client.address"] = client
     agent = facts.headers.get("user-agent")
     if agent:
         attributes["user_agent.original"] = agent[0]
@@ -127,6 +134,53 @@ def client_attributes(method: str, url: str, known: frozenset[str]) -> Attribute
         attributes["server.port"] = port
     attributes["url.full"] = redact_url(url)
     return attributes
+
+
+class HeaderCapture:
+    """The headers that become attributes, as lists of strings under their lower-case names.
+
+    Args:
+        direction: `request` or `response`.
+        names: The headers' names; none are captured by default.
+
+    Raises:
+        TypeError: for one string in place of several names.
+        ValueError: for what is no header name.
+    """
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, direction: str, names: Iterable[str]) -> None:
+        option = f"capture_{direction}_headers"
+        if isinstance(names, str):
+            raise TypeError(f"{option} takes several names, such as ({names!r},), not one string")
+        self._keys: dict[str, str] = {}
+        for name in names:
+            if not is_header_name(name):
+                raise ValueError(f"{option}: {name!r} is no HTTP header name")
+            self._keys[name.lower()] = f"http.{direction}.header.{name.lower()}"
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def attributes(self, headers: Headers) -> Attributes:
+        """Return the attributes for those of the headers that are there."""
+        return {key: values for name, key in self._keys.items() if (values := headers.get(name))}
+
+
+def server_labels(facts: RequestFacts, known: frozenset[str]) -> dict[str, str | int]:
+    """Return the attributes of `http.server.active_requests`, with which those of the duration begin."""
+    return {"http.request.method": facts.method if facts.method in known else "_OTHER", "url.scheme": facts.scheme}
+
+
+def client_labels(attributes: Attributes, url: str) -> dict[str, str | int]:
+    """Return what a client's duration has in common with its span, and nothing of high cardinality."""
+    labels: dict[str, str | int] = {"url.scheme": urlsplit(url).scheme}
+    for name in ("http.request.method", "server.address", "server.port"):
+        value = attributes.get(name)
+        if isinstance(value, (str, int)):
+            labels[name] = value
+    return labels
 
 
 def server_error_type(status: int | None) -> str | None:

@@ -58,7 +58,6 @@ class TracerProvider(SdkTracerProvider):
                 tracer.sampler = sampler
                 tracer.resource = resource
 
-
     def _renew(self) -> None:
         """Make a forked child an instance of its own; a lock that the parent held at the fork would stay held."""
         self._tracers_lock = threading.Lock()

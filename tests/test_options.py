@@ -1,0 +1,253 @@
+"""The options that say what is recorded of a request, over an ASGI and a WSGI door alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry import baggage
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import NoOpTracerProvider
+
+from backend import backend_serving
+from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Recorded
+from servers import process
+from tracemw import asgi, wsgi
+from tracemw.httpx import TraceTransport
+
+Call = Callable[..., httpx.Response]
+
+
+@pytest.fixture(params=["asgi", "wsgi"])
+def serve(request: pytest.FixtureRequest) -> Callable[..., Call]:
+    """Make a client of a traced application: it answers with the baggage it sees, or fails at `/boom`."""
+
+    def make(**options: Any) -> Call:
+        if request.param == "asgi":
+            return _asgi_client(**options)
+        return _wsgi_client(**options)
+
+    return make
+
+
+def _asgi_client(**options: Any) -> Call:
+    import asyncio
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/boom":
+            raise ValueError("boom")
+        status = int(scope["path"].removeprefix("/"))
+        headers = [(b"x-kind", b"a"), (b"x-kind", b"b")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": repr(dict(baggage.get_all())).encode()})
+
+    traced = asgi.TraceMiddleware(app, **options)
+
+    def call(path: str, **kwargs: Any) -> httpx.Response:
+        async def once() -> httpx.Response:
+            transport = httpx.ASGITransport(traced, client=("10.0.0.1", 1234))
+            async with httpx.AsyncClient(transport=transport, base_url="http://shop.example") as client:
+                return await client.get(path, **kwargs)
+
+        return asyncio.run(once())
+
+    return call
+
+
+def _wsgi_client(**options: Any) -> Call:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/boom":
+            raise ValueError("boom")
+        start_response(f"{environ['PATH_INFO'][1:]} X", [("X-Kind", "a"), ("X-Kind", "b")])
+        return [repr(dict(baggage.get_all())).encode()]
+
+    transport = httpx.WSGITransport(wsgi.TraceMiddleware(app, **options), remote_addr="10.0.0.1")
+    client = httpx.Client(transport=transport, base_url="http://shop.example")
+
+    def call(path: str, **kwargs: Any) -> httpx.Response:
+        return client.get(path, **kwargs)
+
+    return call
+
+
+class Meters:
+    """What a meter provider has recorded."""
+
+    def __init__(self) -> None:
+        self.reader = InMemoryMetricReader()
+        self.provider = MeterProvider([self.reader], shutdown_on_exit=False)
+
+    def points(self, name: str) -> list[Any]:
+        data = self.reader.get_metrics_data()
+        if data is None:
+            return []
+        return [
+            point
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        ]
+
+
+@pytest.fixture
+def meters() -> Iterator[Meters]:
+    made = Meters()
+    yield made
+    made.provider.shutdown()
+
+
+def test_captured_headers_are_lists_under_lower_case_names(serve: Callable[..., Call], recorded: Recorded) -> None:
+    call = serve(capture_request_headers=["X-Team", "x-none"], capture_response_headers=("x-kind",))
+    call("/200", headers={"X-Team": "shop", "X-Other": "secret"})
+    attributes = dict(recorded.server.attributes or {})
+    assert attributes["http.request.header.x-team"] == ("shop",)
+    assert attributes["http.response.header.x-kind"] == ("a", "b")
+    assert [key for key in attributes if ".header." in key and key.rpartition(".")[2] not in ("x-team", "x-kind")] == []
+
+
+@pytest.mark.parametrize("option", ["capture_request_headers", "capture_response_headers"])
+def test_a_wrong_list_of_headers_is_an_error_when_constructed(serve: Callable[..., Call], option: str) -> None:
+    with pytest.raises(TypeError, match=f"{option} takes several names"):
+        serve(**{option: "x-team"})
+    with pytest.raises(ValueError, match="'x team' is no HTTP header name"):
+        serve(**{option: ["x team"]})
+
+
+def test_at_a_public_edge_a_new_trace_starts_linked_to_the_callers_and_baggage_is_dropped(
+    serve: Callable[..., Call], recorded: Recorded
+) -> None:
+    response = serve(trust_inbound=False)("/200", headers={"traceparent": TRACEPARENT, "baggage": "tenant.id=evil"})
+    span = recorded.server
+    assert response.text == "{}"
+    assert span.parent is None
+    assert span.context.trace_id != int(TRACE_ID, 16)
+    (link,) = span.links
+    assert (link.context.trace_id, link.context.span_id) == (int(TRACE_ID, 16), int(PARENT_ID, 16))
+
+
+def test_without_a_caller_there_is_no_link(serve: Callable[..., Call], recorded: Recorded) -> None:
+    serve(trust_inbound=False)("/200", headers={"traceparent": "garbage"})
+    assert recorded.server.links == ()
+
+
+def test_inside_the_edge_baggage_reaches_the_application(serve: Callable[..., Call], recorded: Recorded) -> None:
+    assert serve()("/200", headers={"baggage": "tenant.id=a"}).text == "{'tenant.id': 'a'}"
+    assert "tenant.id" not in (recorded.server.attributes or {})
+
+
+def test_trusted_proxies_tell_of_the_original_request(serve: Callable[..., Call], recorded: Recorded) -> None:
+    forwarded = {"forwarded": "for=6.6.6.6, for=203.0.113.7;proto=https;host=outside.example"}
+    serve(trusted_proxies=["10.0.0.0/8"])("/200", headers=forwarded)
+    attributes = recorded.server.attributes or {}
+    assert attributes["client.address"] == "203.0.113.7"
+    assert attributes["network.peer.address"] == "10.0.0.1"
+    assert attributes["url.scheme"] == "https"
+    assert attributes["server.address"] == "outside.example"
+    assert attributes["server.port"] == 443
+
+
+def test_nobody_else_does(serve: Callable[..., Call], recorded: Recorded) -> None:
+    serve()("/200", headers={"forwarded": "for=203.0.113.7;proto=https;host=outside.example"})
+    attributes = recorded.server.attributes or {}
+    assert attributes["client.address"] == "10.0.0.1"
+    assert (attributes["url.scheme"], attributes["server.address"]) == ("http", "shop.example")
+
+
+@pytest.mark.parametrize(
+    ("path", "labels"),
+    [
+        ("/200", {"http.response.status_code": 200}),
+        ("/404", {"http.response.status_code": 404}),
+        ("/503", {"http.response.status_code": 503, "error.type": "503"}),
+        ("/boom", {"error.type": "ValueError"}),
+    ],
+)
+def test_the_servers_duration_agrees_with_its_span(
+    serve: Callable[..., Call], recorded: Recorded, meters: Meters, path: str, labels: dict[str, str | int]
+) -> None:
+    call = serve(meter_provider=meters.provider)
+    try:
+        call(path)
+    except ValueError:
+        assert path == "/boom"
+    (point,) = meters.points("http.server.request.duration")
+    span = recorded.server
+    assert isinstance(point, HistogramDataPoint)
+    attributes = dict(point.attributes or {})
+    version = attributes.pop("network.protocol.version")
+    assert version == (span.attributes or {})["network.protocol.version"]
+    assert attributes == {"http.request.method": "GET", "url.scheme": "http", **labels}
+    assert point.sum == pytest.approx(((span.end_time or 0) - (span.start_time or 0)) / 1e9)
+    assert list(point.explicit_bounds) == [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
+    assert {key: (span.attributes or {}).get(key) for key in labels} == labels
+    (active,) = meters.points("http.server.active_requests")
+    assert isinstance(active, NumberDataPoint)
+    assert (active.value, dict(active.attributes or {})) == (0, {"http.request.method": "GET", "url.scheme": "http"})
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False), NoOpTracerProvider()],
+    ids=["unsampled", "none"],
+)
+def test_metrics_do_not_need_a_sampled_trace(serve: Callable[..., Call], meters: Meters, provider: Any) -> None:
+    serve(meter_provider=meters.provider, tracer_provider=provider)("/200")
+    (point,) = meters.points("http.server.request.duration")
+    assert (point.count, point.attributes["http.response.status_code"]) == (1, 200)
+
+
+def test_a_skipped_request_is_not_measured(serve: Callable[..., Call], meters: Meters) -> None:
+    serve(meter_provider=meters.provider, skip="/200")("/200")
+    assert meters.points("http.server.request.duration") == []
+    assert meters.points("http.server.active_requests") == []
+
+
+def test_the_clients_duration_agrees_with_its_span(recorded: Recorded, meters: Meters) -> None:
+    transport = TraceTransport(
+        httpx.MockTransport(lambda request: httpx.Response(503, text="x")), meter_provider=meters.provider
+    )
+    with httpx.Client(transport=transport) as client:
+        client.get("http://pay.example/charges/7")
+    (point,) = meters.points("http.client.request.duration")
+    span = recorded.client
+    assert dict(point.attributes) == {
+        "http.request.method": "GET",
+        "url.scheme": "http",
+        "server.address": "pay.example",
+        "server.port": 80,
+        "http.response.status_code": 503,
+        "error.type": "503",
+    }
+    assert point.sum == pytest.approx(((span.end_time or 0) - (span.start_time or 0)) / 1e9)
+
+
+def test_init_records_the_baggage_keys_it_is_told_and_exports_metrics() -> None:
+    code = (
+        "import httpx, tracemw\n"
+        "from tracemw.wsgi import TraceMiddleware\n"
+        "tracemw.init('shop', metrics=True, baggage=('tenant.id',))\n"
+        "def app(environ, start_response):\n"
+        "    with tracemw.span('inside'): start_response('200 OK', []); return []\n"
+        "client = httpx.Client(transport=httpx.WSGITransport(TraceMiddleware(app)), base_url='http://shop')\n"
+        "client.get('/', headers={'baggage': 'tenant.id=a%20b,secret=x'})\n"
+        "tracemw.shutdown()\n"
+    )
+    with backend_serving() as backend:
+        with process(
+            "-W", "error", "-W", "ignore::ResourceWarning", "-c", code, env={"TEMPO_ENDPOINT": backend.url}
+        ) as running:
+            output, _ = running.communicate(timeout=30)
+        assert (running.returncode, output) == (0, "")
+        assert sorted(backend.paths) == ["/v1/metrics", "/v1/traces"]
+        for span in backend.spans:
+            attributes = {pair.key: pair.value.string_value for pair in span.attributes}
+            assert attributes["tenant.id"] == "a b"
+            assert "secret" not in attributes
+        assert sorted(backend.names) == ["GET", "inside"]
