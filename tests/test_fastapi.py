@@ -433,10 +433,12 @@ class TestBesideNativeTelemetry:
         await ask(hidden(shop(telemetry={"tracer_provider": quiet})), "/sub/leaf/1")
         assert recorded.server.name == "GET /sub/leaf/{leaf}"
 
-    async def test_native_metrics_keep_the_complete_route(self, recorded: Recorded) -> None:
+    async def test_there_is_one_duration_metric_and_it_has_the_complete_route(
+        self, recorded: Recorded, install: Install
+    ) -> None:
         reader = InMemoryMetricReader()
         metrics = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
-        app = inside(shop(telemetry={"meter_provider": metrics}))
+        app = install(shop(telemetry={"meter_provider": metrics}), meter_provider=metrics)
         await ask(app, "/root/subs/a/deep/v1/2/items/7", root_path="/root")
         await ask(app, "/root/checkout/7", root_path="/root")
         assert sorted(routes(reader)) == [

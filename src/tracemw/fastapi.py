@@ -109,4 +109,4 @@ def _silence_native(app: object) -> None:
     settings = getattr(app, "_telemetry", None)
     if isinstance(settings, dict):
         # With tracing off, FASTAPI_OTEL_AUTO_CONFIGURE adds no second exporter to the tracer provider either.
-        settings["tracing"] = False
+        settings["tracing"] = settings["metrics"] = False
