@@ -28,7 +28,7 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 demo: install
-	@$(BIN)/python -m examples.demo $(if $(filter 1,$(ONCE)),--once)
+	@$(BIN)/python -m examples.demo $(if $(filter-out 0,$(ONCE)),--once)
 
 test: install
 	$(BIN)/ruff check .

@@ -124,6 +124,23 @@ def test_an_unreachable_endpoint_costs_at_most_the_timeout_and_is_logged_with_th
     assert "`tracemw view` starts one" in ended.stdout
 
 
+def test_an_outage_is_one_line_in_the_log_not_one_for_each_batch() -> None:
+    ended = run(
+        "import logging, tracemw\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        "tracing = tracemw.init('shop')\n"
+        "for _ in range(3):\n"
+        "    with tracemw.span('lost'): pass\n"
+        "    assert tracing.flush(timeout=5) is False\n"
+        "tracemw.shutdown(timeout=0.2)\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
+        OTEL_EXPORTER_OTLP_TIMEOUT="500",
+    )
+    assert ended.returncode == 0
+    assert len(ended.stdout.splitlines()) == 1
+    assert "spans do not reach" in ended.stdout
+
+
 def test_a_hanging_backend_holds_the_end_of_the_process_no_longer_than_its_timeout(backend: Backend) -> None:
     backend.hang = 30
     started = time.monotonic()

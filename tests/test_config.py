@@ -102,6 +102,17 @@ def test_the_sampler_variables_mean_what_the_specification_says(monkeypatch: pyt
     assert (config.sampler, config.ratio) == ("traceidratio", 0.125)
 
 
+def test_a_ratio_without_a_sampler_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
+    config = Config.resolve(environment="production")
+    assert (config.sampler, config.ratio) == ("parentbased_traceidratio", 0.25)
+
+
+def test_the_older_name_of_the_environment_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=production")
+    assert Config.resolve().ratio == 0.1
+
+
 def test_durations_are_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2500")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
@@ -159,6 +170,10 @@ def test_a_sampling_argument_outside_0_to_1_is_an_error(value: float) -> None:
 def test_an_argument_of_the_wrong_type_is_an_error() -> None:
     with pytest.raises(TypeError, match="service takes a string, not int"):
         Config.resolve(service=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="endpoint takes a string, not int"):
+        Config.resolve(endpoint=4318)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="baggage takes several keys"):
+        Config.resolve(baggage="tenant.id")
 
 
 def test_known_methods_can_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,14 @@ def test_importing_tracemw_loads_no_framework_and_no_sdk() -> None:
 @pytest.mark.parametrize("name", tracemw.__all__)
 def test_every_public_name_is_there(name: str) -> None:
     assert getattr(tracemw, name) is not None
+    assert name in dir(tracemw)
+
+
+def test_a_door_needs_no_import_of_its_own() -> None:
+    code = "import tracemw; print(tracemw.fastapi.TraceMiddleware.__module__, tracemw.httpx.TraceTransport.__module__)"
+    pytest.importorskip("fastapi", reason="FastAPI is not among the packages under test")
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout == "tracemw.fastapi tracemw.httpx\n"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -12,6 +12,7 @@ each door (`tracemw.fastapi`, `tracemw.flask`, `tracemw.httpx`, ...) its own fra
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from tracemw._version import __version__
@@ -34,9 +35,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("Stats", "Tracing", "init", "shutdown"):
-        from tracemw import bootstrap
+_FROM_BOOTSTRAP = ("Stats", "Tracing", "init", "shutdown")
+_DOORS = ("asgi", "fastapi", "flask", "httpx", "requests", "starlette", "wsgi")
 
-        return getattr(bootstrap, name)
+
+def __getattr__(name: str) -> Any:
+    if name in _FROM_BOOTSTRAP:
+        return getattr(importlib.import_module("tracemw.bootstrap"), name)
+    if name in _DOORS:
+        return importlib.import_module(f"tracemw.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_DOORS})

@@ -37,11 +37,13 @@ class TraceMiddleware:
         **options: See `tracemw._http.exchange.ServerTracing`.
 
     Raises:
-        TypeError: for an unknown option.
+        TypeError: for an unknown option, or an application that is none.
         ValueError: for an option with a value that cannot work.
     """
 
     def __init__(self, app: ASGIApp, **options: Unpack[ServerOptions]) -> None:
+        if not callable(app):
+            raise TypeError(f"tracemw.asgi.TraceMiddleware takes an ASGI application, not {app!r}")
         self.app = app
         self._tracing = ServerTracing(**options)
 

@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
 from tracemw._context import is_silent
-from tracemw._export import Delivery
+from tracemw._export import WORKER_NAME, Delivery
 from tracemw._export import Stats as Stats
 from tracemw._recording import TracerProvider
 from tracemw.config import Config
@@ -216,6 +216,7 @@ def _install(config: Config) -> Tracing:
         _provider = TracerProvider(sampler=sampler, resource=resource)
         _provider.add_span_processor(_outlet)
         trace.set_tracer_provider(_provider)
+        logging.getLogger(OTLPSpanExporter.__module__).addFilter(_OnlyOurWord())
         atexit.register(shutdown)
         _take_sigterm()
     else:
@@ -263,6 +264,16 @@ def _delivery(config: Config) -> Delivery:
         batch_size=config.batch_size,
         delay=config.delay,
     )
+
+
+class _OnlyOurWord(logging.Filter):
+    """Keeps what the exporter says in the delivery's thread off the log: the delivery says it once for an outage."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.threadName != WORKER_NAME:
+            return True
+        _logger.debug("%s", record.getMessage())
+        return False
 
 
 def _compression(config: Config) -> Compression:

@@ -105,13 +105,23 @@ class Config:
             ValueError: naming the argument or variable, its value, and what is accepted.
             TypeError: for an argument of the wrong type.
         """
-        for name, value in (("service", service), ("version", version), ("environment", environment)):
+        for name, value in (
+            ("service", service),
+            ("version", version),
+            ("environment", environment),
+            ("endpoint", endpoint),
+        ):
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} takes a string, not {type(value).__name__}")
         if isinstance(baggage, str):
             raise TypeError(f"baggage takes several keys, such as ({baggage!r},), not one string")
         resource = _read("OTEL_RESOURCE_ATTRIBUTES", _pairs) or {}
-        environment = environment or resource.get("deployment.environment.name") or _get("ENVIRONMENT")
+        environment = (
+            environment
+            or resource.get("deployment.environment.name")
+            or resource.get("deployment.environment")  # the name it had before
+            or _get("ENVIRONMENT")
+        )
         _require_http()
         if ratio is not None:
             sampler, share = "parentbased_traceidratio", _ratio("sampling", ratio)
@@ -206,6 +216,8 @@ def _headers_from_environment() -> dict[str, str]:
 def _sampler(environment: str | None) -> tuple[str, float]:
     name = _read("OTEL_TRACES_SAMPLER", _one_of(*SAMPLERS))
     argument = _get("OTEL_TRACES_SAMPLER_ARG")
+    if name is None and argument is not None:
+        return "parentbased_traceidratio", _ratio("OTEL_TRACES_SAMPLER_ARG", argument)
     if name is None:
         return "parentbased_traceidratio", _RATIO_BY_ENVIRONMENT.get((environment or "").lower(), 1.0)
     if argument is None or not name.endswith("traceidratio"):

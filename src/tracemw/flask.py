@@ -32,7 +32,13 @@ class TraceMiddleware:
             self.init_app(app)
 
     def init_app(self, app: flask.Flask) -> None:
-        """Trace `app`; doing so twice changes nothing."""
+        """Trace `app`; doing so twice changes nothing.
+
+        Raises:
+            TypeError: for anything but a Flask application.
+        """
+        if not isinstance(app, flask.Flask):
+            raise TypeError(f"tracemw.flask.TraceMiddleware takes a Flask application, not {type(app).__name__}")
         if "tracemw" in app.extensions:
             return
         app.extensions["tracemw"] = self

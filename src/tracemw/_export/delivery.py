@@ -53,6 +53,9 @@ class _Order:
     delivered: bool = False
 
 
+WORKER_NAME: Final = "tracemw-delivery"
+"""The name of the worker's thread."""
+
 _WAKE: Final = None
 
 
@@ -99,7 +102,7 @@ class Delivery(SpanProcessor):
         self._exporter: SpanExporter | None = None
         self._awake = False
         self._hurried = False
-        self._closed = False
+        self._closed = self._abandoned = False
         self._failing = False
         self._exported = self._failed = self._dropped = self._sending = 0
 
@@ -140,6 +143,7 @@ class Delivery(SpanProcessor):
         self._closed = True
         if not self._finish(_Order(stop=True), timeout):
             self._report(accepted=False)
+            self._abandoned = True
             if self._exporter is not None:
                 self._exporter.shutdown()  # ends a wait between two retries
 
@@ -156,7 +160,7 @@ class Delivery(SpanProcessor):
         if self._worker is None:
             with self._starting:
                 if self._worker is None:
-                    worker = threading.Thread(target=self._work, name="tracemw-delivery", daemon=True)
+                    worker = threading.Thread(target=self._work, name=WORKER_NAME, daemon=True)
                     try:
                         worker.start()
                     except RuntimeError:  # the interpreter is shutting down and takes no new threads
@@ -188,7 +192,7 @@ class Delivery(SpanProcessor):
             for _ in range(math.ceil(len(self._queue) / self._batch_size)):
                 delivered = self._send_batch(exporter) and delivered
             if isinstance(order, _Order):
-                if order.stop:
+                if order.stop and not self._abandoned:
                     exporter.shutdown()
                 order.delivered = delivered
                 order.done.release()
