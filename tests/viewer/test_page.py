@@ -190,3 +190,29 @@ def test_the_search_box_takes_text_tags_and_traceql_and_the_address_keeps_them(p
     expect(box).to_have_value(hex_id(2))
     page.get_by_label("Min duration").fill("1s")
     expect(page.get_by_role("heading", name="No trace passes these filters")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http.response.status_code>=500", "resource.service.name=payments", "name != charge", "status=error"],
+)
+def test_one_comparison_needs_no_braces_and_no_quotes(page: Page, viewer: Viewer, text: str) -> None:
+    viewer.send(one(1, "storefront", name="charge"))
+    viewer.send(one(2, "payments", name="GET /fail", error="it broke", http__response__status_code=503))
+    page.goto("/")
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.get_by_label("Search").fill(text)
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.get_by_role("link", name="GET /fail")).to_be_visible()
+
+
+def test_a_link_leads_to_a_span_and_the_source_of_an_error_is_marked(page: Page, viewer: Viewer) -> None:
+    viewer.send(*checkout())
+    page.goto(f"/trace/{hex_id(CHECKOUT)}")
+    sources = page.get_by_role("treeitem", name="source of the error")
+    expect(sources).to_have_count(1)
+    sources.click()
+    panel = page.get_by_role("complementary", name="Span")
+    expect(panel.get_by_role("heading").first).to_contain_text("authorize card")
+    page.reload()
+    expect(panel.get_by_role("heading").first).to_contain_text("authorize card")

@@ -36,10 +36,24 @@ export function listQuery(filters) {
   }
   if (filters.errors) query.set("errors", "true");
   const text = (filters.text || "").trim();
-  if (text) query.set(text.startsWith("{") ? "q" : /^[^\s="]+=/.test(text) ? "tags" : "text", text);
+  if (text) query.set(...textFilter(text));
   return query.toString();
 }
 
 function bareNumbersAreMilliseconds(text) {
   return /^[0-9]+(\.[0-9]+)?$/.test(text) ? `${text}ms` : text;
+}
+
+/** TraceQL in braces; one comparison, which is TraceQL that wants braces and quotes; tags; or any text. */
+function textFilter(text) {
+  if (text.startsWith("{")) return ["q", text];
+  const [, name, operator, value] = text.match(/^([\w.]+)\s*(!=|>=|<=|=~|!~|>|<|=)\s*([^\s"]+|"[^"]*")$/) ?? [];
+  const scope = /^(span\.|resource\.|\.)/;
+  if (name && (operator !== "=" || scope.test(name))) {
+    const intrinsic = /^(name|duration|status|kind|rootName|rootServiceName|traceDuration)$/.test(name);
+    const bare = intrinsic ? !/^(duration|traceDuration|status|kind)$/.test(name) : Number.isNaN(Number(value));
+    const quoted = bare && !value.startsWith('"') && !/^(true|false|nil)$/.test(value) ? `"${value}"` : value;
+    return ["q", `{ ${intrinsic || scope.test(name) ? name : `.${name}`} ${operator} ${quoted} }`];
+  }
+  return [/^[^\s="]+=/.test(text) ? "tags" : "text", text];
 }

@@ -73,6 +73,7 @@ function readSpan(span, service, resource, scope) {
     duration: end > start ? Number(end - start) : 0, // a clock that was set back is shown as no time at all
     children: [],
     orphan: false,
+    source: false,
   };
 }
 
@@ -100,7 +101,10 @@ function linkTree(spans) {
     reach(span, reached);
   }
   const earlier = (one, other) => one.offset - other.offset || (one.id < other.id ? -1 : 1);
-  for (const span of spans) span.children.sort(earlier);
+  for (const span of spans) {
+    span.children.sort(earlier);
+    span.source = span.error && !span.children.some((child) => child.error);
+  }
   return roots.sort(earlier);
 }
 

@@ -14,7 +14,10 @@ const LATE_LOOKS = 15;
 
 export function TraceView({ traceId }) {
   const { trace, known, error, loading, reload } = useTrace(traceId);
-  const [selectedId, setSelectedId] = useState(null);
+  const [selectedId, setSelectedId] = useState(location.hash.slice(1) || null); // so that a link leads to a span
+  useEffect(() => {
+    history.replaceState(null, "", selectedId ? `#${selectedId}` : location.pathname + location.search);
+  }, [selectedId]);
   useEffect(() => {
     document.title = `${trace?.root.name ?? traceId} · tracemw viewer`;
   }, [trace, traceId]);
@@ -80,7 +83,7 @@ function Missing({ loading, traceId }) {
     <div class="empty">
       <h2>${loading ? "Waiting for this trace" : "This trace is not here"}</h2>
       <p><code>${traceId}</code></p>
-      <p>It has not arrived, or it was old and made room for others (see <code>--max-spans</code>).</p>
+      <p>It has not arrived, it was not sampled, or it was old and made room for others (see <code>--max-spans</code>).</p>
     </div>
   `;
 }
@@ -259,7 +262,7 @@ function SpanRow({ row, top, length, colour, open, active, selected, toggle, pic
       aria-setsize=${siblings}
       aria-expanded=${span.children.length ? open : undefined}
       aria-selected=${selected}
-      aria-label=${`${span.service} ${span.name}, ${duration(span.duration)}${span.error ? ", error" : ""}${span.orphan ? ", parent missing" : ""}`}
+      aria-label=${`${span.service} ${span.name}, ${duration(span.duration)}${span.error ? (span.source ? ", source of the error" : ", error") : ""}${span.orphan ? ", parent missing" : ""}`}
       style=${{ transform: `translateY(${top}px)`, "--service": colour }}
       onClick=${pick}
     >
@@ -281,7 +284,7 @@ function SpanRow({ row, top, length, colour, open, active, selected, toggle, pic
         ${span.orphan && html`<span class="badge" title="Its parent span has not arrived">no parent</span>`}
         <b>${span.service}</b>
         <span class="name" title=${span.name}>${span.name || "(no name)"}</span>
-        ${span.error && html`<span class="mark" title="Error">!</span>`}
+        ${span.error && html`<span class=${`mark ${span.source ? "source" : ""}`} title=${span.source ? "The error's source: nothing below it failed" : "Error"}>${span.source ? "source" : "!"}</span>`}
       </div>
       <div class="lane">
         <span class="span" style=${{ left: `${left}%`, width: `${width}%` }}></span>
