@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -46,9 +47,14 @@ class Backend:
 def backend_serving(port: int = 0) -> Iterator[Backend]:
     """Serve an OTLP/HTTP endpoint on 127.0.0.1 for the length of the block."""
     backend = Backend()
+    connections: list[socket.socket] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            connections.append(self.connection)
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -79,3 +85,8 @@ def backend_serving(port: int = 0) -> Iterator[Backend]:
         server.shutdown()
         server.server_close()
         thread.join()
+        for connection in connections:  # kept alive by clients, they would outlive the server
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass

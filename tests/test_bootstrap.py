@@ -315,6 +315,40 @@ def test_a_service_under_gunicorn_loses_no_span_to_sigterm(
     assert backend.names == ["GET /items/<int:n>"] * 50
 
 
+def test_a_backend_that_dies_under_traffic_and_comes_back_changes_no_response(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "service.py").write_text(
+        "import flask, tracemw\n"
+        "from tracemw.flask import TraceMiddleware\n"
+        "tracemw.init('shop')\n"
+        "app = flask.Flask(__name__)\n"
+        "TraceMiddleware(app)\n"
+        "@app.get('/items/<int:n>')\n"
+        "def item(n): return 'ok'\n"
+    )
+    port, backend_port = free_port(), free_port()
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{backend_port}",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "500",
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+    }
+    arguments = ("-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "service:app")
+    with process(*arguments, env=environment, cwd=folder) as running:
+        with backend_serving(backend_port) as first:
+            _load(port, 50)
+            wait_until(lambda: len(first.spans) == 50)
+        _load(port, 50)
+        with backend_serving(backend_port) as second:
+            _load(port, 50)
+            wait_until(lambda: len(second.spans) >= 50)
+        running.send_signal(signal.SIGTERM)
+        output, _ = running.communicate(timeout=10)
+    said = [line for line in output.splitlines() if "spans" in line]
+    assert len(said) <= 2, said
+
+
 def _load(port: int, count: int) -> None:
     """Wait for the service, then ask it `count` times."""
     wait_until(lambda: _status(port, "/health") == 404, timeout=20)
