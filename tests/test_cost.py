@@ -1,0 +1,82 @@
+"""What a request costs does not grow with what has nothing to do with it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import flask
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+import tracemw
+import tracemw.flask
+import tracemw.starlette
+from conftest import Recorded
+
+OURS = str(Path(tracemw.__file__).parent)
+
+
+def starlette_request(routes: int) -> Callable[[], None]:
+    async def home(request: Any) -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    app = Starlette(routes=[Route(f"/r{number}/{{item}}", home) for number in range(routes)])
+    app.add_middleware(tracemw.starlette.TraceMiddleware)
+    path = f"/r{routes - 1}/7"
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "http_version": "1.1"}
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        pass
+
+    return lambda: asyncio.run(app({**scope}, receive, send))
+
+
+def flask_request(routes: int) -> Callable[[], None]:
+    app = flask.Flask("many")
+    for number in range(routes):
+        app.add_url_rule(f"/r{number}/<item>", f"r{number}", lambda item: "ok")
+    tracemw.flask.TraceMiddleware(app)
+    client = app.test_client()
+    return lambda: client.get(f"/r{routes - 1}/7").close()
+
+
+@pytest.mark.parametrize("request_to", [starlette_request, flask_request])
+def test_three_hundred_routes_cost_no_more_tracing_than_three(
+    request_to: Callable[[int], Callable[[], None]], recorded: Recorded
+) -> None:
+    # Calls are counted and not timed: a second scan of the routes would show in them, a busy machine does not.
+    calls = {}
+    for routes in (3, 300):
+        request = request_to(routes)
+        request()
+        recorded.clear()
+        calls[routes] = _calls_of_tracemw(request)
+        assert recorded.server.name.startswith(f"GET /r{routes - 1}/")
+    assert calls[300] == calls[3] > 10
+
+
+def _calls_of_tracemw(work: Callable[[], None]) -> int:
+    """Count the calls that tracemw's own functions make and get, C functions included."""
+    count = 0
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        if event in ("call", "c_call") and frame.f_code.co_filename.startswith(OURS):
+            count += 1
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
