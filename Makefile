@@ -40,11 +40,13 @@ test: install
 test-python: install
 	$(BIN)/python -m pytest -m 'not browser' --ignore tests/examples $(PYTEST_ARGS)
 
-# Without FastAPI, whose every version with native telemetry needs a newer OpenTelemetry than the lowest.
+# FastAPI apart: each of its versions with native telemetry needs a newer OpenTelemetry than the lowest.
 test-lowest:
 	$(MAKE) test-python VENV=.venv-lowest CONSTRAINTS=tests/lowest-versions.txt \
 	  EXTRAS=starlette,flask,httpx,requests,viewer,test \
 	  PYTEST_ARGS='--ignore tests/test_fastapi.py $(PYTEST_ARGS)'
+	$(MAKE) test-python VENV=.venv-lowest-fastapi CONSTRAINTS=tests/lowest-fastapi.txt EXTRAS=all,test \
+	  PYTEST_ARGS='tests/test_fastapi.py tests/test_w3c_services.py $(PYTEST_ARGS)'
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

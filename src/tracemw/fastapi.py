@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 try:
     from fastapi import FastAPI
-except ImportError as error:
-    raise ImportError("tracemw.fastapi needs FastAPI: pip install 'tracemw[fastapi]'") from error
 
-# FastAPI has no public way to tell a request's complete route, include_router prefixes included: what its native
-# telemetry keeps per request is where it notes it.
-from fastapi.telemetry._api import _RequestTelemetry
+    # FastAPI has no public way to tell a request's complete route, include_router prefixes included: what its native
+    # telemetry keeps per request is where it notes it.
+    from fastapi.telemetry._api import _RequestTelemetry
+except ImportError as error:
+    raise ImportError("tracemw.fastapi needs FastAPI 0.142 or later: pip install 'tracemw[fastapi]'") from error
 
 from tracemw import asgi, starlette
 from tracemw._guard import guarded
