@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 try:
+    from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
-    from starlette.routing import Mount
+    from starlette.routing import Mount, Route, Router, WebSocketRoute
 except ImportError as error:
     raise ImportError("tracemw.starlette needs Starlette: pip install 'tracemw[starlette]'") from error
 
 from tracemw import asgi
-from tracemw._http.exchange import ServerExchange
+from tracemw._http.exchange import ServerExchange, ServerOptions
 
 
 class TraceMiddleware(asgi.TraceMiddleware):
-    """Trace the requests to a Starlette application, named by route."""
+    """Trace the requests to a Starlette application, named by route.
+
+    Args:
+        app: The application to wrap.
+        **options: See `tracemw._http.exchange.ServerTracing`.
+
+    Raises:
+        TypeError: for an unknown option, or an application that is none.
+        ValueError: for an option with a value that cannot work.
+    """
+
+    def __init__(self, app: asgi.ASGIApp, **options: Unpack[ServerOptions]) -> None:
+        super().__init__(app, **options)
+        self._routes = _FlatRoutes(app)
 
     def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
         """Return a scope that notes the routes which Starlette's own matching puts into it."""
         if isinstance(scope, RouteScope) or exchange.route_source is not None:
+            return scope
+        if self._routes.suffice_for(scope):
+            before = scope.get("route")
+            exchange.route_source = lambda: _flat_route(scope, before)
             return scope
         observed = RouteScope(scope)
         exchange.route_source = observed.trail.route
@@ -35,6 +53,43 @@ class TraceMiddleware(asgi.TraceMiddleware):
                 exchange.response(error.status_code)
                 return
         exchange.failure(error)
+
+
+class _FlatRoutes:
+    """Whether all routes of an application are its own, with no mount among them.
+
+    Then the one route that is in the scope at the end is the whole route, and requests do not pay for a scope that
+    notes each: routers read the scope for every route that they try.
+    """
+
+    __slots__ = ("_count", "_flat", "_router")
+
+    def __init__(self, app: object) -> None:
+        while app is not None and not isinstance(app, (Router, Starlette)):
+            app = getattr(app, "app", None)
+        self._router: Router | None = app.router if isinstance(app, Starlette) else app
+        self._count = -1
+        self._flat = False
+
+    def suffice_for(self, scope: asgi.Scope) -> bool:
+        """Tell whether that is so, for a request that no router has seen yet."""
+        if self._router is None or "router" in scope:
+            return False
+        routes = self._router.routes
+        if len(routes) != self._count:
+            self._count = len(routes)
+            self._flat = all(isinstance(route, (Route, WebSocketRoute)) for route in routes)
+        return self._flat
+
+
+def _flat_route(scope: asgi.Scope, before: object) -> str | None:
+    route = scope.get("route")
+    template = getattr(route, "path_format", None)
+    if route is before or not isinstance(template, str):
+        return None
+    # A mount that has taken a route's place since would have left its concrete path in the root path.
+    root = "" if "app_root_path" in scope else scope.get("root_path", "").rstrip("/")
+    return root + template
 
 
 class RouteTrail:
