@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
-.PHONY: demo test test-python test-lowest install clean
+.PHONY: demo test conformance test-python test-lowest install clean
 .DEFAULT_GOAL := test
 
 install: $(VENV)/installed
@@ -35,6 +35,10 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# What holds at which door, as a table.
+conformance: install
+	@$(BIN)/python -m pytest tests/conformance --conformance-table -q
 
 # What depends on the interpreter or on the packages that tracemw plugs into: not the page, not the demo.
 test-python: install

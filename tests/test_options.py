@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from opentelemetry import baggage
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, NumberDataPoint
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider
 
 from backend import backend_serving
-from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Recorded
+from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Meters, Recorded
 from servers import process
 from tracemw import asgi, wsgi
 from tracemw.httpx import TraceTransport
@@ -73,34 +72,6 @@ def _wsgi_client(**options: Any) -> Call:
         return client.get(path, **kwargs)
 
     return call
-
-
-class Meters:
-    """What a meter provider has recorded."""
-
-    def __init__(self) -> None:
-        self.reader = InMemoryMetricReader()
-        self.provider = MeterProvider([self.reader], shutdown_on_exit=False)
-
-    def points(self, name: str) -> list[Any]:
-        data = self.reader.get_metrics_data()
-        if data is None:
-            return []
-        return [
-            point
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == name
-            for point in metric.data.data_points
-        ]
-
-
-@pytest.fixture
-def meters() -> Iterator[Meters]:
-    made = Meters()
-    yield made
-    made.provider.shutdown()
 
 
 def test_captured_headers_are_lists_under_lower_case_names(serve: Callable[..., Call], recorded: Recorded) -> None:

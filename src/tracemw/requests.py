@@ -19,6 +19,7 @@ except ImportError as error:
     raise ImportError("tracemw.requests needs requests: pip install 'tracemw[requests]'") from error
 
 from opentelemetry import context as otel_context
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
@@ -30,14 +31,19 @@ from tracemw._http.exchange import ClientExchange, ClientTracing
 _logger = logging.getLogger("tracemw")
 
 
-def trace_session(session: requests.Session, *, tracer_provider: TracerProvider | None = None) -> requests.Session:
+def trace_session(
+    session: requests.Session,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> requests.Session:
     """Trace the calls of a session and return it; the settings of its adapters stay as they are.
 
     An adapter of a class other than `requests.adapters.HTTPAdapter` is left alone, with a warning in the log.
     """
     for prefix, adapter in list(session.adapters.items()):
         if type(adapter) is HTTPAdapter:
-            traced = TraceAdapter(tracer_provider=tracer_provider)
+            traced = TraceAdapter(tracer_provider=tracer_provider, meter_provider=meter_provider)
             traced.__setstate__(adapter.__getstate__())  # type: ignore[arg-type]
             session.mount(prefix, traced)
         elif not isinstance(adapter, TraceAdapter):
@@ -54,14 +60,21 @@ class TraceAdapter(HTTPAdapter):
 
     Args:
         tracer_provider: Use this provider in place of the global one.
+        meter_provider: Use this provider in place of the global one.
         **options: The options of `requests.adapters.HTTPAdapter`, such as `max_retries`.
 
     Raises:
         TypeError: for an unknown option.
     """
 
-    def __init__(self, *, tracer_provider: TracerProvider | None = None, **options: Any) -> None:
-        self._tracing = ClientTracing(tracer_provider=tracer_provider)
+    def __init__(
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        **options: Any,
+    ) -> None:
+        self._tracing = ClientTracing(tracer_provider=tracer_provider, meter_provider=meter_provider)
         super().__init__(**options)
 
     def __setstate__(self, state: dict[str, Any]) -> None:

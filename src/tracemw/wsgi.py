@@ -110,7 +110,9 @@ class _Body:
                 self._iterator = iter(self._body)
             return next(self._iterator)
         except StopIteration:
-            self._exchange.end()  # with the last byte: what the application does in close() is background work
+            # With the last byte: what the application does in close() is background work. By now it has to have called
+            # start_response; a server answers for one that has not.
+            self._exchange.end(incomplete=self._exchange.status is None)
             raise
         except BaseException as error:
             self._exchange.failure(error)

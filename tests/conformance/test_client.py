@@ -1,7 +1,4 @@
-"""What every client door must do, whichever library is beneath it.
-
-Each test runs over httpx, asynchronous httpx and requests, against real servers.
-"""
+"""What every client door must do, whichever library is beneath it, against real servers."""
 
 from __future__ import annotations
 
@@ -12,211 +9,57 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pytest
 import requests
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
-from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode, TraceFlags
-from requests.auth import HTTPDigestAuth
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 import tracemw
-from conftest import Recorded
+from conformance.client_doors import DOORS, Answer, Door
+from conftest import Meters, Recorded
 from servers import free_port, uvicorn_serving
 from tracemw._context import skipped_context
-from tracemw.httpx import AsyncTraceTransport, TraceTransport
-from tracemw.requests import TraceAdapter
 
-R = TypeVar("R")
-
-
-# The doors, behind the same few verbs.
-
-
-@dataclass
-class Answer:
-    """A response whose body has been read."""
-
-    status: int
-    body: bytes
-
-
-class OpenResponse:
-    """A response whose body has not been read yet."""
-
-    def __init__(self, response: Any, chunks: Iterator[bytes], close: Callable[[], None]) -> None:
-        self.response = response
-        self._chunks = chunks
-        self.close = close
-
-    def read_some(self) -> bytes:
-        return next(self._chunks)
-
-    def read(self) -> bytes:
-        return b"".join(self._chunks)
-
-
-class Door:
-    """One client door as the tests use it."""
-
-    connect_error: str
-    tls_error: str
-    read_timeout: str
-    disconnected: str
-    garbage: str
-    cut_short: str
-    counts_redirects: bool
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        content: Any = None,
-        headers: dict[str, str] | None = None,
-        timeout: float = 5,
-        digest: tuple[str, str] | None = None,
-    ) -> Answer:
-        raise NotImplementedError
-
-    def get(self, url: str, **options: Any) -> Answer:
-        return self.request("GET", url, **options)
-
-    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
-        raise NotImplementedError
-
-    def upload(self, chunks: Iterable[bytes]) -> Any:
-        """A request body that can be gone through once."""
-        return iter(chunks)
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-
-class HttpxDoor(Door):
-    connect_error = tls_error = "httpx.ConnectError"
-    read_timeout = "httpx.ReadTimeout"
-    disconnected = "httpx.ReadError"
-    garbage = cut_short = "httpx.RemoteProtocolError"
-    counts_redirects = True
-
-    def __init__(self, **options: Any) -> None:
-        self.client = httpx.Client(transport=TraceTransport(**options), follow_redirects=True)
-
-    def request(self, method: str, url: str, *, digest: Any = None, **options: Any) -> Answer:
-        auth = httpx.DigestAuth(*digest) if digest else None
-        response = self.client.request(method, url, auth=auth, **options)
-        return Answer(response.status_code, response.content)
-
-    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
-        response = self.client.send(self.client.build_request("GET", url, timeout=timeout), stream=True)
-        return OpenResponse(response, response.iter_raw(), response.close)
-
-    def close(self) -> None:
-        self.client.close()
-
-
-class AsyncHttpxDoor(HttpxDoor):
-    def __init__(self, **options: Any) -> None:
-        self.runner = asyncio.Runner()
-        self.async_client = httpx.AsyncClient(transport=AsyncTraceTransport(**options), follow_redirects=True)
-
-    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        return self.runner.run(coroutine, context=copy_context())
-
-    def request(self, method: str, url: str, *, digest: Any = None, **options: Any) -> Answer:
-        auth = httpx.DigestAuth(*digest) if digest else None
-        response = self.run(self.async_client.request(method, url, auth=auth, **options))
-        return Answer(response.status_code, response.content)
-
-    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
-        request = self.async_client.build_request("GET", url, timeout=timeout)
-        response = self.run(self.async_client.send(request, stream=True))
-        return OpenResponse(response, self._chunks(response), lambda: self.run(response.aclose()))
-
-    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
-        chunks = response.aiter_raw()
-
-        async def following() -> bytes | None:
-            return await anext(chunks, None)
-
-        while (chunk := self.run(following())) is not None:
-            yield chunk
-
-    def upload(self, chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-        async def generate() -> AsyncIterator[bytes]:
-            for chunk in chunks:
-                yield chunk
-
-        return generate()
-
-    def close(self) -> None:
-        self.run(self.async_client.aclose())
-        self.runner.close()
-
-
-class RequestsDoor(Door):
-    connect_error = disconnected = garbage = "requests.exceptions.ConnectionError"
-    tls_error = "requests.exceptions.SSLError"
-    read_timeout = "requests.exceptions.ReadTimeout"
-    cut_short = "requests.exceptions.ChunkedEncodingError"
-    counts_redirects = False
-
-    def __init__(self, **options: Any) -> None:
-        self.session = requests.Session()
-        for prefix in ("http://", "https://"):
-            self.session.mount(prefix, TraceAdapter(**options))
-
-    def request(self, method: str, url: str, *, content: Any = None, digest: Any = None, **options: Any) -> Answer:
-        auth = HTTPDigestAuth(*digest) if digest else None
-        response = self.session.request(method, url, data=content, auth=auth, **options)
-        return Answer(response.status_code, response.content)
-
-    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
-        response = self.session.get(url, stream=True, timeout=timeout)
-        return OpenResponse(response, response.iter_content(None), response.close)
-
-    def close(self) -> None:
-        self.session.close()
-
-
-DOORS: dict[str, type[Door]] = {"httpx": HttpxDoor, "async httpx": AsyncHttpxDoor, "requests": RequestsDoor}
 MakeDoor = Callable[..., Door]
 
 
 @pytest.fixture(params=DOORS)
-def make_door(request: pytest.FixtureRequest) -> Iterator[MakeDoor]:
-    """Make doors of the kind that the test runs over, with options; they are closed after it."""
-    made: list[Door] = []
-
-    def make(**options: Any) -> Door:
-        made.append(DOORS[request.param](**options))
-        return made[-1]
-
-    yield make
-    for door in made:
-        door.close()
+def door(request: pytest.FixtureRequest, recorded: Recorded) -> Iterator[Door]:
+    made = DOORS[request.param]()
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def door(make_door: MakeDoor, recorded: Recorded) -> Door:
-    return make_door()
+def make_door(door: Door) -> Iterator[MakeDoor]:
+    """Make more doors of the kind that the test runs over, with options; they are closed after it."""
+    made: list[Door] = []
+
+    def make(**options: Any) -> Door:
+        made.append(type(door)(**options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 # The servers.
@@ -557,11 +400,27 @@ def test_inside_a_skipped_request_nothing_is_traced_or_handed_on(
     assert service.traceparents == [None]
 
 
-@pytest.mark.parametrize("key", [_SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY])
-def test_a_call_beneath_another_instrumentation_or_an_exporter_gets_no_span(
-    door: Door, service: Service, recorded: Recorded, key: str
-) -> None:
-    token = otel_context.attach(otel_context.set_value(key, True))
+def test_an_exporters_own_traffic_is_never_traced(make_door: MakeDoor, service: Service) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    exported: list[str] = []
+
+    class Exporter(SpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            exported.extend(span.name for span in spans)
+            with ThreadPoolExecutor(1) as pool:  # the span of an asynchronous call ends in a running event loop
+                pool.submit(copy_context().run, sender.request, "POST", service.url, content=b"spans").result()
+            return SpanExportResult.SUCCESS
+
+    provider.add_span_processor(SimpleSpanProcessor(Exporter()))
+    sender = make_door(tracer_provider=provider)
+    make_door(tracer_provider=provider).get(service.url)
+
+    assert exported == ["GET"]
+    assert [request["method"] for request in service.seen] == ["GET", "POST"]
+
+
+def test_a_call_beneath_another_instrumentation_gets_no_span(door: Door, service: Service, recorded: Recorded) -> None:
+    token = otel_context.attach(otel_context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True))
     try:
         assert door.get(service.url).body == b"hello"
     finally:
@@ -588,8 +447,6 @@ def test_each_redirect_is_a_span_of_its_own_with_a_traceparent_of_its_own(
     ]
     assert service.traceparents == [traceparent_of(span) for span in spans]
     assert [span.parent for span in spans] == [order.get_span_context()] * 3
-    counted = [attributes(span).get("http.request.resend_count") for span in spans]
-    assert counted == ([None, 1, 2] if door.counts_redirects else [None, None, None])
 
 
 def test_each_round_trip_of_an_authentication_is_a_span_of_its_own(
@@ -600,21 +457,28 @@ def test_each_round_trip_of_an_authentication_is_a_span_of_its_own(
     spans = recorded.of_kind(SpanKind.CLIENT)
     assert [attributes(span)["http.response.status_code"] for span in spans] == [401, 200]
     assert service.traceparents == [traceparent_of(span) for span in spans]
-    counted = [attributes(span).get("http.request.resend_count") for span in spans]
-    assert counted == ([None, 1] if door.counts_redirects else [None, None])
 
 
-def test_calls_after_a_redirected_or_challenged_one_count_anew(
-    door: Door, service: Service, recorded: Recorded
-) -> None:
-    door.get(f"{service.url}/redirect/1")
-    door.get(f"{service.url}/challenge")
-    recorded.clear()
-    door.get(f"{service.url}/redirect/1")
-    door.get(f"{service.url}/challenge")
+def test_attempts_are_counted_for_each_call_anew(door: Door, service: Service, recorded: Recorded) -> None:
+    door.needs("resends")
+    for path, counts in (("redirect/2", [None, 1, 2]), ("challenge", [None, 1]), ("redirect/1", [None, 1])):
+        recorded.clear()
+        door.get(f"{service.url}/{path}", digest=("joe", "sesame") if path == "challenge" else None)
+        assert [attributes(span).get("http.request.resend_count") for span in recorded.all] == counts
 
-    counted = [attributes(span).get("http.request.resend_count") for span in recorded.all]
-    assert counted == ([None, 1, None] if door.counts_redirects else [None, None, None])
+
+def test_each_retry_is_a_span_of_its_own(make_door: MakeDoor, service: Service, recorded: Recorded) -> None:
+    door = make_door()
+    door.needs("retries")
+    door.retry(503, times=2)
+    with tracemw.span("order.place") as order:
+        assert door.get(f"{service.url}/status/503").status == 503
+
+    spans = recorded.of_kind(SpanKind.CLIENT)
+    assert service.traceparents == [traceparent_of(span) for span in spans]
+    assert [attributes(span).get("http.request.resend_count") for span in spans] == [None, 1, 2]
+    assert [attributes(span)["error.type"] for span in spans] == ["503"] * 3
+    assert [span.parent for span in spans] == [order.get_span_context()] * 3
 
 
 # Failures.
@@ -699,6 +563,17 @@ def test_an_exception_out_of_the_callers_upload_goes_through_and_is_recorded(doo
     assert attributes(recorded.client)["error.stage"] == "upload"
 
 
+def test_a_call_that_is_deliberately_given_up_is_no_error(door: Door, recorded: Recorded) -> None:
+    with raw_server(hang) as url:
+        door.interrupt(url, after=0.1)
+
+    span = recorded.client
+    assert span.status.status_code is StatusCode.UNSET
+    assert "error.type" not in attributes(span)
+    assert exceptions(span) == []
+    assert 0.09 <= seconds(span) < 2
+
+
 # Bodies.
 
 
@@ -772,6 +647,47 @@ def test_an_upload_from_a_generator_is_sent_once_and_whole(door: Door, service: 
     assert service.seen[0]["body"] == b"first,second"
     assert service.seen[0]["headers"]["transfer-encoding"] == "chunked"
     assert recorded.client.name == "POST"
+
+
+# Metrics.
+
+
+@pytest.mark.parametrize("code", [200, 404, 503])
+@pytest.mark.parametrize(
+    "provider",
+    [None, TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False), NoOpTracerProvider()],
+    ids=["sampled", "unsampled", "no-tracing"],
+)
+def test_the_duration_agrees_with_the_span_and_does_not_need_one(
+    make_door: MakeDoor, service: Service, recorded: Recorded, meters: Meters, code: int, provider: Any
+) -> None:
+    make_door(meter_provider=meters.provider, tracer_provider=provider).get(f"{service.url}/status/{code}")
+
+    (point,) = meters.points("http.client.request.duration")
+    expected = {
+        "http.request.method": "GET",
+        "url.scheme": "http",
+        "server.address": "127.0.0.1",
+        "server.port": int(service.url.rpartition(":")[2]),
+        "network.protocol.version": "1.1",
+        "http.response.status_code": code,
+        **({"error.type": str(code)} if code >= 400 else {}),
+    }
+    assert dict(point.attributes) == expected
+    assert point.count == 1
+    if provider is None:
+        assert point.sum == pytest.approx(seconds(recorded.client))
+        (exemplar,) = point.exemplars
+        assert exemplar.span_id == recorded.client.context.span_id
+
+
+def test_a_failed_call_is_measured_with_its_error(make_door: MakeDoor, recorded: Recorded, meters: Meters) -> None:
+    door = make_door(meter_provider=meters.provider)
+    fails(door, recorded, f"http://127.0.0.1:{free_port()}/", door.connect_error)
+
+    (point,) = meters.points("http.client.request.duration")
+    assert point.attributes["error.type"] == door.connect_error
+    assert "http.response.status_code" not in point.attributes
 
 
 # Use.

@@ -1,0 +1,213 @@
+"""The client doors behind the same few verbs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import httpx
+import pytest
+import requests
+from requests.auth import HTTPDigestAuth
+from urllib3.util import Retry
+
+from tracemw.httpx import AsyncTraceTransport, TraceTransport
+from tracemw.requests import TraceAdapter
+
+R = TypeVar("R")
+
+
+@dataclass
+class Answer:
+    """A response whose body has been read."""
+
+    status: int
+    body: bytes
+
+
+class OpenResponse:
+    """A response whose body has not been read yet."""
+
+    def __init__(self, response: Any, chunks: Iterator[bytes], close: Callable[[], None]) -> None:
+        self.response = response
+        self._chunks = chunks
+        self.close = close
+
+    def read_some(self) -> bytes:
+        return next(self._chunks)
+
+    def read(self) -> bytes:
+        return b"".join(self._chunks)
+
+
+class Door:
+    """One client door as the tests use it."""
+
+    connect_error: str
+    tls_error: str
+    read_timeout: str
+    disconnected: str
+    garbage: str
+    cut_short: str
+    lacks: ClassVar[Mapping[str, str]] = {}
+    """The features that the library has not, each with what of it says so."""
+
+    def needs(self, feature: str) -> None:
+        """Leave a hole in the table when the library has not the feature that a case is about."""
+        if feature in self.lacks:
+            pytest.skip(self.lacks[feature])
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: Any = None,
+        headers: dict[str, str] | None = None,
+        timeout: float = 5,
+        digest: tuple[str, str] | None = None,
+    ) -> Answer:
+        raise NotImplementedError
+
+    def get(self, url: str, **options: Any) -> Answer:
+        return self.request("GET", url, **options)
+
+    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+        raise NotImplementedError
+
+    def upload(self, chunks: Iterable[bytes]) -> Any:
+        """A request body that can be gone through once."""
+        return iter(chunks)
+
+    def retry(self, status: int, times: int) -> None:
+        """Have the library retry a GET that is answered with `status`."""
+        raise NotImplementedError
+
+    def interrupt(self, url: str, after: float) -> None:
+        """GET `url`, and give up on it deliberately after some seconds: by Ctrl-C, if nothing else cancels a call."""
+
+        def press(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGALRM, press)
+        signal.setitimer(signal.ITIMER_REAL, after)
+        try:
+            self.get(url)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class HttpxDoor(Door):
+    lacks: ClassVar = {"retries": "httpx: HTTPTransport(retries=) tries connecting again, within one handle_request"}
+    connect_error = tls_error = "httpx.ConnectError"
+    read_timeout = "httpx.ReadTimeout"
+    disconnected = "httpx.ReadError"
+    garbage = cut_short = "httpx.RemoteProtocolError"
+
+    def __init__(self, **options: Any) -> None:
+        self.client = httpx.Client(transport=TraceTransport(**options), follow_redirects=True)
+
+    def request(self, method: str, url: str, *, digest: Any = None, **options: Any) -> Answer:
+        auth = httpx.DigestAuth(*digest) if digest else None
+        response = self.client.request(method, url, auth=auth, **options)
+        return Answer(response.status_code, response.content)
+
+    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+        response = self.client.send(self.client.build_request("GET", url, timeout=timeout), stream=True)
+        return OpenResponse(response, response.iter_raw(), response.close)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class AsyncHttpxDoor(HttpxDoor):
+    def __init__(self, **options: Any) -> None:
+        self.runner = asyncio.Runner()
+        self.async_client = httpx.AsyncClient(transport=AsyncTraceTransport(**options), follow_redirects=True)
+
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        return self.runner.run(coroutine, context=copy_context())
+
+    def request(self, method: str, url: str, *, digest: Any = None, **options: Any) -> Answer:
+        auth = httpx.DigestAuth(*digest) if digest else None
+        response = self.run(self.async_client.request(method, url, auth=auth, **options))
+        return Answer(response.status_code, response.content)
+
+    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+        request = self.async_client.build_request("GET", url, timeout=timeout)
+        response = self.run(self.async_client.send(request, stream=True))
+        return OpenResponse(response, self._chunks(response), lambda: self.run(response.aclose()))
+
+    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        chunks = response.aiter_raw()
+
+        async def following() -> bytes | None:
+            return await anext(chunks, None)
+
+        while (chunk := self.run(following())) is not None:
+            yield chunk
+
+    def upload(self, chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+        async def generate() -> AsyncIterator[bytes]:
+            for chunk in chunks:
+                yield chunk
+
+        return generate()
+
+    def interrupt(self, url: str, after: float) -> None:
+        async def cancelled() -> None:
+            task = asyncio.create_task(self.async_client.get(url))
+            await asyncio.sleep(after)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+
+        self.run(cancelled())
+
+    def close(self) -> None:
+        self.run(self.async_client.aclose())
+        self.runner.close()
+
+
+class RequestsDoor(Door):
+    connect_error = disconnected = garbage = "requests.exceptions.ConnectionError"
+    tls_error = "requests.exceptions.SSLError"
+    read_timeout = "requests.exceptions.ReadTimeout"
+    cut_short = "requests.exceptions.ChunkedEncodingError"
+    lacks: ClassVar = {
+        "resends": "requests: no argument of HTTPAdapter.send tells a redirect or a challenged request from a first one"
+    }
+
+    def __init__(self, **options: Any) -> None:
+        self.session = requests.Session()
+        for prefix in ("http://", "https://"):
+            self.session.mount(prefix, TraceAdapter(**options))
+
+    def request(self, method: str, url: str, *, content: Any = None, digest: Any = None, **options: Any) -> Answer:
+        auth = HTTPDigestAuth(*digest) if digest else None
+        response = self.session.request(method, url, data=content, auth=auth, **options)
+        return Answer(response.status_code, response.content)
+
+    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+        response = self.session.get(url, stream=True, timeout=timeout)
+        return OpenResponse(response, response.iter_content(None), response.close)
+
+    def retry(self, status: int, times: int) -> None:
+        adapter = self.session.get_adapter("http://")
+        assert isinstance(adapter, TraceAdapter)
+        adapter.max_retries = Retry(times, status_forcelist=[status], raise_on_status=False)
+
+    def close(self) -> None:
+        self.session.close()
+
+
+DOORS: dict[str, type[Door]] = {"httpx": HttpxDoor, "httpx-async": AsyncHttpxDoor, "requests": RequestsDoor}
