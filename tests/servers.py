@@ -20,6 +20,8 @@ import uvicorn
 @contextmanager
 def uvicorn_serving(app: Any, **options: Any) -> Iterator[str]:
     """Serve an ASGI application from a thread of this process and give its base URL."""
+    # Older versions of uvicorn would choose an implementation that warns of its own deprecation.
+    options.setdefault("ws", "websockets-sansio")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2, **options)
         server = uvicorn.Server(config)

@@ -1,4 +1,4 @@
-"""What is particular to the httpx doors; test_clients.py has what they share with the others."""
+"""What is particular to the httpx doors; what they share with the others is in conformance/."""
 
 from __future__ import annotations
 
@@ -56,6 +56,15 @@ def url() -> Iterator[str]:
     routes = [Route("/", answer, methods=methods), Route("/old", redirect, methods=methods), Route("/slow", slow)]
     with uvicorn_serving(Starlette(routes=routes)) as url:
         yield url
+
+
+def test_a_url_template_names_the_span_of_its_own_url_and_of_no_redirect(recorded: Recorded) -> None:
+    with answering(redirecting) as client:
+        client.get("https://example/old", extensions={"url_template": "/{place}"})
+    assert [(span.name, (span.attributes or {}).get("url.template")) for span in recorded.of_kind(SpanKind.CLIENT)] == [
+        ("GET /{place}", "/{place}"),
+        ("GET", None),
+    ]
 
 
 def test_the_callers_request_is_left_as_it_was(url: str, recorded: Recorded) -> None:

@@ -1,4 +1,4 @@
-"""What is particular to the door for requests; test_clients.py has what it shares with the others."""
+"""What is particular to the door for requests; what it shares with the others is in conformance/."""
 
 from __future__ import annotations
 

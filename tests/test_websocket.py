@@ -45,7 +45,7 @@ def url() -> Iterator[str]:
     routes = [WebSocketRoute(f"/{each.__name__}/{{name}}", each) for each in (echo, goodbye, denied, broken)]
     app = Starlette(routes=[Mount("/rooms/{room}", routes=routes)])
     app.add_middleware(TraceMiddleware)
-    with uvicorn_serving(app, ws="websockets-sansio") as http:
+    with uvicorn_serving(app) as http:
         yield http.replace("http", "ws", 1)
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 import tracemw
@@ -29,6 +30,12 @@ tracemw.init("payments")
 
 app = FastAPI()
 app.add_middleware(TraceMiddleware)
+
+
+@app.exception_handler(NoRiskModelError)
+async def refuse(_: Request, error: NoRiskModelError) -> JSONResponse:
+    # Left unhandled, it would be a 500 too, after which uvicorn drops the connection that the caller wants to reuse.
+    return JSONResponse({"detail": str(error)}, status_code=500)
 
 
 @app.get("/health")

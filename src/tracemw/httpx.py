@@ -1,7 +1,8 @@
 """The doors for httpx: `httpx.Client(transport=TraceTransport())`, `AsyncClient(transport=AsyncTraceTransport())`.
 
 One CLIENT span per attempt, so that redirects and authentication round trips show, ended when the body has been read
-or closed.
+or closed. A span is named by its method alone, since a URL is not of low cardinality; say the template to have it in
+the name: `client.get(url, extensions={"url_template": "/charges/{charge_id}"})`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class TraceTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the wrapped transport."""
         resend_count = self._resends.before(request)
-        exchange = self._tracing.begin(request.method, str(request.url), resend_count=resend_count)
+        exchange = self._tracing.begin(
+            request.method, str(request.url), template=_template(request), resend_count=resend_count
+        )
         if exchange is None:
             return self._transport.handle_request(request)
         token = exchange.attach()
@@ -85,7 +88,9 @@ class AsyncTraceTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the wrapped transport."""
         resend_count = self._resends.before(request)
-        exchange = self._tracing.begin(request.method, str(request.url), resend_count=resend_count)
+        exchange = self._tracing.begin(
+            request.method, str(request.url), template=_template(request), resend_count=resend_count
+        )
         if exchange is None:
             return await self._transport.handle_async_request(request)
         token = exchange.attach()
@@ -124,6 +129,12 @@ def _traced(request: httpx.Request, exchange: ClientExchange) -> httpx.Request:
     return httpx.Request(
         request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
     )
+
+
+def _template(request: httpx.Request) -> str | None:
+    # A request after a redirect has another URL, and takes over the extensions of the one before.
+    template = request.extensions.get("url_template") if _RESENDS not in request.extensions else None
+    return template if isinstance(template, str) else None
 
 
 def _note(exchange: ClientExchange, response: httpx.Response) -> None:

@@ -361,13 +361,20 @@ class ClientTracing:
 
     @guarded
     def begin(
-        self, method: str, url: str, *, resend_count: int = 0, context: Context | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        template: str | None = None,
+        resend_count: int = 0,
+        context: Context | None = None,
     ) -> ClientExchange | None:
         """Start the CLIENT span of one attempt; None when this call must not be traced.
 
         Args:
             method: The request's method.
             url: The absolute URL that is called.
+            template: The URL's template, of low cardinality, for the span's name and `url.template`.
             resend_count: How many attempts at the same request came before this one.
             context: The context of the call, when that is not the current one.
         """
@@ -386,7 +393,9 @@ class ClientTracing:
             return ClientExchange(None, here, started, instruments, labels)
         if resend_count:
             attributes["http.request.resend_count"] = resend_count
-        name = semconv.span_name(method, None, self.known_methods)
+        if template is not None:
+            attributes["url.template"] = template
+        name = semconv.span_name(method, template, self.known_methods)
         span = tracer.start_span(name, here, SpanKind.CLIENT, attributes, start_time=started)
         return ClientExchange(span, trace.set_span_in_context(span, here), started, instruments, labels)
 
