@@ -172,7 +172,7 @@ def small_viewer() -> Iterator[str]:
     store = Store()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = create_app(store, max_body_bytes=100_000)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1/traces"
