@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,21 @@ from servers import free_port, process, wait_until
 def backend() -> Iterator[Backend]:
     with backend_serving() as serving:
         yield serving
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a traced Flask service in `service.py`."""
+    (tmp_path / "service.py").write_text(
+        "import flask, tracemw\n"
+        "from tracemw.flask import TraceMiddleware\n"
+        "tracemw.init('shop')\n"
+        "app = flask.Flask(__name__)\n"
+        "TraceMiddleware(app)\n"
+        "@app.get('/items/<int:n>')\n"
+        "def item(n): return 'ok'\n"
+    )
+    return tmp_path
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -293,18 +309,8 @@ def test_a_service_under_uvicorn_loses_no_span_to_sigterm(backend: Backend) -> N
 
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
 def test_a_service_under_gunicorn_loses_no_span_to_sigterm(
-    backend: Backend, preload: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+    backend: Backend, preload: tuple[str, ...], folder: Path
 ) -> None:
-    folder = tmp_path_factory.mktemp("service")
-    (folder / "service.py").write_text(
-        "import flask, tracemw\n"
-        "from tracemw.flask import TraceMiddleware\n"
-        "tracemw.init('shop')\n"
-        "app = flask.Flask(__name__)\n"
-        "TraceMiddleware(app)\n"
-        "@app.get('/items/<int:n>')\n"
-        "def item(n): return 'ok'\n"
-    )
     port = free_port()
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
     arguments = ("-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", *preload, "service:app")
@@ -315,19 +321,7 @@ def test_a_service_under_gunicorn_loses_no_span_to_sigterm(
     assert backend.names == ["GET /items/<int:n>"] * 50
 
 
-def test_a_backend_that_dies_under_traffic_and_comes_back_changes_no_response(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = tmp_path_factory.mktemp("service")
-    (folder / "service.py").write_text(
-        "import flask, tracemw\n"
-        "from tracemw.flask import TraceMiddleware\n"
-        "tracemw.init('shop')\n"
-        "app = flask.Flask(__name__)\n"
-        "TraceMiddleware(app)\n"
-        "@app.get('/items/<int:n>')\n"
-        "def item(n): return 'ok'\n"
-    )
+def test_a_backend_that_dies_under_traffic_and_comes_back_changes_no_response(folder: Path) -> None:
     port, backend_port = free_port(), free_port()
     environment = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{backend_port}",

@@ -178,7 +178,7 @@ def _already_traced(parent: Context) -> Span | None:
 class ServerExchange:
     """One request being served.
 
-    The door enters `current` around whatever runs application code, reports `response` and `failure`, and calls
+    The door calls `attach` and `detach` around whatever runs application code, reports `response` and `failure`, and calls
     `end` when the last byte is out. `route_source`, when set, is asked for the route at the end.
     """
 
