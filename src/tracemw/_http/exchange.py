@@ -178,8 +178,8 @@ def _already_traced(parent: Context) -> Span | None:
 class ServerExchange:
     """One request being served.
 
-    The door calls `attach` and `detach` around whatever runs application code, reports `response` and `failure`, and calls
-    `end` when the last byte is out. `route_source`, when set, is asked for the route at the end.
+    The door calls `attach` and `detach` around whatever runs application code, reports `response` and `failure`, and
+    calls `end` when the last byte is out. `route_source`, when set, is asked for the route at the end.
     """
 
     __slots__ = (
