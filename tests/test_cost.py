@@ -12,8 +12,9 @@ from typing import Any
 import flask
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 import tracemw
 import tracemw.flask
@@ -24,12 +25,35 @@ OURS = str(Path(tracemw.__file__).parent)
 
 
 def starlette_request(routes: int) -> Callable[[], None]:
-    async def home(request: Any) -> PlainTextResponse:
-        return PlainTextResponse("ok")
-
     app = Starlette(routes=[Route(f"/r{number}/{{item}}", home) for number in range(routes)])
     app.add_middleware(tracemw.starlette.TraceMiddleware)
-    path = f"/r{routes - 1}/7"
+    return asgi_request(app, f"/r{routes - 1}/7")
+
+
+def mounted_request(routes: int) -> Callable[[], None]:
+    inner = Starlette(routes=[Route(f"/i{number}/{{item}}", home) for number in range(routes)])
+    flat = [Route(f"/f{number}/{{item}}", home) for number in range(routes)]
+    app = Starlette(routes=[*flat, Mount(f"/r{routes - 1}", inner)])
+    app.add_middleware(tracemw.starlette.TraceMiddleware)
+    return asgi_request(app, f"/r{routes - 1}/i{routes - 1}/7")
+
+
+def fastapi_request(routes: int) -> Callable[[], None]:
+    fastapi = pytest.importorskip("fastapi", reason="FastAPI is not among the packages under test")
+    router = fastapi.APIRouter()
+    for number in range(routes):
+        router.add_api_route(f"/i{number}/{{item}}", home)
+    app = fastapi.FastAPI()
+    app.include_router(router, prefix=f"/r{routes - 1}")
+    app.add_middleware(tracemw.fastapi.TraceMiddleware)
+    return asgi_request(app, f"/r{routes - 1}/i{routes - 1}/7")
+
+
+async def home(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("ok")
+
+
+def asgi_request(app: Any, path: str) -> Callable[[], None]:
     scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "http_version": "1.1"}
 
     async def receive() -> Any:
@@ -50,7 +74,7 @@ def flask_request(routes: int) -> Callable[[], None]:
     return lambda: client.get(f"/r{routes - 1}/7").close()
 
 
-@pytest.mark.parametrize("request_to", [starlette_request, flask_request])
+@pytest.mark.parametrize("request_to", [starlette_request, mounted_request, fastapi_request, flask_request])
 def test_three_hundred_routes_cost_no_more_tracing_than_three(
     request_to: Callable[[int], Callable[[], None]], recorded: Recorded
 ) -> None:

@@ -56,7 +56,8 @@ async def starlette_hello(request: Request) -> Response:
     return PlainTextResponse("hello")
 
 
-def shop(**options: Any) -> FastAPI:
+def shop(*, only_fastapi: bool = False, **options: Any) -> FastAPI:
+    """An application with routes of every kind, and with Starlette's routers in it unless `only_fastapi`."""
     app = FastAPI(**options)
 
     @app.get("/checkout/{order_id}")
@@ -102,12 +103,14 @@ def shop(**options: Any) -> FastAPI:
         return leaf
 
     inner.include_router(nested, prefix="/deep")
-    inner.mount("/starlette/{x}", Starlette(routes=[Route("/end/{y}", starlette_hello)]))
+    if not only_fastapi:
+        inner.mount("/starlette/{x}", Starlette(routes=[Route("/end/{y}", starlette_hello)]))
     app.mount("/sub", inner)
     app.mount("/subs/{name}", inner)
-    app.mount(
-        "/plain", Starlette(routes=[Mount("/{x}", routes=[Route("/end/{y}", starlette_hello)]), Mount("/f", inner)])
-    )
+    if not only_fastapi:
+        app.mount(
+            "/plain", Starlette(routes=[Mount("/{x}", routes=[Route("/end/{y}", starlette_hello)]), Mount("/f", inner)])
+        )
 
     @app.websocket("/chat/{room}")
     async def chat(websocket: WebSocket, room: str) -> None:
@@ -125,18 +128,25 @@ ROUTES = [
     ("/sub/leaf/1", "/sub/leaf/{leaf}"),
     ("/subs/a/leaf/1", "/subs/{name}/leaf/{leaf}"),
     ("/subs/a/deep/v1/2/items/7", "/subs/{name}/deep/v1/{version}/items/{item_id}"),
-    ("/subs/a/starlette/b/end/c", "/subs/{name}/starlette/{x}/end/{y}"),
     ("/subs/a/none", "/subs/{name}/{path}"),
+    ("/openapi.json", "/openapi.json"),
+]
+STARLETTE_ROUTES = [
+    ("/subs/a/starlette/b/end/c", "/subs/{name}/starlette/{x}/end/{y}"),
     ("/plain/a/end/c", "/plain/{x}/end/{y}"),
     ("/plain/f/leaf/1", "/plain/{x}/{path}"),
-    ("/openapi.json", "/openapi.json"),
 ]
 
 
 class TestTheRoute:
-    @pytest.mark.parametrize(("path", "route"), ROUTES)
-    async def test_is_the_complete_template(self, recorded: Recorded, install: Install, path: str, route: str) -> None:
-        await ask(install(shop()), path)
+    @pytest.mark.parametrize(
+        ("path", "route", "only_fastapi"),
+        [*((*case, False) for case in ROUTES + STARLETTE_ROUTES), *((*case, True) for case in ROUTES)],
+    )
+    async def test_is_the_complete_template(
+        self, recorded: Recorded, install: Install, path: str, route: str, *, only_fastapi: bool
+    ) -> None:
+        await ask(install(shop(only_fastapi=only_fastapi)), path)
         assert recorded.server.name == f"GET {route}"
         assert (recorded.server.attributes or {})["http.route"] == route
         assert (recorded.server.attributes or {})["url.path"] == path

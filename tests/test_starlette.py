@@ -75,9 +75,11 @@ async def chat(websocket: WebSocket) -> None:
     await websocket.close()
 
 
-def shop() -> Starlette:
+def shop(*, readable: bool = False) -> Starlette:
+    """An application with routes of every kind; without the opaque function, its tree of routers can be read."""
     return Starlette(
         routes=[
+            *([] if readable else [Mount("/bare/{name}", bare)]),
             Route("/", hello),
             Route("/checkout/{order_id}", hello, methods=["GET", "POST"]),
             Route("/files/{path:path}", hello),
@@ -85,7 +87,6 @@ def shop() -> Starlette:
             Route("/boom", boom),
             Route("/missing", not_found),
             Mount("/static", StaticFiles(directory="/etc", check_dir=False)),
-            Mount("/bare/{name}", bare),
             Mount(
                 "/tenants/{tenant}",
                 routes=[
@@ -112,7 +113,6 @@ class TestTheRoute:
             ("/files/a/b/c", "/files/{path}"),
             ("/static/hostname", "/static/{path}"),
             ("/static/none", "/static/{path}"),
-            ("/bare/7/rest", "/bare/{name}/{path}"),
             ("/tenants/acme/", "/tenants/{tenant}/"),
             ("/tenants/acme/orders/5", "/tenants/{tenant}/orders/{order_id}"),
             ("/tenants/acme/deep/3/end/x", "/tenants/{tenant}/deep/{level}/end/{leaf}"),
@@ -122,15 +122,27 @@ class TestTheRoute:
             ("/tenants/acme/deep/3/none", "/tenants/{tenant}/deep/{level}/{path}"),
         ],
     )
-    async def test_is_the_complete_template(self, recorded: Recorded, install: Install, path: str, route: str) -> None:
-        await ask(install(shop()), path)
+    @pytest.mark.parametrize("readable", [True, False])
+    async def test_is_the_complete_template(
+        self, recorded: Recorded, install: Install, path: str, route: str, *, readable: bool
+    ) -> None:
+        await ask(install(shop(readable=readable)), path)
         assert (recorded.server.attributes or {})["http.route"] == route
         assert recorded.server.name == f"GET {route}"
         assert (recorded.server.attributes or {})["url.path"] == path
 
+    async def test_ends_at_an_application_that_is_not_starlettes(self, recorded: Recorded, install: Install) -> None:
+        await ask(install(shop()), "/bare/7/rest")
+        assert recorded.server.name == "GET /bare/{name}/{path}"
+
     @pytest.mark.parametrize(("path", "route"), [("/hosted/1", "/hosted/{item}"), ("/m/x", "/m/x")])
-    async def test_does_not_hold_the_host(self, recorded: Recorded, install: Install, path: str, route: str) -> None:
-        answer = await ask(install(shop()), scope={**http_scope(path), "headers": [(b"host", b"eu.api.example")]})
+    @pytest.mark.parametrize("readable", [True, False])
+    async def test_does_not_hold_the_host(
+        self, recorded: Recorded, install: Install, path: str, route: str, *, readable: bool
+    ) -> None:
+        answer = await ask(
+            install(shop(readable=readable)), scope={**http_scope(path), "headers": [(b"host", b"eu.api.example")]}
+        )
         assert answer.status == 200
         assert recorded.server.name == f"GET {route}"
 
@@ -144,6 +156,35 @@ class TestTheRoute:
         assert recorded.server.name == "GET"
         assert "http.route" not in (recorded.server.attributes or {})
         assert recorded.server.status.status_code is StatusCode.UNSET
+
+    @pytest.mark.parametrize("where", ["/first", "/second/{kind}"])
+    async def test_is_right_for_an_application_that_is_mounted_twice(
+        self, recorded: Recorded, install: Install, where: str
+    ) -> None:
+        shared = Starlette(routes=[Route("/items/{item}", hello)])
+        app = install(Starlette(routes=[Mount("/first", shared), Mount("/second/{kind}", shared)]))
+        await ask(app, where.format(kind="a") + "/items/1")
+        assert recorded.server.name == f"GET {where}/items/{{item}}"
+
+    async def test_is_known_for_a_route_or_mount_added_while_serving(
+        self, recorded: Recorded, install: Install
+    ) -> None:
+        app = shop(readable=True)
+        traced = install(app)
+        await ask(traced, "/late/1")
+        app.router.routes.append(Mount("/late", routes=[Route("/{item}", hello)]))
+        await ask(traced, "/late/1")
+        assert [span.name for span in recorded.all] == ["GET", "GET /late/{item}"]
+
+    async def test_leaves_out_the_mounts_of_a_route_added_beneath_them_while_serving(
+        self, recorded: Recorded, install: Install
+    ) -> None:
+        inner = Starlette(routes=[Route("/old", hello)])
+        app = install(Starlette(routes=[Mount("/tenants/{tenant}", inner)]))
+        await ask(app, "/tenants/acme/old")
+        inner.router.routes.append(Route("/new", hello))
+        await ask(app, "/tenants/acme/new")
+        assert [span.name for span in recorded.all] == ["GET /tenants/{tenant}/old", "GET"]
 
     async def test_is_the_same_beneath_a_mount_without_a_prefix(self, recorded: Recorded, install: Install) -> None:
         app = Starlette(routes=[Mount("", routes=[Mount("/a", routes=[Route("/b/{item}", hello)])])])

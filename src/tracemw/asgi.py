@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, Unpack
 
 from tracemw._guard import guarded
-from tracemw._http.exchange import ServerExchange, ServerOptions, ServerTracing
 from tracemw._http.semconv import RequestFacts
+from tracemw._http.server import ServerExchange, ServerOptions, ServerTracing
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -34,7 +34,7 @@ class TraceMiddleware:
 
     Args:
         app: The application to wrap.
-        **options: See `tracemw._http.exchange.ServerTracing`.
+        **options: See `tracemw._http.server.ServerTracing`.
 
     Raises:
         TypeError: for an unknown option, or an application that is none.

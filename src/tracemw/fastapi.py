@@ -10,17 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 try:
-    from fastapi import FastAPI
+    from fastapi import APIRouter, FastAPI
 
     # FastAPI has no public way to tell a request's complete route, include_router prefixes included: what its native
     # telemetry keeps per request is where it notes it.
     from fastapi.telemetry._api import _RequestTelemetry
+
+    from tracemw._routes import RouterKind, RouteScope, RouteTrail
 except ImportError as error:
     raise ImportError("tracemw.fastapi needs FastAPI 0.142 or later: pip install 'tracemw[fastapi]'") from error
 
 from tracemw import asgi, starlette
 from tracemw._guard import guarded
-from tracemw._http.exchange import ServerExchange, ServerOptions
+from tracemw._http.server import ServerExchange, ServerOptions
 
 _NATIVE: Final = "fastapi.telemetry"
 
@@ -30,7 +32,7 @@ class TraceMiddleware(starlette.TraceMiddleware):
 
     Args:
         app: The application to wrap.
-        **options: See `tracemw._http.exchange.ServerTracing`.
+        **options: See `tracemw._http.server.ServerTracing`.
 
     Raises:
         TypeError: for an unknown option.
@@ -39,6 +41,8 @@ class TraceMiddleware(starlette.TraceMiddleware):
 
     def __init__(self, app: asgi.ASGIApp, **options: Unpack[ServerOptions]) -> None:
         super().__init__(app, **options)
+        # Then the complete route is what they have noted in the end.
+        self._only_fastapi = RouterKind(app, APIRouter)
         # FastAPI builds its middleware before it reads its telemetry settings: this is in time for the first request.
         _silence_native(_application(app))
 
@@ -51,19 +55,31 @@ class TraceMiddleware(starlette.TraceMiddleware):
             _silence_native(scope.get("app"))
             if exchange.ended:
                 return scope
+        if exchange.route_source is None and self._only_fastapi.holds_for(scope):
+            notes = native or _RequestTelemetry(span=None, span_method="", data=None)
+            scope[_NATIVE] = notes
+            exchange.route_source = lambda: _noted_route(notes, scope)
+            return scope
         observed = super().observe(scope, exchange)
-        if isinstance(observed, starlette.RouteScope) and not isinstance(native, _RouteNotes):
+        if isinstance(observed, RouteScope) and not isinstance(native, _RouteNotes):
             # FastAPI puts its own routes into the scope without their prefixes, and notes the complete ones here.
             observed.noted_elsewhere = ("fastapi.",)
             dict.__setitem__(observed, _NATIVE, _RouteNotes(observed.trail, native))
         return observed
 
 
+def _noted_route(notes: _RequestTelemetry, scope: asgi.Scope) -> str | None:
+    if notes.route is None:
+        return None
+    root: str = scope.get("app_root_path", scope.get("root_path", ""))
+    return root.rstrip("/") + notes.route
+
+
 class _RouteNotes(_RequestTelemetry):
     """What FastAPI's matching writes its routes into, in place of the object that its native telemetry would make."""
 
-    def __init__(self, trail: starlette.RouteTrail, native: _RequestTelemetry | None) -> None:
-        self._trail: starlette.RouteTrail | None = None
+    def __init__(self, trail: RouteTrail, native: _RequestTelemetry | None) -> None:
+        self._trail: RouteTrail | None = None
         self._native = native
         super().__init__(
             span=None,

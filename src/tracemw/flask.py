@@ -10,7 +10,7 @@ except ImportError as error:
     raise ImportError("tracemw.flask needs Flask: pip install 'tracemw[flask]'") from error
 
 from tracemw import wsgi
-from tracemw._http.exchange import ServerExchange, ServerOptions, ServerTracing
+from tracemw._http.server import ServerExchange, ServerOptions, ServerTracing
 
 
 class TraceMiddleware:
@@ -18,7 +18,7 @@ class TraceMiddleware:
 
     Args:
         app: The application; without it, call `init_app` later.
-        **options: See `tracemw._http.exchange.ServerTracing`.
+        **options: See `tracemw._http.server.ServerTracing`.
 
     Raises:
         TypeError: for an unknown option.

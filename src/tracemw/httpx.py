@@ -17,7 +17,7 @@ except ImportError as error:
     raise ImportError("tracemw.httpx needs httpx: pip install 'tracemw[httpx]'") from error
 
 from tracemw._guard import guarded
-from tracemw._http.exchange import ClientExchange, ClientOptions, ClientTracing
+from tracemw._http.client import ClientExchange, ClientOptions, ClientTracing
 
 
 class TraceTransport(httpx.BaseTransport):
@@ -25,7 +25,7 @@ class TraceTransport(httpx.BaseTransport):
 
     Args:
         transport: The transport to wrap, `httpx.HTTPTransport()` by default.
-        **options: See `tracemw._http.exchange.ClientTracing`.
+        **options: See `tracemw._http.client.ClientTracing`.
 
     Raises:
         TypeError: for an unknown option.
@@ -74,7 +74,7 @@ class AsyncTraceTransport(httpx.AsyncBaseTransport):
 
     Args:
         transport: The transport to wrap, `httpx.AsyncHTTPTransport()` by default.
-        **options: See `tracemw._http.exchange.ClientTracing`.
+        **options: See `tracemw._http.client.ClientTracing`.
 
     Raises:
         TypeError: for an unknown option.

@@ -26,7 +26,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, PoolManager
 from urllib3.util import Retry
 
-from tracemw._http.exchange import ClientExchange, ClientTracing
+from tracemw._http.client import ClientExchange, ClientTracing
 
 _logger = logging.getLogger("tracemw")
 

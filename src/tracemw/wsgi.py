@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 from opentelemetry.context import Context
 
 from tracemw._guard import guarded
-from tracemw._http.exchange import ServerExchange, ServerOptions, ServerTracing
 from tracemw._http.semconv import RequestFacts
+from tracemw._http.server import ServerExchange, ServerOptions, ServerTracing
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -27,7 +27,7 @@ class TraceMiddleware:
 
     Args:
         app: The application to wrap.
-        **options: See `tracemw._http.exchange.ServerTracing`.
+        **options: See `tracemw._http.server.ServerTracing`.
 
     Raises:
         TypeError: for an unknown option, or an application that is none.

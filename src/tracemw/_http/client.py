@@ -1,0 +1,215 @@
+"""One attempt at an outbound request: start, response, failure, and end exactly once.
+
+A client door makes one `ClientTracing` from its options and asks it to `begin` each attempt. What it gets back is the
+`ClientExchange` that holds all state of that one attempt. Its methods are guarded: none raises into the application.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import Token
+from typing import Final, TypedDict
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import NoOpTracer, Span, SpanKind, StatusCode, TracerProvider
+
+from tracemw._context import TracerSource, clients_suppressed, detach, suppress_clients
+from tracemw._errors import put_stage
+from tracemw._guard import guarded
+from tracemw._http import propagation, semconv
+from tracemw._http.metrics import Instruments, MeterSource
+from tracemw.config import known_methods
+
+
+class ClientOptions(TypedDict, total=False):
+    """The keyword options that every client door takes; see `ClientTracing`."""
+
+    tracer_provider: TracerProvider | None
+    meter_provider: MeterProvider | None
+
+
+class ClientTracing:
+    """The options of one client door, and the way to begin an attempt.
+
+    Args:
+        tracer_provider: Use this provider in place of the global one.
+        meter_provider: Use this provider in place of the global one.
+    """
+
+    def __init__(
+        self, *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+    ) -> None:
+        self.known_methods = known_methods() or semconv.KNOWN_METHODS
+        self._tracers = TracerSource(tracer_provider)
+        self._meters = MeterSource("client", meter_provider)
+
+    @guarded
+    def begin(
+        self,
+        method: str,
+        url: str,
+        *,
+        template: str | None = None,
+        resend_count: int = 0,
+        context: Context | None = None,
+    ) -> ClientExchange | None:
+        """Start the CLIENT span of one attempt; None when this call must not be traced.
+
+        Args:
+            method: The request's method.
+            url: The absolute URL that is called.
+            template: The URL's template, of low cardinality, for the span's name and `url.template`.
+            resend_count: How many attempts at the same request came before this one.
+            context: The context of the call, when that is not the current one.
+        """
+        here = otel_context.get_current() if context is None else context
+        if clients_suppressed(here):
+            return None
+        tracer = self._tracers.get()
+        instruments = self._meters.get()
+        traced = not isinstance(tracer, NoOpTracer)
+        if not traced and instruments is None:
+            return ClientExchange(None, here)
+        attributes = semconv.client_attributes(method, url, self.known_methods)
+        labels = semconv.client_labels(attributes, url) if instruments is not None else {}
+        started = time.time_ns()
+        if not traced:
+            return ClientExchange(None, here, started, instruments, labels)
+        if resend_count:
+            attributes["http.request.resend_count"] = resend_count
+        if template is not None:
+            attributes["url.template"] = template
+        name = semconv.span_name(method, template, self.known_methods)
+        span = tracer.start_span(name, here, SpanKind.CLIENT, attributes, start_time=started)
+        return ClientExchange(span, trace.set_span_in_context(span, here), started, instruments, labels)
+
+
+_NO_HEADERS: Final[dict[str, str]] = {}
+
+
+class ClientExchange:
+    """One attempt at an outbound request.
+
+    The door adds `headers()` to a copy of the request, enters `attach` around the call beneath it, reports `response`
+    and `failure`, and calls `end` when the body has been read or closed.
+    """
+
+    __slots__ = (
+        "_attached",
+        "_context",
+        "_ended",
+        "_error_type",
+        "_headers_at",
+        "_instruments",
+        "_labels",
+        "_span",
+        "_started",
+    )
+
+    def __init__(
+        self,
+        span: Span | None,
+        context: Context,
+        started: int = 0,
+        instruments: Instruments | None = None,
+        labels: dict[str, str | int] | None = None,
+    ) -> None:
+        self._span = span
+        self._context = self._attached = context
+        self._started = started
+        self._instruments = instruments
+        self._labels = labels or {}
+        self._ended = span is None and instruments is None
+        self._error_type: str | None = None
+        self._headers_at: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is recorded for this attempt."""
+        return self._ended
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that hand the trace on to the service being called."""
+        return self._inject() or _NO_HEADERS
+
+    @guarded
+    def _inject(self) -> dict[str, str]:
+        return propagation.inject(self._context)
+
+    def attach(self) -> Token[Context]:
+        """Make the attempt current, with the instrumentation of clients beneath it switched off."""
+        self._attached = suppress_clients(self._context)
+        return otel_context.attach(self._attached)
+
+    def detach(self, token: Token[Context]) -> None:
+        """Make current again what was current before `attach`."""
+        detach(token, self._attached)
+
+    @guarded
+    def response(self, status: int, http_version: str | None) -> None:
+        """Note the status and the negotiated protocol version (`1.1`, `2`) once the response's headers are there."""
+        if self._ended:
+            return
+        self._headers_at = time.time_ns()
+        self._note("http.response.status_code", status)
+        if http_version:
+            self._note("network.protocol.version", http_version)
+        self._error_type = semconv.client_error_type(status)
+
+    def _note(self, name: str, value: str | int) -> None:
+        """Put an attribute on the span, and on the metric alike."""
+        if self._span is not None:
+            self._span.set_attribute(name, value)
+        if self._instruments is not None:
+            self._labels[name] = value
+
+    @guarded
+    def failure(self, error: BaseException, *, at: int | None = None) -> None:
+        """Note the error that ended the attempt, and end it.
+
+        A cancellation (any exception that is no `Exception`) is deliberate: the span ends without an error. A status
+        that is an error itself stays the `error.type`.
+
+        Args:
+            error: The exception.
+            at: When it was raised, as nanoseconds since the epoch, if that was earlier than now.
+        """
+        if self._ended:
+            return
+        try:
+            if isinstance(error, Exception):
+                self._error_type = self._error_type or semconv.exception_type(error)
+                if self._span is not None:
+                    put_stage(self._span, error)
+                    self._span.record_exception(error, timestamp=at)
+        finally:
+            self.end(at=at)
+
+    @guarded
+    def end(self, *, at: int | None = None) -> None:
+        """End the span; every further call does nothing.
+
+        Args:
+            at: The end as nanoseconds since the epoch, when it was earlier than now.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        ended = time.time_ns() if at is None else at
+        try:
+            if self._error_type is not None:
+                self._note("error.type", self._error_type)
+            if self._error_type is not None and self._span is not None:
+                self._span.set_status(StatusCode.ERROR)
+            if self._instruments is not None:
+                self._instruments.lasted(max(ended - self._started, 0) / 1e9, self._labels, self._context)
+        finally:
+            if self._span is not None:
+                self._span.end(ended)
+
+    def abandon(self) -> None:
+        """End the span at the time of the response's headers: nobody will read or close the body any more."""
+        self.end(at=self._headers_at)
