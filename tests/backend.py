@@ -20,7 +20,9 @@ class Backend:
     def __init__(self) -> None:
         self.url = ""
         self.status = 200
+        self.retry_after: str | None = None
         self.hang = 0.0
+        self.attempts = 0
         self.requests: list[ExportTraceServiceRequest] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -58,6 +60,7 @@ def backend_serving(port: int = 0) -> Iterator[Backend]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            backend.attempts += 1
             if backend.hang:
                 time.sleep(backend.hang)
             if self.headers.get("Content-Encoding") == "gzip":
@@ -69,6 +72,8 @@ def backend_serving(port: int = 0) -> Iterator[Backend]:
                 backend.paths.append(self.path)
             self.send_response(backend.status)
             self.send_header("Content-Length", "0")
+            if backend.retry_after is not None:
+                self.send_header("Retry-After", backend.retry_after)
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:

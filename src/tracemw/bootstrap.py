@@ -16,8 +16,6 @@ from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace
 from opentelemetry.baggage import get_baggage
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http import Compression
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import (
     SERVICE_NAME,
     SERVICE_VERSION,
@@ -27,7 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
 from tracemw._context import is_silent
-from tracemw._export import WORKER_NAME, Delivery
+from tracemw._export import Delivery, OtlpHttpExporter
 from tracemw._export import Stats as Stats
 from tracemw._recording import TracerProvider
 from tracemw.config import Config
@@ -103,16 +101,10 @@ class Tracing:
 
 
 class _Outlet(SpanProcessor):
-    """The one processor of our provider: it does what the latest `init` said, and passes spans on to its delivery."""
+    """The way out of our provider, to the delivery of the latest `init`."""
 
     delivery: Delivery | None = None
-    baggage: tuple[str, ...] = ()
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        for key in self.baggage:
-            value = get_baggage(key, parent_context)
-            if value is not None:
-                span.set_attribute(key, str(value))
+    takes_live_spans = True
 
     def on_end(self, span: ReadableSpan) -> None:
         if self.delivery is not None:
@@ -126,7 +118,20 @@ class _Outlet(SpanProcessor):
             self.delivery.shutdown()
 
 
+class _BaggageKeys(SpanProcessor):
+    """Makes attributes of the baggage that the latest `init` has named; there from the first that named any."""
+
+    keys: tuple[str, ...] = ()
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        for key in self.keys:
+            value = get_baggage(key, parent_context)
+            if value is not None:
+                span.set_attribute(key, str(value))
+
+
 _outlet: Final = _Outlet()
+_baggage: _BaggageKeys | None = None
 _lock = threading.Lock()
 _provider: TracerProvider | None = None
 _tracing: Tracing | None = None
@@ -188,7 +193,7 @@ def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> None:
 
 
 def _install(config: Config) -> Tracing:
-    global _provider, _tracing
+    global _provider, _tracing, _baggage
     if _tracing is not None and _tracing.active:
         raise RuntimeError("tracemw.init() has been called already; call tracemw.shutdown() before another init()")
     installed = trace.get_tracer_provider()
@@ -210,23 +215,27 @@ def _install(config: Config) -> Tracing:
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
     sampler, resource = sampler_for(config), _resource(config)
-    _outlet.baggage = config.baggage
     _outlet.delivery = delivery = _delivery(config) if config.exporter == "otlp" else None
     if _provider is None:
-        _provider = TracerProvider(sampler=sampler, resource=resource)
+        _provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
         _provider.add_span_processor(_outlet)
         trace.set_tracer_provider(_provider)
-        logging.getLogger(OTLPSpanExporter.__module__).addFilter(_OnlyOurWord())
         atexit.register(shutdown)
         _take_sigterm()
     else:
         _provider.rearm(sampler=sampler, resource=resource)
+    if _baggage is None and config.baggage:
+        _baggage = _BaggageKeys()
+        _provider.add_span_processor(_baggage)
+    if _baggage is not None:
+        _baggage.keys = config.baggage
     _tracing = Tracing(_provider, delivery, _install_metrics(config, resource) if config.metrics else None)
     return _tracing
 
 
 def _install_metrics(config: Config, resource: Resource) -> MeterProvider:
     # The metrics half of the SDK is loaded only by those who want it.
+    from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -235,7 +244,7 @@ def _install_metrics(config: Config, resource: Resource) -> MeterProvider:
         endpoint=config.metrics_endpoint,
         headers=dict(config.headers),
         timeout=config.timeout,
-        compression=_compression(config),
+        compression=Compression.Gzip if config.compression == "gzip" else Compression.NoCompression,
     )
     provider = MeterProvider([PeriodicExportingMetricReader(exporter)], resource=resource, shutdown_on_exit=False)
     otel_metrics.set_meter_provider(provider)
@@ -253,31 +262,19 @@ def _resource(config: Config) -> Resource:
 
 def _delivery(config: Config) -> Delivery:
     return Delivery(
-        lambda: OTLPSpanExporter(
-            endpoint=config.endpoint,
-            headers=dict(config.headers),
+        lambda: OtlpHttpExporter(
+            config.endpoint,
+            headers=config.headers,
             timeout=config.timeout,
-            compression=_compression(config),
+            compress=config.compression == "gzip",
+            certificate=config.certificate,
+            client_certificate=config.client_certificate,
         ),
         destination=config.endpoint,
         queue_size=config.queue_size,
         batch_size=config.batch_size,
         delay=config.delay,
     )
-
-
-class _OnlyOurWord(logging.Filter):
-    """Keeps what the exporter says in the delivery's thread off the log: the delivery says it once for an outage."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.threadName != WORKER_NAME:
-            return True
-        _logger.debug("%s", record.getMessage())
-        return False
-
-
-def _compression(config: Config) -> Compression:
-    return Compression.Gzip if config.compression == "gzip" else Compression.NoCompression
 
 
 def _take_sigterm() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -55,6 +56,12 @@ class Config:
 
     compression: str = "none"
     """`gzip` or `none`."""
+
+    certificate: str | None = None
+    """Path of the CA certificate that the backend's is checked against; None for the well-known ones."""
+
+    client_certificate: str | tuple[str, str] | None = None
+    """Path of the certificate shown to the backend, or paths of the certificate and its key."""
 
     exporter: str = "otlp"
     """`otlp`, or `none` to record without exporting."""
@@ -141,6 +148,8 @@ class Config:
                 ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"), _one_of("gzip", "none")
             )
             or cls.compression,
+            certificate=_file("CERTIFICATE"),
+            client_certificate=_client_certificate(),
             exporter=_read("OTEL_TRACES_EXPORTER", _one_of("otlp", "none")) or cls.exporter,
             sampler=sampler,
             ratio=share,
@@ -211,6 +220,25 @@ def _require_http() -> None:
 
 def _headers_from_environment() -> dict[str, str]:
     return _first(("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"), _pairs) or {}
+
+
+def _file(name: str) -> str | None:
+    return _first((f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"), _readable)
+
+
+def _readable(name: str, value: str) -> str:
+    try:
+        with Path(value).open("rb"):
+            return value
+    except OSError as error:
+        raise _wrong(name, value, f"the path of a file that can be read ({error.strerror})") from None
+
+
+def _client_certificate() -> str | tuple[str, str] | None:
+    certificate, key = _file("CLIENT_CERTIFICATE"), _file("CLIENT_KEY")
+    if certificate is None or key is None:
+        return certificate
+    return certificate, key
 
 
 def _sampler(environment: str | None) -> tuple[str, float]:

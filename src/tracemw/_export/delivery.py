@@ -53,9 +53,6 @@ class _Order:
     delivered: bool = False
 
 
-WORKER_NAME: Final = "tracemw-delivery"
-"""The name of the worker's thread."""
-
 _WAKE: Final = None
 
 
@@ -160,7 +157,7 @@ class Delivery(SpanProcessor):
         if self._worker is None:
             with self._starting:
                 if self._worker is None:
-                    worker = threading.Thread(target=self._work, name=WORKER_NAME, daemon=True)
+                    worker = threading.Thread(target=self._work, name="tracemw-delivery", daemon=True)
                     try:
                         worker.start()
                     except RuntimeError:  # the interpreter is shutting down and takes no new threads

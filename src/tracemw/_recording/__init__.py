@@ -1,6 +1,7 @@
-"""The tracer provider that `tracemw.init` installs: an SDK `TracerProvider` that can be armed again.
+"""The tracer provider that `tracemw.init` installs: an SDK `TracerProvider` whose spans are cheap.
 
-Every private name of the SDK that this room touches stands in `provider.py`.
+`provider.py` gives out tracers, `tracer.py` decides, starts and ends, `span.py` holds what a span was told. They
+stand on private names of the SDK, which a test lists.
 """
 
 from tracemw._recording.provider import TracerProvider as TracerProvider

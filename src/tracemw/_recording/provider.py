@@ -1,4 +1,4 @@
-"""The SDK's tracer provider, re-armable, with spans that say which stage an exception came from."""
+"""The tracer provider: the SDK's, with tracers whose spans are cheap, and re-armable."""
 
 from __future__ import annotations
 
@@ -9,30 +9,51 @@ import weakref
 from typing import Any
 
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import Tracer
+from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SpanLimits, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-from opentelemetry.sdk.trace import _Span as SdkSpan
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import Attributes
 
-from tracemw._errors import put_stage
+from tracemw._recording.tracer import KNOWS_THE_SDK, Processors, Tracer
 
 
 class TracerProvider(SdkTracerProvider):
-    """A tracer provider whose sampler and resource can be set anew.
+    """The SDK's tracer provider, with tracers whose spans are cheap, and with a sampler and resource to set anew.
 
     OpenTelemetry's global provider can be set only once in a process, so that a second `tracemw.init` after a
     shutdown has to go on with the same object, and with the tracers that it has given out.
+
+    Args:
+        sampler: Decides which traces are recorded; those of the SDK are computed, any other is asked.
+        resource: What the spans are of.
+        shutdown_on_exit: Whether the processors are shut down at the end of the process.
+        active_span_processor: Holds the span processors, in place of one of our own.
+        id_generator: Makes the ids of spans and traces.
+        span_limits: How much a span takes; the `OTEL_SPAN_*` and `OTEL_ATTRIBUTE_*` variables unless given.
+        **more: What else the SDK's provider takes.
     """
 
-    def __init__(self, *, sampler: Sampler, resource: Resource) -> None:
-        super().__init__(sampler=sampler, resource=resource, shutdown_on_exit=False)
+    def __init__(
+        self,
+        sampler: Sampler | None = None,
+        resource: Resource | None = None,
+        shutdown_on_exit: bool = True,
+        active_span_processor: SynchronousMultiSpanProcessor | ConcurrentMultiSpanProcessor | None = None,
+        id_generator: IdGenerator | None = None,
+        span_limits: SpanLimits | None = None,
+        **more: Any,
+    ) -> None:
+        processors = active_span_processor or Processors()
+        super().__init__(sampler, resource, shutdown_on_exit, processors, id_generator, span_limits, **more)
+        self._given_out: dict[tuple[str, str | None, str | None], ApiTracer] = {}
         this = weakref.ref(self)
 
         def after_fork() -> None:
             if (provider := this()) is not None:
-                provider._renew()  # noqa: SLF001  its own class
+                provider._renew()
 
         os.register_at_fork(after_in_child=after_fork)
 
@@ -43,10 +64,15 @@ class TracerProvider(SdkTracerProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> ApiTracer:
-        """Return the SDK's tracer, whose spans are `StageSpan`s."""
+        """Return the tracer of an instrumentation scope; the same one for the same scope."""
+        scope = (instrumenting_module_name, instrumenting_library_version, schema_url)
+        if not attributes and scope in self._given_out:
+            return self._given_out[scope]
         tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
-        if type(tracer) is Tracer:
-            tracer.__class__ = _Tracer
+        if KNOWS_THE_SDK and type(tracer) is SdkTracer:
+            tracer = Tracer.adopt(tracer)
+        if not attributes:
+            self._given_out[scope] = tracer
         return tracer
 
     def rearm(self, *, sampler: Sampler, resource: Resource) -> None:
@@ -64,20 +90,3 @@ class TracerProvider(SdkTracerProvider):
         if "service.instance.id" not in OTELResourceDetector().detect().attributes:
             instance = Resource({SERVICE_INSTANCE_ID: str(uuid.uuid4())})
             self.rearm(sampler=self.sampler, resource=self.resource.merge(instance))
-
-
-class _Tracer(Tracer):
-    def start_span(self, *args: Any, **kwargs: Any) -> Any:
-        span = super().start_span(*args, **kwargs)
-        if type(span) is SdkSpan:
-            span.__class__ = StageSpan
-        return span
-
-
-class StageSpan(SdkSpan):
-    """A span that gets `error.stage` with the exception that a `tracemw.stage` has marked, whoever started it."""
-
-    def record_exception(self, exception: BaseException, *args: Any, **kwargs: Any) -> None:
-        """Record an exception event, and the stage that the exception came from."""
-        put_stage(self, exception)
-        super().record_exception(exception, *args, **kwargs)

@@ -1,0 +1,439 @@
+# ruff: noqa: SLF001  the SDK's spans are read past their properties, which copy and cost as much as all the rest
+"""Spans -> the OTLP protobuf bytes that the official encoder makes of them, for a fraction of its cost.
+
+Most of what spans say they have said before: the same keys, nearly the same values, one resource, a few scopes. So
+each attribute's bytes are remembered, and encoding a span is mostly looking up. A length precedes what it counts, hence
+messages are built from the inside out: `_sized` puts a length in front, `_repeated` the field's tag before each of
+several. Tags (field number << 3 | wire type) stand beside the fields of their message, in the order of the numbers; the
+messages are those of opentelemetry-proto's trace.proto, common.proto and resource.proto.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.attributes import BoundedAttributes
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import Link, Status
+    from opentelemetry.trace.span import TraceState
+
+_logger = logging.getLogger("tracemw")
+
+_KEPT_TYPES: Final = frozenset({str, int, bool})  # not float: 0.0 equals -0.0; and a list is no key of a dict
+_LONGEST_KEPT: Final = 512  # bytes; what is longer seldom comes back, and is dear to keep
+_NAMES_KEPT: Final = 1024
+_ORIGINS_KEPT: Final = 256  # resources and scopes; a service has one and a dozen
+_PASSED_BY: Final = 7  # values not kept for each that is, under a key that has shown too many
+_DEEPEST: Final = 30  # parsers refuse what nests deeper than 100 messages; a mapping in a mapping takes three
+
+_TABLED: Final = 2048  # varints of smaller numbers, nearly all lengths, are in a table
+_KIND_AND_TIMES: Final = Struct("<BBBQBQ").pack
+_FIXED64: Final = Struct("<Q").pack
+_DOUBLE: Final = Struct("<d").pack
+# SpanFlags, a fixed32: it is known whether the parent, or the linked span, is remote (0x100), and it is (0x200).
+_LOCAL: Final = b"\x00\x01\x00\x00"
+_REMOTE: Final = b"\x00\x03\x00\x00"
+
+
+class SpanEncoder:
+    """Spans -> the bytes of an OTLP `ExportTraceServiceRequest`.
+
+    Not thread-safe: each belongs to one worker.
+
+    Args:
+        memo_size: Attribute values whose bytes are remembered, of all keys together.
+    """
+
+    spans_left_out: int
+    """Spans that could not be encoded, and are missing in what was returned."""
+
+    def __init__(self, *, memo_size: int = 8192) -> None:
+        if memo_size < 1:
+            raise ValueError(f"memo_size={memo_size!r} leaves no room; it must be at least 1")
+        self.spans_left_out = 0
+        self._memo = _AttributeMemo(memo_size)
+        self._names = _Names()
+        self._origins: dict[int, _Origin] = {}
+        # The last one seen, and its bytes: the spans of a trace share its state, and uneventful ones may a status.
+        self._trace_state: tuple[TraceState | None, bytes] = None, b""
+        self._status: tuple[Status | None, bytes] = None, b""
+
+    @property
+    def misses(self) -> int:
+        """Attributes that had to be encoded because they were not remembered."""
+        return self._memo.misses
+
+    def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
+        """Return the request that carries `spans`, grouped by resource, then by scope.
+
+        A span that cannot be encoded is left out and counted in `spans_left_out`; the first one is logged.
+        """
+        if len(self._origins) > _ORIGINS_KEPT:
+            self._origins.clear()
+        # Groups are told apart by equality, but found by identity; no id is used twice while `_origins` holds on to it.
+        resources: dict[_Origin, dict[_Origin, list[bytes]]] = {}
+        groups: dict[tuple[int, int], list[bytes]] = {}
+        for span in spans:
+            try:
+                encoded = self._span(span)
+                try:
+                    resource, scope = span._resource, span._instrumentation_scope
+                except AttributeError:
+                    resource, scope = span.resource, span.instrumentation_scope
+                group = groups.get((id(resource), id(scope)))
+                if group is None:
+                    scopes = resources.setdefault(self._origin(resource, self._resource), {})
+                    group = scopes.setdefault(self._origin(scope, self._scope), [])
+                    groups[id(resource), id(scope)] = group
+                group.append(encoded)
+            except Exception:
+                self.spans_left_out += 1
+                if self.spans_left_out == 1:
+                    _logger.exception("tracemw leaves out a span that it cannot encode, and will others, unlogged")
+        # ExportTraceServiceRequest: 1 resource_spans
+        return _repeated(
+            b"\x0a",
+            [
+                resource.around([scope.around(group) for scope, group in scopes.items()])
+                for resource, scopes in resources.items()
+            ],
+        )
+
+    def _span(self, span: ReadableSpan) -> bytes:
+        try:
+            name, context, kind, parent = span._name, span._context, span._kind, span._parent
+            start, end, status = span._start_time, span._end_time, span._status
+            attributes, events, links = span._attributes, span._events, span._links
+        except AttributeError:  # something that only looks like one of the SDK's
+            name, context, kind, parent = span.name, span.get_span_context(), span.kind, span.parent
+            start, end, status = span.start_time, span.end_time, span.status
+            attributes, events, links = span.attributes, span.events, span.links
+        trace_id, span_id, _, _, trace_state, _ = context  # type: ignore[misc]  # without one it is left out
+        if trace_state is not self._trace_state[0]:
+            self._trace_state = trace_state, _trace_state(trace_state)
+        if status is not self._status[0]:
+            self._status = status, _status(status)
+        parent_field, flags = b"", _LOCAL
+        if parent:
+            _, parent_id, is_remote, _, _, _ = parent
+            parent_field = b"\x22\x08" + parent_id.to_bytes(8, "big")
+            if is_remote:
+                flags = _REMOTE
+        if start and end:
+            kind_and_times = _KIND_AND_TIMES(0x30, kind._value_ + 1, 0x39, start, 0x41, end)
+        else:
+            kind_and_times = bytes((0x30, kind._value_ + 1)) + _time(b"\x39", start) + _time(b"\x41", end)
+        # Span: 1 trace_id, 2 span_id, 3 trace_state, 4 parent_span_id, 5 name, 6 kind, 7 start_time_unix_nano,
+        # 8 end_time_unix_nano, 9 attributes, 10 dropped_attributes_count, 11 events, 12 dropped_events_count,
+        # 13 links, 14 dropped_links_count, 15 status, 16 flags
+        fields = (
+            b"\x0a\x10",
+            trace_id.to_bytes(16, "big"),
+            b"\x12\x08",
+            span_id.to_bytes(8, "big"),
+            self._trace_state[1],
+            parent_field,
+            self._names[name],
+            kind_and_times,
+            _repeated(b"\x4a", self._memo.key_values(attributes)),
+            _count(b"\x50", dropped) if (dropped := span.dropped_attributes) else b"",
+            _repeated(b"\x5a", [self._event(event) for event in events]) if events else b"",
+            _count(b"\x60", dropped) if (dropped := span.dropped_events) else b"",
+            _repeated(b"\x6a", [self._link(link) for link in links]) if links else b"",
+            _count(b"\x70", dropped) if (dropped := span.dropped_links) else b"",
+            self._status[1],
+            b"\x85\x01",
+            flags,
+        )
+        return _sized(b"".join(fields))
+
+    def _event(self, event: Event) -> bytes:
+        # Span.Event: 1 time_unix_nano, 2 name, 3 attributes, 4 dropped_attributes_count
+        return _sized(
+            _time(b"\x09", event.timestamp)
+            + _text(b"\x12", event.name)
+            + _repeated(b"\x1a", self._memo.key_values(event.attributes))
+            + _count(b"\x20", event.dropped_attributes)
+        )
+
+    def _link(self, link: Link) -> bytes:
+        # Span.Link: 1 trace_id, 2 span_id, 4 attributes, 5 dropped_attributes_count, 6 flags
+        trace_id, span_id, is_remote, _, _, _ = link.context
+        return _sized(
+            b"\x0a\x10"
+            + trace_id.to_bytes(16, "big")
+            + b"\x12\x08"
+            + span_id.to_bytes(8, "big")
+            + _repeated(b"\x22", self._memo.key_values(link.attributes))
+            + _count(b"\x28", link.dropped_attributes)
+            + b"\x35"
+            + (_REMOTE if is_remote else _LOCAL)
+        )
+
+    def _resource(self, resource: Resource) -> bytes:
+        # Resource: 1 attributes
+        return _repeated(b"\x0a", self._memo.key_values(resource.attributes))
+
+    def _scope(self, scope: InstrumentationScope | None) -> bytes:
+        # InstrumentationScope: 1 name, 2 version, 3 attributes
+        if scope is None:
+            return b""
+        attributes = self._memo.key_values(scope.attributes)
+        return _text(b"\x0a", scope.name) + _text(b"\x12", scope.version) + _repeated(b"\x1a", attributes)
+
+    def _origin(self, of: Any, message: Callable[[Any], bytes]) -> _Origin:
+        origin = self._origins.get(id(of))
+        if origin is None:
+            origin = self._origins[id(of)] = _Origin(of, message(of))
+        return origin
+
+
+class _Origin:
+    """A resource or a scope, and its bytes. Equal ones are equal here, yet each keeps the bytes of its own values."""
+
+    __slots__ = ("_hash", "_head", "_of", "_tail")
+
+    def __init__(self, of: Resource | InstrumentationScope | None, message: bytes) -> None:
+        # ResourceSpans: 1 resource, 2 scope_spans, 3 schema_url. ScopeSpans: 1 scope, 2 spans, 3 schema_url
+        self._of = of
+        self._head = b"\x0a" + _sized(message)
+        self._tail = _text(b"\x1a", of.schema_url) if of is not None else b""
+        try:
+            self._hash = hash(of)  # a Resource dumps its attributes to JSON for it, each time
+        except TypeError:  # and some values have no form in JSON
+            self._hash = id(of)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Origin) and self._of == other._of
+
+    def around(self, messages: list[bytes]) -> bytes:
+        """Return the sized `ResourceSpans` of these `ScopeSpans`, or the sized `ScopeSpans` of these spans."""
+        return _sized(self._head + _repeated(b"\x12", messages) + self._tail)
+
+
+class _AttributeMemo:
+    """Attributes -> sized `KeyValue`s, remembered by type, key and value: 1, True and 1.0 are equal, but not the same.
+
+    A key whose values do not come back fills its share of the memo, which is emptied then; what is worth keeping
+    under other keys stays. Only when there is no room at all (keys without number) is everything forgotten.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.misses = 0
+        self._size = size
+        self._share = max(size // 16, 1)
+        self._kept = 0
+        self._tables: dict[type, dict[str, _Values | _KeptValues]] = {}
+        self._logged = False
+
+    def key_values(self, attributes: Mapping[str, Any] | None) -> list[bytes]:
+        """Return the `KeyValue` of each attribute, except those whose values have no form in OTLP."""
+        if not attributes:
+            return []
+        if type(attributes) is not dict:  # item by item, BoundedAttributes cost as much as all else in a span
+            attributes = attributes.copy() if isinstance(attributes, BoundedAttributes) else dict(attributes)
+        tables = self._tables
+        try:
+            return [tables[type(value)][key][value] for key, value in attributes.items()]
+        except Exception:  # a key not seen before, a dict that grew meanwhile, a value without a form
+            key_values = self._one_by_one(dict(attributes))
+        return list(key_values)
+
+    def make_room(self, table: _KeptValues | None = None) -> None:
+        """Forget what has to be forgotten before one more entry is kept, in `table`."""
+        if table is not None and len(table) >= self._share:
+            self._kept -= len(table)
+            table.overflow()
+        elif self._kept >= self._size:
+            self._kept = 0
+            self._tables.clear()
+        self._kept += 1
+
+    def _one_by_one(self, attributes: dict[str, Any]) -> Iterator[bytes]:
+        for key, value in attributes.items():
+            try:
+                yield self._table(type(value), key)[value]
+            except Exception:
+                if not self._logged:
+                    self._logged = True
+                    _logger.exception("tracemw leaves out attribute %r, and will others like it, unlogged", key)
+
+    def _table(self, kind: type, key: str) -> _Values | _KeptValues:
+        """Decide, once for each key, what becomes of its values of one type."""
+        table = self._tables.get(kind, {}).get(key)
+        if table is None:
+            table = _KeptValues(self, key, kind) if kind in _KEPT_TYPES else _Values(self, key)
+            self.make_room()
+            self._tables.setdefault(kind, {})[key] = table
+        return table
+
+
+class _Values:
+    """The values of one key and one type, each encoded anew."""
+
+    __slots__ = ("_key", "_memo")
+
+    def __init__(self, memo: _AttributeMemo, key: str) -> None:
+        self._memo = memo
+        self._key = _text(b"\x0a", key)
+
+    def __getitem__(self, value: object) -> bytes:
+        self._memo.misses += 1
+        return _key_value(self._key, _any_value(value))
+
+
+class _KeptValues(dict[Any, bytes]):
+    """The values of one key and one type, remembered unless they are long.
+
+    A text or an integer ends its `KeyValue`, and what stands before it depends on its size alone.
+    """
+
+    __slots__ = ("_heads", "_key", "_memo", "_passed_by", "_text", "_to_pass_by")
+
+    def __init__(self, memo: _AttributeMemo, key: str, kind: type) -> None:
+        super().__init__()
+        self._memo = memo
+        self._key = _text(b"\x0a", key)
+        self._text = kind is str
+        self._heads: dict[int, bytes] = {}
+        self._to_pass_by = self._passed_by = 0
+
+    def __missing__(self, value: Any) -> bytes:
+        self._memo.misses += 1
+        octets = value.encode("utf-8", "backslashreplace") if self._text else _integer(value)  # _utf8, without the call
+        size = len(octets)
+        try:
+            encoded = self._heads[size] + octets
+        except KeyError:
+            encoded = _key_value(self._key, _any_value(value))
+            if size > _LONGEST_KEPT:
+                return encoded
+        if self._passed_by < self._to_pass_by:
+            self._passed_by += 1
+            return encoded
+        self._passed_by = 0
+        self._memo.make_room(self)
+        self[value] = encoded
+        if size not in self._heads:
+            self._heads[size] = encoded[: len(encoded) - size]
+        return encoded
+
+    def overflow(self) -> None:
+        """Forget the values, and keep fewer of those to come: the ones that do come back will be among them."""
+        self.clear()
+        self._heads.clear()
+        self._to_pass_by = _PASSED_BY
+
+
+class _Names(dict[str, bytes]):
+    """Span names -> their fields in `Span`."""
+
+    def __missing__(self, name: str) -> bytes:
+        field = _text(b"\x2a", name)
+        if len(field) <= _LONGEST_KEPT:
+            if len(self) >= _NAMES_KEPT:
+                self.clear()
+            self[name] = field
+        return field
+
+
+def _any_value(value: object, depth: int = 0) -> bytes:
+    # AnyValue: 1 string_value, 2 bool_value, 3 int_value, 4 double_value, 5 array_value, 6 kvlist_value, 7 bytes_value;
+    # ArrayValue and KeyValueList: 1 values
+    if isinstance(value, str):
+        return b"\x0a" + _sized(_utf8(value))
+    if isinstance(value, bool):
+        return b"\x10" + _integer(value)
+    if isinstance(value, int):
+        return b"\x18" + _integer(value) if _fits(value) else b"\x0a" + _sized(_integer(value))
+    if isinstance(value, float):
+        return b"\x21" + _DOUBLE(value)
+    if isinstance(value, bytes):
+        return b"\x3a" + _sized(value)
+    if value is None:
+        return b""
+    if depth == _DEEPEST:
+        raise ValueError(f"nested more than {_DEEPEST} deep")
+    if isinstance(value, Sequence):
+        return b"\x2a" + _sized(_repeated(b"\x0a", [_sized(_any_value(item, depth + 1)) for item in value]))
+    if isinstance(value, Mapping):
+        pairs = [_key_value(_text(b"\x0a", str(key)), _any_value(item, depth + 1)) for key, item in value.items()]
+        return b"\x32" + _sized(_repeated(b"\x0a", pairs))
+    raise TypeError(f"{type(value).__qualname__} has no form in OTLP")
+
+
+def _key_value(key: bytes, value: bytes) -> bytes:
+    # KeyValue: 1 key, 2 value
+    return _sized(key + b"\x12" + _sized(value))
+
+
+def _status(status: Status | None) -> bytes:
+    # Status: 2 message, 3 code
+    if status is None:
+        return b""
+    return b"\x7a" + _sized(_text(b"\x12", status.description) + _count(b"\x18", status.status_code._value_))
+
+
+def _trace_state(state: TraceState | None) -> bytes:
+    return _text(b"\x1a", ",".join([f"{key}={value}" for key, value in state.items()])) if state else b""
+
+
+def _time(tag: bytes, time: int | None) -> bytes:
+    return tag + _FIXED64(time) if time else b""
+
+
+def _count(tag: bytes, count: int) -> bytes:
+    return tag + _varint(count) if count else b""
+
+
+def _text(tag: bytes, text: str | None) -> bytes:
+    return tag + _sized(_utf8(text)) if text else b""
+
+
+def _utf8(text: str) -> bytes:
+    # Undecodable bytes of paths and headers arrive as lone surrogates, which UTF-8 has no form for: their escapes.
+    return str.encode(text, "utf-8", "backslashreplace")
+
+
+def _repeated(tag: bytes, messages: list[bytes]) -> bytes:
+    return tag + tag.join(messages) if messages else b""
+
+
+def _sized(message: bytes) -> bytes:
+    size = len(message)
+    return (_VARINTS[size] if size < _TABLED else _long_varint(size)) + message
+
+
+def _fits(number: int) -> bool:
+    return -(2**63) <= number < 2**63
+
+
+def _integer(number: int) -> bytes:
+    # What is too large for 64 bits leaves as text, as the specification has it: never as long as a varint, ten octets.
+    return _varint(int(number) % 2**64) if _fits(number) else str(int(number)).encode()
+
+
+def _varint(number: int) -> bytes:
+    return _VARINTS[number] if number < _TABLED else _long_varint(number)
+
+
+def _long_varint(number: int) -> bytes:
+    octets = bytearray()
+    while number > 0x7F:
+        octets.append(number & 0x7F | 0x80)
+        number >>= 7
+    octets.append(number)
+    return bytes(octets)
+
+
+_VARINTS: Final = tuple(_long_varint(number) for number in range(_TABLED))

@@ -1,0 +1,241 @@
+"""A span that keeps what it is told, and does no work that nobody asked for.
+
+To everybody else it is the SDK's span: the same class hierarchy, the same private fields, the same rules for
+attributes. What is rare (odd types, limits that bite, events, links) goes through the SDK's own containers; what is
+common touches a plain dictionary, without a lock: each step is one that the interpreter does atomically.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+from collections.abc import Mapping
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
+from opentelemetry.sdk.trace import _Span as SdkSpan
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import Link, SpanContext, Status, StatusCode
+
+from tracemw._attributes import LazyAttributes
+from tracemw._errors import put_stage
+
+if TYPE_CHECKING:
+    from tracemw._recording.tracer import Tracer
+
+_logger: Final = logging.getLogger("opentelemetry.sdk.trace")  # where users look for what it says
+_SCALARS: Final[frozenset[type]] = frozenset({str, bool, int, float})
+_NO_TYPES: Final[frozenset[type]] = frozenset()
+_UNSET: Final = Status(StatusCode.UNSET)
+
+Attributes = dict[str, Any]
+
+
+class Limits(SpanLimits):
+    """The SDK's limits, with what the common case asks of them worked out once.
+
+    Args:
+        limits: The limits as the SDK has read them.
+    """
+
+    def __init__(self, limits: SpanLimits) -> None:
+        vars(self).update(vars(limits))
+        most: int | None = self.max_span_attributes
+        self.most = sys.maxsize if most is None else most
+        """How many attributes a span takes."""
+        self.plain = _SCALARS if self.max_span_attribute_length is None else _SCALARS - {str}
+        """The types of values that are taken as they are."""
+
+    def clean(self, attributes: Mapping[str, Any]) -> BoundedAttributes:
+        """Return attributes as the specification wants them: checked, copied, cut and counted by the SDK."""
+        return BoundedAttributes(
+            self.max_span_attributes, attributes, immutable=False, max_value_len=self.max_span_attribute_length
+        )
+
+
+class Span(SdkSpan):
+    """A span that records; made by `Tracer.start_span` only, which sets its start time when all else is done."""
+
+    # Fields that most spans never set.
+    _status: Status = _UNSET
+    _events: Any = ()
+    _links: Any = ()
+    _dropped = 0
+    _record_exception = True
+    _set_status_on_exception = True
+    _record_end_metrics: Any = None
+    _sampler = None
+    _trace_config = None
+
+    _name: str
+    _context: SpanContext
+    _start_time: int
+    _end_time: int | None
+    _attributes: Any
+    _tracer: Tracer
+    _plain: frozenset[type]
+    """The types of values that are taken as they are; none of them once the span has ended."""
+    _most: int
+    """How many attributes the span takes."""
+    _open: bool
+    """There until the span ends: to delete it is the one step that only one of two threads can take."""
+
+    if not TYPE_CHECKING:
+        # What the SDK's spans hold each for itself.
+        _limits = property(lambda self: self._tracer.limits)
+        _instrumentation_info = property(lambda self: self._tracer.instrumentation_info)
+        _span_processor = property(lambda self: self._tracer.span_processor)
+
+    def take(self, attributes: Any) -> None:
+        """Take the attributes to begin with; the mapping stays the caller's."""
+        if isinstance(attributes, LazyAttributes):
+            # Made by a door of ours, and nobody else's: it needs neither check nor copy.
+            attributes = attributes.made()
+            if self._plain is _SCALARS and len(attributes) <= self._most:
+                self._attributes = attributes
+                return
+        made = dict(attributes)
+        plain = self._plain
+        for key, value in made.items():
+            if type(key) is not str or type(value) not in plain or not key:
+                break
+        else:
+            if len(made) <= self._most:
+                self._attributes = made
+                return
+        cleaned = self._limits.clean(made)
+        self._attributes = cleaned.copy()
+        self._dropped = cleaned.dropped
+
+    def get_span_context(self) -> SpanContext:
+        """Return what identifies the span, for its children and for other processes."""
+        return self._context
+
+    def is_recording(self) -> bool:
+        """Tell whether the span has not ended."""
+        return self._end_time is None
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Set an attribute, in place of one with the same key; after the end, ignored with a warning."""
+        attributes = self._attributes
+        if type(value) in self._plain and type(key) is str and key and len(attributes) < self._most:
+            if key in attributes:
+                del attributes[key]  # as the SDK does: the newest stands last
+            attributes[key] = value
+        elif self._end_time is None:
+            self._set({key: value})
+        else:
+            _logger.warning("Setting attribute on ended span.")
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Set several attributes; after the end, ignored with a warning."""
+        if self._end_time is None:
+            for key, value in attributes.items():
+                self.set_attribute(key, value)
+        else:
+            _logger.warning("Setting attribute on ended span.")
+
+    def _set(self, added: Attributes) -> None:
+        attributes = self._attributes
+        if isinstance(attributes, BoundedAttributes):  # somebody has put it there
+            attributes.update(added)
+            return
+        cleaned = self._limits.clean(added)
+        self._dropped += cleaned.dropped
+        for key, value in cleaned.items():
+            attributes.pop(key, None)
+            if len(attributes) >= self._most:
+                attributes.pop(next(iter(attributes)))
+                self._dropped += 1
+            attributes[key] = value
+
+    def update_name(self, name: str) -> None:
+        """Rename the span; after the end, ignored with a warning."""
+        if self._end_time is None:
+            self._name = name
+        else:
+            _logger.warning("Tried calling %s on an ended span.", "update_name")
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Set the status, unless it is OK already; UNSET changes nothing; after the end, ignored with a warning."""
+        if self._end_time is not None:
+            _logger.warning("Tried calling %s on an ended span.", "set_status")
+            return
+        code = status.status_code if isinstance(status, Status) else status
+        if code is StatusCode.UNSET or self._status.status_code is StatusCode.OK:
+            return
+        if not isinstance(status, Status):
+            status = Status(status, description)
+        elif description is not None:
+            _logger.warning("Description %s ignored. Use either `Status` or `(StatusCode, Description)`", description)
+        self._status = status
+
+    def _add_event(self, event: Any) -> None:
+        if self._end_time is None:
+            # The dictionary, and not the attribute: two threads that add the first event get one list.
+            vars(self).setdefault("_events", BoundedList(self._limits.max_events)).append(event)
+        else:
+            _logger.warning("Tried calling %s on an ended span.", "_add_event")
+
+    def _add_link(self, link: Link) -> None:
+        if self._end_time is None:
+            vars(self).setdefault("_links", BoundedList(self._limits.max_links)).append(link)
+        else:
+            _logger.warning("Tried calling %s on an ended span.", "_add_link")
+
+    def record_exception(self, exception: BaseException, *args: Any, **kwargs: Any) -> None:
+        """Record an exception event, and the stage that the exception came from."""
+        put_stage(self, exception)
+        super().record_exception(exception, *args, **kwargs)
+
+    def start(self, start_time: int | None = None, parent_context: Context | None = None) -> None:
+        """Do nothing but warn: a tracer has started the span."""
+        del start_time, parent_context
+        _logger.warning("Calling start() on a started span.")
+
+    def end(self, end_time: int | None = None) -> None:
+        """End the span and hand it to the processors; a second time, do nothing but warn.
+
+        Args:
+            end_time: Nanoseconds since the epoch, when it ended at another time than now.
+        """
+        try:
+            del self._open
+        except AttributeError:
+            _logger.warning("Calling end() on an ended span.")
+            return
+        self._end_time = time_ns() if end_time is None else end_time
+        self._plain = _NO_TYPES
+        self._tracer.ended(self)
+
+    # Plain where the SDK's ask for abstract classes.
+
+    @property
+    def dropped_attributes(self) -> int:
+        """How many attributes the limits have kept out."""
+        return self._dropped if type(self._attributes) is dict else self._dropped + super().dropped_attributes
+
+    @property
+    def dropped_events(self) -> int:
+        """How many events the limits have kept out."""
+        return getattr(self._events, "dropped", 0)
+
+    @property
+    def dropped_links(self) -> int:
+        """How many links the limits have kept out."""
+        return getattr(self._links, "dropped", 0)
+
+    def _readable_span(self) -> ReadableSpan:
+        readable = super()._readable_span()
+        if self._dropped:
+            bounded = BoundedAttributes(attributes=self._attributes)
+            bounded.dropped = self.dropped_attributes
+            readable._attributes = bounded  # the SDK has no other place for the count
+        return readable
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ReadableSpan:
+        return copy.deepcopy(self._readable_span(), memo)

@@ -1,0 +1,346 @@
+"""The tracer: the sampling decision, ids, and the start and end of its spans."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from random import getrandbits
+from time import time_ns
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import Tracer as SdkTracer
+from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import (
+    Decision,
+    ParentBased,
+    Sampler,
+    StaticSampler,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import (
+    DEFAULT_TRACE_STATE,
+    INVALID_SPAN_CONTEXT,
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
+from opentelemetry.trace import Span as ApiSpan
+from opentelemetry.trace.propagation import _SPAN_KEY
+
+from tracemw._recording.span import Limits, Span
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Members of an enumeration cost a look-up through its class each time.
+_DROP: Final = Decision.DROP
+_SAMPLE: Final = Decision.RECORD_AND_SAMPLE
+
+_SAMPLED: Final = 1
+_RANDOM: Final = 2
+_FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
+_LOW_BITS: Final = TraceIdRatioBased.TRACE_ID_LIMIT
+_ALWAYS: Final = _LOW_BITS + 1
+_IS_VALID: Final = 5
+_NO_STATE: Final = DEFAULT_TRACE_STATE
+
+KNOWS_THE_SDK: Final = tuple(SpanContext(1, 2, is_remote=False)) == (1, 2, False, _FLAGS[0], _NO_STATE, True)
+"""Whether a span context is the tuple that it is taken for here; if not, the SDK's own tracers are used."""
+
+
+class Bounds(NamedTuple):
+    """A sampler of the SDK as numbers: a trace is sampled when the low 64 bits of its id are below.
+
+    Which of them counts depends on the parent.
+    """
+
+    root: int
+    remote_sampled: int
+    remote_unsampled: int
+    local_sampled: int
+    local_unsampled: int
+
+    @classmethod
+    def of(cls, sampler: Sampler) -> Bounds | None:
+        """Return the bounds that a sampler stands for; None for one that has to be asked."""
+        if type(sampler) is ParentBased:
+            remote = (sampler._remote_parent_sampled, sampler._remote_parent_not_sampled)
+            local = (sampler._local_parent_sampled, sampler._local_parent_not_sampled)
+            bounds = [_bound(each) for each in (sampler._root, *remote, *local)]
+        else:
+            bounds = [_bound(sampler)] * 5
+        return None if None in bounds else cls(*cast("list[int]", bounds))
+
+
+def _bound(sampler: Sampler) -> int | None:
+    if type(sampler) is TraceIdRatioBased:
+        return sampler.bound
+    if type(sampler) is StaticSampler:
+        return {_DROP: 0, _SAMPLE: _ALWAYS}.get(sampler._decision)
+    return None
+
+
+class Processors(SynchronousMultiSpanProcessor):
+    """The span processors of a provider, sorted by the hooks that do something.
+
+    A processor that says `takes_live_spans` gets the ended span itself, as long as it is among its like: it will
+    not change it, and does not need the SDK's copy.
+    """
+
+    starting: tuple[SpanProcessor, ...] = ()
+    ending: tuple[SpanProcessor, ...] = ()
+    ended: tuple[SpanProcessor, ...] = ()
+    copies = False
+    """Whether ended spans are handed out as the SDK's read-only copies."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    if not TYPE_CHECKING:  # to a checker it is the attribute that the SDK's class declares
+
+        @property
+        def _span_processors(self) -> tuple[SpanProcessor, ...]:
+            return self._all
+
+        @_span_processors.setter
+        def _span_processors(self, processors: tuple[SpanProcessor, ...]) -> None:
+            # The SDK assigns the whole tuple, and so does code that takes processors out again.
+            self._all = processors
+            self.starting = tuple(each for each in processors if _does(each, "on_start"))
+            self.ending = tuple(each for each in processors if _does(each, "_on_ending"))
+            self.ended = tuple(each for each in processors if _does(each, "on_end"))
+            self.copies = not all(getattr(each, "takes_live_spans", False) for each in self.ended)
+
+
+def _does(processor: SpanProcessor, hook: str) -> bool:
+    """Tell whether a processor has a hook of its own; the inherited one does nothing."""
+    return hook in vars(processor) or getattr(type(processor), hook, None) is not getattr(SpanProcessor, hook, None)
+
+
+class Tracer(SdkTracer):
+    """A tracer whose spans are cheap. It is never constructed: the provider adopts the SDK's tracer as one."""
+
+    limits: Limits
+    plain: frozenset[type]
+    most: int
+    _sampler_of_bounds: Sampler | None = None
+    _bounds: Bounds | None = None
+    _is_counted: bool
+
+    @classmethod
+    def adopt(cls, tracer: SdkTracer) -> Tracer:
+        """Make the SDK's tracer one of this class."""
+        tracer.__class__ = cls
+        adopted = cast("Tracer", tracer)
+        adopted.limits = Limits(adopted._span_limits)
+        adopted.plain, adopted.most = adopted.limits.plain, adopted.limits.most
+        adopted._is_counted = type(adopted._tracer_metrics) is not NoOpTracerMetrics
+        return adopted
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> ApiSpan:
+        """Start a span, as `opentelemetry.trace.Tracer.start_span` says.
+
+        Args:
+            name: The span's name.
+            context: The context whose current span is the parent; the current context unless given.
+            kind: The span's kind.
+            attributes: The attributes to begin with, which samplers see.
+            links: Other spans that this one has to do with.
+            start_time: Nanoseconds since the epoch, when it started at another time than now.
+            record_exception: Whether an exception that leaves the span's block is recorded.
+            set_status_on_exception: Whether such an exception sets the status to ERROR.
+
+        Raises:
+            TypeError: when the context's current span has a span context that is none.
+        """
+        current = otel_context.get_current() if context is None else context
+        active: Any = current.get(_SPAN_KEY)
+        if type(active) is Span:
+            parent: SpanContext | None = active._context
+        elif active is None:
+            parent = None
+        else:
+            parent = _context_of(active)
+        if not self._tracer_config.is_enabled:
+            return NonRecordingSpan(INVALID_SPAN_CONTEXT if parent is None else parent)
+        generator = self.id_generator
+        is_usual = type(generator) is RandomIdGenerator
+        if parent is not None and parent[_IS_VALID]:
+            trace_id, _, is_remote, parent_flags, state, _ = parent
+            case = (1 if is_remote else 3) + (not parent_flags & _SAMPLED)
+            bits = parent_flags & _RANDOM
+        else:
+            parent = None
+            trace_id = (is_usual and getrandbits(128)) or generator.generate_trace_id()
+            case, state = 0, _NO_STATE
+            bits = _RANDOM if is_usual or generator.is_trace_id_random() else 0
+
+        sampler = self.sampler
+        if sampler is not self._sampler_of_bounds:
+            self._bounds, self._sampler_of_bounds = Bounds.of(sampler), sampler
+        bounds = self._bounds
+        if bounds is not None:
+            decision = _SAMPLE if trace_id & _LOW_BITS < bounds[case] else _DROP
+        else:
+            result = sampler.should_sample(context, trace_id, name, kind, attributes, links or ())
+            decision = result.decision
+            attributes = result.attributes
+            state = _NO_STATE if result.trace_state is None else result.trace_state
+
+        span_id = (is_usual and getrandbits(64)) or generator.generate_span_id()
+        flags = _FLAGS[bits | _SAMPLED if decision is _SAMPLE else bits]
+        span_context = _tuple(SpanContext, (trace_id, span_id, False, flags, state, True))
+        count_end = self._tracer_metrics.start_span(parent, decision) if self._is_counted else None
+        if decision is _DROP:
+            return NonRecordingSpan(span_context)
+
+        span: Span = _new(Span)
+        span._tracer = self
+        span._name = name
+        span._context = span_context
+        span._parent = parent
+        span._kind = kind
+        span._resource = self.resource
+        span._instrumentation_scope = self._instrumentation_scope
+        span._plain = self.plain
+        span._most = self.most
+        span._end_time = None
+        span._open = True
+        if attributes:
+            span.take(attributes)
+        else:
+            span._attributes = {}
+        if links:
+            span._links = span._new_links(links)
+        if not (record_exception and set_status_on_exception):
+            span._record_exception = record_exception
+            span._set_status_on_exception = set_status_on_exception
+        if count_end is not None:
+            span._record_end_metrics = count_end
+        span._start_time = time_ns() if start_time is None else start_time
+        processor = self.span_processor
+        if type(processor) is Processors:
+            for each in processor.starting:
+                each.on_start(span, parent_context=context)
+        else:
+            processor.on_start(span, parent_context=context)
+        return span
+
+    def ended(self, span: Span) -> None:
+        """Hand a span that has just ended to the processors."""
+        if self._is_counted:
+            span._record_end_metrics()
+        processor = self.span_processor
+        if type(processor) is not Processors:
+            processor._on_ending(span)
+            processor.on_end(span._readable_span())
+            return
+        for each in processor.ending:
+            each._on_ending(span)
+        readable = span._readable_span() if processor.copies else span
+        for each in processor.ended:
+            each.on_end(readable)
+
+    def start_as_current_span(  # type: ignore[override]  # the SDK's returns the context manager of a generator
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> CurrentSpan:
+        """Start a span, as `start_span` does, that is current in a block or in each call of a function.
+
+        It ends with the block unless `end_on_exit` is False.
+        """
+        arguments = (name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
+        return CurrentSpan(self, arguments, end_on_exit=end_on_exit)
+
+
+class CurrentSpan:
+    """A span that is current in a block: what `start_as_current_span` returns.
+
+    As a decorator it starts one for each call of a function, sync or async.
+    """
+
+    __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
+
+    def __init__(self, tracer: Tracer, arguments: tuple[Any, ...], *, end_on_exit: bool) -> None:
+        self._tracer = tracer
+        self._arguments = arguments
+        self._end_on_exit = end_on_exit
+
+    def __enter__(self) -> ApiSpan:
+        span = self._span = self._tracer.start_span(*self._arguments)
+        self._token = otel_context.attach(otel_context.set_value(_SPAN_KEY, span))
+        return span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        otel_context.detach(self._token)
+        span = self._span
+        try:
+            # Only what is an Exception is an error: a GeneratorExit or a cancellation is none.
+            if isinstance(error, Exception) and span.is_recording():
+                *_, record_exception, set_status_on_exception = self._arguments
+                if record_exception:
+                    span.record_exception(error)
+                if set_status_on_exception:
+                    span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+        finally:
+            if self._end_on_exit:
+                span.end()
+
+    def __call__(self, function: F) -> F:
+        """Return `function` with each of its calls in a span like this one."""
+        tracer, arguments, end_on_exit = self._tracer, self._arguments, self._end_on_exit
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                with CurrentSpan(tracer, arguments, end_on_exit=end_on_exit):
+                    return await function(*args, **kwargs)
+
+            return cast("F", awaited)
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            with CurrentSpan(tracer, arguments, end_on_exit=end_on_exit):
+                return function(*args, **kwargs)
+
+        return cast("F", called)
+
+
+def _context_of(active: object) -> SpanContext | None:
+    found: Any = active.get_span_context() if isinstance(active, ApiSpan) else None
+    if found is not None and not isinstance(found, SpanContext):
+        raise TypeError("parent_span_context must be a SpanContext or None.")
+    return found
+
+
+_new: Final = object.__new__
+_tuple: Final = tuple.__new__

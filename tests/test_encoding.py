@@ -1,0 +1,584 @@
+"""The encoder's bytes say what the official encoder's say, and it takes what that one fails on."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import Span as SdkSpan
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace.span import TraceState
+
+from tracemw._export.encoding import SpanEncoder
+
+CONTEXT = SpanContext(
+    0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, is_remote=False, trace_flags=TraceFlags(1)
+)
+RESOURCE = Resource({"service.name": "shop"})
+SCOPE = InstrumentationScope("tests", "1.0")
+PRIVATE = ["_name", "_context", "_kind", "_parent", "_start_time", "_end_time", "_attributes", "_events", "_links"]
+PRIVATE += ["_status", "_resource", "_instrumentation_scope"]
+
+
+def a_span(**fields: Any) -> ReadableSpan:
+    settings = {"name": "GET /", "context": CONTEXT, "resource": RESOURCE, "instrumentation_scope": SCOPE, **fields}
+    return ReadableSpan(**{"start_time": 1_700_000_000_000_000_000, "end_time": 1_700_000_000_000_000_001, **settings})
+
+
+class LeanSpan(SdkSpan):
+    """The SDK's private fields, with plain containers in them or none."""
+
+    def __new__(cls, span: ReadableSpan) -> LeanSpan:
+        return object.__new__(cls)
+
+    def __init__(self, span: ReadableSpan) -> None:
+        for name in PRIVATE:
+            setattr(self, name, getattr(span, name))
+        self._attributes = dict(span._attributes or {})
+        self._events = list(span._events) or None  # type: ignore[assignment]
+        self._links = tuple(span._links) or None  # type: ignore[assignment]
+        self._dropped = span.dropped_attributes, span.dropped_events, span.dropped_links
+
+    dropped_attributes = property(lambda self: self._dropped[0])
+    dropped_events = property(lambda self: self._dropped[1])
+    dropped_links = property(lambda self: self._dropped[2])
+
+
+class Lookalike:
+    """Shows a span's public face only, as wrappers do that other libraries export."""
+
+    def __init__(self, span: ReadableSpan) -> None:
+        self.__span = span
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.__span, name)
+
+
+def official(spans: Sequence[ReadableSpan]) -> bytes:
+    request: bytes = encode_spans(spans).SerializeToString()
+    return request
+
+
+def parse(request: bytes) -> ExportTraceServiceRequest:
+    parsed: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(request)
+    return parsed
+
+
+def spans_in(request: bytes) -> list[SpanMessage]:
+    return [
+        span for resource in parse(request).resource_spans for scope in resource.scope_spans for span in scope.spans
+    ]
+
+
+def attributes_in(request: bytes) -> dict[str, AnyValue]:
+    (span,) = spans_in(request)
+    return {attribute.key: attribute.value for attribute in span.attributes}
+
+
+def entries(encoder: SpanEncoder) -> int:
+    """How many things the encoder remembers of attributes."""
+    tables = [table for of_type in encoder._memo._tables.values() for table in of_type.values()]
+    return len(tables) + sum(len(table) for table in tables if isinstance(table, dict))
+
+
+# The differential tests. The strategies leave out what the official encoder fails on; the tests further down have it.
+
+texts = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(["", "GET", "/users/{id}", "ünïcödé", "a" * 127, "b" * 128, "c" * 511, "d" * 513, "e" * 20_000]),
+)
+integers = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from([0, 1, -1, 127, 128, 2047, 2048, 16383, 16384, 2**31, 2**63 - 1, -(2**63)]),
+)
+scalars = st.one_of(texts, integers, st.booleans(), st.floats(), st.binary(max_size=8), st.none())
+values = st.one_of(
+    scalars,
+    scalars,
+    st.sampled_from([0, 1, False, True, 0.0, -0.0, 1.0, math.nan, math.inf, -math.inf]),
+    st.recursive(
+        scalars,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.lists(inner, max_size=3).map(tuple),
+            st.dictionaries(st.one_of(texts, st.integers(), st.none()), inner, max_size=3),
+        ),
+        max_leaves=6,
+    ),
+)
+keys = st.one_of(st.sampled_from(["http.route", "url.path", "a", "b", "c"]), texts)
+dicts = st.dictionaries(keys, values, max_size=6)
+attributes = st.one_of(
+    st.none(),
+    dicts,
+    dicts.map(MappingProxyType),
+    dicts.map(lambda given: BoundedAttributes(attributes=given)),
+    dicts.map(lambda given: BoundedAttributes(2, given)),
+)
+flags = st.integers(0, 255).map(TraceFlags)
+states = st.one_of(
+    st.none(), st.sampled_from([TraceState(), TraceState([("a", "1")]), TraceState([("tenant@v", "x"), ("b", "2")])])
+)
+contexts = st.builds(SpanContext, st.integers(0, 2**128 - 1), st.integers(0, 2**64 - 1), st.booleans(), flags, states)
+times = st.one_of(st.integers(0, 2**64 - 1), st.none(), st.just(0))
+events = st.lists(st.builds(Event, texts, attributes, st.integers(0, 2**64 - 1)), max_size=3)
+links = st.lists(st.builds(Link, contexts, attributes), max_size=3)
+statuses = st.one_of(
+    st.builds(Status, st.sampled_from(StatusCode)), st.builds(Status, st.just(StatusCode.ERROR), texts), st.none()
+)
+schemas = st.sampled_from([None, "", "https://opentelemetry.io/schemas/1.37.0"])
+resources = st.builds(
+    Resource,
+    st.one_of(
+        st.sampled_from([{}, {"a": 1}, {"a": True}, {"a": 1.0}, {"a": "1"}, {"a": [1, 2]}, {"a": (1, 2)}]),
+        st.dictionaries(keys, st.one_of(texts, integers, st.booleans(), st.floats()), max_size=3),
+    ),
+    schemas,
+)
+scopes = st.one_of(
+    st.none(),
+    st.builds(
+        InstrumentationScope,
+        st.sampled_from(["", "a", "b"]),
+        st.sampled_from([None, "", "1.0"]),
+        schemas,
+        st.sampled_from([None, {"a": 1}, {"a": True}, {"a": 1.0}, {"b": ["x"]}]),
+    ),
+)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[list[ReadableSpan]]:
+    """Draw batches of spans that share resources and scopes: the same ones, equal ones and others."""
+    of_resources = st.sampled_from(draw(st.lists(resources, min_size=1, max_size=4)))
+    of_scopes = st.sampled_from(draw(st.lists(scopes, min_size=1, max_size=4)))
+    spans = st.builds(
+        ReadableSpan,
+        name=texts,
+        context=contexts,
+        parent=st.one_of(st.none(), contexts),
+        resource=of_resources,
+        attributes=attributes,
+        events=st.one_of(events, events.map(tuple), events.map(lambda given: BoundedList.from_seq(2, given))),
+        links=st.one_of(links, links.map(lambda given: BoundedList.from_seq(1, given))),
+        kind=st.sampled_from(SpanKind),
+        status=statuses,
+        start_time=times,
+        end_time=times,
+        instrumentation_scope=of_scopes,
+    )
+    return draw(st.lists(st.lists(spans, max_size=4), min_size=1, max_size=3))
+
+
+@given(batches())
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_the_bytes_are_those_of_the_official_encoder(drawn: list[list[ReadableSpan]]) -> None:
+    encoders = [SpanEncoder(memo_size=1), SpanEncoder(memo_size=20), SpanEncoder()]
+    for spans in drawn + drawn:
+        expected = official(spans)
+        for encoder in encoders:
+            assert encoder.encode(spans) == expected
+            assert encoder.encode([LeanSpan(span) for span in spans]) == expected
+            assert encoder.spans_left_out == 0
+
+
+@given(st.lists(dicts, min_size=1, max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_what_is_remembered_changes_no_attribute(drawn: list[dict[str, Any]]) -> None:
+    warm, tiny = SpanEncoder(), SpanEncoder(memo_size=3)
+    for given_attributes in drawn + drawn[::-1]:
+        span = a_span(attributes=given_attributes)
+        assert warm.encode([span]) == tiny.encode([span]) == official([span])
+
+
+def test_spans_of_the_sdk_are_encoded_as_the_official_encoder_does() -> None:
+    provider = TracerProvider(resource=RESOURCE)
+    tracer = provider.get_tracer("shop", "1.0", attributes={"a": 1})
+    with tracer.start_as_current_span("outer", kind=SpanKind.SERVER, attributes={"n": 1, "s": ["a", "b"]}) as outer:
+        with (
+            pytest.raises(ValueError, match="inner"),
+            tracer.start_as_current_span("inner", links=[Link(CONTEXT)]) as inner,
+        ):
+            raise ValueError("inner")
+        outer.add_event("event", {"k": 1.5})
+    assert isinstance(outer, ReadableSpan)
+    assert isinstance(inner, ReadableSpan)
+    assert SpanEncoder().encode([inner, outer]) == official([inner, outer])
+
+
+def test_no_spans_make_an_empty_request() -> None:
+    assert SpanEncoder().encode([]) == b""
+
+
+def test_a_wrapper_that_has_only_the_public_properties_is_encoded() -> None:
+    spans = [a_span(attributes={"a": 1}, events=[Event("e", {"b": 2}, 3)], links=[Link(CONTEXT)]), a_span()]
+    wrapped: list[Any] = [Lookalike(span) for span in spans]
+    assert SpanEncoder().encode(wrapped) == official(spans)
+
+
+def test_the_private_names_that_are_read_are_the_sdks() -> None:
+    span = TracerProvider().get_tracer("t").start_span("s")
+    assert [name for name in PRIVATE if not hasattr(span, name)] == []
+    assert tuple(CONTEXT)[:3] == (CONTEXT.trace_id, CONTEXT.span_id, CONTEXT.is_remote)
+    assert tuple(CONTEXT)[4] is CONTEXT.trace_state
+
+
+# Values
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_values_that_are_equal_but_of_other_types_are_told_apart(order: int) -> None:
+    encoder = SpanEncoder()
+    for value in [1, True, 1.0, 0, False, 0.0, -0.0, "1", b"1", None, (1,), (True,), (1.0,), [0.0], [-0.0]][
+        ::order
+    ] * 2:
+        span = a_span(attributes={"k": value})
+        assert encoder.encode([span]) == official([span])
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Shape(str, enum.Enum):  # noqa: UP042  its str() is not its value
+    ROUND = "round"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Mode(enum.IntFlag):
+    READ = 4
+    WRITE = 2
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "other"
+
+    def encode(self, *args: Any, **kwargs: Any) -> bytes:
+        return b"other"
+
+
+class Number(float):
+    pass
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Colour.RED, Shape.ROUND, Level.HIGH, Mode.READ | Mode.WRITE, Text("own"), Number(1.5), range(3), bytearray(b"x")],
+)
+def test_subclasses_of_attribute_types_are_encoded_by_their_value(value: Any) -> None:
+    encoder = SpanEncoder()
+    for attributes in ({"k": value}, {"k": [value]}, {"k": {"n": value}}, {"k": {value: 1}} if value.__hash__ else {}):
+        span = a_span(attributes=attributes)
+        assert encoder.encode([span, span]) == official([span, span])
+
+
+def test_keys_may_be_subclasses_of_str() -> None:
+    span = a_span(attributes={Colour.RED: 1, Text("own"): 2}, name=Text("own"))
+    assert SpanEncoder().encode([span]) == official([span])
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64, 2**64 + 5, 10**30])
+def test_an_integer_beyond_64_bits_leaves_as_text_where_the_official_encoder_drops_the_attribute(number: int) -> None:
+    encoder = SpanEncoder()
+    encoder.encode([a_span(attributes={"k": value}) for value in (1, 5, 2**40, -1)])
+    for _ in range(2):
+        got = attributes_in(encoder.encode([a_span(attributes={"k": number, "list": [number], "map": {"n": number}})]))
+        assert got["k"].string_value == str(number)
+        assert got["list"].array_value.values[0].string_value == str(number)
+        assert got["map"].kvlist_value.values[0].value.string_value == str(number)
+
+
+def test_lone_surrogates_leave_as_escapes_where_the_official_encoder_loses_the_attribute_or_the_batch() -> None:
+    text, escaped = "caf\udce9", "caf\\udce9"
+    span = a_span(
+        name=text,
+        attributes={text: 1, "k": text, "list": [text], "map": {text: 1}},
+        events=[Event(text, {"k": text}, 1)],
+        links=[Link(CONTEXT, {"k": text})],
+        status=Status(StatusCode.ERROR, text),
+        resource=Resource({"k": text}),
+        instrumentation_scope=InstrumentationScope(text, text, attributes={"k": text}),
+    )
+    with pytest.raises(UnicodeEncodeError):
+        official([span])
+    request = SpanEncoder().encode([span])
+    (got,) = spans_in(request)
+    assert (got.name, got.status.message, got.events[0].name) == (escaped, escaped, escaped)
+    assert [a.key for a in got.attributes] == [escaped, "k", "list", "map"]
+    assert got.attributes[1].value.string_value == escaped
+    assert got.links[0].attributes[0].value.string_value == escaped
+    assert parse(request).resource_spans[0].resource.attributes[0].value.string_value == escaped
+    assert parse(request).resource_spans[0].scope_spans[0].scope.name == escaped
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, 1j, [object()], {"k": object()}], ids=repr)
+def test_a_value_without_a_form_in_otlp_is_left_out_alone_and_logged_once(
+    value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = SpanEncoder()
+    span = a_span(attributes={"a": 1, "bad": value, "b": 2})
+    for _ in range(3):
+        assert encoder.encode([span]) == official([span])
+    assert list(attributes_in(encoder.encode([span]))) == ["a", "b"]
+    assert encoder.spans_left_out == 0
+    assert [record.getMessage() for record in caplog.records if record.name == "tracemw"] == [
+        "tracemw leaves out attribute 'bad', and will others like it, unlogged"
+    ]
+
+
+def test_a_key_that_is_no_text_is_left_out_alone() -> None:
+    span = a_span(attributes={1: "one", "a": 1, 2.5: 2})
+    assert SpanEncoder().encode([span]) == official([span])
+    assert list(attributes_in(official([span]))) == ["a"]
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"k": inner}], ids=["lists", "mappings"])
+def test_nesting_is_limited_where_the_official_encoder_makes_a_request_that_no_parser_takes(wrap: Any) -> None:
+    value: Any = 1
+    for _ in range(30):
+        value = wrap(value)
+    event = Event("e", {"deep": value}, 1)
+    (span,) = spans_in(SpanEncoder().encode([a_span(events=[event])]))
+    assert [attribute.key for attribute in span.events[0].attributes] == ["deep"]
+    assert list(attributes_in(SpanEncoder().encode([a_span(attributes={"deep": wrap(value), "a": 1})]))) == ["a"]
+
+
+def test_a_value_that_contains_itself_is_left_out() -> None:
+    value: list[Any] = []
+    value.append(value)
+    assert list(attributes_in(SpanEncoder().encode([a_span(attributes={"cyclic": value, "a": 1})]))) == ["a"]
+
+
+# What is remembered
+
+
+def test_a_second_batch_of_the_same_values_misses_only_what_is_never_kept() -> None:
+    encoder = SpanEncoder()
+    spans = [a_span(attributes={"s": "a", "i": 1, "b": True, "f": 1.5, "l": [1], "long": "x" * 1000})] * 3
+    encoder.encode(spans)
+    before = encoder.misses
+    encoder.encode(spans)
+    assert encoder.misses - before == 3 * len(["f", "l", "long"])
+
+
+def test_the_memo_stays_bounded_whatever_the_values_and_keys() -> None:
+    encoder = SpanEncoder(memo_size=320)
+    for i in range(5_000):
+        encoder.encode(
+            [LeanSpan(a_span(name=f"n{i}", attributes={"path": f"/{i}", "port": i, f"key{i % 700}": i % 11}))]
+        )
+        assert entries(encoder) <= 320
+    assert len(encoder._names) <= 1024
+    for i in range(5_000):
+        encoder.encode([a_span(attributes={f"key{i}": "x" * (i % 600)})])
+        assert entries(encoder) <= 320
+    heads = [
+        len(table._heads)
+        for of_type in encoder._memo._tables.values()
+        for table in of_type.values()
+        if isinstance(table, dict)
+    ]
+    assert sum(heads) <= 320
+
+
+def test_keys_whose_values_are_all_different_do_not_displace_the_others() -> None:
+    encoder = SpanEncoder(memo_size=512)
+    repetitive = {f"key{i}": f"value{i}" for i in range(9)}
+    encoder.encode([a_span(attributes=repetitive)])
+    before = encoder.misses
+    for i in range(2_000):
+        encoder.encode([LeanSpan(a_span(attributes={**repetitive, "path": f"/{i}", "query": f"q={i}", "port": i}))])
+    assert encoder.misses - before == 3 * 2_000
+
+
+def test_values_that_come_back_are_remembered_again_under_a_key_that_had_too_many() -> None:
+    encoder = SpanEncoder(memo_size=160)
+    for i in range(1_000):
+        encoder.encode([a_span(attributes={"path": f"/{i}"})])
+    for _ in range(100):
+        encoder.encode([a_span(attributes={"path": "/health"})])
+    before = encoder.misses
+    encoder.encode([a_span(attributes={"path": "/health"})])
+    assert encoder.misses == before
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_memo_without_room_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"memo_size={size}"):
+        SpanEncoder(memo_size=size)
+
+
+# Resources and scopes
+
+
+def test_a_replaced_resource_is_encoded_anew() -> None:
+    encoder = SpanEncoder()
+    for i in range(600):  # each is freed, and its id may be used by the next
+        spans = [a_span(resource=Resource({"service.instance.id": str(i // 2)})) for _ in range(2)]
+        assert encoder.encode(spans) == official(spans)
+    assert len(encoder._origins) <= 260
+
+
+def test_equal_scopes_whose_values_differ_in_type_keep_their_own_values_from_batch_to_batch() -> None:
+    encoder = SpanEncoder()
+    for value in (1, True, 1.0):
+        span = a_span(instrumentation_scope=InstrumentationScope("s", attributes={"a": value}))
+        assert encoder.encode([span]) == official([span])
+
+
+def test_spans_of_equal_resources_and_scopes_share_a_group_in_the_order_they_came() -> None:
+    spans = [
+        a_span(name=str(i), resource=Resource({"a": i % 2}), instrumentation_scope=InstrumentationScope(f"s{i % 3}"))
+        for i in range(24)
+    ]
+    request = SpanEncoder().encode(spans)
+    assert request == official(spans)
+    assert [len(resource.scope_spans) for resource in parse(request).resource_spans] == [3, 3]
+
+
+def test_the_hash_of_a_resource_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Resource] = []
+    of_resource = Resource.__hash__
+
+    def note(resource: Resource) -> int:
+        hashed.append(resource)
+        return of_resource(resource)
+
+    monkeypatch.setattr(Resource, "__hash__", note)
+    encoder = SpanEncoder()
+    for _ in range(3):
+        encoder.encode([a_span(), a_span()])
+    assert len(hashed) == 1
+
+
+def test_a_resource_that_cannot_be_hashed_is_encoded() -> None:
+    class Unhashable(Resource):
+        def __hash__(self) -> int:
+            raise TypeError("bytes are not JSON serializable")
+
+    resource = Unhashable({"a": 1})
+    with pytest.raises(TypeError):
+        official([a_span(resource=resource)])
+    request = SpanEncoder().encode([a_span(resource=resource), a_span(resource=resource)])
+    assert request == official([a_span(resource=Resource({"a": 1})), a_span(resource=Resource({"a": 1}))])
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"context": None},
+        {"name": 5},
+        {"kind": 0},
+        {"start_time": -1},
+        {"end_time": 1.5},
+        {"events": [object()]},
+        {"links": [Link(None)]},  # type: ignore[arg-type]
+        {"status": "ok"},
+        {"attributes": 5},
+    ],
+    ids=str,
+)
+def test_a_span_that_cannot_be_encoded_does_not_lose_its_batch(
+    fault: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = a_span(**fault)
+    with pytest.raises(Exception):  # noqa: B017, PT011  the official encoder raises this and that
+        official([bad])
+    encoder = SpanEncoder()
+    good = [a_span(name="a"), a_span(name="b")]
+    assert encoder.encode([good[0], bad, good[1], bad]) == official(good)
+    assert encoder.encode([bad]) == b""
+    assert encoder.spans_left_out == 3
+    assert [record.getMessage() for record in caplog.records if record.name == "tracemw"] == [
+        "tracemw leaves out a span that it cannot encode, and will others, unlogged"
+    ]
+
+
+def test_a_dict_that_grows_while_it_is_read_is_encoded_from_a_copy() -> None:
+    class Grows(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            live[f"late{len(live)}"] = 1
+            return super().__iter__()
+
+    live: dict[str, Any] = {"a": 1}
+    encoder = SpanEncoder()
+    encoder.encode([a_span(attributes={"a": 1, "grows": [1], "z": 2})])
+    live.update(grows=Grows([1, 2]), z=2)
+    span = LeanSpan(a_span())
+    span._attributes = live
+    assert list(attributes_in(encoder.encode([span])))[:3] == ["a", "grows", "z"]
+    assert encoder.spans_left_out == 0
+
+
+def test_attributes_set_from_another_thread_meanwhile_lose_no_span(caplog: pytest.LogCaptureFixture) -> None:
+    live: dict[str, Any] = {f"key{i}": i for i in range(20)}
+    span = LeanSpan(a_span())
+    span._attributes = live
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for i in range(20, 60):
+                live[f"key{i}"] = i
+            for i in range(20, 60):
+                del live[f"key{i}"]
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        encoder = SpanEncoder()
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            got = attributes_in(encoder.encode([span]))
+            assert {key: value.int_value for key, value in got.items()}.items() >= {
+                f"key{i}": i for i in range(20)
+            }.items()
+    finally:
+        stop.set()
+        writer.join()
+    assert encoder.spans_left_out == 0
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_attributes_may_be_any_mapping() -> None:
+    class Odd(Mapping[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            return {"a": 1, "b": "x"}[key]
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(["a", "b"])
+
+        def __len__(self) -> int:
+            return 2
+
+    span = a_span(attributes=Odd(), events=[Event("e", Odd(), 1)])
+    assert SpanEncoder().encode([span]) == official([span])
