@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
-.PHONY: demo test conformance test-python test-lowest install clean
+.PHONY: demo test conformance test-python test-lowest bench install clean
 .DEFAULT_GOAL := test
 
 install: $(VENV)/installed
@@ -51,6 +51,20 @@ test-lowest:
 	  PYTEST_ARGS='--ignore tests/test_fastapi.py $(PYTEST_ARGS)'
 	$(MAKE) test-python VENV=.venv-lowest-fastapi CONSTRAINTS=tests/lowest-fastapi.txt EXTRAS=all,test \
 	  PYTEST_ARGS='tests/test_fastapi.py tests/test_w3c_services.py $(PYTEST_ARGS)'
+
+# What tracemw costs beside others, as a table: see benchmarks/README.md. ROWS="asgi encode" runs some rows,
+# BENCH_QUICK=1 all of them in a few minutes.
+bench: .venv-bench/peers
+	@.venv-bench/bin/python -m benchmarks $(ROWS)
+
+.venv-bench/peers: benchmarks/requirements.txt pyproject.toml
+	@$(MAKE) --no-print-directory install VENV=.venv-bench EXTRAS=all CONSTRAINTS=
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --upgrade --python .venv-bench/bin/python -r $<; \
+	else \
+	  .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -r $<; \
+	fi
+	@touch $@
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,1 @@
+"""What tracemw costs, beside what others cost: see README.md."""

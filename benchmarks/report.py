@@ -1,0 +1,120 @@
+"""Results as a table, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import distributions
+from pathlib import Path
+
+from rich.console import Console, JustifyMethod
+from rich.markup import escape
+from rich.table import Table
+
+from benchmarks.measure import Goal, Line, Result
+
+RESULTS = Path(__file__).parent / "results"
+
+_COLUMNS: dict[str, tuple[int, JustifyMethod]] = {
+    "": (28, "left"),
+    "median": (17, "right"),
+    "quartiles": (18, "right"),
+    "ours / it": (9, "right"),
+    "goal": (8, "right"),
+    "met": (6, "left"),
+    " ": (0, "left"),
+}
+
+
+def table(result: Result) -> Table:
+    """Return a row's table: each contestant's median, ours over it, the goal and whether it is met."""
+    rounds = f"{result.rounds} round{'s' * (result.rounds > 1)}"
+    title = f"[bold]{result.row.name}[/bold]: {escape(result.row.title)} ({rounds})"
+    shown = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="", header_style="dim")
+    for header, (width, justify) in _COLUMNS.items():
+        shown.add_column(header, justify=justify, min_width=width, no_wrap=width > 0)
+    for index, line in enumerate(result.lines):
+        is_base = result.row.base is not None and index == len(result.lines) - 1
+        kept = result.row.base == "divide" and not is_base
+        unit, scale = ("%", 100) if kept else (result.row.unit, 1)
+        shown.add_row(
+            line.name,
+            f"{_number(line.median * scale)} {unit}",
+            f"[dim]{' .. '.join(_number(quartile * scale) for quartile in line.spread)}",
+            "" if line.ratio is None else _times(line.ratio),
+            "" if line.goal is None else _goal(line.goal, result.row.unit),
+            {None: "", True: "[green]yes", False: "[red]MISSED"}[line.met],
+            "[dim]" + ", ".join(_notes(result, line, is_base=is_base)),
+        )
+    return shown
+
+
+def save(results: Sequence[Result], *, quick: bool) -> Path:
+    """Write the results, the raw samples included, and return the file."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    wanted = ("opentelemetry", "tracemw", "fastotel", "fastapi", "starlette", "flask", "httpx", "requests", "uvicorn")
+    versions = {
+        found.name: found.version
+        for found in distributions()
+        if found.name.startswith((*wanted, "gunicorn", "httptools", "uvloop", "h11"))
+    }
+    document = {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": dict(sorted(versions.items())),
+        "quick": quick,
+        "rows": {
+            result.row.name: {
+                "title": result.row.title,
+                "unit": result.row.unit,
+                "base": result.row.base,
+                "rounds": result.rounds,
+                "problems": result.problems,
+                "lines": [asdict(line) for line in result.lines],
+            }
+            for result in results
+        },
+    }
+    path.write_text(json.dumps(document, indent=1))
+    return path
+
+
+def say(text: object) -> None:
+    """Print something that rich can show, wide enough for a table."""
+    Console(width=max(Console().width, 165), highlight=False).print(text)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _times(ratio: float) -> str:
+    return f"1/{1 / ratio:.1f}" if 0 < ratio < 1 else f"{ratio:.2f}"
+
+
+def _goal(goal: Goal, unit: str) -> str:
+    match goal.relation:
+        case "ratio":
+            return "≤ 1" if goal.bound == 1 else f"≤ 1/{1 / goal.bound:.0f}"
+        case "kept":
+            return f"≥ {goal.bound:.0%}"
+        case "over":
+            return f"≤ +{goal.bound:g} {unit}"
+        case "below":
+            return f"≤ {goal.bound:g} {unit}"
+
+
+def _notes(result: Result, line: Line, *, is_base: bool) -> list[str]:
+    notes = ["taken off the others"] if is_base and result.row.base == "subtract" else []
+    notes += [f"{key} {_number(value)}" for key, value in line.notes.items()]
+    if result.row.base == "divide" and not is_base:
+        cpu, untraced = line.notes["CPU us/request"], result.lines[-1].notes["CPU us/request"]
+        notes.append(f"{untraced / cpu:.0%} kept by CPU")
+    if line.spans:
+        notes.append(f"{line.spans:.3g} span{'s' if round(line.spans) > 1 else ''}")
+    return notes

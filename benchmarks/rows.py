@@ -1,0 +1,321 @@
+"""The rows: who takes turns at what, and what is asked of us."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarks.measure import Contestant, Goal, Row
+
+
+class Way:
+    """A function of a module of contestants, what it is called with, and what is in its environment."""
+
+    def __init__(self, function: str, env: Mapping[str, str] | None = None, **options: object) -> None:
+        self.function = function
+        self.env = env or {}
+        self.options = options
+
+
+def _ratio(one_in: float) -> Goal:
+    return Goal(relation="ratio", bound=1 / one_in)
+
+
+def _asgi(
+    name: str, title: str, default: float, one_span: float, *, request: str = "plain", more: tuple[Contestant, ...] = ()
+) -> Row:
+    given = {"request": request}
+    return Row(
+        name=name,
+        title=title,
+        unit="us",
+        base="subtract",
+        contestants=[
+            Contestant(name="ours", target="asgi:ours", options=given, spans=1),
+            Contestant(name="official", target="asgi:official", options=given, goal=_ratio(default), spans=4),
+            Contestant(
+                name="official, one span",
+                target="asgi:official",
+                options={**given, "one_span": True},
+                goal=_ratio(one_span),
+                spans=1,
+            ),
+            *more,
+            Contestant(name="floor", target="asgi:floor", options=given, spans=1),
+            Contestant(name="untraced", target="asgi:untraced", options=given),
+        ],
+    )
+
+
+def _pair(
+    name: str, title: str, module: str, ours: Way, peer: tuple[str, Way, Goal], untraced: Way, *, spans: int = 1
+) -> Row:
+    """Ours and one peer, less the untraced application."""
+    called, official, goal = peer
+
+    def contestant(name: str, way: Way, goal: Goal | None = None, spans: int | None = spans) -> Contestant:
+        return Contestant(
+            name=name, target=f"{module}:{way.function}", options=way.options, env=way.env, goal=goal, spans=spans
+        )
+
+    return Row(
+        name=name,
+        title=title,
+        unit="us",
+        base="subtract",
+        contestants=[
+            contestant("ours", ours),
+            contestant(called, official, goal),
+            contestant("untraced", untraced, spans=None),
+        ],
+    )
+
+
+def _client(name: str) -> Row:
+    return _pair(
+        name,
+        f"a call with {name}: CPU added, sampled and exported",
+        "clients",
+        Way(name, door="ours"),
+        ("official", Way(name, door="official"), _ratio(5)),
+        Way(name),
+    )
+
+
+def _recorder(name: str, title: str, goal: Goal | None, *, foreign: bool = False, sampled: bool = True) -> Row:
+    given = {"foreign": foreign, "sampled": sampled}
+    # What our pipeline and the SDK's deliver off the clock is counted; a foreign processor keeps its spans.
+    spans = None if foreign else int(sampled)
+    floor = [Contestant(name="floor", target="recording:recorder_floor")] if sampled else []
+    return Row(
+        name=name,
+        title=title,
+        unit="us",
+        contestants=[
+            *(
+                Contestant(
+                    name=name,
+                    target="recording:recorder",
+                    options={**given, "whose": name},
+                    goal=goal,
+                    spans=spans,
+                    # The worker sleeps while spans are recorded, so that recording alone is measured.
+                    env={"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "65536", "OTEL_BSP_SCHEDULE_DELAY": "600000"},
+                )
+                for name, goal in (("ours", None), ("SDK", goal))
+            ),
+            *floor,
+        ],
+    )
+
+
+def _encode(name: str, title: str, one_in: float, *, unique: bool) -> Row:
+    given = {"unique": unique}
+    target = "recording:encoder"
+    return Row(
+        name=name,
+        title=title,
+        unit="us",
+        contestants=[
+            Contestant(name="ours", target=target, options={**given, "whose": "ours"}),
+            Contestant(name="official", target=target, options={**given, "whose": "official"}, goal=_ratio(one_in)),
+            Contestant(name="floor", target=target, options={**given, "whose": "floor"}),
+        ],
+    )
+
+
+def _served(name: str, title: str, target: str, kind: str, ours: dict[str, float], peers: dict[str, str]) -> Row:
+    """Throughput that is kept; `ours` has the goal for each label's sampling ratio, `peers` the door for each name."""
+    ratios = {"ours": 1.0, "ours, 10 %": 0.1}
+    return Row(
+        name=name,
+        title=title,
+        unit="requests/s",
+        base="divide",
+        burst=(2000, 1000),  # milliseconds of load
+        rounds=(11, 3),
+        contestants=[
+            *(
+                Contestant(
+                    name=label,
+                    target=target,
+                    options={"kind": kind, "door": "ours", "sampling": ratios[label]},
+                    goal=Goal(relation="kept", bound=bound),
+                )
+                for label, bound in ours.items()
+            ),
+            *(
+                Contestant(name=label, target=target, options={"kind": kind, "door": door})
+                for label, door in peers.items()
+            ),
+            Contestant(name="untraced", target=target, options={"kind": kind}),
+        ],
+    )
+
+
+_STABLE_METRICS = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
+_FASTAPI_PEERS = {"official": "official", "FastAPI native": "native", "floor": "floor"}
+
+ROWS = [
+    _asgi(
+        "asgi",
+        "an ASGI request: CPU added, sampled, recorded, encoded and posted",
+        20,
+        12,
+        more=(
+            Contestant(
+                name="official, one span, fastotel",
+                target="asgi:official",
+                options={"one_span": True, "processor": "fastotel"},
+                spans=1,
+            ),
+        ),
+    ),
+    _asgi("asgi-traceparent", "the same, called by a traced service", 20, 12, request="traceparent"),
+    _asgi("asgi-unique", "the same with path, query and peer port never the same", 16, 10, request="unique"),
+    _pair(
+        "asgi-starlette",
+        "a Starlette request: CPU added, sampled and exported",
+        "asgi",
+        Way("ours", starlette=True),
+        ("Starlette's own", Way("starlettes_own"), _ratio(10)),
+        Way("untraced", starlette=True),
+    ),
+    _pair(
+        "asgi-unsampled",
+        "an ASGI request that is sampled out: CPU added",
+        "asgi",
+        Way("ours", sampling=0.0),
+        ("official, one span", Way("official", sampling=0.0, one_span=True), _ratio(15)),
+        Way("untraced"),
+        spans=0,
+    ),
+    _pair(
+        "asgi-metrics",
+        "an ASGI request with HTTP metrics: CPU added, sampled and exported",
+        "asgi",
+        Way("ours", metrics=True),
+        ("official, one span", Way("official", _STABLE_METRICS, metrics=True, one_span=True), _ratio(8)),
+        Way("untraced"),
+    ),
+    _pair(
+        "asgi-skipped",
+        "a health check: CPU added",
+        "asgi",
+        Way("ours", request="health"),
+        ("official, excluded", Way("official", request="health"), _ratio(1)),
+        Way("untraced", request="health"),
+        spans=0,
+    ),
+    _pair(
+        "wsgi",
+        "a WSGI request: CPU added, sampled and exported",
+        "wsgi",
+        Way("ours"),
+        ("official", Way("official"), _ratio(10)),
+        Way("untraced"),
+    ),
+    _pair(
+        "flask",
+        "a Flask request: CPU added, sampled and exported",
+        "wsgi",
+        Way("ours", flask=True),
+        ("official", Way("official", flask=True), _ratio(10)),
+        Way("untraced", flask=True),
+    ),
+    _client("httpx"),
+    _client("requests"),
+    _encode("encode", "a span encoded, of batches of 512 with 9 to 12 attributes, values repeat", 12, unique=False),
+    _encode("encode-unique", "the same, every value is new", 6, unique=True),
+    _recorder("recorder", "start_span with 9 attributes, and end", _ratio(7)),
+    _recorder("recorder-foreign", "the same with the user's own sampler and processor", _ratio(2), foreign=True),
+    _recorder("recorder-unsampled", "the same, sampled out", None, sampled=False),
+    _recorder(
+        "recorder-foreign-unsampled", "the same, sampled out by the user's sampler", None, foreign=True, sampled=False
+    ),
+    _served(
+        "fastapi-uvicorn-h11",
+        "FastAPI under uvicorn, h11 and asyncio: throughput kept",
+        "servers:uvicorn",
+        "h11",
+        {"ours": 0.95, "ours, 10 %": 0.97},
+        _FASTAPI_PEERS,
+    ),
+    _served(
+        "fastapi-uvicorn-standard",
+        "FastAPI under uvicorn[standard], httptools and uvloop: throughput kept",
+        "servers:uvicorn",
+        "standard",
+        {"ours": 0.92, "ours, 10 %": 0.95},
+        _FASTAPI_PEERS,
+    ),
+    _served(
+        "flask-gunicorn-sync",
+        "Flask under gunicorn, sync worker: throughput kept",
+        "servers:gunicorn",
+        "sync",
+        {"ours": 0.95},
+        {"official": "official"},
+    ),
+    _served(
+        "flask-gunicorn-gthread",
+        "Flask under gunicorn, gthread worker: throughput kept",
+        "servers:gunicorn",
+        "gthread",
+        {"ours": 0.95},
+        {"official": "official"},
+    ),
+    Row(
+        name="import",
+        title="import, in a new process",
+        unit="ms",
+        burst=(5, 3),
+        contestants=[
+            Contestant(name="import tracemw", target="startup:importing", options={"module": "tracemw"}),
+            Contestant(
+                name="import opentelemetry.trace",
+                target="startup:importing",
+                options={"module": "opentelemetry.trace"},
+                goal=Goal(relation="over", bound=10),
+            ),
+        ],
+    ),
+    Row(
+        name="init",
+        title="import and set up, in a new process",
+        unit="ms",
+        burst=(3, 1),
+        contestants=[
+            Contestant(name="tracemw.init", target="startup:setting_up", options={"whose": "ours"}),
+            Contestant(
+                name="SDK and its exporter", target="startup:setting_up", options={"whose": "SDK"}, goal=_ratio(1)
+            ),
+        ],
+    ),
+    Row(
+        name="memory",
+        title="resident memory over a million requests, all sampled and unlike, after the first 10,000",
+        unit="MB",
+        burst=(1_000_000, 60_000),
+        rounds=(1, 1),
+        most_rounds=1,
+        warm_up=False,
+        contestants=[Contestant(name="ours", target="asgi:memory", goal=Goal(relation="below", bound=4), spans=1)],
+    ),
+]
+
+
+def selected(names: list[str]) -> list[Row]:
+    """Return the rows with these names; a name that no row has selects those that begin with it.
+
+    Raises:
+        ValueError: for a name that selects nothing.
+    """
+    if not names:
+        return ROWS
+    chosen: list[Row] = []
+    for name in names:
+        rows = [row for row in ROWS if row.name == name] or [row for row in ROWS if row.name.startswith(name)]
+        if not rows:
+            raise ValueError(f"no row {name!r}; there are {', '.join(row.name for row in ROWS)}")
+        chosen += [row for row in rows if row not in chosen]
+    return chosen
