@@ -32,6 +32,9 @@ class Carrier:
     def keys(self) -> list[str]:
         return [key for key, _ in self.pairs]
 
+    def carries_context(self) -> bool:
+        return bool({"traceparent", "baggage"} & set(self.keys()))
+
 
 def remote(*pairs: tuple[str, str]) -> SpanContext:
     return trace.get_current_span(extract(Carrier(*pairs), Context())).get_span_context()

@@ -7,12 +7,14 @@ Two things travel in the OpenTelemetry context beside the current span: the span
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from contextvars import Token
 from typing import Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -23,6 +25,7 @@ from opentelemetry.trace import (
     Tracer,
     TracerProvider,
 )
+from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracemw._version import __version__
 
@@ -30,10 +33,22 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
 _REQUEST_SPAN: Final = otel_context.create_key("tracemw-request-span")
 _SKIPPED: Final = otel_context.create_key("tracemw-skipped")
+# Where the API keeps the current span. Its functions are general, and cost a request as much as a span does.
+_SPAN: Final = _SPAN_KEY
 # The API's own keys, which the official instrumentations respect: the first silences all of them, the second those
 # of HTTP clients beneath another client that is already traced. They have no public name.
 _SUPPRESS_ALL: Final = otel_context._SUPPRESS_INSTRUMENTATION_KEY  # noqa: SLF001
 _SUPPRESS_HTTP: Final = otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY  # noqa: SLF001
+
+
+# One call into C where the API's functions make three: the context lies in a context variable, unless
+# OTEL_PYTHON_CONTEXT has named another place.
+current_context: Callable[[], Context] = otel_context.get_current
+attach: Callable[[Context], Token[Context]] = otel_context.attach
+_runtime: Final = otel_context._RUNTIME_CONTEXT  # noqa: SLF001
+if type(_runtime) is ContextVarsRuntimeContext:
+    current_context = _runtime._current_context.get  # noqa: SLF001
+    attach = _runtime._current_context.set  # noqa: SLF001
 
 
 def is_silent(provider: MeterProvider) -> bool:
@@ -44,6 +59,10 @@ def is_silent(provider: MeterProvider) -> bool:
         "opentelemetry.metrics._internal",
         "_ProxyMeterProvider",
     )
+
+
+# Where the API keeps the global provider once one is set; until then, its function looks into the environment.
+_API: Final = vars(trace)
 
 
 class TracerSource:
@@ -61,35 +80,49 @@ class TracerSource:
         """The provider in use now."""
         return self._provider or trace.get_tracer_provider()
 
-    def get(self) -> Tracer:
-        """Return the tracer, asking the provider only when the provider has changed."""
-        provider = self._provider or trace.get_tracer_provider()
-        if self._tracer is None or provider is not self._tracer_provider:
-            # Before a provider is set, the API gives out a tracer that looks like any other: nobody listens to it.
-            waiting = isinstance(provider, ProxyTracerProvider)
-            self._tracer = NoOpTracer() if waiting else provider.get_tracer("tracemw", __version__, SCHEMA_URL)
+    def get(self) -> Tracer | None:
+        """Return the tracer, or None while nobody listens; the provider is asked only when it is another one."""
+        provider = self._provider or _API.get("_TRACER_PROVIDER") or trace.get_tracer_provider()
+        if provider is not self._tracer_provider:
+            tracer = None
+            # Before a provider is set, the API gives out a tracer that looks like any other.
+            if not isinstance(provider, ProxyTracerProvider):
+                tracer = provider.get_tracer("tracemw", __version__, SCHEMA_URL)
+            self._tracer = None if isinstance(tracer, NoOpTracer) else tracer
             self._tracer_provider = provider
         return self._tracer
 
 
-def incoming_context() -> Context:
-    """Return the current context as the one in which a request arrives.
+def incoming_context(here: Context) -> Context:
+    """Return `here` as the context in which a request arrives, without a current span.
 
     When a traced client has called this very process, its context reaches as far as here, and no further: the clients
     that the request uses are not the ones beneath that client.
     """
-    here = otel_context.get_current()
-    return otel_context.set_value(_SUPPRESS_HTTP, False, here) if here.get(_SUPPRESS_HTTP) else here
+    if _SPAN not in here and _SUPPRESS_HTTP not in here:
+        return here
+    return Context({key: value for key, value in here.items() if key not in (_SPAN, _SUPPRESS_HTTP)})
+
+
+def with_span(span: Span, context: Context) -> Context:
+    """Return `context` with `span` current."""
+    return Context({**context, _SPAN: span})
 
 
 def with_request_span(span: Span, context: Context) -> Context:
     """Return `context` with `span` current and noted as the span of the request being served."""
-    return otel_context.set_value(_REQUEST_SPAN, span, trace.set_span_in_context(span, context))
+    return Context({**context, _SPAN: span, _REQUEST_SPAN: span})
 
 
-def request_span() -> Span | None:
-    """Return the span of the request being served, or None outside a traced request."""
-    span = otel_context.get_value(_REQUEST_SPAN)
+def span_in(context: Context) -> Span | None:
+    """Return the current span of `context`, or None."""
+    found = context.get(_SPAN)
+    return found if found is not None and isinstance(found, Span) else None
+
+
+def request_span(context: Context | None = None) -> Span | None:
+    """Return the span of the request being served, in `context` or the current one; None outside a traced request."""
+    span = otel_context.get_value(_REQUEST_SPAN, context)
     return span if isinstance(span, Span) else None
 
 
@@ -101,13 +134,12 @@ def skipped_context() -> Context:
     the official instrumentations.
     """
     unsampled = SpanContext(random.getrandbits(128) or 1, random.getrandbits(64) or 1, is_remote=False)
-    context = trace.set_span_in_context(NonRecordingSpan(unsampled))
-    return otel_context.set_value(_SUPPRESS_ALL, True, otel_context.set_value(_SKIPPED, True, context))
+    return Context({**current_context(), _SPAN: NonRecordingSpan(unsampled), _SKIPPED: True, _SUPPRESS_ALL: True})
 
 
-def is_skipped() -> bool:
-    """Tell whether the request being served is not traced."""
-    return bool(otel_context.get_value(_SKIPPED))
+def is_skipped(context: Context | None = None) -> bool:
+    """Tell whether the request being served is not traced, in `context` or the current one."""
+    return _SKIPPED in (current_context() if context is None else context)
 
 
 def clients_suppressed(context: Context) -> bool:
@@ -130,7 +162,7 @@ def detach(token: Token[Context], attached: Context) -> None:
 
 def suppress_clients(context: Context) -> Context:
     """Return `context` in which the HTTP clients beneath the current one start no spans of their own."""
-    return otel_context.set_value(_SUPPRESS_HTTP, True, context)
+    return Context({**context, _SUPPRESS_HTTP: True})
 
 
 def suppress_all() -> None:

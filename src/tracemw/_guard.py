@@ -1,6 +1,7 @@
 """The one guard: a fault in tracing is logged and counted, never raised into the application.
 
-`guarded` wraps the steps that doors take on a request's behalf. `call_hook` runs a function that the user gave us.
+`guarded` wraps the steps that doors take on a request's behalf; those that every request takes catch for themselves,
+which is cheaper, and call `fault`. `call_hook` runs a function that the user gave us.
 Each kind of fault is logged with its traceback at most once a minute, so that a broken hook in a busy service does
 not fill the disk.
 """
@@ -37,12 +38,17 @@ def guarded(function: Callable[P, R]) -> Callable[P, R | None]:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            if reraise_own_faults:
-                raise
-            _report(f"tracing failed in {function.__qualname__}; the request is not affected", error)
+            fault(function.__qualname__, error)
             return None
 
     return call
+
+
+def fault(where: str, error: Exception) -> None:
+    """Take note of an exception, just caught, that tracemw's own code has raised."""
+    if reraise_own_faults:
+        raise error
+    _report(f"tracing failed in {where}; the request is not affected", error)
 
 
 def call_hook(option: str, hook: Callable[..., R], *args: object) -> R | None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from operator import itemgetter
 from typing import Any, Final, Unpack
 
-from tracemw._guard import guarded
+from tracemw._guard import fault
 from tracemw._http.semconv import RequestFacts
 from tracemw._http.server import ServerExchange, ServerOptions, ServerTracing
 
@@ -25,8 +26,7 @@ FLUSH_TIMEOUT: Final = 5.0
 """Seconds that the end of the server's lifespan waits for queued spans to be delivered."""
 
 _EXCHANGE: Final = "tracemw.exchange"
-_NATIVE: Final = {"starlette.opentelemetry": True, "fastapi.telemetry": None}
-"""The frameworks' native telemetry leaves a request alone that carries these keys, which are its own."""
+_CARRY_HEADERS: Final = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
 class TraceMiddleware:
@@ -60,16 +60,28 @@ class TraceMiddleware:
         if isinstance(outer, ServerExchange):
             await self.app(self.observe(scope, outer), receive, send)
             return
-        facts = _facts(scope)
-        exchange = self._tracing.begin(facts) if facts is not None else None
+        try:
+            request = _Request(scope)
+        except Exception as error:
+            fault("asgi._Request", error)
+            exchange = None
+        else:
+            exchange = self._tracing.begin(request)
         if exchange is None:
             await self.app(scope, receive, send)
             return
         scope[_EXCHANGE] = exchange
-        for key, value in _NATIVE.items():
-            scope.setdefault(key, value)
-        responder = (_Response if kind == "http" else _WebSocket)(exchange, receive, send)
+        # The frameworks' native telemetry leaves a request alone that carries its own keys.
+        scope.setdefault("starlette.opentelemetry", True)
+        scope.setdefault("fastapi.telemetry")
         scope = self.observe(scope, exchange)
+        responder: _Unwatched | _Response | _WebSocket
+        if exchange.ended:
+            responder = _Unwatched(exchange, receive, send)
+        elif kind == "http":
+            responder = _Response(exchange, receive, send)
+        else:
+            responder = _WebSocket(exchange, receive, send)
         returned = False
         token = exchange.attach()
         try:
@@ -108,6 +120,25 @@ class TraceMiddleware:
         return flush_then_send
 
 
+class _Unwatched:
+    """The two channels of a connection of which nothing is recorded: the caller is told the trace id all the same."""
+
+    __slots__ = ("_exchange", "_send", "receive")
+
+    def __init__(self, exchange: ServerExchange, receive: Receive, send: Send) -> None:
+        self._exchange = exchange
+        self._send = send
+        self.receive = receive
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if message["type"] in _CARRY_HEADERS:
+            message = _with_header(message, self._exchange)
+        return self._send(message)
+
+    def finish(self, *, returned: bool) -> None:
+        pass
+
+
 class _Response:
     """The two channels of one HTTP request, watched for its response and its end."""
 
@@ -130,7 +161,7 @@ class _Response:
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
-            self._exchange.response(message["status"], _Headers(message.get("headers") or ()))
+            _note(message, self._exchange)
             self._trailers = bool(message.get("trailers"))
             message = _with_header(message, self._exchange) or message
         await self._send(message)
@@ -173,14 +204,14 @@ class _WebSocket:
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "websocket.accept":
-            self._exchange.response(101)
+            self._exchange.status = 101
             message = _with_header(message, self._exchange) or message
         elif kind == "websocket.http.response.start":
-            self._exchange.response(message["status"], _Headers(message.get("headers") or ()))
+            _note(message, self._exchange)
             message = _with_header(message, self._exchange) or message
         elif kind == "websocket.close":
             if self._exchange.status is None:
-                self._exchange.response(403)  # what a server answers to a handshake that the application denies
+                self._exchange.status = 403  # what a server answers to a handshake that the application denies
             else:
                 self._exchange.annotate("websocket.close_code", message.get("code", 1000))
         await self._send(message)
@@ -190,21 +221,33 @@ class _WebSocket:
         self._exchange.end()
 
 
-@guarded
+def _note(message: Message, exchange: ServerExchange) -> None:
+    exchange.status = message["status"]
+    if exchange.captures_response:
+        exchange.capture(_Headers(message.get("headers") or ()))
+
+
 def _with_header(message: Message, exchange: ServerExchange) -> Message:
-    header = exchange.response_header
-    if header is None:
+    try:
+        header = exchange.response_header
+        if header is None:
+            return message
+        name = header[0].encode()
+        # ASGI allows any iterable, so it may be one that can be read only once; and some servers take str as well.
+        headers = list(message.get("headers") or ())
+        for present, _ in headers:
+            if present.lower() in (name, header[0]):
+                break
+        else:
+            headers.append((name, header[1].encode()))
+    except Exception as error:
+        fault("asgi._with_header", error)
         return message
-    name, value = header[0].encode("ascii"), header[1].encode("ascii")
-    # ASGI allows any iterable, so it may be one that can be read only once; and some servers take str as well.
-    headers = list(message.get("headers") or ())
-    if not any(present.lower() in (name, header[0]) for present, _ in headers):
-        headers.append((name, value))
     return {**message, "headers": headers}
 
 
 class _Headers:
-    """The headers of an ASGI scope."""
+    """The headers of an ASGI message."""
 
     __slots__ = ("_raw",)
 
@@ -219,20 +262,59 @@ class _Headers:
         return [key.decode("latin-1") for key, _ in self._raw]
 
 
-@guarded
-def _facts(scope: Scope) -> RequestFacts:
-    headers = scope.get("headers", ())
-    if not isinstance(headers, (list, tuple)):  # ASGI allows any iterable, so it may be one that can be read only once
-        headers = scope["headers"] = list(headers)
-    server = scope.get("server")
-    client = scope.get("client")
-    return RequestFacts(
-        method=scope.get("method", "GET"),
-        path=scope["path"],
-        query=scope.get("query_string", b"").decode("utf-8", "replace"),
-        scheme=scope.get("scheme", "http" if scope["type"] == "http" else "ws"),
-        headers=_Headers(headers),
-        http_version=scope.get("http_version"),
-        server=(server[0], server[1]) if server else None,
-        peer=(client[0], client[1]) if client else None,
-    )
+class _Request(_Headers):
+    """A request's scope, and its headers, of which those that every request is asked for are found in one pass."""
+
+    __slots__ = ("_by_name", "_scope", "method", "path")
+
+    def __init__(self, scope: Scope) -> None:
+        headers = scope.get("headers", ())
+        if not isinstance(headers, (list, tuple)):  # any iterable is allowed, so one that can be read only once
+            headers = scope["headers"] = list(headers)
+        self._raw = headers
+        self._by_name: dict[bytes, bytes] | None = None
+        self._scope = scope
+        self.method: str = scope.get("method", "GET")
+        self.path: str = scope["path"]
+
+    @property
+    def headers(self) -> _Request:
+        return self
+
+    def carries_context(self) -> bool:
+        return not _CARRIERS.isdisjoint(map(_NAME, self._raw))
+
+    def get(self, name: str, /) -> list[str]:
+        by_name = self._by_name
+        if by_name is None:
+            by_name = self._by_name = dict(self._raw)
+        value = by_name.get(_COMMON.get(name, b""))
+        # A server gives names in lower case, as ASGI says, and mostly each once.
+        if value is None or len(by_name) != len(self._raw):  # type: ignore[arg-type]  # a list or a tuple
+            return super().get(name)
+        return [value.decode("latin-1")]
+
+    def facts(self) -> RequestFacts:
+        scope = self._scope
+        query = scope.get("query_string")
+        server = scope.get("server")
+        client = scope.get("client")
+        return RequestFacts._make(
+            (
+                self.method,
+                self.path,
+                query.decode("utf-8", "replace") if query else "",
+                scope.get("scheme") or ("http" if scope["type"] == "http" else "ws"),
+                self,
+                scope.get("http_version"),
+                (server[0], server[1]) if server else None,
+                (client[0], client[1]) if client else None,
+                None,
+                None,
+            )
+        )
+
+
+_COMMON: Final = {name: name.encode() for name in ("baggage", "host", "traceparent", "tracestate", "user-agent")}
+_CARRIERS: Final = frozenset({b"baggage", b"traceparent"})
+_NAME: Final = itemgetter(0)

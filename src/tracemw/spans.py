@@ -18,7 +18,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
-from tracemw._context import TracerSource, detach, is_skipped, request_span
+from tracemw._context import TracerSource, detach, is_skipped, request_span, with_span
 from tracemw._errors import mark_stage, moment, put_stage
 from tracemw._guard import guarded
 from tracemw._http.semconv import exception_type
@@ -64,7 +64,7 @@ class span:  # noqa: N801  a verb to its users: `with tracemw.span("payment.proc
         here = otel_context.get_current()
         self._span = _start(self._name, here, self._attributes) or INVALID_SPAN
         if self._span is not INVALID_SPAN:
-            self._attach(trace.set_span_in_context(self._span, here))
+            self._attach(with_span(self._span, here))
         return self._span
 
     def __exit__(
@@ -128,7 +128,8 @@ class _GeneratorSpan(span):
 
 @guarded
 def _start(name: str, here: Context, attributes: dict[str, AttributeValue]) -> Span:
-    return INVALID_SPAN if is_skipped() else _tracers.get().start_span(name, here, attributes=attributes)
+    tracer = None if is_skipped(here) else _tracers.get()
+    return INVALID_SPAN if tracer is None else tracer.start_span(name, here, attributes=attributes)
 
 
 @guarded

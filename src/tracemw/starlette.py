@@ -33,7 +33,7 @@ class TraceMiddleware(asgi.TraceMiddleware):
 
     def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
         """Return a scope that notes the routes which Starlette's own matching puts into it."""
-        if isinstance(scope, RouteScope) or exchange.route_source is not None:
+        if exchange.ended or isinstance(scope, RouteScope) or exchange.route_source is not None:
             return scope
         if self._index.covers(scope):
             exchange.route_source = lambda: self._index.route(scope)
@@ -46,8 +46,8 @@ class TraceMiddleware(asgi.TraceMiddleware):
         """Note an exception that goes on to a layer of Starlette outside of this one, which will answer it."""
         if exchange.status is None and isinstance(error, Exception) and scope["type"] == "http" and "app" in scope:
             if not getattr(scope, "beneath_handlers", False):
-                exchange.response(500)  # the outermost layer; a handler of its own may choose another status
+                exchange.status = 500  # the outermost layer; a handler of its own may choose another status
             elif isinstance(error, HTTPException):
-                exchange.response(error.status_code)
+                exchange.status = error.status_code
                 return
         exchange.failure(error)

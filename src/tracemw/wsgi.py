@@ -44,8 +44,8 @@ class TraceMiddleware:
         """Serve one request."""
         if EXCHANGE in environ:
             return self.app(environ, start_response)
-        facts = _facts(environ)
-        exchange = self._tracing.begin(facts) if facts is not None else None
+        request = _request(environ)
+        exchange = None if request is None else self._tracing.begin(request)
         if exchange is None:
             return self.app(environ, start_response)
         environ[EXCHANGE] = exchange
@@ -79,7 +79,9 @@ def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartR
 @guarded
 def _note(status: str, headers: list[tuple[str, str]], exchange: ServerExchange) -> None:
     if status[:3].isdecimal():
-        exchange.response(int(status[:3]), _ResponseHeaders(headers))
+        exchange.status = int(status[:3])
+    if exchange.captures_response:
+        exchange.capture(_ResponseHeaders(headers))
 
 
 @guarded
@@ -176,43 +178,65 @@ class _ResponseHeaders:
         return [key.lower() for key, _ in self._pairs]
 
 
-class _Headers:
-    """The headers of a WSGI environ."""
+class _Request:
+    """A request's environ, and its headers."""
 
-    __slots__ = ("_environ",)
+    __slots__ = ("_environ", "method", "path")
 
     def __init__(self, environ: WSGIEnvironment) -> None:
         self._environ = environ
+        self.method: str = environ["REQUEST_METHOD"]
+        self.path = _decoded(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/"
+
+    @property
+    def headers(self) -> _Request:
+        return self
+
+    def carries_context(self) -> bool:
+        return "HTTP_TRACEPARENT" in self._environ or "HTTP_BAGGAGE" in self._environ
 
     def get(self, name: str, /) -> list[str]:
-        key = name.upper().replace("-", "_")
-        value = self._environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}")
+        key = _KEYS.get(name)
+        if key is None:
+            key = name.upper().replace("-", "_")
+            key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+        value = self._environ.get(key)
         return [value] if isinstance(value, str) else []
 
     def keys(self) -> list[str]:
         return [key[5:].replace("_", "-").lower() for key in self._environ if key.startswith("HTTP_")]
 
+    def facts(self) -> RequestFacts:
+        environ = self._environ
+        server = environ.get("SERVER_NAME")
+        peer = environ.get("REMOTE_ADDR")
+        protocol = environ.get("SERVER_PROTOCOL", "")
+        return RequestFacts(
+            self.method,
+            self.path,
+            _decoded(environ.get("QUERY_STRING", "")),
+            environ.get("wsgi.url_scheme", "http"),
+            self,
+            protocol.removeprefix("HTTP/") if protocol.startswith("HTTP/") else None,
+            (server, _port(environ.get("SERVER_PORT"))) if server else None,
+            (peer, _port(environ.get("REMOTE_PORT"))) if peer else None,
+        )
+
+
+_KEYS: Final = {
+    name: f"HTTP_{name.upper().replace('-', '_')}"
+    for name in ("baggage", "host", "traceparent", "tracestate", "user-agent")
+}
+
 
 @guarded
-def _facts(environ: WSGIEnvironment) -> RequestFacts:
-    server = environ.get("SERVER_NAME")
-    peer = environ.get("REMOTE_ADDR")
-    protocol = environ.get("SERVER_PROTOCOL", "")
-    return RequestFacts(
-        method=environ["REQUEST_METHOD"],
-        path=_decoded(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/",
-        query=_decoded(environ.get("QUERY_STRING", "")),
-        scheme=environ.get("wsgi.url_scheme", "http"),
-        headers=_Headers(environ),
-        http_version=protocol.removeprefix("HTTP/") if protocol.startswith("HTTP/") else None,
-        server=(server, _port(environ.get("SERVER_PORT"))) if server else None,
-        peer=(peer, _port(environ.get("REMOTE_PORT"))) if peer else None,
-    )
+def _request(environ: WSGIEnvironment) -> _Request:
+    return _Request(environ)
 
 
 def _decoded(value: str) -> str:
     # PEP 3333 tunnels the request's bytes through latin-1.
-    return value.encode("latin-1", "replace").decode("utf-8", "replace")
+    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _port(value: object) -> int | None:

@@ -21,6 +21,7 @@ from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import TraceFlags
 
 from tracemw._context import suppress_all
 
@@ -105,7 +106,7 @@ class Delivery(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a span that has ended; an unsampled one goes nowhere."""
-        if not span.context.trace_flags.sampled:
+        if not span.context.trace_flags & TraceFlags.SAMPLED:
             return
         if self._closed:
             self._dropped += 1

@@ -11,12 +11,11 @@ from contextvars import Token
 from typing import Final, TypedDict
 
 from opentelemetry import context as otel_context
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import NoOpTracer, Span, SpanKind, StatusCode, TracerProvider
+from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 
-from tracemw._context import TracerSource, clients_suppressed, detach, suppress_clients
+from tracemw._context import TracerSource, clients_suppressed, detach, suppress_clients, with_span
 from tracemw._errors import put_stage
 from tracemw._guard import guarded
 from tracemw._http import propagation, semconv
@@ -70,13 +69,12 @@ class ClientTracing:
             return None
         tracer = self._tracers.get()
         instruments = self._meters.get()
-        traced = not isinstance(tracer, NoOpTracer)
-        if not traced and instruments is None:
+        if tracer is None and instruments is None:
             return ClientExchange(None, here)
         attributes = semconv.client_attributes(method, url, self.known_methods)
         labels = semconv.client_labels(attributes, url) if instruments is not None else {}
         started = time.time_ns()
-        if not traced:
+        if tracer is None:
             return ClientExchange(None, here, started, instruments, labels)
         if resend_count:
             attributes["http.request.resend_count"] = resend_count
@@ -84,7 +82,7 @@ class ClientTracing:
             attributes["url.template"] = template
         name = semconv.span_name(method, template, self.known_methods)
         span = tracer.start_span(name, here, SpanKind.CLIENT, attributes, start_time=started)
-        return ClientExchange(span, trace.set_span_in_context(span, here), started, instruments, labels)
+        return ClientExchange(span, with_span(span, here), started, instruments, labels)
 
 
 _NO_HEADERS: Final[dict[str, str]] = {}

@@ -10,14 +10,21 @@ from typing import Final
 
 from opentelemetry import metrics
 from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram, MeterProvider, UpDownCounter
+from opentelemetry.metrics import Histogram, MeterProvider, UpDownCounter, _internal
 
 from tracemw._context import SCHEMA_URL, is_silent
 from tracemw._version import __version__
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 
+# Until a provider is set, get_meter_provider() looks into the environment each time.
+_API: Final = vars(_internal)
+
 Labels = Mapping[str, str | int]
+
+
+def _global_provider() -> MeterProvider | None:
+    return _API["_METER_PROVIDER"] if "_METER_PROVIDER" in _API else metrics.get_meter_provider()
 
 
 class Instruments:
@@ -59,17 +66,18 @@ class MeterSource:
         self._provider = provider
         self._instruments: Instruments | None = None
         self._instruments_of: MeterProvider | None = None
+        metrics.get_meter_provider()  # sets the one that OTEL_PYTHON_METER_PROVIDER names, if any
 
     def get(self) -> Instruments | None:
         """Return the instruments; None while nobody listens."""
-        provider = self._provider or metrics.get_meter_provider()
+        provider = self._provider or _global_provider()
         if provider is not self._instruments_of:
             self._instruments = self._made_by(provider)
             self._instruments_of = provider
         return self._instruments
 
-    def _made_by(self, provider: MeterProvider) -> Instruments | None:
-        if is_silent(provider):
+    def _made_by(self, provider: MeterProvider | None) -> Instruments | None:
+        if provider is None or is_silent(provider):
             return None
         meter = provider.get_meter("tracemw", __version__, SCHEMA_URL)
         duration = meter.create_histogram(

@@ -19,15 +19,17 @@ from opentelemetry.trace import NonRecordingSpan
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tracemw._http import baggage, tracecontext
-from tracemw._http.semconv import Headers
+from tracemw._http.semconv import Headers, RequestHeaders
 
 
-def extract(headers: Headers, context: Context) -> Context:
+def extract(headers: RequestHeaders, context: Context) -> Context:
     """Return `context` with the caller's span and baggage, as far as `headers` carry them."""
     propagator = propagate.get_global_textmap()
     formats = _own_formats(propagator)
     if formats is None:
         return propagator.extract(headers, context, _GETTER)
+    if not headers.carries_context():
+        return context
     if formats.trace_context:
         parent = headers.get("traceparent")
         remote = tracecontext.parse(parent, headers.get("tracestate")) if parent else None

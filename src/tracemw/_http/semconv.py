@@ -6,14 +6,20 @@ The rules are those of the OpenTelemetry semantic conventions v1.44 for HTTP spa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import unquote_plus, urlsplit
+
+from tracemw._attributes import AttributeValue
 
 KNOWN_METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
 """The methods of RFC 9110 and RFC 5789, and QUERY; case-sensitive."""
+
+UNKNOWN_METHOD: Final = "HTTP"
+"""What stands for an unknown method in a span's name."""
 
 REDACTED: Final = "REDACTED"
 
@@ -35,7 +41,10 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:/?#@\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
-Attributes = dict[str, str | int | Sequence[str]]
+_MAY_NEED_REDACTION: Final = re.compile("[%+]|AWSAccessKeyId|Signature|X-Amz-|sig")
+"""A query without any of this has no key to redact, however it is encoded."""
+
+Attributes = dict[str, AttributeValue]
 
 
 class Headers(Protocol):
@@ -47,6 +56,14 @@ class Headers(Protocol):
 
     def keys(self) -> list[str]:
         """Return the names of all headers, in lower case."""
+        ...
+
+
+class RequestHeaders(Headers, Protocol):
+    """The headers of a request, which may carry the caller's context."""
+
+    def carries_context(self) -> bool:
+        """Tell, at less cost than by getting them, whether `traceparent` or `baggage` is there."""
         ...
 
 
@@ -75,6 +92,29 @@ class RequestFacts(NamedTuple):
     """The host that the original client asked for, when trusted proxies tell; else the Host header counts."""
 
 
+class Request(Protocol):
+    """A request as its server door has it, before anybody asks for all of its facts."""
+
+    @property
+    def method(self) -> str:
+        """The method as it was sent."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The whole path, the application's mount point included."""
+        ...
+
+    @property
+    def headers(self) -> RequestHeaders:
+        """The request's headers."""
+        ...
+
+    def facts(self) -> RequestFacts:
+        """Return all that the door knows of the request."""
+        ...
+
+
 def method_attributes(method: str, known: frozenset[str]) -> Attributes:
     """Return `http.request.method`, and the original when the method is not a known one."""
     if method in known:
@@ -84,38 +124,39 @@ def method_attributes(method: str, known: frozenset[str]) -> Attributes:
 
 def span_name(method: str, target: str | None, known: frozenset[str]) -> str:
     """Return `{method} {target}`: the target is a route or URL template, never a concrete path."""
-    shown = method if method in known else "HTTP"
+    shown = method if method in known else UNKNOWN_METHOD
     return f"{shown} {target}" if target else shown
 
 
 def server_attributes(facts: RequestFacts, known: frozenset[str]) -> Attributes:
     """Return the attributes that a SERVER span has from its start, so that samplers see them."""
-    attributes = method_attributes(facts.method, known)
-    attributes["url.path"] = facts.path
-    attributes["url.scheme"] = facts.scheme
-    if facts.query:
-        attributes["url.query"] = redact_query(facts.query)
-    host = facts.host or next(iter(facts.headers.get("host")), None)
-    address = split_host(host) if host else None
-    if address is None:
-        address = facts.server
+    method, path, query, scheme, headers, http_version, server, peer, client, host = facts
+    attributes: Attributes = {"http.request.method": method, "url.path": path, "url.scheme": scheme}
+    if method not in known:
+        attributes.update(method_attributes(method, known))
+    if query:
+        attributes["url.query"] = redact_query(query)
+    if host is None and (hosts := headers.get("host")):
+        host = hosts[0]
+    address = (split_host(host) if host else None) or server
     if address is not None:
-        attributes["server.address"] = address[0]
-        port = address[1] if address[1] is not None else _DEFAULT_PORTS.get(facts.scheme)
+        attributes["server.address"], port = address
+        if port is None:
+            port = _DEFAULT_PORTS.get(scheme)
         if port is not None:
             attributes["server.port"] = port
-    if facts.peer is not None:
-        attributes["network.peer.address"] = facts.peer[0]
-        if facts.peer[1] is not None:
-            attributes["network.peer.port"] = facts.peer[1]
-    client = facts.client or (facts.peer[0] if facts.peer is not None else None)
+    if peer is not None:
+        attributes["network.peer.address"], peer_port = peer
+        attributes["client.address"] = peer[0]
+        if peer_port is not None:
+            attributes["network.peer.port"] = peer_port
     if client is not None:
         attributes["client.address"] = client
-    agent = facts.headers.get("user-agent")
-    if agent:
-        attributes["user_agent.original"] = agent[0]
-    if facts.http_version:
-        attributes["network.protocol.version"] = facts.http_version
+    agents = headers.get("user-agent")
+    if agents:
+        attributes["user_agent.original"] = agents[0]
+    if http_version:
+        attributes["network.protocol.version"] = http_version
     return attributes
 
 
@@ -204,6 +245,7 @@ def is_header_name(name: str) -> bool:
     return _TOKEN.fullmatch(name) is not None
 
 
+@lru_cache(maxsize=256)
 def split_host(value: str) -> tuple[str, int | None] | None:
     """Split a Host header into address and port, IPv6 without its brackets; None when it is not one."""
     match = _HOST.fullmatch(value.strip())
@@ -215,7 +257,7 @@ def split_host(value: str) -> tuple[str, int | None] | None:
 
 def redact_query(query: str) -> str:
     """Replace the values of signature and credential keys, as the convention for `url.query` lists them."""
-    if "=" not in query:
+    if _MAY_NEED_REDACTION.search(query) is None:
         return query
     pairs = query.split("&")
     for index, pair in enumerate(pairs):

@@ -9,31 +9,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextvars import Token
-from typing import TypedDict
+from typing import Final, TypedDict
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import INVALID_SPAN, Link, NoOpTracer, Span, SpanKind, StatusCode, TracerProvider
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, TracerProvider
 
+from tracemw._attributes import AttributeValue, LazyAttributes
 from tracemw._context import (
     TracerSource,
+    attach,
+    current_context,
     detach,
     incoming_context,
     is_skipped,
     request_span,
     skipped_context,
+    span_in,
     with_request_span,
 )
 from tracemw._errors import put_stage
-from tracemw._guard import call_hook, guarded
+from tracemw._guard import call_hook, fault, guarded
 from tracemw._http import propagation, semconv
 from tracemw._http.metrics import Instruments, MeterSource
 from tracemw._http.proxies import TrustedProxies
-from tracemw._http.semconv import Headers, RequestFacts
+from tracemw._http.semconv import Headers, Request, RequestFacts
 from tracemw._http.skip import Skip, SkipRule
 from tracemw.config import known_methods
+
+_SERVER: Final = SpanKind.SERVER  # a member of an enumeration costs a look-up through its class each time
 
 RouteSource = Callable[[], str | None]
 
@@ -104,49 +108,51 @@ class ServerTracing:
         self.on_response = on_response
         self.known_methods = known_methods() or semconv.KNOWN_METHODS
         self.captured_from_response = semconv.HeaderCapture("response", capture_response_headers)
-        self._captured_from_request = semconv.HeaderCapture("request", capture_request_headers)
+        self.captures_response = bool(self.captured_from_response)
+        self.captured_from_request = semconv.HeaderCapture("request", capture_request_headers)
+        self.captures_request = bool(self.captured_from_request)
         self._trust_inbound = trust_inbound
-        self._proxies = TrustedProxies(trusted_proxies)
+        proxies = TrustedProxies(trusted_proxies)
+        self._proxies = proxies or None
+        self._has_hooks = on_request is not None or on_response is not None
         self._skip = SkipRule(skip)
         self._tracers = TracerSource(tracer_provider)
         self._meters = MeterSource("server", meter_provider)
 
-    @guarded
-    def begin(self, facts: RequestFacts) -> ServerExchange:
-        """Start the SERVER span of a request, or find out why it gets none."""
-        if self._proxies:
-            facts = self._proxies.seen_through(facts)
-        if is_skipped() or self._skip.matches(facts):
-            return ServerExchange(self, facts, skipped_context(), span=None)
-        # The parent is what the request carries, or nothing: never a span that happens to be active here.
-        here = trace.set_span_in_context(INVALID_SPAN, incoming_context())
-        carried = propagation.extract(facts.headers, here)
-        adopted = _already_traced(carried)
-        if adopted is not None:
-            return ServerExchange(self, facts, with_request_span(adopted, carried), span=adopted, owned=False)
-        parent = carried if self._trust_inbound else here
-        started = time.time_ns()
-        instruments = None if facts.scheme in ("ws", "wss") else self._meters.get()
-        span = self._start(facts, carried, parent, started)
-        context = with_request_span(span, parent) if span is not None else parent
-        exchange = ServerExchange(self, facts, context, span=span, started=started, instruments=instruments)
-        if span is not None and self.on_request is not None:
-            call_hook("on_request", self.on_request, span, facts)
-        return exchange
-
-    def _start(self, facts: RequestFacts, carried: Context, parent: Context, started: int) -> Span | None:
-        tracer = self._tracers.get()
-        if isinstance(tracer, NoOpTracer):
+    def begin(self, request: Request) -> ServerExchange | None:
+        """Start the SERVER span of a request, or find out why it gets none; None when that fails."""
+        try:
+            here = current_context()
+            if is_skipped(here) or self._skip.matches(request.path, request.facts):
+                return ServerExchange(self, skipped_context(), None)
+            # The parent is what the request carries, or nothing: never a span that happens to be active here.
+            bare = incoming_context(here)
+            carried = propagation.extract(request.headers, bare)
+            if bare is not here and (adopted := _already_traced(here, carried)) is not None:
+                return ServerExchange(self, with_request_span(adopted, carried), adopted)
+            parent, links = (carried, None) if self._trust_inbound else (bare, _link_to(carried))
+            instruments = self._meters.get()
+            started = None if instruments is None else time.time_ns()
+            tracer = self._tracers.get()
+            if tracer is None and instruments is None:
+                return ServerExchange(self, parent, None)
+            attributes = ServerAttributes(self, request)
+            span = None
+            if tracer is not None:
+                method = request.method if request.method in self.known_methods else semconv.UNKNOWN_METHOD
+                span = tracer.start_span(method, parent, _SERVER, attributes, links, started)  # type: ignore[arg-type]
+                parent = with_request_span(span, parent)
+                if instruments is None and not self._has_hooks and not span.is_recording():
+                    return ServerExchange(self, parent, span)
+            return RecordedExchange(self, parent, span, attributes.facts, started, instruments)
+        except Exception as error:
+            fault("ServerTracing.begin", error)
             return None
-        attributes = semconv.server_attributes(facts, self.known_methods)
-        if self._captured_from_request:
-            attributes.update(self._captured_from_request.attributes(facts.headers))
-        links: list[Link] = []
-        if not self._trust_inbound:
-            caller = trace.get_current_span(carried).get_span_context()
-            links = [Link(caller)] if caller.is_valid else []
-        name = semconv.span_name(facts.method, None, self.known_methods)
-        return tracer.start_span(name, parent, SpanKind.SERVER, attributes, links, started)
+
+    def facts(self, request: Request) -> RequestFacts:
+        """Return the facts of a request, as the trusted proxies that it came through tell them."""
+        facts = request.facts()
+        return facts if self._proxies is None else self._proxies.seen_through(facts)
 
     def flush(self, timeout: float) -> None:
         """Deliver what is queued, within about `timeout` seconds, when the provider in use can do that."""
@@ -155,78 +161,79 @@ class ServerTracing:
             call_hook("tracer_provider", force_flush, int(timeout * 1000))
 
 
-def _already_traced(parent: Context) -> Span | None:
+class ServerAttributes(LazyAttributes):
+    """The attributes that a SERVER span has from its start, for whoever wants to know."""
+
+    __slots__ = ("_facts", "_request", "_tracing")
+
+    def __init__(self, tracing: ServerTracing, request: Request) -> None:
+        self._made = None
+        self._facts: RequestFacts | None = None
+        self._tracing = tracing
+        self._request = request
+
+    @property
+    def facts(self) -> RequestFacts:
+        """The facts that the attributes tell."""
+        if self._facts is None:
+            self._facts = self._tracing.facts(self._request)
+        return self._facts
+
+    def make(self) -> dict[str, AttributeValue]:
+        """Return the attributes, in a new dictionary."""
+        attributes = semconv.server_attributes(self.facts, self._tracing.known_methods)
+        if self._tracing.captures_request:
+            attributes.update(self._tracing.captured_from_request.attributes(self.facts.headers))
+        return attributes
+
+
+def _link_to(carried: Context) -> list[Link]:
+    caller = span_in(carried)
+    return [] if caller is None else [Link(caller.get_span_context())]
+
+
+def _already_traced(here: Context, carried: Context) -> Span | None:
     """Return the SERVER span that someone else's instrumentation has started for this very request, if any.
 
     That is so when the current span is a SERVER span whose parent is the context that this request carries. A span
     that a door of ours started belongs to another request, one that this process serves within the first: doors know
     their own requests by the exchange that they leave in them.
     """
-    span = trace.get_current_span()
-    if getattr(span, "kind", None) is not SpanKind.SERVER or span is request_span():
+    span = span_in(here)
+    if span is None or getattr(span, "kind", None) is not _SERVER or span is request_span(here):
         return None
-    carried = trace.get_current_span(parent).get_span_context()
-    actual = getattr(span, "parent", None)
-    carried_ids = (carried.trace_id, carried.span_id) if carried.is_valid else None
-    actual_ids = (actual.trace_id, actual.span_id) if actual is not None else None
-    return span if carried_ids == actual_ids else None
+    caller = span_in(carried)
+    parent = getattr(span, "parent", None)
+    carried_ids = _ids(caller.get_span_context()) if caller is not None else None
+    return span if carried_ids == (_ids(parent) if parent is not None else None) else None
+
+
+def _ids(context: SpanContext) -> tuple[int, int] | None:
+    return (context.trace_id, context.span_id) if context.is_valid else None
 
 
 class ServerExchange:
-    """One request being served.
+    """One request being served: as it stands, one of which nothing is recorded.
 
-    The door calls `attach` and `detach` around whatever runs application code, reports `response` and `failure`, and
+    The door calls `attach` and `detach` around whatever runs application code, sets `status`, reports `failure`, and
     calls `end` when the last byte is out. `route_source`, when set, is asked for the route at the end.
     """
 
-    __slots__ = (
-        "_context",
-        "_ended",
-        "_facts",
-        "_failure",
-        "_instruments",
-        "_labels",
-        "_span",
-        "_started",
-        "_tracing",
-        "route_source",
-        "status",
-    )
+    __slots__ = ("_context", "_span", "_tracing", "ended", "route_source", "status")
 
-    def __init__(
-        self,
-        tracing: ServerTracing,
-        facts: RequestFacts,
-        context: Context,
-        *,
-        span: Span | None,
-        owned: bool = True,
-        started: int = 0,
-        instruments: Instruments | None = None,
-    ) -> None:
+    def __init__(self, tracing: ServerTracing, context: Context, span: Span | None) -> None:
         self._tracing = tracing
-        self._facts = facts
         self._context = context
         self._span = span
-        self._started = started
-        self._instruments = instruments
-        self._labels: dict[str, str | int] = {}
-        if instruments is not None:
-            self._labels = semconv.server_labels(facts, tracing.known_methods)
-            instruments.began(self._labels)
-        self._ended = not owned or (span is None and instruments is None)
-        self._failure: BaseException | None = None
-        self.status: int | None = None
-        self.route_source: RouteSource | None = None
-
-    @property
-    def ended(self) -> bool:
+        self.ended = True
         """Whether nothing more is recorded for this request."""
-        return self._ended
+        self.status: int | None = None
+        """The status that the application has sent."""
+        self.route_source: RouteSource | None = None
 
     def attach(self) -> Token[Context]:
         """Make the request's span current; the token is for `detach` in the same thread or task."""
-        return otel_context.attach(self._context)
+        return attach(self._context)
 
     def detach(self, token: Token[Context]) -> None:
         """Make current again what was current before `attach`."""
@@ -238,24 +245,70 @@ class ServerExchange:
         name = self._tracing.response_header
         if name is None or self._span is None:
             return None
-        return name, trace.format_trace_id(self._span.get_span_context().trace_id)
-
-    @guarded
-    def response(self, status: int, headers: Headers | None = None) -> None:
-        """Note the status that the application sends, and the headers when there are any to capture."""
-        self.status = status
-        if headers is not None and self.captures_response and self._span is not None and not self._ended:
-            self._span.set_attributes(self._tracing.captured_from_response.attributes(headers))
+        return name, self._span.get_span_context().trace_id.to_bytes(16, "big").hex()
 
     @property
     def captures_response(self) -> bool:
-        """Whether `response` has a use for headers."""
-        return bool(self._tracing.captured_from_response)
+        """Whether `capture` has a use for the response's headers."""
+        return self._tracing.captures_response and not self.ended
+
+    def capture(self, headers: Headers) -> None:
+        """Record those of the response's headers that are to be captured."""
+
+    def failure(self, error: BaseException) -> None:
+        """Note an exception that escaped from the application; the same one twice counts once."""
+
+    def annotate(self, name: str, value: str | int) -> None:
+        """Put an attribute of the protocol on the span, for what only one kind of door knows."""
+
+    def end(self, *, at: int | None = None, incomplete: bool = False) -> None:
+        """End the span; every further call does nothing.
+
+        Args:
+            at: The end as nanoseconds since the epoch, when it was earlier than now.
+            incomplete: The application returned without a complete response, and nobody had hung up.
+        """
+
+
+class RecordedExchange(ServerExchange):
+    """One request being served that has a span, metrics, or hooks that want to know of it."""
+
+    __slots__ = ("_facts", "_failure", "_instruments", "_labels", "_started")
+
+    def __init__(
+        self,
+        tracing: ServerTracing,
+        context: Context,
+        span: Span | None,
+        facts: RequestFacts,
+        started: int | None,
+        instruments: Instruments | None,
+    ) -> None:
+        self._tracing = tracing
+        self._context = context
+        self._span = span
+        self.ended = False
+        self.status = None
+        self.route_source = None
+        self._facts = facts
+        self._failure: BaseException | None = None
+        self._started = started or 0
+        self._instruments: Instruments | None = None
+        if instruments is not None and facts.scheme not in ("ws", "wss"):
+            self._instruments = instruments
+            self._labels = semconv.server_labels(facts, tracing.known_methods)
+            instruments.began(self._labels)
+        if span is not None and tracing.on_request is not None:
+            call_hook("on_request", tracing.on_request, span, facts)
+
+    @guarded
+    def capture(self, headers: Headers) -> None:
+        if self._span is not None:
+            self._span.set_attributes(self._tracing.captured_from_response.attributes(headers))
 
     @guarded
     def failure(self, error: BaseException) -> None:
-        """Note an exception that escaped from the application; the same one twice counts once."""
-        if self._ended or error is self._failure:
+        if self.ended or error is self._failure:
             return
         self._failure = error
         if self._span is not None:
@@ -264,43 +317,50 @@ class ServerExchange:
 
     @guarded
     def annotate(self, name: str, value: str | int) -> None:
-        """Put an attribute of the protocol on the span, for what only one kind of door knows."""
-        if self._span is not None and not self._ended:
+        if self._span is not None and not self.ended:
             self._span.set_attribute(name, value)
 
-    @guarded
     def end(self, *, at: int | None = None, incomplete: bool = False) -> None:
-        """End the span; every further call does nothing.
-
-        Args:
-            at: The end as nanoseconds since the epoch, when it was earlier than now.
-            incomplete: The application returned without a complete response, and nobody had hung up.
-        """
-        if self._ended:
+        if self.ended:
             return
-        self._ended = True
-        ended = time.time_ns() if at is None else at
-        route = self._route()
-        error_type = semconv.server_error_type(self.status)
-        if error_type is None and self._failure is not None:
-            error_type = semconv.exception_type(self._failure)
-        if error_type is None and incomplete:
-            error_type = semconv.INCOMPLETE_RESPONSE
+        self.ended = True
+        span = self._span
         try:
             if self._instruments is not None:
-                self._measure(self._instruments, ended, route, error_type)
-            if self._span is not None:
-                self._conclude(self._span, route, error_type)
-        finally:
-            if self._span is not None:
-                self._span.end(ended)
+                at = time.time_ns() if at is None else at
+                self._measure(self._instruments, at, self._error_type(incomplete=incomplete))
+            if span is not None:
+                self._conclude(span, self._error_type(incomplete=incomplete))
+        except Exception as error:
+            self._end(span, at)
+            fault("RecordedExchange.end", error)
+        else:
+            self._end(span, at)
 
-    @guarded
-    def _route(self) -> str | None:
-        return self.route_source() if self.route_source is not None else None
+    def _end(self, span: Span | None, at: int | None) -> None:
+        try:
+            if span is not None:
+                span.end(at)
+        except Exception as error:
+            fault("RecordedExchange.end", error)
 
-    def _conclude(self, span: Span, route: str | None, error_type: str | None) -> None:
-        self._name(span, route)
+    def _error_type(self, *, incomplete: bool) -> str | None:
+        if self.status is not None and self.status >= 500:
+            return str(self.status)
+        if self._failure is not None:
+            return semconv.exception_type(self._failure)
+        return semconv.INCOMPLETE_RESPONSE if incomplete else None
+
+    def _conclude(self, span: Span, error_type: str | None) -> None:
+        route = self._route() if self.route_source is not None else None
+        tracing = self._tracing
+        name: object = None
+        if tracing.span_name is not None:
+            name = call_hook("span_name", tracing.span_name, self._facts, route)
+        if not isinstance(name, str) and route is not None:
+            name = semconv.span_name(self._facts.method, route, tracing.known_methods)
+        if isinstance(name, str):  # a hook may return anything, and an exporter takes no other name
+            span.update_name(name)
         if route is not None:
             span.set_attribute("http.route", route)
         if self.status is not None:
@@ -308,12 +368,17 @@ class ServerExchange:
         if error_type is not None:
             span.set_attribute("error.type", error_type)
             span.set_status(StatusCode.ERROR)
-        if self._tracing.on_response is not None:
-            call_hook("on_response", self._tracing.on_response, span, self._facts, self.status)
+        if tracing.on_response is not None:
+            call_hook("on_response", tracing.on_response, span, self._facts, self.status)
 
-    def _measure(self, instruments: Instruments, ended: int, route: str | None, error_type: str | None) -> None:
+    @guarded
+    def _route(self) -> str | None:
+        return self.route_source() if self.route_source is not None else None
+
+    def _measure(self, instruments: Instruments, ended: int, error_type: str | None) -> None:
         instruments.ended(self._labels)
         labels = dict(self._labels)
+        route = self._route()
         if route is not None:
             labels["http.route"] = route
         if self.status is not None:
@@ -323,12 +388,3 @@ class ServerExchange:
         if self._facts.http_version:
             labels["network.protocol.version"] = self._facts.http_version
         instruments.lasted(max(ended - self._started, 0) / 1e9, labels, self._context)
-
-    def _name(self, span: Span, route: str | None) -> None:
-        name: str | None = None
-        if self._tracing.span_name is not None:
-            name = call_hook("span_name", self._tracing.span_name, self._facts, route)
-        if not isinstance(name, str) and route is not None:
-            name = semconv.span_name(self._facts.method, route, self._tracing.known_methods)
-        if isinstance(name, str):  # a hook may return anything, and an exporter takes no other name
-            span.update_name(name)

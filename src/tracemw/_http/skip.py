@@ -70,10 +70,11 @@ class SkipRule:
         self._globs = re.compile("|".join(map(fnmatch.translate, globs))) if globs else None
         self._predicates = tuple(predicates)
 
-    def matches(self, facts: RequestFacts) -> bool:
-        """Tell whether the request is skipped; a predicate that raises does not skip it."""
-        if facts.path in self._paths:
+    def matches(self, path: str, facts: Callable[[], RequestFacts]) -> bool:
+        """Tell whether a request is skipped; `facts` is called for predicates, of which one that raises skips none."""
+        if path in self._paths or (self._globs is not None and self._globs.match(path) is not None):
             return True
-        if self._globs is not None and self._globs.match(facts.path):
-            return True
-        return any(call_hook("skip", predicate, facts) for predicate in self._predicates)
+        if not self._predicates:
+            return False
+        known = facts()
+        return any(call_hook("skip", predicate, known) for predicate in self._predicates)
