@@ -51,9 +51,13 @@ def _matched(sender: flask.Flask, **_: Any) -> None:
     """Tell the request's exchange where its route will be found: Flask has matched the request by now."""
     del sender
     request = flask.request
-    exchange = request.environ.get(wsgi.EXCHANGE)
-    if isinstance(exchange, ServerExchange) and exchange.route_source is None and request.url_rule is not None:
-        route = request.root_path.rstrip("/") + request.url_rule.rule
+    environ = request.environ
+    exchange = environ.get(wsgi.EXCHANGE)
+    if not isinstance(exchange, ServerExchange) or exchange.ended or exchange.route_source is not None:
+        return
+    rule = request.url_rule
+    if rule is not None:
+        route = request.root_path.rstrip("/") + rule.rule
         exchange.route_source = lambda: route
 
 

@@ -124,11 +124,13 @@ def _traced(request: httpx.Request, exchange: ClientExchange) -> httpx.Request:
 
     httpx makes the request after a redirect from the caller's, so each attempt gets headers of its own.
     """
-    headers = httpx.Headers(request.headers)
-    headers.update(exchange.headers())
-    return httpx.Request(
-        request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
-    )
+    headers = request.headers.copy()
+    for name, value in exchange.headers().items():
+        headers[name] = value
+    # Not made by its constructor, which would parse and encode everything once more.
+    traced = object.__new__(type(request))
+    vars(traced).update(vars(request), headers=headers)
+    return traced
 
 
 def _template(request: httpx.Request) -> str | None:
@@ -161,7 +163,8 @@ class _Resends:
 
     def before(self, request: httpx.Request) -> int:
         """Return how many attempts came before this one."""
-        resends = self._challenged.pop(request, None) or request.extensions.get(_RESENDS, 0)
+        challenged = self._challenged.pop(request, None) if self._challenged else None
+        resends = challenged or request.extensions.get(_RESENDS, 0)
         return resends if isinstance(resends, int) else 0
 
     @guarded

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from opentelemetry.context import Context
 
-from tracemw._guard import guarded
+from tracemw._guard import fault, guarded
 from tracemw._http.semconv import RequestFacts
 from tracemw._http.server import ServerExchange, ServerOptions, ServerTracing
 
@@ -68,7 +68,7 @@ def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartR
     def observing_start_response(
         status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
     ) -> Callable[[bytes], object]:
-        traced = _with_header(headers, exchange) or headers
+        traced = _with_header(headers, exchange)
         write = start_response(status, traced, exc_info) if exc_info else start_response(status, traced)
         _note(status, headers, exchange)  # not before: a server refuses a second status once the headers are out
         return write
@@ -76,7 +76,6 @@ def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartR
     return observing_start_response
 
 
-@guarded
 def _note(status: str, headers: list[tuple[str, str]], exchange: ServerExchange) -> None:
     if status[:3].isdecimal():
         exchange.status = int(status[:3])
@@ -84,12 +83,18 @@ def _note(status: str, headers: list[tuple[str, str]], exchange: ServerExchange)
         exchange.capture(_ResponseHeaders(headers))
 
 
-@guarded
 def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> list[tuple[str, str]]:
-    header = exchange.response_header
-    if header is None or any(name.lower() == header[0] for name, _ in headers):
+    try:
+        header = exchange.response_header
+        if header is None:
+            return headers
+        for name, _ in headers:
+            if name.lower() == header[0]:
+                return headers
+        return [*headers, header]
+    except Exception as error:
+        fault("wsgi._with_header", error)
         return headers
-    return [*headers, header]
 
 
 class _Body:

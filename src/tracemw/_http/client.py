@@ -10,14 +10,22 @@ import time
 from contextvars import Token
 from typing import Final, TypedDict
 
-from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 
-from tracemw._context import TracerSource, clients_suppressed, detach, suppress_clients, with_span
+from tracemw._attributes import AttributeValue, LazyAttributes
+from tracemw._context import (
+    TracerSource,
+    attach,
+    clients_suppressed,
+    current_context,
+    detach,
+    suppress_clients,
+    with_span,
+)
 from tracemw._errors import put_stage
-from tracemw._guard import guarded
+from tracemw._guard import fault, guarded
 from tracemw._http import propagation, semconv
 from tracemw._http.metrics import Instruments, MeterSource
 from tracemw.config import known_methods
@@ -45,7 +53,6 @@ class ClientTracing:
         self._tracers = TracerSource(tracer_provider)
         self._meters = MeterSource("client", meter_provider)
 
-    @guarded
     def begin(
         self,
         method: str,
@@ -64,27 +71,51 @@ class ClientTracing:
             resend_count: How many attempts at the same request came before this one.
             context: The context of the call, when that is not the current one.
         """
-        here = otel_context.get_current() if context is None else context
-        if clients_suppressed(here):
+        try:
+            here = current_context() if context is None else context
+            if clients_suppressed(here):
+                return None
+            tracer = self._tracers.get()
+            instruments = self._meters.get()
+            if tracer is None and instruments is None:
+                return ClientExchange(None, here)
+            attributes = ClientAttributes(method, url, template, resend_count, self.known_methods)
+            labels = semconv.client_labels(attributes.made(), url) if instruments is not None else None
+            started = time.time_ns()
+            if tracer is None:
+                return ClientExchange(None, here, started, instruments, labels)
+            name = semconv.span_name(method, template, self.known_methods)
+            span = tracer.start_span(name, here, _CLIENT, attributes, None, started)  # type: ignore[arg-type]
+            return ClientExchange(span, with_span(span, here), started, instruments, labels)
+        except Exception as error:
+            fault("ClientTracing.begin", error)
             return None
-        tracer = self._tracers.get()
-        instruments = self._meters.get()
-        if tracer is None and instruments is None:
-            return ClientExchange(None, here)
-        attributes = semconv.client_attributes(method, url, self.known_methods)
-        labels = semconv.client_labels(attributes, url) if instruments is not None else {}
-        started = time.time_ns()
-        if tracer is None:
-            return ClientExchange(None, here, started, instruments, labels)
-        if resend_count:
-            attributes["http.request.resend_count"] = resend_count
-        if template is not None:
-            attributes["url.template"] = template
-        name = semconv.span_name(method, template, self.known_methods)
-        span = tracer.start_span(name, here, SpanKind.CLIENT, attributes, start_time=started)
-        return ClientExchange(span, with_span(span, here), started, instruments, labels)
 
 
+class ClientAttributes(LazyAttributes):
+    """The attributes that a CLIENT span has from its start, for whoever wants to know."""
+
+    __slots__ = ("_known", "_method", "_resend_count", "_template", "_url")
+
+    def __init__(self, method: str, url: str, template: str | None, resend_count: int, known: frozenset[str]) -> None:
+        self._made = None
+        self._method = method
+        self._url = url
+        self._template = template
+        self._resend_count = resend_count
+        self._known = known
+
+    def make(self) -> dict[str, AttributeValue]:
+        """Return the attributes, in a new dictionary."""
+        attributes = semconv.client_attributes(self._method, self._url, self._known)
+        if self._resend_count:
+            attributes["http.request.resend_count"] = self._resend_count
+        if self._template is not None:
+            attributes["url.template"] = self._template
+        return attributes
+
+
+_CLIENT: Final = SpanKind.CLIENT  # a member of an enumeration costs a look-up through its class each time
 _NO_HEADERS: Final[dict[str, str]] = {}
 
 
@@ -131,31 +162,34 @@ class ClientExchange:
 
     def headers(self) -> dict[str, str]:
         """Return the headers that hand the trace on to the service being called."""
-        return self._inject() or _NO_HEADERS
-
-    @guarded
-    def _inject(self) -> dict[str, str]:
-        return propagation.inject(self._context)
+        try:
+            return propagation.inject(self._context)
+        except Exception as error:
+            fault("ClientExchange.headers", error)
+            return _NO_HEADERS
 
     def attach(self) -> Token[Context]:
         """Make the attempt current, with the instrumentation of clients beneath it switched off."""
         self._attached = suppress_clients(self._context)
-        return otel_context.attach(self._attached)
+        return attach(self._attached)
 
     def detach(self, token: Token[Context]) -> None:
         """Make current again what was current before `attach`."""
         detach(token, self._attached)
 
-    @guarded
     def response(self, status: int, http_version: str | None) -> None:
         """Note the status and the negotiated protocol version (`1.1`, `2`) once the response's headers are there."""
         if self._ended:
             return
-        self._headers_at = time.time_ns()
-        self._note("http.response.status_code", status)
-        if http_version:
-            self._note("network.protocol.version", http_version)
-        self._error_type = semconv.client_error_type(status)
+        try:
+            self._headers_at = time.time_ns()
+            self._note("http.response.status_code", status)
+            if http_version:
+                self._note("network.protocol.version", http_version)
+            if status >= 400:
+                self._error_type = semconv.client_error_type(status)
+        except Exception as error:
+            fault("ClientExchange.response", error)
 
     def _note(self, name: str, value: str | int) -> None:
         """Put an attribute on the span, and on the metric alike."""
@@ -186,7 +220,6 @@ class ClientExchange:
         finally:
             self.end(at=at)
 
-    @guarded
     def end(self, *, at: int | None = None) -> None:
         """End the span; every further call does nothing.
 
@@ -204,9 +237,18 @@ class ClientExchange:
                 self._span.set_status(StatusCode.ERROR)
             if self._instruments is not None:
                 self._instruments.lasted(max(ended - self._started, 0) / 1e9, self._labels, self._context)
-        finally:
+        except Exception as error:
+            self._end(ended)
+            fault("ClientExchange.end", error)
+        else:
+            self._end(ended)
+
+    def _end(self, at: int) -> None:
+        try:
             if self._span is not None:
-                self._span.end(ended)
+                self._span.end(at)
+        except Exception as error:
+            fault("ClientExchange.end", error)
 
     def abandon(self) -> None:
         """End the span at the time of the response's headers: nobody will read or close the body any more."""

@@ -163,18 +163,30 @@ def server_attributes(facts: RequestFacts, known: frozenset[str]) -> Attributes:
 def client_attributes(method: str, url: str, known: frozenset[str]) -> Attributes:
     """Return the attributes that a CLIENT span has from its start."""
     attributes = method_attributes(method, known)
+    scheme, slashes, rest = url.partition("://")
+    authority, slash, rest = rest.partition("/")
+    if slash and "?" not in authority and "#" not in authority:
+        origin, rest = f"{scheme}{slashes}{authority}", slash + rest
+    else:
+        origin, rest = url, ""
+    host, port, shown = _origin(origin)
+    if host:
+        attributes["server.address"] = host
+    if port is not None:
+        attributes["server.port"] = port
+    attributes["url.full"] = shown + _redact_path(rest) if rest else shown
+    return attributes
+
+
+@lru_cache(maxsize=256)
+def _origin(url: str) -> tuple[str | None, int | None, str]:
+    """Return the host and port of a URL, and how it is shown; a client calls few, and each many times."""
     parts = urlsplit(url)
-    if parts.hostname:
-        attributes["server.address"] = parts.hostname
     try:
         port = parts.port
     except ValueError:  # a port that is no number: the client will refuse it, and its error tells more
         port = None
-    port = port or _DEFAULT_PORTS.get(parts.scheme)
-    if port is not None:
-        attributes["server.port"] = port
-    attributes["url.full"] = redact_url(url)
-    return attributes
+    return parts.hostname, port or _DEFAULT_PORTS.get(parts.scheme), redact_url(url)
 
 
 class HeaderCapture:
@@ -269,10 +281,15 @@ def redact_query(query: str) -> str:
 
 def redact_url(url: str) -> str:
     """Return `url` with user name and password, and the values of signature keys, replaced; without its fragment."""
-    rest, _, _ = url.partition("#")
-    rest, question, query = rest.partition("?")
-    scheme, slashes, rest = rest.partition("://")
+    before_query = url.partition("#")[0].partition("?")[0]
+    scheme, slashes, rest = before_query.partition("://")
     authority, slash, path = rest.partition("/")
     if "@" in authority:
         authority = f"{REDACTED}:{REDACTED}@{authority.rpartition('@')[2]}"
-    return f"{scheme}{slashes}{authority}{slash}{path}{question}{redact_query(query)}"
+    return f"{scheme}{slashes}{authority}{_redact_path(slash + path + url[len(before_query) :])}"
+
+
+def _redact_path(path: str) -> str:
+    """Do the same for what follows the authority of a URL."""
+    before, question, query = path.partition("#")[0].partition("?")
+    return f"{before}?{redact_query(query)}" if question else before
