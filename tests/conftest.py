@@ -9,20 +9,35 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
 
 from tracemw import _guard
+from tracemw._recording import TracerProvider
 
 _guard.reraise_own_faults = True
 
 _exporter = InMemorySpanExporter()
-_provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
-_provider.add_span_processor(SimpleSpanProcessor(_exporter))
-trace.set_tracer_provider(_provider)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--recorder",
+        choices=("tracemw", "sdk"),
+        default="tracemw",
+        help="whose tracer provider is the global one: the doors work with either",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    kind = TracerProvider if config.getoption("recorder") == "tracemw" else SdkTracerProvider
+    provider = kind(sampler=ALWAYS_ON, shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(_exporter))
+    trace.set_tracer_provider(provider)
 
 
 class Recorded:
@@ -58,16 +73,18 @@ class Recorded:
 
 @pytest.fixture
 def recorded() -> Iterator[Recorded]:
-    """The spans of the test; the global provider is the stock SDK's."""
+    """The spans of the test; the global provider is the one that `--recorder` says."""
     _exporter.clear()
     yield Recorded()
     _exporter.clear()
 
 
 @pytest.fixture
-def provider() -> TracerProvider:
+def provider() -> SdkTracerProvider:
     """The global provider."""
-    return _provider
+    provider = trace.get_tracer_provider()
+    assert isinstance(provider, SdkTracerProvider)
+    return provider
 
 
 class Meters:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracemw._errors import exception_type
 from tracemw._http.semconv import (
     KNOWN_METHODS,
     RequestFacts,
     client_attributes,
     client_error_type,
-    exception_type,
     is_header_name,
     method_attributes,
     redact_query,

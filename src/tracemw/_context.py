@@ -9,13 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextvars import Token
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
-from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import (
     NonRecordingSpan,
     NoOpTracer,
@@ -28,6 +27,9 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracemw._version import __version__
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
 
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
@@ -53,12 +55,12 @@ if type(_runtime) is ContextVarsRuntimeContext:
 
 def is_silent(provider: MeterProvider) -> bool:
     """Tell whether nobody listens to a meter provider: a no-op one, or what the API gives out before one is set."""
+    # By name, since the API for metrics takes as long to import as all of tracemw; and the latter has no public one.
     kind = type(provider)
-    # The latter has no public name.
-    return kind is NoOpMeterProvider or (kind.__module__, kind.__name__) == (
-        "opentelemetry.metrics._internal",
-        "_ProxyMeterProvider",
-    )
+    return kind.__module__ == "opentelemetry.metrics._internal" and kind.__name__ in _SILENT_METERS
+
+
+_SILENT_METERS: Final = frozenset({"NoOpMeterProvider", "_ProxyMeterProvider"})
 
 
 # Where the API keeps the global provider once one is set; until then, its function looks into the environment.

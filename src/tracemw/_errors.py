@@ -1,4 +1,4 @@
-"""Which stage an exception came from, carried by the exception itself.
+"""What an exception is called, and which stage it came from, carried by the exception itself.
 
 `tracemw.stage("fraud_check")` marks the exception that leaves its block; every span of the same trace that ends with
 that very exception then gets `error.stage`. The mark travels wherever the exception travels, across `await`, thread
@@ -19,6 +19,12 @@ _TRACES: Final = 32
 """How many traces one exception object is marked for; the oldest give way."""
 
 _moments: Final = itertools.count()
+
+
+def exception_type(error: BaseException) -> str:
+    """Return the exception's fully qualified class, without the module for built-in ones."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def moment() -> int:

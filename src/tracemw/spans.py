@@ -19,9 +19,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
 from tracemw._context import TracerSource, detach, is_skipped, request_span, with_span
-from tracemw._errors import mark_stage, moment, put_stage
+from tracemw._errors import exception_type, mark_stage, moment, put_stage
 from tracemw._guard import guarded
-from tracemw._http.semconv import exception_type
 
 AttributeValue = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
 F = TypeVar("F", bound=Callable[..., Any])

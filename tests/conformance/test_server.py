@@ -115,7 +115,7 @@ def test_a_sampler_sees_what_is_known_of_the_request(door: Door, service: Servic
             "network.peer.port": 40000,
             "user_agent.original": "probe/1",
             "network.protocol.version": "1.1",
-            "http.request.header.x-team": ["shop"],
+            "http.request.header.x-team": ("shop",),
         }
     ]
 

@@ -218,7 +218,7 @@ class HeaderCapture:
 
     def attributes(self, headers: Headers) -> Attributes:
         """Return the attributes for those of the headers that are there."""
-        return {key: values for name, key in self._keys.items() if (values := headers.get(name))}
+        return {key: tuple(values) for name, key in self._keys.items() if (values := headers.get(name))}
 
 
 def server_labels(facts: RequestFacts, known: frozenset[str]) -> dict[str, str | int]:
@@ -244,12 +244,6 @@ def server_error_type(status: int | None) -> str | None:
 def client_error_type(status: int | None) -> str | None:
     """Return `error.type` for the status of a received response: 4xx and 5xx."""
     return str(status) if status is not None and status >= 400 else None
-
-
-def exception_type(error: BaseException) -> str:
-    """Return the exception's fully qualified class, without the module for built-in ones."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def is_header_name(name: str) -> bool:

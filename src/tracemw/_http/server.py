@@ -28,7 +28,7 @@ from tracemw._context import (
     span_in,
     with_request_span,
 )
-from tracemw._errors import put_stage
+from tracemw._errors import exception_type, put_stage
 from tracemw._guard import call_hook, fault, guarded
 from tracemw._http import propagation, semconv
 from tracemw._http.metrics import Instruments, MeterSource
@@ -348,7 +348,7 @@ class RecordedExchange(ServerExchange):
         if self.status is not None and self.status >= 500:
             return str(self.status)
         if self._failure is not None:
-            return semconv.exception_type(self._failure)
+            return exception_type(self._failure)
         return semconv.INCOMPLETE_RESPONSE if incomplete else None
 
     def _conclude(self, span: Span, error_type: str | None) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 import weakref
 from typing import Any
 
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, OTELResourceDetector, Resource
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource, ServiceInstanceIdResourceDetector
 from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SpanLimits, SynchronousMultiSpanProcessor
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import Tracer as ApiTracer
-from opentelemetry.util.types import Attributes
+from opentelemetry.util.types import AnyValue, Attributes
 
 from tracemw._recording.tracer import KNOWS_THE_SDK, Processors, Tracer
 
@@ -49,13 +48,15 @@ class TracerProvider(SdkTracerProvider):
         processors = active_span_processor or Processors()
         super().__init__(sampler, resource, shutdown_on_exit, processors, id_generator, span_limits, **more)
         self._given_out: dict[tuple[str, str | None, str | None], ApiTracer] = {}
-        this = weakref.ref(self)
+        self._instance = _instance()
+        if not hasattr(SdkTracerProvider, "_handle_fork"):
+            this = weakref.ref(self)
 
-        def after_fork() -> None:
-            if (provider := this()) is not None:
-                provider._renew()
+            def after_fork() -> None:
+                if (provider := this()) is not None:
+                    provider._handle_fork()
 
-        os.register_at_fork(after_in_child=after_fork)
+            os.register_at_fork(after_in_child=after_fork)
 
     def get_tracer(
         self,
@@ -71,7 +72,7 @@ class TracerProvider(SdkTracerProvider):
         tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
         if KNOWS_THE_SDK and type(tracer) is SdkTracer:
             tracer = Tracer.adopt(tracer)
-        if not attributes:
+        if not attributes and instrumenting_module_name:  # without a name it is an error, which the SDK logs each time
             self._given_out[scope] = tracer
         return tracer
 
@@ -84,9 +85,20 @@ class TracerProvider(SdkTracerProvider):
                 tracer.sampler = sampler
                 tracer.resource = resource
 
-    def _renew(self) -> None:
-        """Make a forked child an instance of its own; a lock that the parent held at the fork would stay held."""
-        self._tracers_lock = threading.Lock()
-        if "service.instance.id" not in OTELResourceDetector().detect().attributes:
-            instance = Resource({SERVICE_INSTANCE_ID: str(uuid.uuid4())})
-            self.rearm(sampler=self.sampler, resource=self.resource.merge(instance))
+    def _handle_fork(self) -> None:
+        """Make a forked child an instance of its own, unless it has been told which one it is.
+
+        Newer SDKs call this by themselves; theirs replaces an instance that is configured, too.
+        """
+        self._tracers_lock = threading.Lock()  # one that the parent held at the fork would stay held
+        was = self.resource.attributes.get(SERVICE_INSTANCE_ID)
+        if theirs := getattr(super(), "_handle_fork", None):
+            theirs()
+        if was is None or was == self._instance:
+            self._instance = was = _instance()
+        self.rearm(sampler=self.sampler, resource=self.resource.merge(Resource({SERVICE_INSTANCE_ID: was})))
+
+
+def _instance() -> AnyValue:
+    """The instance id that the SDK has made up for this process, which its metrics have too."""
+    return ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]

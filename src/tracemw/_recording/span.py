@@ -10,13 +10,14 @@ from __future__ import annotations
 import copy
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace import _Span as SdkSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode
@@ -64,7 +65,6 @@ class Span(SdkSpan):
     _status: Status = _UNSET
     _events: Any = ()
     _links: Any = ()
-    _dropped = 0
     _record_exception = True
     _set_status_on_exception = True
     _record_end_metrics: Any = None
@@ -88,7 +88,17 @@ class Span(SdkSpan):
         # What the SDK's spans hold each for itself.
         _limits = property(lambda self: self._tracer.limits)
         _instrumentation_info = property(lambda self: self._tracer.instrumentation_info)
-        _span_processor = property(lambda self: self._tracer.span_processor)
+        _lock = property(lambda self: vars(self).setdefault("_own_lock", threading.Lock()))
+
+        @property
+        def _span_processor(self) -> SpanProcessor:
+            return self._tracer.span_processor
+
+        @_span_processor.setter
+        def _span_processor(self, processor: SpanProcessor) -> None:
+            # Some processors take a span away from the others like that: it gets a tracer of its own.
+            self._tracer = copy.copy(self._tracer)
+            self._tracer.span_processor = processor
 
     def take(self, attributes: Any) -> None:
         """Take the attributes to begin with; the mapping stays the caller's."""
@@ -108,8 +118,7 @@ class Span(SdkSpan):
                 self._attributes = made
                 return
         cleaned = self._limits.clean(made)
-        self._attributes = cleaned.copy()
-        self._dropped = cleaned.dropped
+        self._attributes = cleaned if cleaned.dropped else cleaned.copy()
 
     def get_span_context(self) -> SpanContext:
         """Return what identifies the span, for its children and for other processes."""
@@ -124,34 +133,58 @@ class Span(SdkSpan):
         attributes = self._attributes
         if type(value) in self._plain and type(key) is str and key and len(attributes) < self._most:
             if key in attributes:
-                del attributes[key]  # as the SDK does: the newest stands last
+                attributes.pop(key, None)  # as the SDK does: the newest stands last
             attributes[key] = value
         elif self._end_time is None:
-            self._set({key: value})
+            self._set(attributes, key, value)
         else:
             _logger.warning("Setting attribute on ended span.")
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set several attributes; after the end, ignored with a warning."""
-        if self._end_time is None:
+        held = self._attributes
+        if self._end_time is not None:
+            _logger.warning("Setting attribute on ended span.")
+        elif all(map(_is_key, attributes)):
             for key, value in attributes.items():
                 self.set_attribute(key, value)
         else:
-            _logger.warning("Setting attribute on ended span.")
+            self._counted(held)._set_items(attributes)
 
-    def _set(self, added: Attributes) -> None:
-        attributes = self._attributes
-        if isinstance(attributes, BoundedAttributes):  # somebody has put it there
-            attributes.update(added)
-            return
-        cleaned = self._limits.clean(added)
-        self._dropped += cleaned.dropped
-        for key, value in cleaned.items():
-            attributes.pop(key, None)
-            if len(attributes) >= self._most:
-                attributes.pop(next(iter(attributes)))
-                self._dropped += 1
-            attributes[key] = value
+    # What these two write to was read before they found the span open: what an end puts in its place is read-only.
+
+    def _set(self, held: Any, key: str, value: Any) -> None:
+        if type(held) is dict and _is_key(key) and len(held) < self._most:
+            for cleaned in self._limits.clean({key: value}).values():
+                held.pop(key, None)
+                held[key] = cleaned
+        else:
+            self._counted(held)[key] = value
+
+    def _counted(self, held: Any) -> BoundedAttributes:
+        """Return the attributes in the SDK's container, where they are from now on: a limit bites, or will."""
+        if type(held) is dict:
+            # The dictionary, and not an attribute: two threads get one container.
+            held = self._attributes = vars(self).setdefault("_bounded", self._contained(held))
+        return cast("BoundedAttributes", held)
+
+    def _contained(self, held: Any) -> BoundedAttributes:
+        contained: Any = self._limits.clean({})
+        contained._dict.update(held.copy())  # clean already
+        return cast("BoundedAttributes", contained)
+
+    def expose(self) -> None:
+        """Hold all in the SDK's containers, as its own spans do: the code of others reaches into them."""
+        held = self._attributes
+        if isinstance(held, (dict, BoundedAttributes)):
+            contained = self._contained(held)
+            contained.dropped = getattr(held, "dropped", 0)
+            contained._immutable = True
+            self._attributes = contained
+        if self._events == ():
+            self._events = BoundedList(self._limits.max_events)
+        if self._links == ():
+            self._links = BoundedList(self._limits.max_links)
 
     def update_name(self, name: str) -> None:
         """Rename the span; after the end, ignored with a warning."""
@@ -166,7 +199,7 @@ class Span(SdkSpan):
             _logger.warning("Tried calling %s on an ended span.", "set_status")
             return
         code = status.status_code if isinstance(status, Status) else status
-        if code is StatusCode.UNSET or self._status.status_code is StatusCode.OK:
+        if code is StatusCode.UNSET or self._status.status_code is StatusCode.OK or not isinstance(code, StatusCode):
             return
         if not isinstance(status, Status):
             status = Status(status, description)
@@ -217,7 +250,7 @@ class Span(SdkSpan):
     @property
     def dropped_attributes(self) -> int:
         """How many attributes the limits have kept out."""
-        return self._dropped if type(self._attributes) is dict else self._dropped + super().dropped_attributes
+        return 0 if type(self._attributes) is dict else super().dropped_attributes
 
     @property
     def dropped_events(self) -> int:
@@ -229,13 +262,9 @@ class Span(SdkSpan):
         """How many links the limits have kept out."""
         return getattr(self._links, "dropped", 0)
 
-    def _readable_span(self) -> ReadableSpan:
-        readable = super()._readable_span()
-        if self._dropped:
-            bounded = BoundedAttributes(attributes=self._attributes)
-            bounded.dropped = self.dropped_attributes
-            readable._attributes = bounded  # the SDK has no other place for the count
-        return readable
-
     def __deepcopy__(self, memo: dict[int, Any]) -> ReadableSpan:
         return copy.deepcopy(self._readable_span(), memo)
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and key != ""

@@ -139,11 +139,11 @@ class Tracer(SdkTracer):
     @classmethod
     def adopt(cls, tracer: SdkTracer) -> Tracer:
         """Make the SDK's tracer one of this class."""
-        tracer.__class__ = cls
         adopted = cast("Tracer", tracer)
         adopted.limits = Limits(adopted._span_limits)
         adopted.plain, adopted.most = adopted.limits.plain, adopted.limits.most
         adopted._is_counted = type(adopted._tracer_metrics) is not NoOpTracerMetrics
+        tracer.__class__ = cls  # the last step: another thread may have got the same tracer meanwhile
         return adopted
 
     def start_span(
@@ -208,7 +208,10 @@ class Tracer(SdkTracer):
 
         span_id = (is_usual and getrandbits(64)) or generator.generate_span_id()
         flags = _FLAGS[bits | _SAMPLED if decision is _SAMPLE else bits]
-        span_context = _tuple(SpanContext, (trace_id, span_id, False, flags, state, True))
+        if is_usual:
+            span_context = _tuple(SpanContext, (trace_id, span_id, False, flags, state, True))
+        else:
+            span_context = SpanContext(trace_id, span_id, False, flags, state)  # of another's ids, not all are valid
         count_end = self._tracer_metrics.start_span(parent, decision) if self._is_counted else None
         if decision is _DROP:
             return NonRecordingSpan(span_context)
@@ -225,7 +228,7 @@ class Tracer(SdkTracer):
         span._most = self.most
         span._end_time = None
         span._open = True
-        if attributes:
+        if attributes is not None:
             span.take(attributes)
         else:
             span._attributes = {}
@@ -251,9 +254,12 @@ class Tracer(SdkTracer):
             span._record_end_metrics()
         processor = self.span_processor
         if type(processor) is not Processors:
+            span.expose()
             processor._on_ending(span)
             processor.on_end(span._readable_span())
             return
+        if processor.copies or processor.ending:
+            span.expose()
         for each in processor.ending:
             each._on_ending(span)
         readable = span._readable_span() if processor.copies else span
