@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from operator import itemgetter
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, Unpack
 
 from tracemw._guard import fault
@@ -132,7 +131,7 @@ class _Unwatched:
 
     def send(self, message: Message) -> Awaitable[None]:
         if message["type"] in _CARRY_HEADERS:
-            message = _with_header(message, self._exchange)
+            message = _answered(message, self._exchange, message.get("status"))
         return self._send(message)
 
     def finish(self, *, returned: bool) -> None:
@@ -161,9 +160,8 @@ class _Response:
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
-            _note(message, self._exchange)
+            message = _answered(message, self._exchange, message.get("status"))
             self._trailers = bool(message.get("trailers"))
-            message = _with_header(message, self._exchange) or message
         await self._send(message)
         if (
             (kind == "http.response.body" and not self._trailers and not message.get("more_body"))
@@ -204,11 +202,9 @@ class _WebSocket:
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "websocket.accept":
-            self._exchange.status = 101
-            message = _with_header(message, self._exchange) or message
+            message = _answered(message, self._exchange, 101)
         elif kind == "websocket.http.response.start":
-            _note(message, self._exchange)
-            message = _with_header(message, self._exchange) or message
+            message = _answered(message, self._exchange, message.get("status"))
         elif kind == "websocket.close":
             if self._exchange.status is None:
                 self._exchange.status = 403  # what a server answers to a handshake that the application denies
@@ -221,29 +217,28 @@ class _WebSocket:
         self._exchange.end()
 
 
-def _note(message: Message, exchange: ServerExchange) -> None:
-    exchange.status = message["status"]
-    if exchange.captures_response:
-        exchange.capture(_Headers(message.get("headers") or ()))
-
-
-def _with_header(message: Message, exchange: ServerExchange) -> Message:
+def _answered(message: Message, exchange: ServerExchange, status: int | None) -> Message:
+    """Note how the application answers, and return its message with the header that tells the trace id."""
+    exchange.status = status
     try:
         header = exchange.response_header
-        if header is None:
+        if header is None and not exchange.captures_response:
             return message
-        name = header[0].encode()
         # ASGI allows any iterable, so it may be one that can be read only once; and some servers take str as well.
         headers = list(message.get("headers") or ())
-        for present, _ in headers:
-            if present.lower() in (name, header[0]):
-                break
-        else:
-            headers.append((name, header[1].encode()))
+        message = {**message, "headers": headers}
+        if exchange.captures_response:
+            exchange.capture(_Headers(headers))
+        if header is not None:
+            name = header[0].encode()
+            for present, _ in headers:
+                if present.lower() in (name, header[0]):
+                    break
+            else:
+                headers.append((name, header[1].encode()))
     except Exception as error:
-        fault("asgi._with_header", error)
-        return message
-    return {**message, "headers": headers}
+        fault("asgi._answered", error)
+    return message
 
 
 class _Headers:
@@ -251,7 +246,7 @@ class _Headers:
 
     __slots__ = ("_raw",)
 
-    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
         self._raw = raw
 
     def get(self, name: str, /) -> list[str]:
@@ -263,7 +258,7 @@ class _Headers:
 
 
 class _Request(_Headers):
-    """A request's scope, and its headers, of which those that every request is asked for are found in one pass."""
+    """A request's scope, and its headers, read in one pass."""
 
     __slots__ = ("_by_name", "_scope", "method", "path")
 
@@ -282,39 +277,29 @@ class _Request(_Headers):
         return self
 
     def carries_context(self) -> bool:
-        return not _CARRIERS.isdisjoint(map(_NAME, self._raw))
+        by_name = self._by_name = dict(self._raw)
+        return b"traceparent" in by_name or b"baggage" in by_name
 
     def get(self, name: str, /) -> list[str]:
         by_name = self._by_name
-        if by_name is None:
-            by_name = self._by_name = dict(self._raw)
-        value = by_name.get(_COMMON.get(name, b""))
         # A server gives names in lower case, as ASGI says, and mostly each once.
-        if value is None or len(by_name) != len(self._raw):  # type: ignore[arg-type]  # a list or a tuple
+        if by_name is None or len(by_name) != len(self._raw):
             return super().get(name)
-        return [value.decode("latin-1")]
+        value = by_name.get(name.encode("latin-1"))
+        return super().get(name) if value is None else [value.decode("latin-1")]
 
     def facts(self) -> RequestFacts:
         scope = self._scope
         query = scope.get("query_string")
         server = scope.get("server")
         client = scope.get("client")
-        return RequestFacts._make(
-            (
-                self.method,
-                self.path,
-                query.decode("utf-8", "replace") if query else "",
-                scope.get("scheme") or ("http" if scope["type"] == "http" else "ws"),
-                self,
-                scope.get("http_version"),
-                (server[0], server[1]) if server else None,
-                (client[0], client[1]) if client else None,
-                None,
-                None,
-            )
+        return RequestFacts(
+            self.method,
+            self.path,
+            query.decode("utf-8", "replace") if query else "",
+            scope.get("scheme") or ("http" if scope["type"] == "http" else "ws"),
+            self,
+            scope.get("http_version"),
+            (server[0], server[1]) if server else None,
+            (client[0], client[1]) if client else None,
         )
-
-
-_COMMON: Final = {name: name.encode() for name in ("baggage", "host", "traceparent", "tracestate", "user-agent")}
-_CARRIERS: Final = frozenset({b"baggage", b"traceparent"})
-_NAME: Final = itemgetter(0)

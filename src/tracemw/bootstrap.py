@@ -106,9 +106,13 @@ class _Outlet(SpanProcessor):
     delivery: Delivery | None = None
     takes_live_spans = True
 
+    def lead_to(self, delivery: Delivery | None) -> None:
+        """Pass spans on to `delivery` from now on, without a step of its own between."""
+        self.delivery = delivery
+        self.on_end = _nowhere if delivery is None else delivery.on_end  # type: ignore[method-assign]
+
     def on_end(self, span: ReadableSpan) -> None:
-        if self.delivery is not None:
-            self.delivery.on_end(span)
+        pass
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self.delivery.force_flush(timeout_millis) if self.delivery is not None else True
@@ -116,6 +120,10 @@ class _Outlet(SpanProcessor):
     def shutdown(self) -> None:
         if self.delivery is not None:
             self.delivery.shutdown()
+
+
+def _nowhere(span: ReadableSpan) -> None:
+    """Take a span that is not to be exported."""
 
 
 class _BaggageKeys(SpanProcessor):
@@ -209,13 +217,14 @@ def _install(config: Config) -> Tracing:
             "metrics=True, the middleware and clients use the installed one"
         )
     if config.disabled:
-        _outlet.delivery = None
+        _outlet.lead_to(None)
         _tracing = Tracing(NoOpTracerProvider())
         return _tracing
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
     sampler, resource = sampler_for(config), _resource(config)
-    _outlet.delivery = delivery = _delivery(config) if config.exporter == "otlp" else None
+    delivery = _delivery(config) if config.exporter == "otlp" else None
+    _outlet.lead_to(delivery)
     if _provider is None:
         _provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
         _provider.add_span_processor(_outlet)

@@ -41,8 +41,8 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:/?#@\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
-_MAY_NEED_REDACTION: Final = re.compile("[%+]|AWSAccessKeyId|Signature|X-Amz-|sig")
-"""A query without any of this has no key to redact, however it is encoded."""
+_SIGNS_OF_REDACTED_KEYS: Final = ("ignature", "sig", "X-Amz-", "AWSAccessKeyId", "%", "+")
+"""A query without any of them has no key to redact, however it is encoded."""
 
 Attributes = dict[str, AttributeValue]
 
@@ -263,7 +263,10 @@ def split_host(value: str) -> tuple[str, int | None] | None:
 
 def redact_query(query: str) -> str:
     """Replace the values of signature and credential keys, as the convention for `url.query` lists them."""
-    if _MAY_NEED_REDACTION.search(query) is None:
+    for sign in _SIGNS_OF_REDACTED_KEYS:
+        if sign in query:
+            break
+    else:
         return query
     pairs = query.split("&")
     for index, pair in enumerate(pairs):
