@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, Unpack
 
 from tracemw._guard import fault
-from tracemw._http.semconv import RequestFacts
 from tracemw._http.server import ServerExchange, ServerOptions, ServerTracing
 
 Scope = MutableMapping[str, Any]
@@ -157,18 +156,23 @@ class _Response:
             self._disconnected = True
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
+        # A coroutine of our own only where something is left to do after the server's.
         kind = message["type"]
         if kind == "http.response.start":
             message = _answered(message, self._exchange, message.get("status"))
             self._trailers = bool(message.get("trailers"))
-        await self._send(message)
-        if (
+        elif (
             (kind == "http.response.body" and not self._trailers and not message.get("more_body"))
             or (kind == "http.response.trailers" and not message.get("more_trailers"))
             or kind == "http.response.pathsend"
         ):
-            self._complete()
+            return self._send_last(message)
+        return self._send(message)
+
+    async def _send_last(self, message: Message) -> None:
+        await self._send(message)
+        self._complete()
 
     def _complete(self) -> None:
         # The span ends here and not when the application returns, which may have background work to do. After a 5xx
@@ -230,12 +234,12 @@ def _answered(message: Message, exchange: ServerExchange, status: int | None) ->
         if exchange.captures_response:
             exchange.capture(_Headers(headers))
         if header is not None:
-            name = header[0].encode()
+            name, value = header[0].encode(), header[1].encode()
             for present, _ in headers:
-                if present.lower() in (name, header[0]):
+                if len(present) == len(name) and present.lower() in (name, header[0]):
                     break
             else:
-                headers.append((name, header[1].encode()))
+                headers.append((name, value))
     except Exception as error:
         fault("asgi._answered", error)
     return message
@@ -288,18 +292,28 @@ class _Request(_Headers):
         value = by_name.get(name.encode("latin-1"))
         return super().get(name) if value is None else [value.decode("latin-1")]
 
-    def facts(self) -> RequestFacts:
-        scope = self._scope
-        query = scope.get("query_string")
-        server = scope.get("server")
-        client = scope.get("client")
-        return RequestFacts(
-            self.method,
-            self.path,
-            query.decode("utf-8", "replace") if query else "",
-            scope.get("scheme") or ("http" if scope["type"] == "http" else "ws"),
-            self,
-            scope.get("http_version"),
-            (server[0], server[1]) if server else None,
-            (client[0], client[1]) if client else None,
-        )
+    @property
+    def query(self) -> str:
+        query = self._scope.get("query_string")
+        return query.decode("utf-8", "replace") if query else ""
+
+    @property
+    def scheme(self) -> str:
+        return self._scope.get("scheme") or ("http" if self._scope["type"] == "http" else "ws")
+
+    @property
+    def http_version(self) -> str | None:
+        return self._scope.get("http_version")
+
+    @property
+    def server(self) -> tuple[str, int | None] | None:
+        server = self._scope.get("server")
+        return (server[0], server[1]) if server else None
+
+    @property
+    def peer(self) -> tuple[str, int | None] | None:
+        client = self._scope.get("client")
+        return (client[0], client[1]) if client else None
+
+    client: str | None = None
+    host: str | None = None

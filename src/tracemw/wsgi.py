@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 from opentelemetry.context import Context
 
 from tracemw._guard import fault, guarded
-from tracemw._http.semconv import RequestFacts
 from tracemw._http.server import ServerExchange, ServerOptions, ServerTracing
 
 if TYPE_CHECKING:
@@ -211,21 +210,32 @@ class _Request:
     def keys(self) -> list[str]:
         return [key[5:].replace("_", "-").lower() for key in self._environ if key.startswith("HTTP_")]
 
-    def facts(self) -> RequestFacts:
-        environ = self._environ
-        server = environ.get("SERVER_NAME")
-        peer = environ.get("REMOTE_ADDR")
-        protocol = environ.get("SERVER_PROTOCOL", "")
-        return RequestFacts(
-            self.method,
-            self.path,
-            _decoded(environ.get("QUERY_STRING", "")),
-            environ.get("wsgi.url_scheme", "http"),
-            self,
-            protocol.removeprefix("HTTP/") if protocol.startswith("HTTP/") else None,
-            (server, _port(environ.get("SERVER_PORT"))) if server else None,
-            (peer, _port(environ.get("REMOTE_PORT"))) if peer else None,
-        )
+    @property
+    def query(self) -> str:
+        return _decoded(self._environ.get("QUERY_STRING", ""))
+
+    @property
+    def scheme(self) -> str:
+        scheme: str = self._environ.get("wsgi.url_scheme", "http")
+        return scheme
+
+    @property
+    def http_version(self) -> str | None:
+        protocol = self._environ.get("SERVER_PROTOCOL", "")
+        return protocol.removeprefix("HTTP/") if protocol.startswith("HTTP/") else None
+
+    @property
+    def server(self) -> tuple[str, int | None] | None:
+        name = self._environ.get("SERVER_NAME")
+        return (name, _port(self._environ.get("SERVER_PORT"))) if name else None
+
+    @property
+    def peer(self) -> tuple[str, int | None] | None:
+        address = self._environ.get("REMOTE_ADDR")
+        return (address, _port(self._environ.get("REMOTE_PORT"))) if address else None
+
+    client: str | None = None
+    host: str | None = None
 
 
 _KEYS: Final = {

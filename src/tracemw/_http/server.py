@@ -33,7 +33,7 @@ from tracemw._guard import call_hook, fault, guarded
 from tracemw._http import propagation, semconv
 from tracemw._http.metrics import Instruments, MeterSource
 from tracemw._http.proxies import TrustedProxies
-from tracemw._http.semconv import Headers, Request, RequestFacts
+from tracemw._http.semconv import Facts, Headers, Request, RequestFacts
 from tracemw._http.skip import Skip, SkipRule
 from tracemw.config import known_methods
 
@@ -115,6 +115,7 @@ class ServerTracing:
         proxies = TrustedProxies(trusted_proxies)
         self._proxies = proxies or None
         self._has_hooks = on_request is not None or on_response is not None
+        self._keeps_facts = self._has_hooks or span_name is not None or self._proxies is not None
         self._skip = SkipRule(skip)
         self._tracers = TracerSource(tracer_provider)
         self._meters = MeterSource("server", meter_provider)
@@ -123,7 +124,7 @@ class ServerTracing:
         """Start the SERVER span of a request, or find out why it gets none; None when that fails."""
         try:
             here = current_context()
-            if is_skipped(here) or self._skip.matches(request.path, request.facts):
+            if is_skipped(here) or self._skip.matches(request):
                 return ServerExchange(self, skipped_context(), None)
             # The parent is what the request carries, or nothing: never a span that happens to be active here.
             bare = incoming_context(here)
@@ -136,7 +137,8 @@ class ServerTracing:
             tracer = self._tracers.get()
             if tracer is None and instruments is None:
                 return ServerExchange(self, parent, None)
-            attributes = ServerAttributes(self, request)
+            facts = self._facts(request) if self._keeps_facts else request
+            attributes = ServerAttributes(self, facts)
             span = None
             if tracer is not None:
                 method = request.method if request.method in self.known_methods else semconv.UNKNOWN_METHOD
@@ -144,14 +146,14 @@ class ServerTracing:
                 parent = with_request_span(span, parent)
                 if instruments is None and not self._has_hooks and not span.is_recording():
                     return ServerExchange(self, parent, span)
-            return RecordedExchange(self, parent, span, attributes.facts, started, instruments)
+            return RecordedExchange(self, parent, span, facts, started, instruments)
         except Exception as error:
             fault("ServerTracing.begin", error)
             return None
 
-    def facts(self, request: Request) -> RequestFacts:
+    def _facts(self, request: Request) -> Facts:
         """Return the facts of a request, as the trusted proxies that it came through tell them."""
-        facts = request.facts()
+        facts = semconv.snapshot(request)
         return facts if self._proxies is None else self._proxies.seen_through(facts)
 
     def flush(self, timeout: float) -> None:
@@ -164,26 +166,18 @@ class ServerTracing:
 class ServerAttributes(LazyAttributes):
     """The attributes that a SERVER span has from its start, for whoever wants to know."""
 
-    __slots__ = ("_facts", "_request", "_tracing")
+    __slots__ = ("_facts", "_tracing")
 
-    def __init__(self, tracing: ServerTracing, request: Request) -> None:
+    def __init__(self, tracing: ServerTracing, facts: Facts) -> None:
         self._made = None
-        self._facts: RequestFacts | None = None
+        self._facts = facts
         self._tracing = tracing
-        self._request = request
-
-    @property
-    def facts(self) -> RequestFacts:
-        """The facts that the attributes tell."""
-        if self._facts is None:
-            self._facts = self._tracing.facts(self._request)
-        return self._facts
 
     def make(self) -> dict[str, AttributeValue]:
         """Return the attributes, in a new dictionary."""
-        attributes = semconv.server_attributes(self.facts, self._tracing.known_methods)
+        attributes = semconv.server_attributes(self._facts, self._tracing.known_methods)
         if self._tracing.captures_request:
-            attributes.update(self._tracing.captured_from_request.attributes(self.facts.headers))
+            attributes.update(self._tracing.captured_from_request.attributes(self._facts.headers))
         return attributes
 
 
@@ -280,7 +274,7 @@ class RecordedExchange(ServerExchange):
         tracing: ServerTracing,
         context: Context,
         span: Span | None,
-        facts: RequestFacts,
+        facts: Facts,
         started: int | None,
         instruments: Instruments | None,
     ) -> None:

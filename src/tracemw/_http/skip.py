@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from tracemw._guard import call_hook
-from tracemw._http.semconv import RequestFacts
+from tracemw._http.semconv import Facts, RequestFacts, snapshot
 
 DEFAULT_PATHS: Final = frozenset(
     {
@@ -70,11 +70,11 @@ class SkipRule:
         self._globs = re.compile("|".join(map(fnmatch.translate, globs))) if globs else None
         self._predicates = tuple(predicates)
 
-    def matches(self, path: str, facts: Callable[[], RequestFacts]) -> bool:
-        """Tell whether a request is skipped; `facts` is called for predicates, of which one that raises skips none."""
-        if path in self._paths or (self._globs is not None and self._globs.match(path) is not None):
+    def matches(self, facts: Facts) -> bool:
+        """Tell whether a request is skipped; a predicate that raises skips none."""
+        if facts.path in self._paths or (self._globs is not None and self._globs.match(facts.path) is not None):
             return True
         if not self._predicates:
             return False
-        known = facts()
+        known = snapshot(facts)
         return any(call_hook("skip", predicate, known) for predicate in self._predicates)
