@@ -180,6 +180,18 @@ def test_a_skipped_request_is_not_measured(serve: Callable[..., Call], meters: M
     assert meters.points("http.server.active_requests") == []
 
 
+def test_several_doors_of_a_process_make_one_stream_of_each_metric(
+    serve: Callable[..., Call], meters: Meters, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(meter_provider=meters.provider)("/200")
+    serve(meter_provider=meters.provider)("/200")
+    (point,) = meters.points("http.server.request.duration")
+    assert point.count == 2
+    (active,) = meters.points("http.server.active_requests")
+    assert active.value == 0
+    assert caplog.messages == []
+
+
 def test_the_clients_duration_agrees_with_its_span(recorded: Recorded, meters: Meters) -> None:
     transport = TraceTransport(
         httpx.MockTransport(lambda request: httpx.Response(503, text="x")), meter_provider=meters.provider

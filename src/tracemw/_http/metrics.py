@@ -5,12 +5,14 @@ They are on when a meter provider is set, globally or by option; without one a r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from opentelemetry import metrics
 from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram, MeterProvider, UpDownCounter, _internal
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, _internal
 
 from tracemw._context import SCHEMA_URL, is_silent
 from tracemw._version import __version__
@@ -28,27 +30,57 @@ def _global_provider() -> MeterProvider | None:
 
 
 class Instruments:
-    """The instruments of one provider."""
+    """The instruments of one provider for one end, shared by all doors that use it.
 
-    __slots__ = ("_active", "_duration")
+    The requests being served are counted here and observed when somebody collects: two additions to a counter would
+    cost each request as much as all the rest.
+    """
 
-    def __init__(self, duration: Histogram, active: UpDownCounter | None) -> None:
-        self._duration = duration
-        self._active = active
+    __slots__ = ("_duration", "_seen", "_serving")
 
-    def began(self, labels: Labels) -> None:
-        """Count a request that is being served."""
-        if self._active is not None:
-            self._active.add(1, labels)
+    def __init__(self, provider: MeterProvider, end: str) -> None:
+        meter = provider.get_meter("tracemw", __version__, SCHEMA_URL)
+        self._duration = meter.create_histogram(
+            f"http.{end}.request.duration",
+            unit="s",
+            description=f"Duration of HTTP {end} requests.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        # Each step on these is one that the interpreter does atomically, so that there is no lock.
+        self._serving: dict[int, tuple[str | int, str | int]] = {}
+        self._seen: dict[tuple[str | int, str | int], None] = {}
+        if end == "server":
+            meter.create_observable_up_down_counter(
+                "http.server.active_requests",
+                [self._observe],
+                unit="{request}",
+                description="Number of active HTTP server requests.",
+            )
 
-    def ended(self, labels: Labels) -> None:
-        """Count it no more; `labels` are those it began with."""
-        if self._active is not None:
-            self._active.add(-1, labels)
+    def began(self, request: object, labels: Labels) -> None:
+        """Count a request as being served, under its method and scheme."""
+        kind = labels["http.request.method"], labels["url.scheme"]
+        self._seen[kind] = None
+        self._serving[id(request)] = kind
+
+    def ended(self, request: object) -> None:
+        """Count it no more."""
+        self._serving.pop(id(request), None)
 
     def lasted(self, seconds: float, labels: Labels, context: Context) -> None:
         """Record a duration; `context` has the span that it belongs to, for exemplars."""
         self._duration.record(seconds, labels, context=context)
+
+    def _observe(self, options: CallbackOptions) -> list[Observation]:
+        del options
+        serving = Counter(list(self._serving.values()))
+        return [
+            Observation(serving[kind], {"http.request.method": kind[0], "url.scheme": kind[1]})
+            for kind in list(self._seen)
+        ]
+
+
+_made: Final[WeakKeyDictionary[MeterProvider, dict[str, Instruments]]] = WeakKeyDictionary()
 
 
 class MeterSource:
@@ -79,18 +111,7 @@ class MeterSource:
     def _made_by(self, provider: MeterProvider | None) -> Instruments | None:
         if provider is None or is_silent(provider):
             return None
-        meter = provider.get_meter("tracemw", __version__, SCHEMA_URL)
-        duration = meter.create_histogram(
-            f"http.{self._end}.request.duration",
-            unit="s",
-            description=f"Duration of HTTP {self._end} requests.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
-        )
-        active = None
-        if self._end == "server":
-            active = meter.create_up_down_counter(
-                "http.server.active_requests",
-                unit="{request}",
-                description="Number of active HTTP server requests.",
-            )
-        return Instruments(duration, active)
+        ends = _made.setdefault(provider, {})
+        if self._end not in ends:
+            ends[self._end] = Instruments(provider, self._end)
+        return ends[self._end]

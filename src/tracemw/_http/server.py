@@ -291,7 +291,7 @@ class RecordedExchange(ServerExchange):
         if instruments is not None and facts.scheme not in ("ws", "wss"):
             self._instruments = instruments
             self._labels = semconv.server_labels(facts, tracing.known_methods)
-            instruments.began(self._labels)
+            instruments.began(self, self._labels)
         if span is not None and tracing.on_request is not None:
             call_hook("on_request", tracing.on_request, span, facts)
 
@@ -370,7 +370,7 @@ class RecordedExchange(ServerExchange):
         return self.route_source() if self.route_source is not None else None
 
     def _measure(self, instruments: Instruments, ended: int, error_type: str | None) -> None:
-        instruments.ended(self._labels)
+        instruments.ended(self)
         labels = dict(self._labels)
         route = self._route()
         if route is not None:
