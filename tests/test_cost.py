@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,26 @@ def test_three_hundred_routes_cost_no_more_tracing_than_three(
         calls[routes] = _calls_of_tracemw(request)
         assert recorded.server.name.startswith(f"GET /r{routes - 1}/")
     assert calls[300] == calls[3] > 10
+
+
+@pytest.mark.parametrize("request_to", [starlette_request, mounted_request, fastapi_request, flask_request])
+def test_a_request_leaves_nothing_of_tracemw_to_the_garbage_collector(
+    request_to: Callable[[int], Callable[[], None]], recorded: Recorded
+) -> None:
+    request = request_to(3)
+    request()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        request()
+        gc.collect()
+        left = [type(found) for found in gc.garbage if type(found).__module__.startswith("tracemw")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left == []
 
 
 def _calls_of_tracemw(work: Callable[[], None]) -> int:

@@ -53,8 +53,8 @@ class TraceMiddleware(starlette.TraceMiddleware):
             # The application could not be found when this middleware was made, so this request has a native span,
             # which names itself when it is recorded; the next will have ours.
             _silence_native(scope.get("app"))
-            if exchange.ended:
-                return scope
+        if exchange.ended:
+            return scope
         if exchange.route_source is None and self._only_fastapi.holds_for(scope):
             notes = native or _RequestTelemetry(span=None, span_method="", data=None)
             scope[_NATIVE] = notes

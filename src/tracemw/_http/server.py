@@ -326,15 +326,18 @@ class RecordedExchange(ServerExchange):
             if span is not None:
                 self._conclude(span, self._error_type(incomplete=incomplete))
         except Exception as error:
-            self._end(span, at)
+            self._leave(at)
             fault("RecordedExchange.end", error)
         else:
-            self._end(span, at)
+            self._leave(at)
 
-    def _end(self, span: Span | None, at: int | None) -> None:
+    def _leave(self, at: int | None) -> None:
+        # The request's scope or environ leads to the exchange: what leads back would leave each to the garbage collector.
+        del self._facts
+        self.route_source = self._failure = None
         try:
-            if span is not None:
-                span.end(at)
+            if self._span is not None:
+                self._span.end(at)
         except Exception as error:
             fault("RecordedExchange.end", error)
 
