@@ -286,11 +286,10 @@ class _Request(_Headers):
 
     def get(self, name: str, /) -> list[str]:
         by_name = self._by_name
-        # A server gives names in lower case, as ASGI says, and mostly each once.
-        if by_name is None or len(by_name) != len(self._raw):
+        if by_name is None or len(by_name) != len(self._raw):  # some names come more than once
             return super().get(name)
-        value = by_name.get(name.encode("latin-1"))
-        return super().get(name) if value is None else [value.decode("latin-1")]
+        value = by_name.get(name.encode("latin-1"))  # a server gives names in lower case, as ASGI says
+        return [] if value is None else [value.decode("latin-1")]
 
     @property
     def query(self) -> str:

@@ -10,14 +10,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from opentelemetry import propagate, trace
+from opentelemetry import propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
-from opentelemetry.trace import NonRecordingSpan
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from tracemw._context import span_in, with_span
 from tracemw._http import baggage, tracecontext
 from tracemw._http.semconv import Headers, RequestHeaders
 
@@ -34,7 +35,7 @@ def extract(headers: RequestHeaders, context: Context) -> Context:
         parent = headers.get("traceparent")
         remote = tracecontext.parse(parent, headers.get("tracestate")) if parent else None
         if remote is not None:
-            context = trace.set_span_in_context(NonRecordingSpan(remote), context)
+            context = with_span(NonRecordingSpan(remote), context)
     if formats.baggage:
         members = headers.get("baggage")
         if members:
@@ -50,7 +51,8 @@ def inject(context: Context) -> dict[str, str]:
     if formats is None:
         propagator.inject(headers, context)
         return headers
-    span = trace.get_current_span(context).get_span_context()
+    current = span_in(context)
+    span = INVALID_SPAN_CONTEXT if current is None else current.get_span_context()
     if formats.trace_context and span.is_valid:
         headers["traceparent"] = tracecontext.format_parent(span)
         if span.trace_state:

@@ -123,11 +123,11 @@ class ServerTracing:
     def begin(self, request: Request) -> ServerExchange | None:
         """Start the SERVER span of a request, or find out why it gets none; None when that fails."""
         try:
-            here = current_context()
-            if is_skipped(here) or self._skip.matches(request):
+            here = current_context()  # empty, but in a process that calls itself, or beneath other instrumentation
+            if self._skip.matches(request) or (here and is_skipped(here)):
                 return ServerExchange(self, skipped_context(), None)
             # The parent is what the request carries, or nothing: never a span that happens to be active here.
-            bare = incoming_context(here)
+            bare = incoming_context(here) if here else here
             carried = propagation.extract(request.headers, bare)
             if bare is not here and (adopted := _already_traced(here, carried)) is not None:
                 return ServerExchange(self, with_request_span(adopted, carried), adopted)
@@ -332,7 +332,7 @@ class RecordedExchange(ServerExchange):
             self._leave(at)
 
     def _leave(self, at: int | None) -> None:
-        # The request's scope or environ leads to the exchange: what leads back would leave each to the garbage collector.
+        # The scope or environ leads to the exchange: what leads back would leave both to the garbage collector.
         del self._facts
         self.route_source = self._failure = None
         try:

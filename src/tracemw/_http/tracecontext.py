@@ -13,6 +13,8 @@ _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-(
 _KNOWN_FLAGS: Final = 0x03
 """Sampled and random; the other bits have no meaning yet and are not passed on."""
 
+_FLAGS: Final = tuple(TraceFlags(bits) for bits in range(_KNOWN_FLAGS + 1))
+
 # Section 3.3.1.
 _KEY: Final = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}")
 _VALUE: Final = re.compile(r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]")
@@ -27,7 +29,7 @@ def parse(traceparent: Sequence[str], tracestate: Iterable[str]) -> SpanContext 
     """
     if len(traceparent) != 1:
         return None
-    match = _TRACEPARENT.fullmatch(traceparent[0].strip(" \t"))
+    match = _TRACEPARENT.fullmatch(traceparent[0]) or _TRACEPARENT.fullmatch(traceparent[0].strip(" \t"))
     if match is None:
         return None
     version, trace_id, span_id, flags, rest = match.groups()
@@ -37,7 +39,7 @@ def parse(traceparent: Sequence[str], tracestate: Iterable[str]) -> SpanContext 
         int(trace_id, 16),
         int(span_id, 16),
         is_remote=True,
-        trace_flags=TraceFlags(int(flags, 16) & _KNOWN_FLAGS),
+        trace_flags=_FLAGS[int(flags, 16) & _KNOWN_FLAGS],
         trace_state=parse_state(tracestate),
     )
     return context if context.is_valid else None
