@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ class Backend:
 
 
 @contextmanager
-def backend_serving(port: int = 0) -> Iterator[Backend]:
+def backend_serving(port: int = 0, *, tls: ssl.SSLContext | None = None) -> Iterator[Backend]:
     """Serve an OTLP/HTTP endpoint on 127.0.0.1 for the length of the block."""
     backend = Backend()
     connections: list[socket.socket] = []
@@ -81,7 +82,9 @@ def backend_serving(port: int = 0) -> Iterator[Backend]:
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
-    backend.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    backend.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tracemw.config import DEFAULT_ENDPOINT, Config, known_methods
@@ -180,3 +182,20 @@ def test_known_methods_can_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     assert known_methods() is None
     monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET, PURGE,")
     assert known_methods() == frozenset({"GET", "PURGE"})
+
+
+def test_certificates_are_files_that_the_variables_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
+        (tmp_path / name).touch()
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", str(tmp_path / name))
+    config = Config.resolve()
+    assert config.certificate == str(tmp_path / "CERTIFICATE")
+    assert config.client_certificate == (str(tmp_path / "CLIENT_CERTIFICATE"), str(tmp_path / "CLIENT_KEY"))
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_CLIENT_KEY")
+    assert Config.resolve().client_certificate == str(tmp_path / "CLIENT_CERTIFICATE")
+
+
+def test_a_certificate_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", str(tmp_path / "none.pem"))
+    with pytest.raises(ValueError, match=r"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE=.*none.pem.*No such file"):
+        Config.resolve()

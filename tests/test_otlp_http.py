@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -70,6 +73,48 @@ def test_a_retry_waits_as_long_as_the_backend_asks_for(backend: Backend) -> None
     began = time.monotonic()
     assert exporter_to(backend).export(spans("a")) is SUCCESS
     assert 2 <= time.monotonic() - began < 4
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> trustme.CA:
+    made = trustme.CA()
+    made.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return made
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_backend_is_trusted_by_its_certificate(authority: trustme.CA, tmp_path: Path, *, trusted: bool) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with backend_serving(tls=context) as backend:
+        certificate = str(tmp_path / "ca.pem") if trusted else None
+        exporter = OtlpHttpExporter(f"{backend.url}/v1/traces", headers={}, timeout=1, certificate=certificate)
+        assert exporter.export(spans("a")) is (SUCCESS if trusted else FAILURE)
+        assert backend.names == (["a"] if trusted else [])
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_backend_that_asks_for_a_certificate_is_shown_one(
+    authority: trustme.CA, tmp_path: Path, *, apart: bool
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    shown = authority.issue_cert("shop")
+    together, certificate, key = (str(tmp_path / name) for name in ("both.pem", "certificate.pem", "key.pem"))
+    shown.private_key_and_cert_chain_pem.write_to_path(together)
+    shown.cert_chain_pems[0].write_to_path(certificate)
+    shown.private_key_pem.write_to_path(key)
+    with backend_serving(tls=context) as backend:
+        exporter = OtlpHttpExporter(
+            f"{backend.url}/v1/traces",
+            headers={},
+            timeout=2,
+            certificate=str(tmp_path / "ca.pem"),
+            client_certificate=(certificate, key) if apart else together,
+        )
+        assert exporter.export(spans("a")) is SUCCESS
 
 
 def test_retries_end_with_the_timeout(backend: Backend) -> None:

@@ -59,8 +59,7 @@ class OtlpHttpExporter(SpanExporter):
         self._session.headers["Content-Type"] = "application/x-protobuf"
         if compress:
             self._session.headers["Content-Encoding"] = "gzip"
-        if certificate is not None:
-            self._session.verify = certificate
+        self._certificate = certificate
         self._session.cert = client_certificate
         self._closing = threading.Event()
 
@@ -85,7 +84,13 @@ class OtlpHttpExporter(SpanExporter):
     def _post(self, body: bytes, timeout: float) -> tuple[bool, float | None]:
         """Post once; tell whether that was accepted, and if not, after how many seconds to try again, if at all."""
         try:
-            answer = self._session.post(self._endpoint, data=body, timeout=max(timeout, 0.001), allow_redirects=False)
+            answer = self._session.post(
+                self._endpoint,
+                data=body,
+                timeout=max(timeout, 0.001),
+                allow_redirects=False,
+                verify=self._certificate,  # said of the session, REQUESTS_CA_BUNDLE would win over it
+            )
         except requests.RequestException as error:
             _logger.debug("no answer from %s: %s", self._endpoint, error)
             return False, 0.0 if isinstance(error, requests.ConnectionError) else None
