@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
 import logging
 import socket
 import time
@@ -18,7 +20,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import DEFAULT_ON
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON, Decision, SamplingResult, StaticSampler
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
 import tracemw
@@ -26,6 +28,7 @@ from calls import Answer, ask, carrying, http_scope
 from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Recorded
 from servers import uvicorn_serving, wait_until
 from tracemw import _guard
+from tracemw import _recording as recording
 from tracemw.asgi import TraceMiddleware
 from tracemw.httpx import AsyncTraceTransport
 
@@ -384,7 +387,82 @@ class TestTheResponseHeader:
         assert (await ask(TraceMiddleware(answering(200, headers)))).headers == headers
 
 
+@pytest.mark.parametrize("status", ["200", True])
+async def test_a_status_of_another_type_is_sent_as_it_is_and_recorded_as_a_number(
+    recorded: Recorded, status: Any
+) -> None:
+    number = int(status)
+    answer = await ask(TraceMiddleware(answering(status)))
+    assert answer.status is status
+    assert (recorded.server.attributes or {})["http.response.status_code"] == number
+
+
+async def test_send_is_a_coroutine_function_for_those_who_look(recorded: Recorded) -> None:
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        seen.append((inspect.iscoroutinefunction(receive), inspect.iscoroutinefunction(send)))
+        await ok(scope, receive, send)
+
+    await ask(TraceMiddleware(app))
+    await ask(TraceMiddleware(app, tracer_provider=TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)))
+    assert seen == [(True, True), (True, True)]
+
+
+async def test_a_body_sent_from_a_file_by_the_server_is_a_complete_response(recorded: Recorded) -> None:
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        await start(send)
+        await send({"type": "http.response.zerocopysend", "file": 3})
+
+    await ask(TraceMiddleware(app))
+    assert "error.type" not in (recorded.server.attributes or {})
+
+
+@pytest.mark.parametrize("lower", [True, False])
+async def test_headers_count_whatever_their_case(recorded: Recorded, *, lower: bool) -> None:
+    headers = [(b"Host", b"shop.example"), (b"Traceparent", TRACEPARENT.encode())]
+    scope = {**http_scope(), "headers": [(name.lower(), value) if lower else (name, value) for name, value in headers]}
+    await ask(TraceMiddleware(ok), scope=scope)
+    assert f"{recorded.server.context.trace_id:032x}" == TRACE_ID
+    assert (recorded.server.attributes or {})["server.address"] == "shop.example"
+
+
+async def test_a_sampler_may_take_its_attributes_for_a_dictionary(recorded: Recorded) -> None:
+    class Sampler(StaticSampler):
+        def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
+            attributes = args[4] if len(args) > 4 else kwargs["attributes"]
+            json.dumps(attributes | attributes.copy())
+            return super().should_sample(*args, **kwargs)
+
+    exporter = InMemorySpanExporter()
+    for kind in (TracerProvider, recording.TracerProvider):
+        provider = kind(sampler=Sampler(Decision.RECORD_AND_SAMPLE), shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        await ask(TraceMiddleware(ok, tracer_provider=provider))
+    assert [(span.attributes or {})["url.path"] for span in exporter.get_finished_spans()] == ["/", "/"]
+
+
+async def test_a_faulty_observation_of_the_route_is_not_the_applications(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Faulty(TraceMiddleware):
+        def observe(self, scope: Any, exchange: Any) -> Any:
+            raise RuntimeError("observe")
+
+    monkeypatch.setattr(_guard, "reraise_own_faults", False)
+    assert (await ask(Faulty(ok))).body == b"fine"
+    assert recorded.server.name == "GET"
+
+
 class TestHooks:
+    async def test_that_end_the_process_do_not_lose_the_span(self, recorded: Recorded) -> None:
+        def stop(*args: Any) -> None:
+            raise SystemExit
+
+        with pytest.raises(SystemExit):
+            await ask(TraceMiddleware(ok, on_response=stop))
+        assert recorded.server.end_time is not None
+
     async def test_get_the_span_and_the_facts(self, recorded: Recorded) -> None:
         app = TraceMiddleware(
             answering(201),

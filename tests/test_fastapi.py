@@ -151,6 +151,14 @@ class TestTheRoute:
         assert (recorded.server.attributes or {})["http.route"] == route
         assert (recorded.server.attributes or {})["url.path"] == path
 
+    async def test_is_known_in_an_application_that_is_mounted_within_itself(
+        self, recorded: Recorded, install: Install
+    ) -> None:
+        app = shop(only_fastapi=True)
+        app.mount("/v1", app)
+        assert (await ask(install(app), "/v1/v1/items/7")).status == 200
+        assert recorded.server.name == "GET /v1/v1/items/{item_id}"
+
     @pytest.mark.parametrize("install", [inside, outside, starlette.TraceMiddleware])
     async def test_is_complete_in_a_starlette_application_that_holds_a_fastapi_one(
         self, recorded: Recorded, install: Install

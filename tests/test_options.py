@@ -174,6 +174,13 @@ def test_metrics_do_not_need_a_sampled_trace(serve: Callable[..., Call], meters:
     assert (point.count, point.attributes["http.response.status_code"]) == (1, 200)
 
 
+def test_a_meter_provider_that_cannot_be_loaded_is_no_error_of_the_application() -> None:
+    code = "import tracemw.asgi; tracemw.asgi.TraceMiddleware(print); print('made')"
+    with process("-c", code, env={"OTEL_PYTHON_METER_PROVIDER": "bogus"}) as running:
+        output, _ = running.communicate(timeout=30)
+    assert (running.returncode, output.splitlines()[-1]) == (0, "made"), output
+
+
 def test_a_skipped_request_is_not_measured(serve: Callable[..., Call], meters: Meters) -> None:
     serve(meter_provider=meters.provider, skip="/200")("/200")
     assert meters.points("http.server.request.duration") == []

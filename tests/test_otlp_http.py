@@ -117,6 +117,30 @@ def test_a_backend_that_asks_for_a_certificate_is_shown_one(
         assert exporter.export(spans("a")) is SUCCESS
 
 
+def test_a_date_may_say_until_when_to_wait(backend: Backend) -> None:
+    backend.status, backend.retry_after = 503, "Fri, 31 Dec 2100 23:59:59 GMT"
+    began = time.monotonic()
+    assert exporter_to(backend).export(spans("a")) is FAILURE
+    assert (backend.attempts, time.monotonic() - began < 0.5) == (1, True)
+
+
+def test_a_netrc_does_not_replace_the_headers_that_were_asked_for(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login bob password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    exporter = OtlpHttpExporter(f"{backend.url}/v1/traces", headers={"Authorization": "Bearer token"}, timeout=5)
+    assert exporter.export(spans("a")) is SUCCESS
+    assert backend.headers[0]["authorization"] == "Bearer token"
+
+
+def test_spans_that_cannot_be_encoded_have_not_been_exported(backend: Backend) -> None:
+    (broken,) = spans("a")
+    broken._context = None
+    assert exporter_to(backend).export([broken]) is FAILURE
+    assert backend.attempts == 0
+
+
 def test_retries_end_with_the_timeout(backend: Backend) -> None:
     backend.status = 503
     began = time.monotonic()

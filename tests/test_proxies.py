@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calls import ask
+from conftest import Recorded
+from test_asgi import ok
 from test_propagation import Carrier
 from tracemw._http.proxies import Origin, TrustedProxies
 from tracemw._http.semconv import RequestFacts
+from tracemw.asgi import TraceMiddleware
 
 
 def facts(peer: str | None, *headers: tuple[str, str]) -> RequestFacts:
@@ -20,6 +24,19 @@ def origin(proxies: str | list[str], peer: str | None, *headers: tuple[str, str]
 
 
 XFF = "x-forwarded-for"
+
+
+async def test_a_predicate_that_skips_sees_through_them(recorded: Recorded) -> None:
+    headers = [(b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-proto", b"https")]
+    seen: list[RequestFacts] = []
+
+    def skip(facts: RequestFacts) -> bool:
+        seen.append(facts)
+        return True
+
+    await ask(TraceMiddleware(ok, skip=skip, trusted_proxies="*"), headers=headers)
+    assert [(facts.client, facts.scheme) for facts in seen] == [("203.0.113.9", "https")]
+    assert recorded.all == []
 
 
 def test_nobody_is_trusted_by_default() -> None:

@@ -176,7 +176,7 @@ class TestTheRoute:
         await ask(traced, "/late/1")
         assert [span.name for span in recorded.all] == ["GET", "GET /late/{item}"]
 
-    async def test_leaves_out_the_mounts_of_a_route_added_beneath_them_while_serving(
+    async def test_is_complete_for_a_route_added_to_a_mounted_application_while_serving(
         self, recorded: Recorded, install: Install
     ) -> None:
         inner = Starlette(routes=[Route("/old", hello)])
@@ -184,7 +184,27 @@ class TestTheRoute:
         await ask(app, "/tenants/acme/old")
         inner.router.routes.append(Route("/new", hello))
         await ask(app, "/tenants/acme/new")
-        assert [span.name for span in recorded.all] == ["GET /tenants/{tenant}/old", "GET"]
+        assert [span.name for span in recorded.all] == ["GET /tenants/{tenant}/old", "GET /tenants/{tenant}/new"]
+
+    @pytest.mark.parametrize("kind", [Starlette, Router])
+    async def test_is_known_in_an_application_that_is_mounted_within_itself(
+        self, recorded: Recorded, kind: Any
+    ) -> None:
+        app = kind(routes=[Route("/item/{item}", hello)])
+        app.routes.append(Mount("/again", app))
+        assert (await ask(TraceMiddleware(app), "/again/again/item/1")).status == 200
+        assert recorded.server.name == "GET /again/again/item/{item}"
+
+    @pytest.mark.parametrize("root", [None, 7, b"/api"])
+    @pytest.mark.parametrize("readable", [True, False])
+    async def test_survives_a_root_path_of_another_type(
+        self, recorded: Recorded, root: object, *, readable: bool
+    ) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await shop(readable=readable)({**scope, "root_path": ""}, receive, send)
+
+        assert (await ask(TraceMiddleware(app), scope={**http_scope("/"), "root_path": root})).status == 200
+        assert recorded.server.name == "GET"
 
     async def test_is_the_same_beneath_a_mount_without_a_prefix(self, recorded: Recorded, install: Install) -> None:
         app = Starlette(routes=[Mount("", routes=[Mount("/a", routes=[Route("/b/{item}", hello)])])])

@@ -327,6 +327,21 @@ class TestTheBody:
 
 
 class TestTheResponseHeader:
+    @pytest.mark.parametrize("kind", [iter, tuple, lambda pairs: map(tuple, pairs)])
+    def test_is_added_to_headers_that_are_no_list(self, recorded: Recorded, kind: Any) -> None:
+        server = ask(TraceMiddleware(answering("200 OK", kind([("x-a", "1"), ("x-b", "2")]))))
+        assert [name for name, _ in server.headers] == ["x-a", "x-b", "x-trace-id"]
+
+    def test_does_not_mind_how_start_response_is_called(self, recorded: Recorded) -> None:
+        def app(environ: Any, start_response: Any) -> list[bytes]:
+            try:
+                raise ValueError
+            except ValueError:
+                start_response("500 Oops", [], exc_info=sys.exc_info())
+            return [b""]
+
+        assert ask(TraceMiddleware(app)).status == "500 Oops"
+
     def test_never_overwrites_one_of_the_application(self, recorded: Recorded) -> None:
         headers = [("X-TRACE-ID", "mine"), ("a", "b")]
         assert ask(TraceMiddleware(answering("200 OK", headers))).headers == headers

@@ -70,12 +70,14 @@ _API: Final = vars(trace)
 class TracerSource:
     """The tracer of one provider, or of whichever provider is the global one at the time of the call."""
 
-    __slots__ = ("_provider", "_tracer", "_tracer_provider")
+    __slots__ = ("_provider", "_tracer", "_tracer_provider", "takes_lazy_attributes")
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self._provider = provider
         self._tracer_provider: TracerProvider | None = None
         self._tracer: Tracer | None = None
+        self.takes_lazy_attributes = False
+        """Whether the tracer that `get` has returned is our recorder's; others may want a dictionary."""
 
     @property
     def provider(self) -> TracerProvider:
@@ -91,6 +93,7 @@ class TracerSource:
             if not isinstance(provider, ProxyTracerProvider):
                 tracer = provider.get_tracer("tracemw", __version__, SCHEMA_URL)
             self._tracer = None if isinstance(tracer, NoOpTracer) else tracer
+            self.takes_lazy_attributes = getattr(tracer, "takes_lazy_attributes", False) is True
             self._tracer_provider = provider
         return self._tracer
 
@@ -155,11 +158,15 @@ def detach(token: Token[Context], attached: Context) -> None:
     A generator may be closed in another thread, task or copy of the context than the one it was entered in, where the
     token means nothing and the API would log an error with its traceback. There, `attached` gives way if it is current.
     """
+    variable = getattr(token, "var", None)
+    if variable is None:  # the token of another runtime context
+        otel_context.detach(token)
+        return
     try:
-        token.var.reset(token)
+        variable.reset(token)
     except ValueError:
-        if token.var.get() is attached:
-            token.var.set(Context() if token.old_value is token.MISSING else token.old_value)
+        if variable.get() is attached:
+            variable.set(Context() if token.old_value is token.MISSING else token.old_value)
 
 
 def suppress_clients(context: Context) -> Context:

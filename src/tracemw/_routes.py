@@ -19,9 +19,19 @@ Scope = MutableMapping[str, Any]
 
 def router_of(app: object) -> Router | None:
     """Follow a chain of middleware to the router that it leads to; None when it cannot be followed."""
-    while app is not None and not isinstance(app, (Router, Starlette)):
+    seen: set[int] = set()
+    while app is not None and not isinstance(app, (Router, Starlette)) and id(app) not in seen:
+        seen.add(id(app))
         app = getattr(app, "app", None)
-    return app.router if isinstance(app, Starlette) else app
+    if isinstance(app, Starlette):
+        return app.router
+    return app if isinstance(app, Router) else None
+
+
+def application_root(scope: Scope) -> str:
+    """Return the root path at which a server has put the application, as a prefix of its routes."""
+    root = scope.get("app_root_path", scope.get("root_path"))
+    return root.rstrip("/") if isinstance(root, str) else ""
 
 
 class RouteIndex:
@@ -44,10 +54,13 @@ class RouteIndex:
         if self._router is None or "router" in scope:
             return False
         if len(self._router.routes) != self._count:
-            self._count = len(self._router.routes)
-            self._templates = {}
-            self._complete = self._add(self._router, "", None)
+            self._read(self._router)
         return self._complete
+
+    def _read(self, router: Router) -> None:
+        self._count = len(router.routes)
+        self._templates = {}
+        self._complete = self._add(router, "", None)
 
     def route(self, scope: Scope) -> str | None:
         """Return the complete route of a request that has been served; None when nothing matched.
@@ -55,16 +68,13 @@ class RouteIndex:
         A mount whose application has no routes of its own, or none that matched, ends the route with `{path}`.
         """
         route = scope.get("route")
-        known = self._templates.get(id(route))
-        if known is not None:
-            template = known[1]
-        else:
-            # A route that has been added to a mounted application since: what leads there is left out.
-            template = getattr(route, "path_format", None) if "app_root_path" not in scope else None
-        if not isinstance(template, str):
+        if route is None:
             return None
-        root: str = scope.get("app_root_path", scope.get("root_path", ""))
-        return root.rstrip("/") + template
+        if id(route) not in self._templates and self._router is not None:
+            self._read(self._router)  # it has been added since, to a mounted application
+            self._complete = self._complete and id(route) in self._templates
+        _, template = self._templates.get(id(route), (None, None))
+        return None if template is None else application_root(scope) + template
 
     def _add(self, router: Router, prefix: str, above: str | None) -> bool:
         """Add the routes of `router`; tell whether all that it leads to could be read, each in one way only."""
@@ -108,17 +118,24 @@ class RouterKind:
             return False
         if len(self._router.routes) != self._count:
             self._count = len(self._router.routes)
-            self._holds = self._all_beneath(self._router)
+            self._holds = self._all_beneath(self._router, {})
         return self._holds
 
-    def _all_beneath(self, router: Router | None) -> bool:
-        return isinstance(router, self._kind) and all(map(self._leads_to_no_other, router.routes))
+    def _all_beneath(self, router: Router | None, seen: dict[int, Router]) -> bool:
+        if not isinstance(router, self._kind):
+            return False
+        if id(router) in seen:  # an application may be mounted within itself
+            return True
+        seen[id(router)] = router
+        return all(self._leads_to_no_other(route, seen) for route in router.routes)
 
-    def _leads_to_no_other(self, route: BaseRoute) -> bool:
+    def _leads_to_no_other(self, route: BaseRoute, seen: dict[int, Router]) -> bool:
         if isinstance(route, Mount):
-            return isinstance(route.app, StaticFiles) or self._all_beneath(router_of(route.app))
+            return isinstance(route.app, StaticFiles) or self._all_beneath(router_of(route.app), seen)
         included = getattr(route, "original_router", None)  # what FastAPI's include_router() leaves among the routes
-        return self._all_beneath(included) if included is not None else isinstance(route, (Route, WebSocketRoute))
+        if included is not None:
+            return self._all_beneath(included, seen)
+        return isinstance(route, (Route, WebSocketRoute))
 
 
 class RouteTrail:
@@ -165,14 +182,14 @@ class RouteScope(dict[str, Any]):
         super().__init__(original)
         self._original = original
         # Beneath a mount, the root path is the mount's concrete path; the application's own is kept beside it.
-        self.trail = RouteTrail(original.get("app_root_path", original.get("root_path", "")))
+        self.trail = RouteTrail(application_root(original))
         self.beneath_handlers: bool = "starlette.exception_handlers" in original
         """Whether the application's exception handlers stand outside, as they do for a door within a mount."""
         self.noted_elsewhere: tuple[str, ...] = ()
         """Packages whose routes are incomplete here, and which the trail gets in another way."""
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key == "root_path":
+        if key == "root_path" and isinstance(value, str):
             self.trail.start_at(value)
         self._write(key, value)
 

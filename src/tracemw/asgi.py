@@ -24,6 +24,7 @@ FLUSH_TIMEOUT: Final = 5.0
 """Seconds that the end of the server's lifespan waits for queued spans to be delivered."""
 
 _EXCHANGE: Final = "tracemw.exchange"
+_BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
 _CARRY_HEADERS: Final = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
@@ -56,7 +57,7 @@ class TraceMiddleware:
             return
         outer = scope.get(_EXCHANGE)
         if isinstance(outer, ServerExchange):
-            await self.app(self.observe(scope, outer), receive, send)
+            await self.app(self._observed(scope, outer), receive, send)
             return
         try:
             request = _Request(scope)
@@ -72,7 +73,7 @@ class TraceMiddleware:
         # The frameworks' native telemetry leaves a request alone that carries its own keys.
         scope.setdefault("starlette.opentelemetry", True)
         scope.setdefault("fastapi.telemetry")
-        scope = self.observe(scope, exchange)
+        scope = self._observed(scope, exchange)
         responder: _Unwatched | _Response | _WebSocket
         if exchange.ended:
             responder = _Unwatched(exchange, receive, send)
@@ -91,6 +92,13 @@ class TraceMiddleware:
         finally:
             responder.finish(returned=returned)
             exchange.detach(token)
+
+    def _observed(self, scope: Scope, exchange: ServerExchange) -> Scope:
+        try:
+            return self.observe(scope, exchange)
+        except Exception as error:
+            fault("asgi.TraceMiddleware.observe", error)
+            return scope
 
     def observe(self, scope: Scope, exchange: ServerExchange) -> Scope:
         """Return the scope for the application; doors that know routes override this to learn the route."""
@@ -128,10 +136,10 @@ class _Unwatched:
         self._send = send
         self.receive = receive
 
-    def send(self, message: Message) -> Awaitable[None]:
+    async def send(self, message: Message) -> None:
         if message["type"] in _CARRY_HEADERS:
             message = _answered(message, self._exchange, message.get("status"))
-        return self._send(message)
+        await self._send(message)
 
     def finish(self, *, returned: bool) -> None:
         pass
@@ -156,23 +164,18 @@ class _Response:
             self._disconnected = True
         return message
 
-    def send(self, message: Message) -> Awaitable[None]:
-        # A coroutine of our own only where something is left to do after the server's.
+    async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
             message = _answered(message, self._exchange, message.get("status"))
             self._trailers = bool(message.get("trailers"))
-        elif (
-            (kind == "http.response.body" and not self._trailers and not message.get("more_body"))
+        await self._send(message)
+        if (
+            (kind in _BODIES and not self._trailers and not message.get("more_body"))
             or (kind == "http.response.trailers" and not message.get("more_trailers"))
             or kind == "http.response.pathsend"
         ):
-            return self._send_last(message)
-        return self._send(message)
-
-    async def _send_last(self, message: Message) -> None:
-        await self._send(message)
-        self._complete()
+            self._complete()
 
     def _complete(self) -> None:
         # The span ends here and not when the application returns, which may have background work to do. After a 5xx
@@ -221,10 +224,10 @@ class _WebSocket:
         self._exchange.end()
 
 
-def _answered(message: Message, exchange: ServerExchange, status: int | None) -> Message:
+def _answered(message: Message, exchange: ServerExchange, status: Any) -> Message:
     """Note how the application answers, and return its message with the header that tells the trace id."""
-    exchange.status = status
     try:
+        exchange.status = None if status is None else int(status)
         header = exchange.response_header
         if header is None and not exchange.captures_response:
             return message
@@ -281,14 +284,17 @@ class _Request(_Headers):
         return self
 
     def carries_context(self) -> bool:
-        by_name = self._by_name = dict(self._raw)
+        by_name = dict(self._raw)
+        if b"host" not in by_name:  # names are in lower case, as ASGI says, or the server is another
+            by_name = {name.lower(): value for name, value in self._raw}
+        self._by_name = by_name
         return b"traceparent" in by_name or b"baggage" in by_name
 
     def get(self, name: str, /) -> list[str]:
         by_name = self._by_name
         if by_name is None or len(by_name) != len(self._raw):  # some names come more than once
             return super().get(name)
-        value = by_name.get(name.encode("latin-1"))  # a server gives names in lower case, as ASGI says
+        value = by_name.get(name.encode("latin-1"))
         return [] if value is None else [value.decode("latin-1")]
 
     @property

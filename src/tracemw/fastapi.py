@@ -16,7 +16,7 @@ try:
     # telemetry keeps per request is where it notes it.
     from fastapi.telemetry._api import _RequestTelemetry
 
-    from tracemw._routes import RouterKind, RouteScope, RouteTrail
+    from tracemw._routes import RouterKind, RouteScope, RouteTrail, application_root
 except ImportError as error:
     raise ImportError("tracemw.fastapi needs FastAPI 0.142 or later: pip install 'tracemw[fastapi]'") from error
 
@@ -48,8 +48,9 @@ class TraceMiddleware(starlette.TraceMiddleware):
 
     def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
         """Return a scope that notes the routes which FastAPI's and Starlette's own matching put into it."""
-        native = scope.get(_NATIVE)
-        if isinstance(native, _RequestTelemetry) and native.span is not None:
+        found = scope.get(_NATIVE)
+        native = found if isinstance(found, _RequestTelemetry) else None
+        if native is not None and native.span is not None:
             # The application could not be found when this middleware was made, so this request has a native span,
             # which names itself when it is recorded; the next will have ours.
             _silence_native(scope.get("app"))
@@ -69,10 +70,7 @@ class TraceMiddleware(starlette.TraceMiddleware):
 
 
 def _noted_route(notes: _RequestTelemetry, scope: asgi.Scope) -> str | None:
-    if notes.route is None:
-        return None
-    root: str = scope.get("app_root_path", scope.get("root_path", ""))
-    return root.rstrip("/") + notes.route
+    return None if notes.route is None else application_root(scope) + notes.route
 
 
 class _RouteNotes(_RequestTelemetry):

@@ -22,6 +22,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, PoolManager
 from urllib3.util import Retry
 
@@ -181,10 +182,10 @@ class _TracedPool(HTTPConnectionPool):
         exchange = attempts.next(retries) if attempts is not None else None
         if exchange is None:
             return super().urlopen(method, url, body, headers, retries, *args, **kwargs)
-        added = exchange.headers()
-        own = self.headers if headers is None else headers
-        replaced = {name.lower() for name in added}
-        traced = {name: value for name, value in own.items() if name.lower() not in replaced} | added
+        own: Any = self.headers if headers is None else headers
+        traced = CaseInsensitiveDict(own) if type(own) is dict else own.copy()  # whatever its kind, as it is
+        for name, value in exchange.headers().items():
+            traced[name] = value
         token = exchange.attach()
         try:
             return super().urlopen(method, url, body, traced, retries, *args, **kwargs)

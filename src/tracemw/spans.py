@@ -211,6 +211,7 @@ class stage:  # noqa: N801  a verb to its users: `with tracemw.stage("fraud_chec
             mark_stage(trace.get_current_span(), error, self._name, self._entered)
 
 
+@guarded
 def current_trace_id() -> str | None:
     """Return the id of the current trace as 32 hex digits, or None when nothing is being traced."""
     if is_skipped():

@@ -65,8 +65,9 @@ class TraceMiddleware:
 
 def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartResponse:
     def observing_start_response(
-        status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+        status: str, response_headers: Iterable[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], object]:
+        headers = list(response_headers)  # PEP 3333 says a list, and servers take any iterable
         traced = _with_header(headers, exchange)
         write = start_response(status, traced, exc_info) if exc_info else start_response(status, traced)
         _note(status, headers, exchange)  # not before: a server refuses a second status once the headers are out
@@ -76,10 +77,13 @@ def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartR
 
 
 def _note(status: str, headers: list[tuple[str, str]], exchange: ServerExchange) -> None:
-    if status[:3].isdecimal():
-        exchange.status = int(status[:3])
-    if exchange.captures_response:
-        exchange.capture(_ResponseHeaders(headers))
+    try:
+        if status[:3].isdecimal():
+            exchange.status = int(status[:3])
+        if exchange.captures_response:
+            exchange.capture(_ResponseHeaders(headers))
+    except Exception as error:
+        fault("wsgi._note", error)
 
 
 def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> list[tuple[str, str]]:

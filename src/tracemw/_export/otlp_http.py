@@ -8,6 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import requests
@@ -61,11 +62,14 @@ class OtlpHttpExporter(SpanExporter):
             self._session.headers["Content-Encoding"] = "gzip"
         self._certificate = certificate
         self._session.cert = client_certificate
+        self._session.auth = _as_it_is  # else a .netrc would replace the Authorization header that was asked for
         self._closing = threading.Event()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Post spans, again if need be; tell whether the backend has accepted them within the timeout."""
         body = self._encoder.encode(spans)
+        if not body:  # none of them could be encoded
+            return SpanExportResult.FAILURE
         if self._compress:
             deflate = zlib.compressobj(_FASTEST, wbits=_GZIP)
             body = deflate.compress(body) + deflate.flush()
@@ -96,15 +100,28 @@ class OtlpHttpExporter(SpanExporter):
             return False, 0.0 if isinstance(error, requests.ConnectionError) else None
         if 200 <= answer.status_code < 300:
             return True, None
-        _logger.debug("%s answers %d: %s", self._endpoint, answer.status_code, answer.text[:200])
+        _logger.debug("%s answers %d: %r", self._endpoint, answer.status_code, answer.content[:200])
         if answer.status_code not in _RETRYABLE:
             return False, None
-        after = answer.headers.get("Retry-After", "")
-        return False, float(after) if after.isdecimal() else 0.0
+        return False, _retry_after(answer.headers.get("Retry-After", ""))
 
     def shutdown(self) -> None:
         """End the wait between two attempts, and try no more."""
         self._closing.set()
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _retry_after(value: str) -> float:
+    """Return the seconds that a `Retry-After` asks for, which is a number of them or a date (RFC 9110, 10.2.3)."""
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return 0.0
 
 
 def _pauses() -> Iterator[float]:

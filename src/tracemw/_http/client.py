@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextvars import Token
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
@@ -85,7 +85,8 @@ class ClientTracing:
             if tracer is None:
                 return ClientExchange(None, here, started, instruments, labels)
             name = semconv.span_name(method, template, self.known_methods)
-            span = tracer.start_span(name, here, _CLIENT, attributes, None, started)  # type: ignore[arg-type]
+            known: Any = attributes if self._tracers.takes_lazy_attributes else attributes.made()
+            span = tracer.start_span(name, here, _CLIENT, known, None, started)
             return ClientExchange(span, with_span(span, here), started, instruments, labels)
         except Exception as error:
             fault("ClientTracing.begin", error)
@@ -238,9 +239,8 @@ class ClientExchange:
             if self._instruments is not None:
                 self._instruments.lasted(max(ended - self._started, 0) / 1e9, self._labels, self._context)
         except Exception as error:
-            self._end(ended)
             fault("ClientExchange.end", error)
-        else:
+        finally:
             self._end(ended)
 
     def _end(self, at: int) -> None:

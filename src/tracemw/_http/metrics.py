@@ -5,6 +5,8 @@ They are on when a meter provider is set, globally or by option; without one a r
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from typing import Final
@@ -15,6 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, _internal
 
 from tracemw._context import SCHEMA_URL, is_silent
+from tracemw._guard import guarded
 from tracemw._version import __version__
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -23,6 +26,11 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2
 _API: Final = vars(_internal)
 
 Labels = Mapping[str, str | int]
+
+
+@guarded
+def _load_named_provider() -> None:
+    metrics.get_meter_provider()  # sets the one that OTEL_PYTHON_METER_PROVIDER names, if any
 
 
 def _global_provider() -> MeterProvider | None:
@@ -71,6 +79,10 @@ class Instruments:
         """Record a duration; `context` has the span that it belongs to, for exemplars."""
         self._duration.record(seconds, labels, context=context)
 
+    def forget(self) -> None:
+        """Count no request any more: a forked child does not serve those of its parent."""
+        self._serving.clear()
+
     def _observe(self, options: CallbackOptions) -> list[Observation]:
         del options
         serving = Counter(list(self._serving.values()))
@@ -80,7 +92,19 @@ class Instruments:
         ]
 
 
+_lock = threading.Lock()
 _made: Final[WeakKeyDictionary[MeterProvider, dict[str, Instruments]]] = WeakKeyDictionary()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for ends in list(_made.values()):
+        for instruments in ends.values():
+            instruments.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class MeterSource:
@@ -98,7 +122,7 @@ class MeterSource:
         self._provider = provider
         self._instruments: Instruments | None = None
         self._instruments_of: MeterProvider | None = None
-        metrics.get_meter_provider()  # sets the one that OTEL_PYTHON_METER_PROVIDER names, if any
+        _load_named_provider()
 
     def get(self) -> Instruments | None:
         """Return the instruments; None while nobody listens."""
@@ -111,7 +135,11 @@ class MeterSource:
     def _made_by(self, provider: MeterProvider | None) -> Instruments | None:
         if provider is None or is_silent(provider):
             return None
-        ends = _made.setdefault(provider, {})
-        if self._end not in ends:
-            ends[self._end] = Instruments(provider, self._end)
-        return ends[self._end]
+        with _lock:
+            try:
+                ends = _made.setdefault(provider, {})
+            except TypeError:  # it cannot be a key
+                ends = {}
+            if self._end not in ends:
+                ends[self._end] = Instruments(provider, self._end)
+            return ends[self._end]

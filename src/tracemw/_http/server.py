@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextvars import Token
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
@@ -123,8 +123,9 @@ class ServerTracing:
     def begin(self, request: Request) -> ServerExchange | None:
         """Start the SERVER span of a request, or find out why it gets none; None when that fails."""
         try:
+            facts = self._facts(request) if self._keeps_facts else request
             here = current_context()  # empty, but in a process that calls itself, or beneath other instrumentation
-            if self._skip.matches(request) or (here and is_skipped(here)):
+            if self._skip.matches(facts) or (here and is_skipped(here)):
                 return ServerExchange(self, skipped_context(), None)
             # The parent is what the request carries, or nothing: never a span that happens to be active here.
             bare = incoming_context(here) if here else here
@@ -137,12 +138,12 @@ class ServerTracing:
             tracer = self._tracers.get()
             if tracer is None and instruments is None:
                 return ServerExchange(self, parent, None)
-            facts = self._facts(request) if self._keeps_facts else request
             attributes = ServerAttributes(self, facts)
             span = None
             if tracer is not None:
                 method = request.method if request.method in self.known_methods else semconv.UNKNOWN_METHOD
-                span = tracer.start_span(method, parent, _SERVER, attributes, links, started)  # type: ignore[arg-type]
+                known: Any = attributes if self._tracers.takes_lazy_attributes else attributes.made()
+                span = tracer.start_span(method, parent, _SERVER, known, links, started)
                 parent = with_request_span(span, parent)
                 if instruments is None and not self._has_hooks and not span.is_recording():
                     return ServerExchange(self, parent, span)
@@ -321,21 +322,21 @@ class RecordedExchange(ServerExchange):
         span = self._span
         try:
             if self._instruments is not None:
+                self._instruments.ended(self)
                 at = time.time_ns() if at is None else at
                 self._measure(self._instruments, at, self._error_type(incomplete=incomplete))
             if span is not None:
                 self._conclude(span, self._error_type(incomplete=incomplete))
         except Exception as error:
-            self._leave(at)
             fault("RecordedExchange.end", error)
-        else:
+        finally:
             self._leave(at)
 
     def _leave(self, at: int | None) -> None:
         # The scope or environ leads to the exchange: what leads back would leave both to the garbage collector.
-        del self._facts
-        self.route_source = self._failure = None
         try:
+            del self._facts
+            self.route_source = self._failure = None
             if self._span is not None:
                 self._span.end(at)
         except Exception as error:
@@ -373,7 +374,6 @@ class RecordedExchange(ServerExchange):
         return self.route_source() if self.route_source is not None else None
 
     def _measure(self, instruments: Instruments, ended: int, error_type: str | None) -> None:
-        instruments.ended(self)
         labels = dict(self._labels)
         route = self._route()
         if route is not None:

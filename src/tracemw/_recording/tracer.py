@@ -37,6 +37,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace.propagation import _SPAN_KEY
 
+from tracemw._attributes import LazyAttributes
 from tracemw._recording.span import Limits, Span
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -129,6 +130,8 @@ def _does(processor: SpanProcessor, hook: str) -> bool:
 class Tracer(SdkTracer):
     """A tracer whose spans are cheap. It is never constructed: the provider adopts the SDK's tracer as one."""
 
+    takes_lazy_attributes = True
+
     limits: Limits
     plain: frozenset[type]
     most: int
@@ -201,7 +204,10 @@ class Tracer(SdkTracer):
         if bounds is not None:
             decision = _SAMPLE if trace_id & _LOW_BITS < bounds[case] else _DROP
         else:
-            result = sampler.should_sample(context, trace_id, name, kind, attributes, links or ())
+            known: Any = attributes
+            if isinstance(known, LazyAttributes):
+                known = known.made()
+            result = sampler.should_sample(context, trace_id, name, kind, known, links or ())
             decision = result.decision
             attributes = result.attributes
             state = _NO_STATE if result.trace_state is None else result.trace_state
