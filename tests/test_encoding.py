@@ -44,7 +44,7 @@ def a_span(**fields: Any) -> ReadableSpan:
 
 
 class LeanSpan(SdkSpan):
-    """The SDK's private fields, with plain containers in them or none."""
+    """The SDK's private fields, with plain containers in them or none wherever nothing has been dropped."""
 
     def __new__(cls, span: ReadableSpan) -> LeanSpan:
         return object.__new__(cls)
@@ -52,14 +52,12 @@ class LeanSpan(SdkSpan):
     def __init__(self, span: ReadableSpan) -> None:
         for name in PRIVATE:
             setattr(self, name, getattr(span, name))
-        self._attributes = dict(span._attributes or {})
-        self._events = list(span._events) or None  # type: ignore[assignment]
-        self._links = tuple(span._links) or None  # type: ignore[assignment]
-        self._dropped = span.dropped_attributes, span.dropped_events, span.dropped_links
-
-    dropped_attributes = property(lambda self: self._dropped[0])
-    dropped_events = property(lambda self: self._dropped[1])
-    dropped_links = property(lambda self: self._dropped[2])
+        if not span.dropped_attributes:
+            self._attributes = dict(span._attributes or {})
+        if not span.dropped_events:
+            self._events = list(span._events) or None  # type: ignore[assignment]
+        if not span.dropped_links:
+            self._links = tuple(span._links)
 
 
 class Lookalike:

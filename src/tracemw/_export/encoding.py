@@ -80,6 +80,7 @@ class SpanEncoder:
         # Groups are told apart by equality, but found by identity; no id is used twice while `_origins` holds on to it.
         resources: dict[_Origin, dict[_Origin, list[bytes]]] = {}
         groups: dict[tuple[int, int], list[bytes]] = {}
+        last_resource = last_scope = group = None
         for span in spans:
             try:
                 encoded = self._span(span)
@@ -87,11 +88,13 @@ class SpanEncoder:
                     resource, scope = span._resource, span._instrumentation_scope
                 except AttributeError:
                     resource, scope = span.resource, span.instrumentation_scope
-                group = groups.get((id(resource), id(scope)))
-                if group is None:
-                    scopes = resources.setdefault(self._origin(resource, self._resource), {})
-                    group = scopes.setdefault(self._origin(scope, self._scope), [])
-                    groups[id(resource), id(scope)] = group
+                if group is None or resource is not last_resource or scope is not last_scope:
+                    group = groups.get((id(resource), id(scope)))
+                    if group is None:
+                        scopes = resources.setdefault(self._origin(resource, self._resource), {})
+                        group = scopes.setdefault(self._origin(scope, self._scope), [])
+                        groups[id(resource), id(scope)] = group
+                    last_resource, last_scope = resource, scope
                 group.append(encoded)
             except Exception:
                 self.spans_left_out += 1
@@ -143,11 +146,12 @@ class SpanEncoder:
             self._names[name],
             kind_and_times,
             _repeated(b"\x4a", self._memo.key_values(attributes)),
-            _count(b"\x50", dropped) if (dropped := span.dropped_attributes) else b"",
+            # Plain containers have dropped nothing, and to ask each span costs as much as three attributes.
+            b"" if type(attributes) is dict else _count(b"\x50", span.dropped_attributes),
             _repeated(b"\x5a", [self._event(event) for event in events]) if events else b"",
-            _count(b"\x60", dropped) if (dropped := span.dropped_events) else b"",
+            b"" if type(events) is tuple else _count(b"\x60", span.dropped_events),
             _repeated(b"\x6a", [self._link(link) for link in links]) if links else b"",
-            _count(b"\x70", dropped) if (dropped := span.dropped_links) else b"",
+            b"" if type(links) is tuple else _count(b"\x70", span.dropped_links),
             self._status[1],
             b"\x85\x01",
             flags,
