@@ -170,7 +170,7 @@ class Span(SdkSpan):
 
     def _contained(self, held: Any) -> BoundedAttributes:
         contained: Any = self._limits.clean({})
-        contained._dict.update(held.copy())  # clean already
+        contained._dict = held.copy()  # clean already
         return cast("BoundedAttributes", contained)
 
     def expose(self) -> None:
