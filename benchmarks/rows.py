@@ -206,6 +206,21 @@ ROWS = [
         Way("untraced", request="health"),
         spans=0,
     ),
+    Row(
+        name="routes",
+        title="a Starlette request with 300 routes and with 3: CPU added, sampled, export left out",
+        unit="us",
+        contestants=[
+            Contestant(
+                name=f"{number} routes",
+                target="asgi:routes",
+                options={"number": number},
+                goal=goal,
+                env={"OTEL_TRACES_EXPORTER": "none"},
+            )
+            for number, goal in ((300, None), (3, _ratio(1)))
+        ],
+    ),
     _pair(
         "wsgi",
         "a WSGI request: CPU added, sampled and exported",

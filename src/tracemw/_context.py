@@ -77,7 +77,7 @@ class TracerSource:
         self._tracer_provider: TracerProvider | None = None
         self._tracer: Tracer | None = None
         self.takes_lazy_attributes = False
-        """Whether the tracer that `get` has returned is our recorder's; others may want a dictionary."""
+        """Whether the tracer that `get` has returned takes `LazyAttributes`, as our recorder's do."""
 
     @property
     def provider(self) -> TracerProvider:
@@ -93,7 +93,7 @@ class TracerSource:
             if not isinstance(provider, ProxyTracerProvider):
                 tracer = provider.get_tracer("tracemw", __version__, SCHEMA_URL)
             self._tracer = None if isinstance(tracer, NoOpTracer) else tracer
-            self.takes_lazy_attributes = getattr(tracer, "takes_lazy_attributes", False) is True
+            self.takes_lazy_attributes = getattr(type(tracer), "takes_lazy_attributes", False)
             self._tracer_provider = provider
         return self._tracer
 

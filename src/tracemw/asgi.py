@@ -193,7 +193,7 @@ class _Response:
 class _WebSocket:
     """The two channels of one WebSocket connection, watched for its handshake and its close."""
 
-    __slots__ = ("_closed", "_exchange", "_receive", "_send")
+    __slots__ = ("_exchange", "_receive", "_send")
 
     def __init__(self, exchange: ServerExchange, receive: Receive, send: Send) -> None:
         self._exchange = exchange

@@ -109,10 +109,13 @@ class _Outlet(SpanProcessor):
     def lead_to(self, delivery: Delivery | None) -> None:
         """Pass spans on to `delivery` from now on, without a step of its own between."""
         self.delivery = delivery
-        self.on_end = _nowhere if delivery is None else delivery.on_end  # type: ignore[method-assign]
+        if delivery is None:
+            vars(self).pop("on_end", None)
+        else:
+            self.on_end = delivery.on_end  # type: ignore[method-assign]
 
     def on_end(self, span: ReadableSpan) -> None:
-        pass
+        """Take a span that is not to be exported."""
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self.delivery.force_flush(timeout_millis) if self.delivery is not None else True
@@ -120,10 +123,6 @@ class _Outlet(SpanProcessor):
     def shutdown(self) -> None:
         if self.delivery is not None:
             self.delivery.shutdown()
-
-
-def _nowhere(span: ReadableSpan) -> None:
-    """Take a span that is not to be exported."""
 
 
 class _BaggageKeys(SpanProcessor):

@@ -187,8 +187,7 @@ class ClientExchange:
             self._note("http.response.status_code", status)
             if http_version:
                 self._note("network.protocol.version", http_version)
-            if status >= 400:
-                self._error_type = semconv.client_error_type(status)
+            self._error_type = semconv.client_error_type(status)
         except Exception as error:
             fault("ClientExchange.response", error)
 

@@ -279,7 +279,7 @@ class RecordedExchange(ServerExchange):
         started: int | None,
         instruments: Instruments | None,
     ) -> None:
-        self._tracing = tracing
+        self._tracing = tracing  # not by super(): every recorded request comes here
         self._context = context
         self._span = span
         self.ended = False
@@ -319,14 +319,15 @@ class RecordedExchange(ServerExchange):
         if self.ended:
             return
         self.ended = True
-        span = self._span
         try:
             if self._instruments is not None:
                 self._instruments.ended(self)
+            error_type = self._error_type(incomplete=incomplete)
+            if self._instruments is not None:
                 at = time.time_ns() if at is None else at
-                self._measure(self._instruments, at, self._error_type(incomplete=incomplete))
-            if span is not None:
-                self._conclude(span, self._error_type(incomplete=incomplete))
+                self._measure(self._instruments, at, error_type)
+            if self._span is not None:
+                self._conclude(self._span, error_type)
         except Exception as error:
             fault("RecordedExchange.end", error)
         finally:
@@ -343,14 +344,13 @@ class RecordedExchange(ServerExchange):
             fault("RecordedExchange.end", error)
 
     def _error_type(self, *, incomplete: bool) -> str | None:
-        if self.status is not None and self.status >= 500:
-            return str(self.status)
-        if self._failure is not None:
-            return exception_type(self._failure)
-        return semconv.INCOMPLETE_RESPONSE if incomplete else None
+        error_type = semconv.server_error_type(self.status)
+        if error_type is None and self._failure is not None:
+            error_type = exception_type(self._failure)
+        return semconv.INCOMPLETE_RESPONSE if error_type is None and incomplete else error_type
 
     def _conclude(self, span: Span, error_type: str | None) -> None:
-        route = self._route() if self.route_source is not None else None
+        route = self._route()
         tracing = self._tracing
         name: object = None
         if tracing.span_name is not None:
