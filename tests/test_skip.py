@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -33,19 +34,27 @@ class NoHeaders:
         return []
 
 
-def facts(path: str, method: str = "GET") -> RequestFacts:
-    return RequestFacts(method=method, path=path, query="", scheme="http", headers=NoHeaders())
+@dataclass(frozen=True)
+class Asked:
+    """A request of which the rule asks what it needs to know."""
+
+    path: str
+    method: str = "GET"
+
+    @property
+    def facts(self) -> RequestFacts:
+        return RequestFacts(method=self.method, path=self.path, query="", scheme="http", headers=NoHeaders())
 
 
 class TestWhatIsSkipped:
     @pytest.mark.parametrize("path", sorted(DEFAULT_PATHS))
     def test_is_what_probes_and_scrapers_ask_for_by_default(self, path: str) -> None:
-        assert SkipRule().matches(facts(path))
-        assert SkipRule("/more").matches(facts(f"{path}/"))
+        assert SkipRule().matches(Asked(path))
+        assert SkipRule("/more").matches(Asked(f"{path}/"))
 
     @pytest.mark.parametrize("path", ["/", "/healthy", "/health/check", "/api/health", "/Health", "//health", ""])
     def test_is_nothing_that_only_looks_similar(self, path: str) -> None:
-        assert not SkipRule().matches(facts(path))
+        assert not SkipRule().matches(Asked(path))
 
     @pytest.mark.parametrize(
         ("rule", "path", "skipped"),
@@ -65,26 +74,26 @@ class TestWhatIsSkipped:
         ],
     )
     def test_are_paths_and_globs(self, rule: str, path: str, skipped: bool) -> None:
-        assert SkipRule(rule).matches(facts(path)) is skipped
-        assert SkipRule(["/other", rule]).matches(facts(path)) is skipped
+        assert SkipRule(rule).matches(Asked(path)) is skipped
+        assert SkipRule(["/other", rule]).matches(Asked(path)) is skipped
 
     def test_are_requests_that_a_predicate_picks(self) -> None:
         rule = SkipRule(["/internal", lambda request: request.method == "OPTIONS"])
-        assert rule.matches(facts("/", "OPTIONS"))
-        assert rule.matches(facts("/internal"))
-        assert rule.matches(facts("/health"))
-        assert not rule.matches(facts("/"))
+        assert rule.matches(Asked("/", "OPTIONS"))
+        assert rule.matches(Asked("/internal"))
+        assert rule.matches(Asked("/health"))
+        assert not rule.matches(Asked("/"))
 
     def test_is_nothing_at_all_with_none(self) -> None:
-        assert not any(SkipRule(None).matches(facts(path)) for path in DEFAULT_PATHS)
+        assert not any(SkipRule(None).matches(Asked(path)) for path in DEFAULT_PATHS)
 
     def test_is_not_what_a_raising_predicate_is_asked_about(self, caplog: pytest.LogCaptureFixture) -> None:
         def broken(request: RequestFacts) -> bool:
             raise RuntimeError("predicate")
 
         rule = SkipRule([broken, lambda request: request.path == "/other"])
-        assert not rule.matches(facts("/"))
-        assert rule.matches(facts("/other"))
+        assert not rule.matches(Asked("/"))
+        assert rule.matches(Asked("/other"))
         assert "skip=" in caplog.text
 
     @pytest.mark.parametrize("rule", ["health", "", "http://shop.example/health", ["/fine", "bad"]])

@@ -14,9 +14,7 @@ class LazyAttributes:
     nobody else writes to it.
     """
 
-    __slots__ = ("_made",)
-
-    _made: dict[str, AttributeValue] | None
+    _made: dict[str, AttributeValue] | None = None
 
     def make(self) -> dict[str, AttributeValue]:
         """Return the attributes, in a new dictionary."""

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, Unpack
 
 from tracemw._guard import fault
-from tracemw._http.server import ServerExchange, ServerOptions, ServerTracing
+from tracemw._http.semconv import RequestFacts
+from tracemw._http.server import ServerExchange, ServerOptions, ServerRequest, ServerTracing
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -25,7 +26,6 @@ FLUSH_TIMEOUT: Final = 5.0
 
 _EXCHANGE: Final = "tracemw.exchange"
 _BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
-_CARRY_HEADERS: Final = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
 class TraceMiddleware:
@@ -59,14 +59,8 @@ class TraceMiddleware:
         if isinstance(outer, ServerExchange):
             await self.app(self._observed(scope, outer), receive, send)
             return
-        try:
-            request = _Request(scope)
-        except Exception as error:
-            fault("asgi._Request", error)
-            exchange = None
-        else:
-            exchange = self._tracing.begin(request)
-        if exchange is None:
+        exchange = (_Response if kind == "http" else _WebSocket)(receive, send)
+        if not self._begin(exchange, scope):
             await self.app(scope, receive, send)
             return
         scope[_EXCHANGE] = exchange
@@ -74,24 +68,27 @@ class TraceMiddleware:
         scope.setdefault("starlette.opentelemetry", True)
         scope.setdefault("fastapi.telemetry")
         scope = self._observed(scope, exchange)
-        responder: _Unwatched | _Response | _WebSocket
-        if exchange.ended:
-            responder = _Unwatched(exchange, receive, send)
-        elif kind == "http":
-            responder = _Response(exchange, receive, send)
-        else:
-            responder = _WebSocket(exchange, receive, send)
+        if not exchange.ended:
+            receive = exchange.receive
         returned = False
         token = exchange.attach()
         try:
-            await self.app(scope, responder.receive, responder.send)
+            await self.app(scope, receive, exchange.send)
             returned = True
         except BaseException as error:
             self.escaped(scope, exchange, error)
             raise
         finally:
-            responder.finish(returned=returned)
+            exchange.finish(returned=returned)
             exchange.detach(token)
+
+    def _begin(self, exchange: ServerExchange, scope: Scope) -> bool:
+        try:
+            request = _Request(scope)
+        except Exception as error:
+            fault("asgi._Request", error)
+            return False
+        return self._tracing.begin(exchange, request)
 
     def _observed(self, scope: Scope, exchange: ServerExchange) -> Scope:
         try:
@@ -126,37 +123,44 @@ class TraceMiddleware:
         return flush_then_send
 
 
-class _Unwatched:
-    """The two channels of a connection of which nothing is recorded: the caller is told the trace id all the same."""
+class _Exchange(ServerExchange):
+    """One connection being served, between the two channels that the server gave for it."""
 
-    __slots__ = ("_exchange", "_send", "receive")
-
-    def __init__(self, exchange: ServerExchange, receive: Receive, send: Send) -> None:
-        self._exchange = exchange
-        self._send = send
-        self.receive = receive
-
-    async def send(self, message: Message) -> None:
-        if message["type"] in _CARRY_HEADERS:
-            message = _answered(message, self._exchange, message.get("status"))
-        await self._send(message)
-
-    def finish(self, *, returned: bool) -> None:
-        pass
-
-
-class _Response:
-    """The two channels of one HTTP request, watched for its response and its end."""
-
-    __slots__ = ("_disconnected", "_ended_at", "_exchange", "_receive", "_send", "_trailers")
-
-    def __init__(self, exchange: ServerExchange, receive: Receive, send: Send) -> None:
-        self._exchange = exchange
+    def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._trailers = False
-        self._disconnected = False
-        self._ended_at: int | None = None
+
+    def _answered(self, message: Message, status: Any) -> Message:
+        """Note how the application answers, and return its message with the header that tells the trace id."""
+        try:
+            self.status = None if status is None else int(status)
+            header = self.response_header
+            if header is None and not self.captures_response:
+                return message
+            # ASGI allows any iterable, so it may be one that can be read only once; and some servers take str as well.
+            headers = list(message.get("headers") or ())
+            message = {**message, "headers": headers}
+            if self.captures_response:
+                self.capture(_Headers(headers))
+            if header is not None:
+                name, value = header
+                size = len(name)
+                for present, _ in headers:
+                    if len(present) == size and present.lower() in (name.encode(), name):
+                        break
+                else:
+                    headers.append((name.encode(), value.encode()))
+        except Exception as error:
+            fault("asgi._Exchange._answered", error)
+        return message
+
+
+class _Response(_Exchange):
+    """One HTTP request being served, watched for its response and its end."""
+
+    _trailers = False
+    _disconnected = False
+    _ended_at: int | None = None
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -167,10 +171,10 @@ class _Response:
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
-            message = _answered(message, self._exchange, message.get("status"))
+            message = self._answered(message, message.get("status"))
             self._trailers = bool(message.get("trailers"))
         await self._send(message)
-        if (
+        if not self.ended and (
             (kind in _BODIES and not self._trailers and not message.get("more_body"))
             or (kind == "http.response.trailers" and not message.get("more_trailers"))
             or kind == "http.response.pathsend"
@@ -180,72 +184,42 @@ class _Response:
     def _complete(self) -> None:
         # The span ends here and not when the application returns, which may have background work to do. After a 5xx
         # the exception behind it may still come: an error page is sent first, then the exception raised again.
-        if self._exchange.status is not None and self._exchange.status >= 500:
+        if self.status is not None and self.status >= 500:
             self._ended_at = time.time_ns()
         else:
-            self._exchange.end()
+            self.end()
 
     def finish(self, *, returned: bool) -> None:
-        incomplete = returned and self._ended_at is None and not self._disconnected
-        self._exchange.end(at=self._ended_at, incomplete=incomplete)
+        if not self.ended:
+            incomplete = returned and self._ended_at is None and not self._disconnected
+            self.end(at=self._ended_at, incomplete=incomplete)
 
 
-class _WebSocket:
-    """The two channels of one WebSocket connection, watched for its handshake and its close."""
-
-    __slots__ = ("_exchange", "_receive", "_send")
-
-    def __init__(self, exchange: ServerExchange, receive: Receive, send: Send) -> None:
-        self._exchange = exchange
-        self._receive = receive
-        self._send = send
+class _WebSocket(_Exchange):
+    """One WebSocket connection being served, watched for its handshake and its close."""
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
-            self._exchange.annotate("websocket.close_code", message.get("code", 1005))
+            self.annotate("websocket.close_code", message.get("code", 1005))
         return message
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "websocket.accept":
-            message = _answered(message, self._exchange, 101)
+            message = self._answered(message, 101)
         elif kind == "websocket.http.response.start":
-            message = _answered(message, self._exchange, message.get("status"))
+            message = self._answered(message, message.get("status"))
         elif kind == "websocket.close":
-            if self._exchange.status is None:
-                self._exchange.status = 403  # what a server answers to a handshake that the application denies
+            if self.status is None:
+                self.status = 403  # what a server answers to a handshake that the application denies
             else:
-                self._exchange.annotate("websocket.close_code", message.get("code", 1000))
+                self.annotate("websocket.close_code", message.get("code", 1000))
         await self._send(message)
 
     def finish(self, *, returned: bool) -> None:
         del returned  # an application may leave the closing of a WebSocket to the server
-        self._exchange.end()
-
-
-def _answered(message: Message, exchange: ServerExchange, status: Any) -> Message:
-    """Note how the application answers, and return its message with the header that tells the trace id."""
-    try:
-        exchange.status = None if status is None else int(status)
-        header = exchange.response_header
-        if header is None and not exchange.captures_response:
-            return message
-        # ASGI allows any iterable, so it may be one that can be read only once; and some servers take str as well.
-        headers = list(message.get("headers") or ())
-        message = {**message, "headers": headers}
-        if exchange.captures_response:
-            exchange.capture(_Headers(headers))
-        if header is not None:
-            name, value = header[0].encode(), header[1].encode()
-            for present, _ in headers:
-                if len(present) == len(name) and present.lower() in (name, header[0]):
-                    break
-            else:
-                headers.append((name, value))
-    except Exception as error:
-        fault("asgi._answered", error)
-    return message
+        self.end()
 
 
 class _Headers:
@@ -264,20 +238,19 @@ class _Headers:
         return [key.decode("latin-1") for key, _ in self._raw]
 
 
-class _Request(_Headers):
-    """A request's scope, and its headers, read in one pass."""
+class _Request(ServerRequest, _Headers):
+    """A request's scope, and its headers, found by name."""
 
-    __slots__ = ("_by_name", "_scope", "method", "path")
+    _by_name: dict[bytes, bytes] | None = None
 
     def __init__(self, scope: Scope) -> None:
         headers = scope.get("headers", ())
         if not isinstance(headers, (list, tuple)):  # any iterable is allowed, so one that can be read only once
             headers = scope["headers"] = list(headers)
         self._raw = headers
-        self._by_name: dict[bytes, bytes] | None = None
         self._scope = scope
-        self.method: str = scope.get("method", "GET")
-        self.path: str = scope["path"]
+        self.method = scope.get("method", "GET")
+        self.path = scope["path"]
 
     @property
     def headers(self) -> _Request:
@@ -297,28 +270,17 @@ class _Request(_Headers):
         value = by_name.get(name.encode("latin-1"))
         return [] if value is None else [value.decode("latin-1")]
 
-    @property
-    def query(self) -> str:
-        query = self._scope.get("query_string")
-        return query.decode("utf-8", "replace") if query else ""
-
-    @property
-    def scheme(self) -> str:
-        return self._scope.get("scheme") or ("http" if self._scope["type"] == "http" else "ws")
-
-    @property
-    def http_version(self) -> str | None:
-        return self._scope.get("http_version")
-
-    @property
-    def server(self) -> tuple[str, int | None] | None:
-        server = self._scope.get("server")
-        return (server[0], server[1]) if server else None
-
-    @property
-    def peer(self) -> tuple[str, int | None] | None:
-        client = self._scope.get("client")
-        return (client[0], client[1]) if client else None
-
-    client: str | None = None
-    host: str | None = None
+    def read(self) -> RequestFacts:
+        scope = self._scope
+        query = scope.get("query_string")
+        server, peer = scope.get("server"), scope.get("client")
+        return RequestFacts(
+            self.method,
+            self.path,
+            query.decode("utf-8", "replace") if query else "",
+            scope.get("scheme") or ("http" if scope["type"] == "http" else "ws"),
+            self,
+            scope.get("http_version"),
+            (server[0], server[1]) if server else None,
+            (peer[0], peer[1]) if peer else None,
+        )

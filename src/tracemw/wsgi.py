@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 from opentelemetry.context import Context
 
 from tracemw._guard import fault, guarded
-from tracemw._http.server import ServerExchange, ServerOptions, ServerTracing
+from tracemw._http.semconv import RequestFacts
+from tracemw._http.server import ServerExchange, ServerOptions, ServerRequest, ServerTracing
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -43,9 +44,9 @@ class TraceMiddleware:
         """Serve one request."""
         if EXCHANGE in environ:
             return self.app(environ, start_response)
+        exchange = ServerExchange()
         request = _request(environ)
-        exchange = None if request is None else self._tracing.begin(request)
-        if exchange is None:
+        if request is None or not self._tracing.begin(exchange, request):
             return self.app(environ, start_response)
         environ[EXCHANGE] = exchange
         token = exchange.attach()
@@ -186,14 +187,12 @@ class _ResponseHeaders:
         return [key.lower() for key, _ in self._pairs]
 
 
-class _Request:
-    """A request's environ, and its headers."""
-
-    __slots__ = ("_environ", "method", "path")
+class _Request(ServerRequest):
+    """A request's environ, and its headers, where they lie in it."""
 
     def __init__(self, environ: WSGIEnvironment) -> None:
         self._environ = environ
-        self.method: str = environ["REQUEST_METHOD"]
+        self.method = environ["REQUEST_METHOD"]
         self.path = _decoded(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/"
 
     @property
@@ -214,32 +213,20 @@ class _Request:
     def keys(self) -> list[str]:
         return [key[5:].replace("_", "-").lower() for key in self._environ if key.startswith("HTTP_")]
 
-    @property
-    def query(self) -> str:
-        return _decoded(self._environ.get("QUERY_STRING", ""))
-
-    @property
-    def scheme(self) -> str:
-        scheme: str = self._environ.get("wsgi.url_scheme", "http")
-        return scheme
-
-    @property
-    def http_version(self) -> str | None:
-        protocol = self._environ.get("SERVER_PROTOCOL", "")
-        return protocol.removeprefix("HTTP/") if protocol.startswith("HTTP/") else None
-
-    @property
-    def server(self) -> tuple[str, int | None] | None:
-        name = self._environ.get("SERVER_NAME")
-        return (name, _port(self._environ.get("SERVER_PORT"))) if name else None
-
-    @property
-    def peer(self) -> tuple[str, int | None] | None:
-        address = self._environ.get("REMOTE_ADDR")
-        return (address, _port(self._environ.get("REMOTE_PORT"))) if address else None
-
-    client: str | None = None
-    host: str | None = None
+    def read(self) -> RequestFacts:
+        environ = self._environ
+        protocol = environ.get("SERVER_PROTOCOL", "")
+        server, peer = environ.get("SERVER_NAME"), environ.get("REMOTE_ADDR")
+        return RequestFacts(
+            self.method,
+            self.path,
+            _decoded(environ.get("QUERY_STRING", "")),
+            environ.get("wsgi.url_scheme", "http"),
+            self,
+            protocol.removeprefix("HTTP/") if protocol.startswith("HTTP/") else None,
+            (server, _port(environ.get("SERVER_PORT"))) if server else None,
+            (peer, _port(environ.get("REMOTE_PORT"))) if peer else None,
+        )
 
 
 _KEYS: Final = {

@@ -92,54 +92,6 @@ class RequestFacts(NamedTuple):
     """The host that the original client asked for, when trusted proxies tell; else the Host header counts."""
 
 
-class Facts(Protocol):
-    """The facts of a request: `RequestFacts`, or a server door's own view of what its server gives."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def query(self) -> str: ...
-    @property
-    def scheme(self) -> str: ...
-    @property
-    def headers(self) -> Headers: ...
-    @property
-    def http_version(self) -> str | None: ...
-    @property
-    def server(self) -> tuple[str, int | None] | None: ...
-    @property
-    def peer(self) -> tuple[str, int | None] | None: ...
-    @property
-    def client(self) -> str | None: ...
-    @property
-    def host(self) -> str | None: ...
-
-
-class Request(Facts, Protocol):
-    """A server door's view of a request: nothing is read that nobody asks for, and so only while it is fresh."""
-
-    @property
-    def headers(self) -> RequestHeaders: ...
-
-
-def snapshot(facts: Facts) -> RequestFacts:
-    """Return the facts as they are now, to keep."""
-    return RequestFacts(
-        facts.method,
-        facts.path,
-        facts.query,
-        facts.scheme,
-        facts.headers,
-        facts.http_version,
-        facts.server,
-        facts.peer,
-        facts.client,
-        facts.host,
-    )
-
-
 def method_attributes(method: str, known: frozenset[str]) -> Attributes:
     """Return `http.request.method`, and the original when the method is not a known one."""
     if method in known:
@@ -153,37 +105,51 @@ def span_name(method: str, target: str | None, known: frozenset[str]) -> str:
     return f"{shown} {target}" if target else shown
 
 
-def server_attributes(facts: Facts, known: frozenset[str]) -> Attributes:
+def server_attributes(facts: RequestFacts, known: frozenset[str]) -> Attributes:
     """Return the attributes that a SERVER span has from its start, so that samplers see them."""
-    method, scheme, headers, peer = facts.method, facts.scheme, facts.headers, facts.peer
-    attributes: Attributes = {"http.request.method": method, "url.path": facts.path, "url.scheme": scheme}
-    if method not in known:
-        attributes.update(method_attributes(method, known))
-    query = facts.query
-    if query:
-        attributes["url.query"] = redact_query(query)
-    host = facts.host
+    method, path, query, scheme, headers, http_version, server, peer, client, host = facts
     if host is None and (hosts := headers.get("host")):
         host = hosts[0]
-    address = (split_host(host) if host else None) or facts.server
+    agents = headers.get("user-agent")
+    attributes = _recurring(method, scheme, http_version, host, server, agents[0] if agents else None, known).copy()
+    attributes["url.path"] = path
+    if query:
+        attributes["url.query"] = redact_query(query)
+    if peer is not None:
+        attributes["network.peer.address"], peer_port = peer
+        if peer_port is not None:
+            attributes["network.peer.port"] = peer_port
+        if client is None:
+            client = peer[0]
+    if client is not None:
+        attributes["client.address"] = client
+    return attributes
+
+
+@lru_cache(maxsize=256)
+def _recurring(
+    method: str,
+    scheme: str,
+    http_version: str | None,
+    host: str | None,
+    server: tuple[str, int | None] | None,
+    agent: str | None,
+    known: frozenset[str],
+) -> Attributes:
+    """Return the attributes that one client's requests to one server have in common; they are looked up as one."""
+    attributes = method_attributes(method, known)
+    attributes["url.scheme"] = scheme
+    address = (split_host(host) if host else None) or server
     if address is not None:
         attributes["server.address"], port = address
         if port is None:
             port = _DEFAULT_PORTS.get(scheme)
         if port is not None:
             attributes["server.port"] = port
-    if peer is not None:
-        attributes["network.peer.address"], peer_port = peer
-        attributes["client.address"] = peer[0]
-        if peer_port is not None:
-            attributes["network.peer.port"] = peer_port
-    if facts.client is not None:
-        attributes["client.address"] = facts.client
-    agents = headers.get("user-agent")
-    if agents:
-        attributes["user_agent.original"] = agents[0]
-    if facts.http_version:
-        attributes["network.protocol.version"] = facts.http_version
+    if agent:
+        attributes["user_agent.original"] = agent
+    if http_version:
+        attributes["network.protocol.version"] = http_version
     return attributes
 
 
@@ -248,7 +214,7 @@ class HeaderCapture:
         return {key: tuple(values) for name, key in self._keys.items() if (values := headers.get(name))}
 
 
-def server_labels(facts: Facts, known: frozenset[str]) -> dict[str, str | int]:
+def server_labels(facts: RequestFacts, known: frozenset[str]) -> dict[str, str | int]:
     """Return the attributes of `http.server.active_requests`, with which those of the duration begin."""
     return {"http.request.method": facts.method if facts.method in known else "_OTHER", "url.scheme": facts.scheme}
 

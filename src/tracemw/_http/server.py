@@ -1,7 +1,8 @@
 """One request being served: start, response, failure, and end exactly once.
 
-A server door makes one `ServerTracing` from its options and asks it to `begin` each request. What it gets back is the
-`ServerExchange` that holds all state of that one request. Its methods are guarded: none raises into the application.
+A server door makes one `ServerTracing` from its options. For each request it makes a `ServerRequest`, its view of what
+the server gives, and a `ServerExchange`, which holds all state of that one request, and lets the tracing `begin` it.
+The methods of an exchange are guarded: none raises into the application.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tracemw._guard import call_hook, fault, guarded
 from tracemw._http import propagation, semconv
 from tracemw._http.metrics import Instruments, MeterSource
 from tracemw._http.proxies import TrustedProxies
-from tracemw._http.semconv import Facts, Headers, Request, RequestFacts
+from tracemw._http.semconv import Headers, RequestFacts, RequestHeaders
 from tracemw._http.skip import Skip, SkipRule
 from tracemw.config import known_methods
 
@@ -115,46 +116,48 @@ class ServerTracing:
         proxies = TrustedProxies(trusted_proxies)
         self._proxies = proxies or None
         self._has_hooks = on_request is not None or on_response is not None
-        self._keeps_facts = self._has_hooks or span_name is not None or self._proxies is not None
+        self.keeps_facts = self._has_hooks or span_name is not None
         self._skip = SkipRule(skip)
         self._tracers = TracerSource(tracer_provider)
         self._meters = MeterSource("server", meter_provider)
 
-    def begin(self, request: Request) -> ServerExchange | None:
-        """Start the SERVER span of a request, or find out why it gets none; None when that fails."""
+    def begin(self, exchange: ServerExchange, request: ServerRequest) -> bool:
+        """Start the SERVER span of a request, or find out why it gets none; tell whether that has not failed."""
         try:
-            facts = self._facts(request) if self._keeps_facts else request
+            exchange.tracing = request.tracing = self
             here = current_context()  # empty, but in a process that calls itself, or beneath other instrumentation
-            if self._skip.matches(facts) or (here and is_skipped(here)):
-                return ServerExchange(self, skipped_context(), None)
+            if self._skip.matches(request) or (here and is_skipped(here)):
+                exchange.context = skipped_context()
+                return True
             # The parent is what the request carries, or nothing: never a span that happens to be active here.
             bare = incoming_context(here) if here else here
             carried = propagation.extract(request.headers, bare)
             if bare is not here and (adopted := _already_traced(here, carried)) is not None:
-                return ServerExchange(self, with_request_span(adopted, carried), adopted)
+                exchange.context, exchange.span = with_request_span(adopted, carried), adopted
+                return True
             parent, links = (carried, None) if self._trust_inbound else (bare, _link_to(carried))
             instruments = self._meters.get()
-            started = None if instruments is None else time.time_ns()
             tracer = self._tracers.get()
-            if tracer is None and instruments is None:
-                return ServerExchange(self, parent, None)
-            attributes = ServerAttributes(self, facts)
-            span = None
-            if tracer is not None:
-                method = request.method if request.method in self.known_methods else semconv.UNKNOWN_METHOD
-                known: Any = attributes if self._tracers.takes_lazy_attributes else attributes.made()
-                span = tracer.start_span(method, parent, _SERVER, known, links, started)
-                parent = with_request_span(span, parent)
-                if instruments is None and not self._has_hooks and not span.is_recording():
-                    return ServerExchange(self, parent, span)
-            return RecordedExchange(self, parent, span, facts, started, instruments)
+            if tracer is None:
+                exchange.context = parent
+                if instruments is not None:
+                    exchange.record(request, instruments, time.time_ns())
+                return True
+            started = None if instruments is None else time.time_ns()
+            method = request.method if request.method in self.known_methods else semconv.UNKNOWN_METHOD
+            known: Any = request if self._tracers.takes_lazy_attributes else request.made()
+            span = exchange.span = tracer.start_span(method, parent, _SERVER, known, links, started)
+            exchange.context = with_request_span(span, parent)
+            if instruments is not None or self._has_hooks or span.is_recording():
+                exchange.record(request, instruments, started)
+            return True
         except Exception as error:
             fault("ServerTracing.begin", error)
-            return None
+            return False
 
-    def _facts(self, request: Request) -> Facts:
+    def facts(self, request: ServerRequest) -> RequestFacts:
         """Return the facts of a request, as the trusted proxies that it came through tell them."""
-        facts = semconv.snapshot(request)
+        facts = request.read()
         return facts if self._proxies is None else self._proxies.seen_through(facts)
 
     def flush(self, timeout: float) -> None:
@@ -164,21 +167,37 @@ class ServerTracing:
             call_hook("tracer_provider", force_flush, int(timeout * 1000))
 
 
-class ServerAttributes(LazyAttributes):
-    """The attributes that a SERVER span has from its start, for whoever wants to know."""
+class ServerRequest(LazyAttributes):
+    """A server door's view of a request: nothing is read that nobody asks for, and so only while it is fresh.
 
-    __slots__ = ("_facts", "_tracing")
+    It is also the attributes that a SERVER span has from its start, for whoever wants to know.
+    """
 
-    def __init__(self, tracing: ServerTracing, facts: Facts) -> None:
-        self._made = None
-        self._facts = facts
-        self._tracing = tracing
+    method: str
+    path: str
+    """The whole path, the application's mount point included."""
+    tracing: ServerTracing
+
+    @property
+    def headers(self) -> RequestHeaders:
+        """The request's headers."""
+        raise NotImplementedError
+
+    def read(self) -> RequestFacts:
+        """Return the facts as the server gives them."""
+        raise NotImplementedError
+
+    @property
+    def facts(self) -> RequestFacts:
+        """The facts of the request, as they are now and as trusted proxies tell them."""
+        return self.tracing.facts(self)
 
     def make(self) -> dict[str, AttributeValue]:
         """Return the attributes, in a new dictionary."""
-        attributes = semconv.server_attributes(self._facts, self._tracing.known_methods)
-        if self._tracing.captures_request:
-            attributes.update(self._tracing.captured_from_request.attributes(self._facts.headers))
+        tracing = self.tracing
+        attributes = semconv.server_attributes(self.facts, tracing.known_methods)
+        if tracing.captures_request:
+            attributes.update(tracing.captured_from_request.attributes(self.headers))
         return attributes
 
 
@@ -208,53 +227,86 @@ def _ids(context: SpanContext) -> tuple[int, int] | None:
 
 
 class ServerExchange:
-    """One request being served: as it stands, one of which nothing is recorded.
+    """One request being served; until `record` is called, one of which nothing is recorded.
 
     The door calls `attach` and `detach` around whatever runs application code, sets `status`, reports `failure`, and
     calls `end` when the last byte is out. `route_source`, when set, is asked for the route at the end.
     """
 
-    __slots__ = ("_context", "_span", "_tracing", "ended", "route_source", "status")
+    tracing: ServerTracing
+    context: Context
+    """The context that the application runs in."""
+    span: Span | None = None
+    ended = True
+    """Whether nothing more is recorded for this request."""
+    status: int | None = None
+    """The status that the application has sent."""
+    route_source: RouteSource | None = None
+    _method: str
+    _facts: RequestFacts | None = None
+    _failure: BaseException | None = None
+    _instruments: Instruments | None = None
+    _labels: dict[str, str | int]
+    _started: int
 
-    def __init__(self, tracing: ServerTracing, context: Context, span: Span | None) -> None:
-        self._tracing = tracing
-        self._context = context
-        self._span = span
-        self.ended = True
-        """Whether nothing more is recorded for this request."""
-        self.status: int | None = None
-        """The status that the application has sent."""
-        self.route_source: RouteSource | None = None
+    def record(self, request: ServerRequest, instruments: Instruments | None, started: int | None) -> None:
+        """Take note of the request from now on: it has a span, metrics, or hooks that want to know of it."""
+        tracing = self.tracing
+        self.ended = False
+        self._method = request.method
+        if instruments is None and not tracing.keeps_facts:
+            return
+        self._facts = facts = request.facts
+        if instruments is not None and facts.scheme not in ("ws", "wss"):
+            self._instruments = instruments
+            self._labels = semconv.server_labels(facts, tracing.known_methods)
+            self._started = started or 0
+            instruments.began(self, self._labels)
+        if self.span is not None and tracing.on_request is not None:
+            call_hook("on_request", tracing.on_request, self.span, facts)
 
     def attach(self) -> Token[Context]:
         """Make the request's span current; the token is for `detach` in the same thread or task."""
-        return attach(self._context)
+        return attach(self.context)
 
     def detach(self, token: Token[Context]) -> None:
         """Make current again what was current before `attach`."""
-        detach(token, self._context)
+        detach(token, self.context)
 
     @property
     def response_header(self) -> tuple[str, str] | None:
         """The lower-case name and the value of the header that tells the caller the trace id, if there is one."""
-        name = self._tracing.response_header
-        if name is None or self._span is None:
+        name = self.tracing.response_header
+        if name is None or self.span is None:
             return None
-        return name, self._span.get_span_context().trace_id.to_bytes(16, "big").hex()
+        return name, self.span.get_span_context().trace_id.to_bytes(16, "big").hex()
 
     @property
     def captures_response(self) -> bool:
         """Whether `capture` has a use for the response's headers."""
-        return self._tracing.captures_response and not self.ended
+        return self.tracing.captures_response and not self.ended
 
+    @guarded
     def capture(self, headers: Headers) -> None:
         """Record those of the response's headers that are to be captured."""
+        if self.span is not None:
+            self.span.set_attributes(self.tracing.captured_from_response.attributes(headers))
 
+    @guarded
     def failure(self, error: BaseException) -> None:
         """Note an exception that escaped from the application; the same one twice counts once."""
+        if self.ended or error is self._failure:
+            return
+        self._failure = error
+        if self.span is not None:
+            self.span.record_exception(error)
+            put_stage(self.span, error)
 
+    @guarded
     def annotate(self, name: str, value: str | int) -> None:
         """Put an attribute of the protocol on the span, for what only one kind of door knows."""
+        if self.span is not None and not self.ended:
+            self.span.set_attribute(name, value)
 
     def end(self, *, at: int | None = None, incomplete: bool = False) -> None:
         """End the span; every further call does nothing.
@@ -263,85 +315,32 @@ class ServerExchange:
             at: The end as nanoseconds since the epoch, when it was earlier than now.
             incomplete: The application returned without a complete response, and nobody had hung up.
         """
-
-
-class RecordedExchange(ServerExchange):
-    """One request being served that has a span, metrics, or hooks that want to know of it."""
-
-    __slots__ = ("_facts", "_failure", "_instruments", "_labels", "_started")
-
-    def __init__(
-        self,
-        tracing: ServerTracing,
-        context: Context,
-        span: Span | None,
-        facts: Facts,
-        started: int | None,
-        instruments: Instruments | None,
-    ) -> None:
-        self._tracing = tracing  # not by super(): every recorded request comes here
-        self._context = context
-        self._span = span
-        self.ended = False
-        self.status = None
-        self.route_source = None
-        self._facts = facts
-        self._failure: BaseException | None = None
-        self._started = started or 0
-        self._instruments: Instruments | None = None
-        if instruments is not None and facts.scheme not in ("ws", "wss"):
-            self._instruments = instruments
-            self._labels = semconv.server_labels(facts, tracing.known_methods)
-            instruments.began(self, self._labels)
-        if span is not None and tracing.on_request is not None:
-            call_hook("on_request", tracing.on_request, span, facts)
-
-    @guarded
-    def capture(self, headers: Headers) -> None:
-        if self._span is not None:
-            self._span.set_attributes(self._tracing.captured_from_response.attributes(headers))
-
-    @guarded
-    def failure(self, error: BaseException) -> None:
-        if self.ended or error is self._failure:
-            return
-        self._failure = error
-        if self._span is not None:
-            self._span.record_exception(error)
-            put_stage(self._span, error)
-
-    @guarded
-    def annotate(self, name: str, value: str | int) -> None:
-        if self._span is not None and not self.ended:
-            self._span.set_attribute(name, value)
-
-    def end(self, *, at: int | None = None, incomplete: bool = False) -> None:
         if self.ended:
             return
         self.ended = True
         try:
             if self._instruments is not None:
                 self._instruments.ended(self)
+            route = None if self.route_source is None else self._route(self.route_source)
             error_type = self._error_type(incomplete=incomplete)
             if self._instruments is not None:
                 at = time.time_ns() if at is None else at
-                self._measure(self._instruments, at, error_type)
-            if self._span is not None:
-                self._conclude(self._span, error_type)
+                self._measure(self._instruments, at, route, error_type)
+            if self.span is not None:
+                self._conclude(self.span, route, error_type)
         except Exception as error:
-            fault("RecordedExchange.end", error)
+            fault("ServerExchange.end", error)
         finally:
             self._leave(at)
 
     def _leave(self, at: int | None) -> None:
         # The scope or environ leads to the exchange: what leads back would leave both to the garbage collector.
         try:
-            del self._facts
-            self.route_source = self._failure = None
-            if self._span is not None:
-                self._span.end(at)
+            self.route_source = self._failure = self._facts = None
+            if self.span is not None:
+                self.span.end(at)
         except Exception as error:
-            fault("RecordedExchange.end", error)
+            fault("ServerExchange.end", error)
 
     def _error_type(self, *, incomplete: bool) -> str | None:
         error_type = semconv.server_error_type(self.status)
@@ -349,14 +348,17 @@ class RecordedExchange(ServerExchange):
             error_type = exception_type(self._failure)
         return semconv.INCOMPLETE_RESPONSE if error_type is None and incomplete else error_type
 
-    def _conclude(self, span: Span, error_type: str | None) -> None:
-        route = self._route()
-        tracing = self._tracing
+    @guarded
+    def _route(self, source: RouteSource) -> str | None:
+        return source()
+
+    def _conclude(self, span: Span, route: str | None, error_type: str | None) -> None:
+        tracing = self.tracing
         name: object = None
         if tracing.span_name is not None:
             name = call_hook("span_name", tracing.span_name, self._facts, route)
         if not isinstance(name, str) and route is not None:
-            name = semconv.span_name(self._facts.method, route, tracing.known_methods)
+            name = semconv.span_name(self._method, route, tracing.known_methods)
         if isinstance(name, str):  # a hook may return anything, and an exporter takes no other name
             span.update_name(name)
         if route is not None:
@@ -369,19 +371,14 @@ class RecordedExchange(ServerExchange):
         if tracing.on_response is not None:
             call_hook("on_response", tracing.on_response, span, self._facts, self.status)
 
-    @guarded
-    def _route(self) -> str | None:
-        return self.route_source() if self.route_source is not None else None
-
-    def _measure(self, instruments: Instruments, ended: int, error_type: str | None) -> None:
+    def _measure(self, instruments: Instruments, ended: int, route: str | None, error_type: str | None) -> None:
         labels = dict(self._labels)
-        route = self._route()
         if route is not None:
             labels["http.route"] = route
         if self.status is not None:
             labels["http.response.status_code"] = self.status
         if error_type is not None:
             labels["error.type"] = error_type
-        if self._facts.http_version:
+        if self._facts is not None and self._facts.http_version:
             labels["network.protocol.version"] = self._facts.http_version
-        instruments.lasted(max(ended - self._started, 0) / 1e9, labels, self._context)
+        instruments.lasted(max(ended - self._started, 0) / 1e9, labels, self.context)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Protocol
 
 from tracemw._guard import call_hook
-from tracemw._http.semconv import Facts, RequestFacts, snapshot
+from tracemw._http.semconv import RequestFacts
 
 DEFAULT_PATHS: Final = frozenset(
     {
@@ -24,6 +24,16 @@ DEFAULT_PATHS: Final = frozenset(
     }
 )
 """The paths that probes and scrapers ask for, skipped unless `skip=None`."""
+
+
+class Request(Protocol):
+    """What a rule asks of a request: its path, and its facts when there are predicates."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def facts(self) -> RequestFacts: ...
+
 
 Predicate = Callable[[RequestFacts], bool]
 Skip = str | Predicate | Iterable[str | Predicate] | None
@@ -70,11 +80,11 @@ class SkipRule:
         self._globs = re.compile("|".join(map(fnmatch.translate, globs))) if globs else None
         self._predicates = tuple(predicates)
 
-    def matches(self, facts: Facts) -> bool:
+    def matches(self, request: Request) -> bool:
         """Tell whether a request is skipped; a predicate that raises skips none."""
-        if facts.path in self._paths or (self._globs is not None and self._globs.match(facts.path) is not None):
+        path = request.path
+        if path in self._paths or (self._globs is not None and self._globs.match(path) is not None):
             return True
-        if not self._predicates:
-            return False
-        known = snapshot(facts)
-        return any(call_hook("skip", predicate, known) for predicate in self._predicates)
+        return bool(self._predicates) and any(
+            call_hook("skip", predicate, request.facts) for predicate in self._predicates
+        )
