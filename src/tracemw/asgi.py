@@ -63,6 +63,8 @@ class TraceMiddleware:
         if not self._begin(exchange, scope):
             await self.app(scope, receive, send)
             return
+        if kind == "websocket":
+            exchange.answered(None)  # it lasts as long as its two ends want, and is never slow
         scope[_EXCHANGE] = exchange
         # The frameworks' native telemetry leaves a request alone that carries its own keys.
         scope.setdefault("starlette.opentelemetry", True)
@@ -133,7 +135,7 @@ class _Exchange(ServerExchange):
     def _answered(self, message: Message, status: Any) -> Message:
         """Note how the application answers, and return its message with the header that tells the trace id."""
         try:
-            self.status = None if status is None else int(status)
+            self.answered(None if status is None else int(status))
             header = self.response_header
             if header is None and not self.captures_response:
                 return message

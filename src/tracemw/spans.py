@@ -20,6 +20,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
 from tracemw._context import TracerSource, detach, is_skipped, request_span, with_span
 from tracemw._errors import exception_type, mark_stage, moment, put_stage
+from tracemw._held import Held
 from tracemw._guard import guarded
 
 AttributeValue = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
@@ -180,6 +181,24 @@ def annotate(**attributes: AttributeValue) -> None:
     if target.is_recording():  # a request's background work outlives its span
         for key, value in attributes.items():
             target.set_attribute(key, value)
+
+
+@guarded
+def keep(reason: str) -> None:
+    """Have the trace of the current request reach the backend, sampled or not: `tracemw.keep("refund over limit")`.
+
+    What this process records of an unsampled trace is kept, marked `tracemw.kept=manual`; other services decide for
+    themselves. The current span gets the reason as `tracemw.keep.reason`. After the end of the request, in a skipped
+    one and with `keep_errors=False`, there is nothing to keep.
+
+    Args:
+        reason: Why somebody will want to see it.
+    """
+    span = trace.get_current_span()
+    if span.is_recording():
+        span.set_attribute("tracemw.keep.reason", reason)
+    if isinstance(span, Held):
+        span.keep()
 
 
 class stage:  # noqa: N801  a verb to its users: `with tracemw.stage("fraud_check"):`

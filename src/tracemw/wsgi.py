@@ -80,7 +80,7 @@ def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartR
 def _note(status: str, headers: list[tuple[str, str]], exchange: ServerExchange) -> None:
     try:
         if status[:3].isdecimal():
-            exchange.status = int(status[:3])
+            exchange.answered(int(status[:3]))
         if exchange.captures_response:
             exchange.capture(_ResponseHeaders(headers))
     except Exception as error:

@@ -31,6 +31,7 @@ from tracemw._context import (
 )
 from tracemw._errors import exception_type, put_stage
 from tracemw._guard import call_hook, fault, guarded
+from tracemw._held import Held
 from tracemw._http import propagation, semconv
 from tracemw._http.metrics import Instruments, MeterSource
 from tracemw._http.proxies import TrustedProxies
@@ -244,6 +245,7 @@ class ServerExchange:
     route_source: RouteSource | None = None
     _method: str
     _facts: RequestFacts | None = None
+    _held: Held | None = None
     _failure: BaseException | None = None
     _instruments: Instruments | None = None
     _labels: dict[str, str | int]
@@ -254,6 +256,8 @@ class ServerExchange:
         tracing = self.tracing
         self.ended = False
         self._method = request.method
+        if isinstance(self.span, Held):
+            self._held = self.span
         if instruments is None and not tracing.keeps_facts:
             return
         self._facts = facts = request.facts
@@ -285,6 +289,12 @@ class ServerExchange:
     def captures_response(self) -> bool:
         """Whether `capture` has a use for the response's headers."""
         return self.tracing.captures_response and not self.ended
+
+    def answered(self, status: int | None) -> None:
+        """Note the status that the application has sent, and with it the first byte of the response."""
+        self.status = status
+        if self._held is not None:
+            self._held.answered()
 
     @guarded
     def capture(self, headers: Headers) -> None:
@@ -321,8 +331,12 @@ class ServerExchange:
         try:
             if self._instruments is not None:
                 self._instruments.ended(self)
-            route = None if self.route_source is None else self._route(self.route_source)
             error_type = self._error_type(incomplete=incomplete)
+            if self._held is not None and error_type is None and not self.tracing.keeps_facts:
+                at = time.time_ns() if at is None else at
+                if self._instruments is None and not self._held.is_wanted(at):
+                    return  # nobody will see how it ended
+            route = None if self.route_source is None else self._route(self.route_source)
             if self._instruments is not None:
                 at = time.time_ns() if at is None else at
                 self._measure(self._instruments, at, route, error_type)

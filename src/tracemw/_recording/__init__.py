@@ -1,7 +1,9 @@
 """The tracer provider that `tracemw.init` installs: an SDK `TracerProvider` whose spans are cheap.
 
-`provider.py` gives out tracers, `tracer.py` decides, starts and ends, `span.py` holds what a span was told. They
+`provider.py` gives out tracers, `tracer.py` decides, starts and ends, `span.py` holds what a span was told, and
+`keeping.py` holds the spans of unsampled traces until it is known whether they are worth keeping. They
 stand on private names of the SDK, which a test lists.
 """
 
+from tracemw._recording.keeping import FlightRecorder as FlightRecorder
 from tracemw._recording.provider import TracerProvider as TracerProvider

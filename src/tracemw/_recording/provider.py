@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import AnyValue, Attributes
 
+from tracemw._recording.keeping import FlightRecorder
 from tracemw._recording.tracer import KNOWS_THE_SDK, Processors, Tracer
 
 
@@ -47,6 +48,7 @@ class TracerProvider(SdkTracerProvider):
     ) -> None:
         processors = active_span_processor or Processors()
         super().__init__(sampler, resource, shutdown_on_exit, processors, id_generator, span_limits, **more)
+        self._recorder: FlightRecorder | None = None
         self._given_out: dict[tuple[str, str | None, str | None], ApiTracer] = {}
         self._instance = _instance()
         if not hasattr(SdkTracerProvider, "_handle_fork"):
@@ -71,19 +73,22 @@ class TracerProvider(SdkTracerProvider):
             return self._given_out[scope]
         tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
         if KNOWS_THE_SDK and type(tracer) is SdkTracer:
-            tracer = Tracer.adopt(tracer)
+            tracer = Tracer.adopt(tracer, self._recorder)
         if not attributes and instrumenting_module_name:  # without a name it is an error, which the SDK logs each time
             self._given_out[scope] = tracer
         return tracer
 
-    def rearm(self, *, sampler: Sampler, resource: Resource) -> None:
-        """Use another sampler and resource from now on, in every tracer given out so far too."""
+    def rearm(self, *, sampler: Sampler, resource: Resource, recorder: FlightRecorder | None) -> None:
+        """Use another sampler, resource and recorder from now on, in every tracer given out so far too."""
         self.sampler = sampler
         self._resource = resource
+        self._recorder = recorder
         with self._tracers_lock:
             for tracer in self._tracers.values():
                 tracer.sampler = sampler
                 tracer.resource = resource
+                if isinstance(tracer, Tracer):
+                    tracer.recorder = recorder
 
     def _handle_fork(self) -> None:
         """Make a forked child an instance of its own, unless it has been told which one it is.
@@ -96,7 +101,8 @@ class TracerProvider(SdkTracerProvider):
             theirs()
         if was is None or was == self._instance:
             self._instance = was = _instance()
-        self.rearm(sampler=self.sampler, resource=self.resource.merge(Resource({SERVICE_INSTANCE_ID: was})))
+        resource = self.resource.merge(Resource({SERVICE_INSTANCE_ID: was}))
+        self.rearm(sampler=self.sampler, resource=resource, recorder=self._recorder)
 
 
 def _instance() -> AnyValue:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from tracemw._recording.tracer import Tracer
 
 _logger: Final = logging.getLogger("opentelemetry.sdk.trace")  # where users look for what it says
-_SCALARS: Final[frozenset[type]] = frozenset({str, bool, int, float})
+SCALARS: Final[frozenset[type]] = frozenset({str, bool, int, float})
+"""The types of values that need no copy, and no check unless their length is limited."""
 _NO_TYPES: Final[frozenset[type]] = frozenset()
 _UNSET: Final = Status(StatusCode.UNSET)
 
@@ -48,7 +49,7 @@ class Limits(SpanLimits):
         most: int | None = self.max_span_attributes
         self.most = sys.maxsize if most is None else most
         """How many attributes a span takes."""
-        self.plain = _SCALARS if self.max_span_attribute_length is None else _SCALARS - {str}
+        self.plain = SCALARS if self.max_span_attribute_length is None else SCALARS - {str}
         """The types of values that are taken as they are."""
 
     def clean(self, attributes: Mapping[str, Any]) -> BoundedAttributes:
@@ -105,7 +106,7 @@ class Span(SdkSpan):
         if isinstance(attributes, LazyAttributes):
             # Made by a door of ours, and nobody else's: it needs neither check nor copy.
             attributes = attributes.made()
-            if self._plain is _SCALARS and len(attributes) <= self._most:
+            if self._plain is SCALARS and len(attributes) <= self._most:
                 self._attributes = attributes
                 return
         made = dict(attributes)
@@ -264,6 +265,16 @@ class Span(SdkSpan):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ReadableSpan:
         return copy.deepcopy(self._readable_span(), memo)
+
+
+def with_attribute(span: ReadableSpan, key: str, value: str) -> ReadableSpan:
+    """Return a span that has ended, with one more attribute: ours, which no limit keeps out."""
+    attributes: Any = span._attributes
+    if isinstance(attributes, BoundedAttributes):
+        attributes._dict[key] = value
+    else:
+        span._attributes = {**attributes, key: value}
+    return span
 
 
 def _is_key(key: object) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMultiSpanProcessor
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -38,6 +38,7 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracemw._attributes import LazyAttributes
+from tracemw._recording.keeping import UNSAMPLED, FlightRecorder, HeldSpan
 from tracemw._recording.span import Limits, Span
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,6 +53,8 @@ _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
 _LOW_BITS: Final = TraceIdRatioBased.TRACE_ID_LIMIT
 _ALWAYS: Final = _LOW_BITS + 1
 _IS_VALID: Final = 5
+_REMOTE: Final = 2
+"""A parent's case up to which the span is a local root."""
 _NO_STATE: Final = DEFAULT_TRACE_STATE
 
 KNOWS_THE_SDK: Final = tuple(SpanContext(1, 2, is_remote=False)) == (1, 2, False, _FLAGS[0], _NO_STATE, True)
@@ -102,6 +105,8 @@ class Processors(SynchronousMultiSpanProcessor):
     ended: tuple[SpanProcessor, ...] = ()
     copies = False
     """Whether ended spans are handed out as the SDK's read-only copies."""
+    is_private = True
+    """Whether all of them are of tracemw."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -119,7 +124,12 @@ class Processors(SynchronousMultiSpanProcessor):
             self.starting = tuple(each for each in processors if _does(each, "on_start"))
             self.ending = tuple(each for each in processors if _does(each, "_on_ending"))
             self.ended = tuple(each for each in processors if _does(each, "on_end"))
-            self.copies = not all(getattr(each, "takes_live_spans", False) for each in self.ended)
+            self.copies = not all(map(_takes_live_spans, self.ended))
+            self.is_private = all(map(_takes_live_spans, (*self.starting, *self.ending, *self.ended)))
+
+
+def _takes_live_spans(processor: SpanProcessor) -> bool:
+    return getattr(processor, "takes_live_spans", False)
 
 
 def _does(processor: SpanProcessor, hook: str) -> bool:
@@ -132,6 +142,8 @@ class Tracer(SdkTracer):
 
     takes_lazy_attributes = True
 
+    recorder: FlightRecorder | None = None
+    """Records unsampled traces, if anything does."""
     limits: Limits
     plain: frozenset[type]
     most: int
@@ -140,9 +152,10 @@ class Tracer(SdkTracer):
     _is_counted: bool
 
     @classmethod
-    def adopt(cls, tracer: SdkTracer) -> Tracer:
+    def adopt(cls, tracer: SdkTracer, recorder: FlightRecorder | None) -> Tracer:
         """Make the SDK's tracer one of this class."""
         adopted = cast("Tracer", tracer)
+        adopted.recorder = recorder
         adopted.limits = Limits(adopted._span_limits)
         adopted.plain, adopted.most = adopted.limits.plain, adopted.limits.most
         adopted._is_counted = type(adopted._tracer_metrics) is not NoOpTracerMetrics
@@ -177,7 +190,7 @@ class Tracer(SdkTracer):
         """
         current = otel_context.get_current() if context is None else context
         active: Any = current.get(_SPAN_KEY)
-        if type(active) is Span:
+        if isinstance(active, Span):
             parent: SpanContext | None = active._context
         elif active is None:
             parent = None
@@ -220,9 +233,12 @@ class Tracer(SdkTracer):
             span_context = SpanContext(trace_id, span_id, False, flags, state)  # of another's ids, not all are valid
         count_end = self._tracer_metrics.start_span(parent, decision) if self._is_counted else None
         if decision is _DROP:
-            return NonRecordingSpan(span_context)
-
-        span: Span = _new(Span)
+            held = self._held(active if case > _REMOTE else None)
+            if held is None:
+                return NonRecordingSpan(span_context)
+            span: Span = held
+        else:
+            span = _new(Span)
         span._tracer = self
         span._name = name
         span._context = span_context
@@ -254,23 +270,44 @@ class Tracer(SdkTracer):
             processor.on_start(span, parent_context=context)
         return span
 
+    def _held(self, parent: object) -> HeldSpan | None:
+        """Return the span of an unsampled trace to be recorded, beneath a local parent if there is one."""
+        recorder = self.recorder
+        if recorder is None:
+            return None
+        root = None
+        if parent is not None and type(parent) is HeldSpan:
+            root = parent.root or parent
+        if not recorder.is_on or (parent is not None and root is None):
+            recorder.books.lost[UNSAMPLED] += 1
+            return None
+        span = _new(HeldSpan)
+        if root is not None:
+            span.root = root
+        return span
+
     def ended(self, span: Span) -> None:
-        """Hand a span that has just ended to the processors."""
+        """Hand a span that has just ended to the processors, and an unsampled one to the flight recorder."""
         if self._is_counted:
             span._record_end_metrics()
         processor = self.span_processor
-        if type(processor) is not Processors:
+        readable: ReadableSpan = span
+        if type(processor) is Processors:
+            if processor.copies or processor.ending:
+                span.expose()
+            for each in processor.ending:
+                each._on_ending(span)
+            if processor.copies:
+                readable = span._readable_span()
+            for each in processor.ended:
+                each.on_end(readable)
+        else:
             span.expose()
             processor._on_ending(span)
-            processor.on_end(span._readable_span())
-            return
-        if processor.copies or processor.ending:
-            span.expose()
-        for each in processor.ending:
-            each._on_ending(span)
-        readable = span._readable_span() if processor.copies else span
-        for each in processor.ended:
-            each.on_end(readable)
+            readable = span._readable_span()
+            processor.on_end(readable)
+        if type(span) is HeldSpan and self.recorder is not None:
+            self.recorder.ended(span, readable)
 
     def start_as_current_span(  # type: ignore[override]  # the SDK's returns the context manager of a generator
         self,

@@ -1,0 +1,293 @@
+"""The flight recorder: unsampled local traces, held until it is known whether they are worth keeping.
+
+A local trace is what one process records of one request: its local root, whose parent is in another process or
+nowhere, and the spans beneath. They record as sampled ones do, but their flag stays 0, for services downstream too.
+When the local root ends, all of them leave the process if any has failed, if it was slow, or if `tracemw.keep` has
+asked for it; otherwise they are dropped. What belongs together hangs on the local root, so that there is nothing to
+look up, and nothing is left behind when an application lets go of a span that it has not ended.
+
+There is no lock: a span joins its fragment, or is taken from it, in one step that the interpreter does atomically, and
+a count is added to with no call among the steps.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
+
+from tracemw._attributes import LazyAttributes
+from tracemw._held import Held
+from tracemw._recording.span import SCALARS, Span, with_attribute
+
+if TYPE_CHECKING:
+    from opentelemetry.attributes import BoundedAttributes
+
+KEPT: Final = "tracemw.kept"
+"""The attribute that tells why spans of an unsampled trace are there: `error`, `slow` or `manual`."""
+
+SPANS_PER_TRACE: Final = 1000
+TRACES: Final = 1000
+SPANS: Final = 10_000
+"""How many ended spans are held: of one local trace, of how many, and in all."""
+
+FOLLOWED_FOR: Final = 30 * 10**9
+"""Nanoseconds after the end of a local root in which spans beneath it that end share its fate."""
+
+UNSAMPLED: Final = "unsampled"
+TOO_MANY_OF_TRACE: Final = "held_spans_per_trace"
+TOO_MANY_TRACES: Final = "held_traces"
+TOO_MANY: Final = "held_spans"
+TOO_OFTEN: Final = "keep_rate"
+ABANDONED: Final = "abandoned"
+"""What becomes of spans that are not kept: by rule, by each limit, and with a local root that is never ended."""
+
+
+class Verdict(NamedTuple):
+    """What becomes of a local trace."""
+
+    is_kept: bool
+    why: str
+
+
+_DROPPED: Final = Verdict(False, UNSAMPLED)
+_LIMITED: Final = Verdict(False, TOO_OFTEN)
+_KEPT: Final = {why: Verdict(True, why) for why in ("error", "manual", "slow")}
+
+
+class FlightRecorder:
+    """Holds the ended spans of unsampled local traces, and keeps or drops them at the end.
+
+    Args:
+        deliver: Takes a span that is kept.
+        is_on: Whether anything is recorded of unsampled traces; if not, they are counted, and that is all.
+        slow: Seconds from which on a local trace is kept for being slow; None for never.
+        rate: How many local traces may be kept in one second.
+    """
+
+    def __init__(
+        self, deliver: Callable[[ReadableSpan], None], *, is_on: bool, slow: float | None, rate: float
+    ) -> None:
+        self._deliver = deliver
+        self.is_on = is_on
+        self.slow = None if slow is None else int(slow * 1e9)
+        """Nanoseconds."""
+        self._rate = rate
+        self._start_afresh()
+        # A forked child does not hold what its parent does.
+        this = weakref.ref(self)
+
+        def after_fork() -> None:
+            if (recorder := this()) is not None:
+                recorder._start_afresh()
+
+        os.register_at_fork(after_in_child=after_fork)
+
+    def _start_afresh(self) -> None:
+        self.books = Books()
+        self._second = self._kept_in_second = 0
+
+    def ended(self, span: HeldSpan, readable: ReadableSpan) -> None:
+        """Take a span that has ended; `readable` is what the processors were given of it."""
+        root = span.root
+        if root is None:
+            verdict = span.verdict = self._verdict_on(span)
+            if verdict.is_kept:
+                span.settle()
+            self._carry_out(verdict, readable)
+            if span.fragment is not None:
+                self._release(span.fragment, verdict)
+            span.forget()
+            return
+        span.settle()
+        if span.has_failed():
+            root.has_failures = True
+        if root.verdict is None:
+            self._hold(root, readable)
+        else:
+            is_late = (span.end_time or 0) > (root.end_time or 0) + FOLLOWED_FOR
+            self._carry_out(_DROPPED if is_late else root.verdict, readable)
+
+    def _verdict_on(self, root: HeldSpan) -> Verdict:
+        reason = root.reason_to_keep(root.end_time or 0)
+        if reason is None:
+            return _DROPPED
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._kept_in_second = second, 0
+        if self._kept_in_second >= self._rate:
+            return _LIMITED
+        self._kept_in_second += 1
+        self.books.kept[reason] += 1
+        return _KEPT[reason]
+
+    def _carry_out(self, verdict: Verdict, span: ReadableSpan) -> None:
+        if verdict.is_kept:
+            self._deliver(with_attribute(span, KEPT, verdict.why))
+        else:
+            self.books.lost[verdict.why] += 1
+
+    def _hold(self, root: HeldSpan, span: ReadableSpan) -> None:
+        books, fragment = self.books, root.fragment
+        if fragment is None:
+            if books.fragments >= TRACES:
+                books.lost[TOO_MANY_TRACES] += 1
+                return
+            # The dictionary, and not the attribute: two threads get one fragment.
+            fragment = vars(root).setdefault("fragment", Fragment(books))
+        if len(fragment) >= SPANS_PER_TRACE:
+            books.lost[TOO_MANY_OF_TRACE] += 1
+        elif books.held >= SPANS:
+            books.lost[TOO_MANY] += 1
+        else:
+            fragment.append(span)
+            fragment.books.held += 1
+            if root.verdict is not None:  # it has ended meanwhile
+                self._release(fragment, root.verdict)
+
+    def _release(self, fragment: Fragment, verdict: Verdict) -> None:
+        """Carry out the verdict on each span; another thread may take some of them."""
+        books = fragment.books
+        while fragment:
+            try:
+                span = fragment.popleft()
+            except IndexError:
+                return
+            books.held -= 1
+            if books is self.books:  # else they are those of the parent of this process
+                self._carry_out(verdict, span)
+
+
+class Books:
+    """What has become of the spans of unsampled traces in this process, and what is held."""
+
+    def __init__(self) -> None:
+        self.lost: Counter[str] = Counter({UNSAMPLED: 0})
+        """Spans that were not recorded or not kept, by cause."""
+        self.kept: Counter[str] = Counter()
+        """Local traces that were kept, by reason."""
+        self.held = 0
+        """Spans that have ended and wait for their local root to end."""
+        self.fragments = 0
+        """Local traces that hold such spans."""
+
+
+class Fragment(deque[ReadableSpan]):
+    """The ended spans beneath one local root, as long as it has not ended."""
+
+    def __init__(self, books: Books) -> None:
+        super().__init__()
+        self.books = books
+        books.fragments += 1
+
+    def __del__(self) -> None:
+        books, abandoned = self.books, len(self)
+        books.fragments -= 1
+        books.held -= abandoned
+        books.lost[ABANDONED] += abandoned
+
+
+class Deferred(dict[str, Any]):
+    """Attributes set on a span whose first ones nobody has asked for yet."""
+
+    __slots__ = ("first",)
+
+    def __init__(self, first: LazyAttributes) -> None:
+        self.first: LazyAttributes | None = first
+
+
+class HeldSpan(Span, Held):
+    """A span of an unsampled trace."""
+
+    root: HeldSpan | None = None
+    """The local root, when this is not it."""
+    fragment: Fragment | None = None
+    verdict: Verdict | None = None
+    """What becomes of the local trace, once its root has ended."""
+    has_failures = False
+    """Whether a span beneath this one has failed."""
+    _is_asked_for = False
+    _answered_at: int | None = None
+
+    def take(self, attributes: Any) -> None:
+        if isinstance(attributes, LazyAttributes) and self._plain is SCALARS and not self._is_shared():
+            self._attributes = Deferred(attributes)
+        else:
+            super().take(attributes)
+
+    def answered(self) -> None:
+        if self._answered_at is None:
+            self._answered_at = time.time_ns()
+
+    def is_wanted(self, end_time: int) -> bool:
+        return self.root is not None or self._is_shared() or self.reason_to_keep(end_time) is not None
+
+    def keep(self) -> None:
+        (self.root or self)._is_asked_for = True
+
+    def reason_to_keep(self, end_time: int) -> str | None:
+        """Return why the local trace of this root is kept if it ends at `end_time`; None if it is not."""
+        if self.has_failures or self.has_failed():
+            return "error"
+        if self._is_asked_for:
+            return "manual"
+        recorder = self._tracer.recorder
+        slow = None if recorder is None else recorder.slow
+        if slow is not None and (self._answered_at or end_time) - self._start_time > slow:
+            return "slow"
+        return None
+
+    def has_failed(self) -> bool:
+        """Tell whether the span has ended in an error; that a call was answered with 4xx is none by itself."""
+        if self._status.status_code is not StatusCode.ERROR:
+            return False
+        status = self._attributes.get("http.response.status_code") if self._kind is SpanKind.CLIENT else None
+        return not (isinstance(status, int) and 400 <= status < 500)
+
+    def settle(self) -> BoundedAttributes | dict[str, Any]:
+        """Make the attributes that were left to later, and return all of them."""
+        held: Any = self._attributes
+        if type(held) is Deferred:
+            first = {} if held.first is None else held.first.made()
+            held.first = None
+            del self._attributes
+            super().take({key: value for key, value in first.items() if key not in held} | held)
+        settled: BoundedAttributes | dict[str, Any] = self._attributes
+        return settled
+
+    def forget(self) -> None:
+        """Let go of what attributes could be made from: it leads to the request, and from there to this span."""
+        if type(self._attributes) is Deferred:
+            self._attributes.first = None
+
+    def _is_shared(self) -> bool:
+        """Tell whether processors of somebody else's see the span."""
+        return not getattr(self._tracer.span_processor, "is_private", False)
+
+    # Whoever asks for attributes gets all of them.
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """The attributes; of a span that was dropped, those only which were set after its start."""
+        return MappingProxyType(self.settle())
+
+    def expose(self) -> None:
+        self.settle()
+        super().expose()
+
+    def _readable_span(self) -> ReadableSpan:
+        self.settle()
+        return super()._readable_span()
+
+    def _set(self, held: Any, key: str, value: Any) -> None:
+        super()._set(held if type(held) is not Deferred else self.settle(), key, value)
+
+    def _counted(self, held: Any) -> BoundedAttributes:
+        return super()._counted(held if type(held) is not Deferred else self.settle())
