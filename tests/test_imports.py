@@ -41,7 +41,7 @@ ALLOWED = {
     "spans": {"_context", "_errors", "_guard"},
     "config": set(),
     "control": {"_guard", "_pattern", "config"},
-    "sampling": {"_attributes", "_pattern", "config", "control"},
+    "sampling": {"_attributes", "_pattern", "config", "control", "sampling"},
     "bootstrap": {"_context", "_export", "_recording", "config", "control", "sampling"},
     "cli": {"_version", "config", "control", "viewer"},
     "viewer": {"_version", "viewer"},

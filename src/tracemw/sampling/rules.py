@@ -53,8 +53,7 @@ class Sampling:
         if self.ratio is not None:
             object.__setattr__(self, "ratio", to_ratio("Sampling ratio", self.ratio))
         given: object = self.rules
-        rules = tuple(given) if isinstance(given, Iterable) else (given,)
-        for rule in rules:
-            if not isinstance(rule, Rule):
-                raise TypeError(f"rules takes several of Rule('GET /path*', 0.5), not {rule!r}")
+        rules = tuple(given) if isinstance(given, Iterable) else (None,)
+        if not all(isinstance(rule, Rule) for rule in rules):
+            raise TypeError(f"rules takes several of Rule('GET /path*', 0.5), not {given!r}")
         object.__setattr__(self, "rules", rules)
