@@ -82,12 +82,12 @@ class Tracing:
             return
         self._active = False
         deadline = time.monotonic() + timeout
-        if self._watch is not None:
-            self._watch.stop()
         if self._delivery is not None:
             self._delivery.shutdown(timeout)
         if self._meter_provider is not None:
             self._meter_provider.shutdown(timeout_millis=max(deadline - time.monotonic(), 0.1) * 1000)
+        if self._watch is not None:
+            self._watch.stop(max(deadline - time.monotonic(), 0.0))
 
     def spike(self, ratio: float, *, seconds: float, path: str | None = None) -> None:
         """Sample more in this process, for a while; `tracemw spike` does so in all that share a control file.

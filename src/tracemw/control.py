@@ -230,10 +230,10 @@ class Watch:
         os.register_at_fork(before=before, after_in_parent=after, after_in_child=after)
         self._start()
 
-    def stop(self) -> None:
-        """End the thread; the spikes that it has handed out go on to their ends."""
+    def stop(self, timeout: float = 1.0) -> None:
+        """End the thread, and wait `timeout` seconds for it; spikes that it has handed out go on to their ends."""
         self._active = False
-        self._pause()
+        self._pause(timeout)
 
     def _start(self) -> None:
         if not self._active:
@@ -248,14 +248,14 @@ class Watch:
             return
         self._running.append((thread, ending))
 
-    def _pause(self) -> None:
+    def _pause(self, timeout: float = 1.0) -> None:
         while self._running:
             try:
                 thread, ending = self._running.pop()
             except IndexError:  # another thread was faster
                 return
             ending.release()
-            thread.join(timeout=1.0)  # longer only when the file system hangs
+            thread.join(timeout)  # in vain only when the file system hangs
 
     def _run(self, ending: threading.Lock) -> None:
         while True:
