@@ -175,9 +175,9 @@ class ConsistentSampler(Sampler):
             attributes: The attributes that it starts with.
         """
         policy = self.policy
-        if any(boost.is_over() for boost in policy.boosts):
+        if policy.boosts and any(boost.is_over() for boost in policy.boosts):
             policy = self._renew()
-        odds = Odds(policy.threshold, policy.trace_state)
+        odds = self._odds
         method = path = None
         if policy.needs_request and kind is SpanKind.SERVER and attributes is not None:
             known = attributes.made() if isinstance(attributes, LazyAttributes) else attributes
