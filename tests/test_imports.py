@@ -25,6 +25,7 @@ ALLOWED = {
     "_context": {"_version"},
     "_errors": {"_guard"},
     "_guard": set(),
+    "_pattern": set(),
     "_version": set(),
     "_http": {"_attributes", "_context", "_errors", "_guard", "_held", "_http", "_version", "config"},
     "_held": set(),
@@ -40,9 +41,10 @@ ALLOWED = {
     "requests": {"_http", "_guard"},
     "spans": {"_context", "_errors", "_guard", "_held"},
     "config": set(),
-    "sampling": {"config"},
-    "bootstrap": {"_context", "_export", "_recording", "config", "sampling"},
-    "cli": {"_version", "viewer"},
+    "control": {"_guard", "_pattern", "config"},
+    "sampling": {"_attributes", "_pattern", "config", "control", "sampling"},
+    "bootstrap": {"_context", "_export", "_recording", "config", "control", "sampling"},
+    "cli": {"_version", "config", "control", "viewer"},
     "viewer": {"_version", "viewer"},
 }
 

@@ -29,7 +29,8 @@ from tracemw._export import Delivery, OtlpHttpExporter
 from tracemw._export import Stats as Stats
 from tracemw._recording import TracerProvider
 from tracemw.config import Config
-from tracemw.sampling import sampler_for
+from tracemw.control import Spike, Watch, require_duration
+from tracemw.sampling import ConsistentSampler, Rule, Sampling, sampler_for
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
@@ -51,10 +52,14 @@ class Tracing:
         provider: trace.TracerProvider,
         delivery: Delivery | None = None,
         meter_provider: MeterProvider | None = None,
+        sampler: ConsistentSampler | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._provider = provider
         self._delivery = delivery
         self._meter_provider = meter_provider
+        self._sampler = sampler
+        self._watch = watch
         self._active = True
 
     @property
@@ -81,6 +86,32 @@ class Tracing:
             self._delivery.shutdown(timeout)
         if self._meter_provider is not None:
             self._meter_provider.shutdown(timeout_millis=max(deadline - time.monotonic(), 0.1) * 1000)
+        if self._watch is not None:
+            self._watch.stop(max(deadline - time.monotonic(), 0.0))
+
+    def spike(self, ratio: float, *, seconds: float, path: str | None = None) -> None:
+        """Sample more in this process, for a while; `tracemw spike` does so in all that share a control file.
+
+        It only raises sampling, and only that of traces which begin here. Those that are there for it alone carry
+        `tracemw.spike`, and no `th`. One of the same path is replaced; others stay.
+
+        Args:
+            ratio: The share of new traces to sample, above 0 and at most 1.
+            seconds: How long; it ends by itself, and lasts at most 24 hours.
+            path: Only requests such as `"POST /checkout/*"`; `*` crosses slashes.
+
+        Raises:
+            ValueError: for a value that is not accepted; it says what is.
+            TypeError: for one of the wrong type.
+        """
+        checked = Spike(ratio=ratio, path=path, until=time.time() + require_duration(seconds))
+        if self._sampler is not None:
+            self._sampler.spike(checked.ratio, seconds=seconds, path=path)
+
+    def end_spike(self, path: str | None = None) -> None:
+        """End the spike that this process has begun for `path`; when there is none, do nothing."""
+        if self._sampler is not None:
+            self._sampler.end_spike(path)
 
     def stats(self) -> Stats:
         """Return what became of this process's spans so far."""
@@ -151,7 +182,7 @@ def init(
     environment: str | None = None,
     endpoint: str | None = None,
     headers: Mapping[str, str] | None = None,
-    sampling: float | None = None,
+    sampling: float | Sampling | None = None,
     metrics: bool | None = None,
     baggage: Iterable[str] = (),
 ) -> Tracing:
@@ -167,8 +198,8 @@ def init(
         endpoint: The base URL of the backend, such as `http://tempo:4318`, else `OTEL_EXPORTER_OTLP_ENDPOINT`, else
             `TEMPO_ENDPOINT`, else `http://localhost:4318`.
         headers: Headers of each export, added to `OTEL_EXPORTER_OTLP_HEADERS`.
-        sampling: The share of new traces to sample, 0 to 1, else `OTEL_TRACES_SAMPLER`, else by environment:
-            production 0.1, staging 0.5, anything else 1.
+        sampling: The share of new traces to sample, 0 to 1, or a `tracemw.sampling.Sampling`, else
+            `OTEL_TRACES_SAMPLER`, else by environment: production 0.1, staging 0.5, anything else 1.
         metrics: Whether to export HTTP metrics too, to the same backend, with a meter provider of our own. Doors use
             a meter provider that is set globally in any case.
         baggage: The keys of incoming baggage that become attributes of the spans of this process, such as
@@ -179,18 +210,19 @@ def init(
         TypeError: for an unknown argument, or one of the wrong type.
         RuntimeError: when tracing has been set up already, here or by somebody else.
     """
+    ratio, rules = (sampling.ratio, sampling.rules) if isinstance(sampling, Sampling) else (sampling, ())
     config = Config.resolve(
         service=service,
         version=version,
         environment=environment,
         endpoint=endpoint,
         headers=headers,
-        ratio=sampling,
+        ratio=ratio,
         metrics=metrics,
         baggage=baggage,
     )
     with _lock:
-        return _install(config)
+        return _install(config, rules)
 
 
 def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> None:
@@ -199,7 +231,7 @@ def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> None:
         _tracing.shutdown(timeout)
 
 
-def _install(config: Config) -> Tracing:
+def _install(config: Config, rules: Iterable[Rule]) -> Tracing:
     global _provider, _tracing, _baggage
     if _tracing is not None and _tracing.active:
         raise RuntimeError("tracemw.init() has been called already; call tracemw.shutdown() before another init()")
@@ -221,7 +253,7 @@ def _install(config: Config) -> Tracing:
         return _tracing
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
-    sampler, resource = sampler_for(config), _resource(config)
+    sampler, resource = sampler_for(config, rules), _resource(config)
     delivery = _delivery(config) if config.exporter == "otlp" else None
     _outlet.lead_to(delivery)
     if _provider is None:
@@ -237,7 +269,9 @@ def _install(config: Config) -> Tracing:
         _provider.add_span_processor(_baggage)
     if _baggage is not None:
         _baggage.keys = config.baggage
-    _tracing = Tracing(_provider, delivery, _install_metrics(config, resource) if config.metrics else None)
+    meter_provider = _install_metrics(config, resource) if config.metrics else None
+    watch = Watch(config.control_file, sampler.share) if config.control_file is not None else None
+    _tracing = Tracing(_provider, delivery, meter_provider, sampler, watch)
     return _tracing
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tracemw import config, control
 from tracemw._version import __version__
 
 EXIT_OK = 0
@@ -20,6 +24,19 @@ example:
 Then run a service with OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 and open http://127.0.0.1:4318.
 """
 
+_SPIKE_EXAMPLE = """\
+example:
+  export TRACEMW_CONTROL_FILE=/run/tracemw/control.json       for the services and for this command
+  tracemw spike 1.0 --for 10m                                 records every new trace for ten minutes
+  tracemw spike 0.5 --for 1h --path "POST /checkout/*"        and half of the checkouts for an hour
+  tracemw spike --status                                      what is active, and until when
+  tracemw spike --off                                         ends all of it now
+
+A spike takes the place of one with the same --path, stands beside others, and ends by itself.
+"""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, ``sys.argv`` unless given; returns the exit status (0 fine, 2 usage or environment)."""
@@ -32,12 +49,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tracemw",
         description="Tools for distributed tracing of Python web services.",
-        epilog="example:\n  tracemw view        watch traces in the browser, with nothing installed\n",
+        epilog=(
+            "example:\n"
+            "  tracemw view                     watch traces in the browser, with nothing installed\n"
+            "  tracemw spike 1.0 --for 10m      record every trace of running services for ten minutes\n"
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tracemw {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_view(commands)
+    _add_spike(commands)
     return parser
 
 
@@ -87,6 +109,76 @@ def _view(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _add_spike(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    spike = commands.add_parser(
+        "spike",
+        help="sample more in running services, for a while",
+        description="Raise the sampling of every process that reads the same control file, for a while.",
+        epilog=_SPIKE_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    spike.add_argument("ratio", type=_ratio, nargs="?", metavar="RATIO", help="share of new traces, such as 1.0")
+    spike.add_argument("--for", type=_duration, dest="seconds", metavar="TIME", help="30s, 10m, 1h; 24h at most")
+    spike.add_argument("--path", metavar="PATTERN", help='only these requests, such as "POST /checkout/*"')
+    spike.add_argument("--file", type=Path, help="the control file (default: $TRACEMW_CONTROL_FILE)")
+    other = spike.add_mutually_exclusive_group()
+    other.add_argument("--status", action="store_true", help="show the active spikes")
+    other.add_argument("--off", action="store_true", help="end them all")
+    spike.add_argument("--json", action="store_true", help="with --status: as JSON")
+    spike.set_defaults(run=_spike, parser=spike)
+
+
+def _spike(options: argparse.Namespace) -> int:
+    usage: argparse.ArgumentParser = options.parser
+    begins = not (options.status or options.off)
+    if begins and (options.ratio is None or options.seconds is None):
+        usage.error("a spike has a ratio and an end, such as 1.0 --for 10m; or ask for --status or --off")
+    if not begins and (options.ratio, options.seconds, options.path) != (None, None, None):
+        usage.error("--status and --off take neither RATIO nor --for nor --path")
+    if options.json and not options.status:
+        usage.error("--json goes with --status")
+    file: Path | None = options.file or config.control_file()
+    if file is None:
+        return _error(
+            "tracemw spike: which control file? Set TRACEMW_CONTROL_FILE, to the path that the services have too, "
+            "or pass --file"
+        )
+    try:
+        if options.status:
+            _print_status(file, as_json=options.json)
+        elif options.off:
+            control.clear(file)
+            print(f"no spike is active in {file}")
+        else:
+            spike = control.Spike(ratio=options.ratio, path=options.path, until=time.time() + options.seconds)
+            control.add(file, spike)
+            print(f"{_described(spike)}, wherever TRACEMW_CONTROL_FILE is {file}")
+    except (control.ControlError, ValueError) as error:
+        return _error(
+            f"tracemw spike: {file}: {error}" if isinstance(error, control.ControlError) else f"tracemw spike: {error}"
+        )
+    return EXIT_OK
+
+
+def _print_status(file: Path, *, as_json: bool) -> None:
+    spikes = control.read(file)
+    if as_json:
+        entries = [{"ratio": spike.ratio, "path": spike.path, "until": spike.until} for spike in spikes]
+        print(json.dumps({"file": str(file), "spikes": entries}))
+        return
+    for spike in spikes:
+        print(_described(spike))
+    if not spikes:
+        print(f"no spike is active in {file}")
+
+
+def _described(spike: control.Spike) -> str:
+    left = max(round(spike.until - time.time()), 0)
+    until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(spike.until))
+    what = "all new traces" if spike.path is None else spike.path
+    return f"{spike.ratio} of {what} until {until} ({left // 3600}:{left // 60 % 60:02}:{left % 60:02} from now)"
+
+
 def _error(message: str) -> int:
     print(message, file=sys.stderr)
     return EXIT_ERROR
@@ -102,3 +194,20 @@ def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
     return int(text)
+
+
+def _ratio(text: str) -> float:
+    try:
+        return config.to_ratio("RATIO", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _duration(text: str) -> float:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh])", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 30s, 10m or 1h")
+    try:
+        return control.require_duration(float(match[1]) * _UNITS[match[2]])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

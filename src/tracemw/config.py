@@ -1,8 +1,8 @@
 """The one place that reads the environment.
 
 An argument of `tracemw.init` wins over the `OTEL_*` variables, whose meaning is that of the OpenTelemetry
-specification, and those win over the plain names `TEMPO_ENDPOINT`, `SERVICE_VERSION` and `ENVIRONMENT`. A variable
-that is set to nothing counts as unset.
+specification, and those win over the plain names `TEMPO_ENDPOINT`, `SERVICE_VERSION` and `ENVIRONMENT`. Variables of
+tracemw's own begin with `TRACEMW_`. One that is set to nothing counts as unset.
 """
 
 from __future__ import annotations
@@ -90,6 +90,9 @@ class Config:
     baggage: tuple[str, ...] = ()
     """The keys of baggage that become span attributes."""
 
+    control_file: Path | None = None
+    """The file that spikes are read from (`TRACEMW_CONTROL_FILE`); there need not be one yet."""
+
     disabled: bool = False
     """Whether all of it is a no-op (`OTEL_SDK_DISABLED`)."""
 
@@ -131,7 +134,7 @@ class Config:
         )
         _require_http()
         if ratio is not None:
-            sampler, share = "parentbased_traceidratio", _ratio("sampling", ratio)
+            sampler, share = "parentbased_traceidratio", to_ratio("sampling", ratio)
         else:
             sampler, share = _sampler(environment)
         queue_size = _read("OTEL_BSP_MAX_QUEUE_SIZE", _positive_int) or cls.queue_size
@@ -159,6 +162,7 @@ class Config:
             metrics=bool(metrics) and _read("OTEL_METRICS_EXPORTER", _one_of("otlp", "none")) != "none",
             metrics_endpoint=_endpoint("metrics", endpoint, DEFAULT_METRICS_ENDPOINT),
             baggage=tuple(baggage),
+            control_file=control_file(),
             disabled=_read("OTEL_SDK_DISABLED", _boolean) or False,
         )
 
@@ -167,6 +171,12 @@ def known_methods() -> frozenset[str] | None:
     """Return the methods that `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` names; None when it is unset."""
     names = _get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
     return frozenset(name.strip() for name in names.split(",") if name.strip()) if names else None
+
+
+def control_file() -> Path | None:
+    """Return the path of the control file that `TRACEMW_CONTROL_FILE` names; None when it is unset."""
+    name = _get("TRACEMW_CONTROL_FILE")
+    return Path(name) if name else None
 
 
 def _get(variable: str) -> str | None:
@@ -245,21 +255,26 @@ def _sampler(environment: str | None) -> tuple[str, float]:
     name = _read("OTEL_TRACES_SAMPLER", _one_of(*SAMPLERS))
     argument = _get("OTEL_TRACES_SAMPLER_ARG")
     if name is None and argument is not None:
-        return "parentbased_traceidratio", _ratio("OTEL_TRACES_SAMPLER_ARG", argument)
+        return "parentbased_traceidratio", to_ratio("OTEL_TRACES_SAMPLER_ARG", argument)
     if name is None:
         return "parentbased_traceidratio", _RATIO_BY_ENVIRONMENT.get((environment or "").lower(), 1.0)
     if argument is None or not name.endswith("traceidratio"):
         return name, 1.0
-    return name, _ratio("OTEL_TRACES_SAMPLER_ARG", argument)
+    return name, to_ratio("OTEL_TRACES_SAMPLER_ARG", argument)
 
 
-def _ratio(name: str, value: object) -> float:
+def to_ratio(name: str, value: object) -> float:
+    """Return a share of traces, given as a number or its text.
+
+    Raises:
+        ValueError: for anything but a number from 0 to 1; it says `name`.
+    """
     accepted = "a number from 0 to 1"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise _wrong(name, value, accepted)
     try:
         ratio = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise _wrong(name, value, accepted) from None
     if not 0.0 <= ratio <= 1.0:
         raise _wrong(name, value, accepted)

@@ -1,0 +1,295 @@
+"""The control file: spikes that every process which reads it shares.
+
+The file is JSON: `{"version": 1, "spikes": [{"ratio": 1.0, "path": "POST /checkout/*", "until": 1763720000.0}]}`,
+where `until` is in seconds since the epoch and `path` may be left out. `tracemw spike` writes it, by renaming a
+complete file into place, and a `Watch` in each process reads it, off the request's path.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import stat
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tracemw._guard import fault
+from tracemw._pattern import RequestPattern
+from tracemw.config import to_ratio
+
+_logger = logging.getLogger("tracemw")
+
+VERSION: Final = 1
+LONGEST: Final = 24 * 3600.0
+"""Seconds that a spike lasts at most."""
+
+MOST_SPIKES: Final = 20
+"""Spikes that may be active at once: each of them is looked at when a trace begins."""
+
+POLL: Final = 0.5
+"""Seconds between two looks at the file."""
+
+_MOST_BYTES: Final = 65_536
+_SKEW: Final = 60.0
+"""Seconds that the clocks of the machine that writes and of the one that reads may differ."""
+
+
+class ControlError(Exception):
+    """The control file cannot be what it is, or cannot be written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spike:
+    """More sampling, for a while.
+
+    Raises:
+        ValueError: for a value that is not accepted; it names the value and what is.
+        TypeError: for one of the wrong type.
+    """
+
+    ratio: float
+    """The share of new traces to sample, above 0 and at most 1."""
+
+    path: str | None = None
+    """Which requests it applies to, as `RequestPattern` says; None is every new trace."""
+
+    until: float
+    """The end, in seconds since the epoch."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ratio", to_ratio("ratio", self.ratio))
+        if self.ratio == 0.0:
+            raise ValueError("ratio=0 is not accepted: a spike only raises sampling, so above 0 and at most 1")
+        if self.path is not None:
+            RequestPattern(self.path)
+        if not _is_number(self.until):
+            raise ValueError(f"until={self.until!r} is not accepted: a number of seconds since the epoch")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def require_duration(seconds: float) -> float:
+    """Return the seconds that a spike is to last, when it may.
+
+    Raises:
+        ValueError: when it may not.
+    """
+    if not _is_number(seconds) or not 0 < seconds <= LONGEST:
+        raise ValueError(f"a spike lasts more than 0 seconds and at most 24 hours, not {seconds!r} seconds")
+    return float(seconds)
+
+
+def read(file: Path) -> tuple[Spike, ...]:
+    """Return the spikes in a control file that have not ended; none when there is no file.
+
+    Raises:
+        ControlError: when it is no control file, or cannot be read.
+    """
+    try:
+        return parse(_content(file), time.time())
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise ControlError(f"it cannot be read: {error.strerror}") from None
+
+
+def parse(content: bytes, now: float) -> tuple[Spike, ...]:
+    """Return the spikes in the content of a control file that have not ended at `now`.
+
+    Raises:
+        ControlError: when it is no such content; it says why.
+    """
+    if len(content) > _MOST_BYTES:
+        raise ControlError(f"it is larger than {_MOST_BYTES} bytes")
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ControlError(f"it is not JSON: {error}") from None
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        raise ControlError(f'it does not say "version": {VERSION}')
+    _require_keys(document, {"version", "spikes"}, {"version", "spikes"})
+    entries = document["spikes"]
+    if not isinstance(entries, list):
+        raise ControlError('"spikes" is not a list')
+    spikes = tuple(spike for spike in map(_spike, entries) if spike.until > now)
+    for spike in spikes:
+        if spike.until > now + LONGEST + _SKEW:
+            raise ControlError(f'"until": {spike.until} is more than 24 hours away, and no spike lasts longer')
+    if len(spikes) > MOST_SPIKES:
+        raise ControlError(f"it has more than {MOST_SPIKES} spikes")
+    return spikes
+
+
+def _spike(entry: Any) -> Spike:
+    if not isinstance(entry, dict):
+        raise ControlError(f"{entry!r} is not a spike")
+    _require_keys(entry, {"ratio", "path", "until"}, {"ratio", "until"})
+    if isinstance(entry["ratio"], str):
+        raise ControlError(f'"ratio": {json.dumps(entry["ratio"])} is not a number')
+    try:
+        return Spike(**entry)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ControlError(str(error)) from None
+
+
+def _require_keys(entry: dict[str, Any], known: set[str], needed: set[str]) -> None:
+    # A key that is misspelt must not make a spike of one path a spike of all.
+    if unknown := sorted(entry.keys() - known):
+        raise ControlError(f'it has an unknown key, "{unknown[0]}"')
+    if missing := sorted(needed - entry.keys()):
+        raise ControlError(f'it lacks "{missing[0]}"')
+
+
+def _content(file: Path) -> bytes:
+    if not stat.S_ISREG(file.stat().st_mode):  # to open a pipe would wait for its writer
+        raise ControlError("it is not a file")
+    with file.open("rb") as opened:
+        return opened.read(_MOST_BYTES + 1)
+
+
+def add(file: Path, spike: Spike) -> None:
+    """Put a spike in a control file; it takes the place of one with the same path.
+
+    Raises:
+        ControlError: when the file is no control file, or cannot be written.
+    """
+    _write(file, (*(other for other in read(file) if other.path != spike.path), spike))
+
+
+def clear(file: Path) -> None:
+    """Take all spikes out of a control file; without a file, do nothing.
+
+    Raises:
+        ControlError: when the file is no control file, or cannot be written.
+    """
+    if read(file) or file.exists():
+        _write(file, ())
+
+
+def _write(file: Path, spikes: Iterable[Spike]) -> None:
+    entries = [{key: value for key, value in asdict(spike).items() if value is not None} for spike in spikes]
+    if len(entries) > MOST_SPIKES:
+        raise ControlError(f"it has {MOST_SPIKES} spikes already: end them, or wait for an end")
+    file = Path(os.path.realpath(file))  # to rename over a link would part it from what it links to
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o644  # the services run as other users
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as opened:
+                json.dump({"version": VERSION, "spikes": entries}, opened, indent=1)
+                opened.write("\n")
+            Path(temporary).chmod(mode)
+            Path(temporary).replace(file)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ControlError(
+            f"it cannot be written: {error.strerror}; its folder must be there and take new files"
+        ) from None
+
+
+class Watch:
+    """A thread that reads a control file when it has changed, in this process and in each that forks from it.
+
+    A file that is no control file changes nothing, and is logged once. The thread ends before a fork and begins again
+    after it: a process that has a thread at its fork is one in which the child may lock up.
+
+    Args:
+        file: The control file; there need not be one.
+        take: Called from the thread with the spikes that have not ended, whenever the file has changed.
+    """
+
+    def __init__(self, file: Path, take: Callable[[tuple[Spike, ...]], object]) -> None:
+        self._file = file
+        self._take = take
+        self._seen: object = None
+        self._reported: object = None
+        self._active = True
+        self._running: list[tuple[threading.Thread, threading.Lock]] = []
+        this = weakref.ref(self)
+
+        def before() -> None:
+            if (watch := this()) is not None:
+                watch._pause()  # noqa: SLF001  its own class
+
+        def after() -> None:
+            if (watch := this()) is not None:
+                watch._start()  # noqa: SLF001
+
+        os.register_at_fork(before=before, after_in_parent=after, after_in_child=after)
+        self._start()
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """End the thread, and wait `timeout` seconds for it; spikes that it has handed out go on to their ends."""
+        self._active = False
+        self._pause(timeout)
+
+    def _start(self) -> None:
+        if not self._active:
+            return
+        # A lock, not an event, which a signal handler might set while the interrupted code does.
+        ending = threading.Lock()
+        ending.acquire()
+        thread = threading.Thread(target=self._run, args=(ending,), name="tracemw-control", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is shutting down and takes no new threads
+            return
+        self._running.append((thread, ending))
+
+    def _pause(self, timeout: float = 1.0) -> None:
+        while self._running:
+            try:
+                thread, ending = self._running.pop()
+            except IndexError:  # another thread was faster
+                return
+            ending.release()
+            thread.join(timeout)  # in vain only when the file system hangs
+
+    def _run(self, ending: threading.Lock) -> None:
+        while True:
+            try:
+                self._look()
+            except Exception as error:
+                fault("Watch", error)
+            if ending.acquire(timeout=POLL):
+                return
+
+    def _look(self) -> None:
+        content = b""
+        try:
+            found = self._file.stat()
+            seen = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            if seen == self._seen:
+                return
+            content = _content(self._file)
+            self._seen = seen
+            spikes = parse(content, time.time())
+        except FileNotFoundError:
+            if self._seen is None:
+                return
+            self._seen, spikes = None, ()
+        except (OSError, ControlError) as error:
+            reason = f"it cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            if self._reported != (reason, content):
+                self._reported = (reason, content)
+                _logger.warning(
+                    "the control file %s is left out, and sampling goes on as before: %s. "
+                    "`tracemw spike` writes such files, `tracemw spike --status` checks one",
+                    self._file,
+                    reason,
+                )
+            return
+        self._reported = None
+        self._take(spikes)

@@ -1,0 +1,59 @@
+"""What a user says about sampling: a ratio, and rules by request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tracemw._pattern import RequestPattern
+from tracemw.config import to_ratio
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The ratio of some requests, in place of that of all traces.
+
+    The route is not known yet when the decision falls, so that a rule names paths.
+
+    Raises:
+        ValueError: for a pattern or ratio that is not accepted.
+        TypeError: for one of the wrong type.
+    """
+
+    pattern: str
+    """Which requests: `"POST /checkout/*"`, or `"/checkout/*"` for every method; `*` crosses slashes."""
+
+    ratio: float
+    """The share of them to sample, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        try:
+            RequestPattern(self.pattern)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"Rule: {error}") from None
+        object.__setattr__(self, "ratio", to_ratio("Rule ratio", self.ratio))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """What `tracemw.init(sampling=...)` takes when a ratio is not all.
+
+    Raises:
+        ValueError: for a ratio that is not accepted.
+        TypeError: for rules that are none.
+    """
+
+    ratio: float | None = None
+    """The share of new traces to sample, 0 to 1; None is `OTEL_TRACES_SAMPLER`, else the environment's."""
+
+    rules: Sequence[Rule] = ()
+    """Exceptions from the ratio; the first that matches a request counts."""
+
+    def __post_init__(self) -> None:
+        if self.ratio is not None:
+            object.__setattr__(self, "ratio", to_ratio("Sampling ratio", self.ratio))
+        given: object = self.rules
+        rules = tuple(given) if isinstance(given, Iterable) else (None,)
+        if not all(isinstance(rule, Rule) for rule in rules):
+            raise TypeError(f"rules takes several of Rule('GET /path*', 0.5), not {given!r}")
+        object.__setattr__(self, "rules", rules)

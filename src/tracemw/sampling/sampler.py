@@ -1,0 +1,222 @@
+"""The sampler: one decision at the root of each trace, by a policy that is swapped as a whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import Link, SpanKind, TraceState, get_current_span
+
+from tracemw import control
+from tracemw._attributes import LazyAttributes
+from tracemw._pattern import RequestPattern
+from tracemw.config import Config
+from tracemw.sampling.rules import Rule
+from tracemw.sampling.threshold import ENTRY, NEVER, encoded, randomness_of, threshold_of, with_threshold
+
+SPIKE_ATTRIBUTE: Final = "tracemw.spike"
+"""On the root of a trace that is there for a spike only: the spike's ratio."""
+
+
+def sampler_for(config: Config, rules: Iterable[Rule] = ()) -> ConsistentSampler:
+    """Return the sampler that the configuration and the rules make together."""
+    kind = config.sampler.removeprefix("parentbased_")
+    ratio = {"always_on": 1.0, "always_off": 0.0}.get(kind, config.ratio)
+    return ConsistentSampler(ratio, rules, follows_callers=kind != config.sampler)
+
+
+class Odds(NamedTuple):
+    """A ratio as the decision wants it."""
+
+    threshold: int
+    """A trace is sampled when its randomness is not below."""
+
+    trace_state: TraceState | None
+    """That of a new trace that is sampled."""
+
+    @classmethod
+    def of(cls, ratio: float) -> Odds:
+        """Return the odds that a ratio stands for."""
+        threshold = threshold_of(ratio)
+        return cls(threshold, None if threshold == NEVER else TraceState([(ENTRY, f"th:{encoded(threshold)}")]))
+
+
+class Boost:
+    """A spike as the decision wants it."""
+
+    __slots__ = ("_clock", "_deadline", "path", "pattern", "ratio", "threshold")
+
+    def __init__(self, ratio: float, path: str | None, deadline: float, clock: Callable[[], float]) -> None:
+        self.ratio = ratio
+        self.threshold = threshold_of(ratio)
+        self.path = path
+        self.pattern = None if path is None else RequestPattern(path)
+        self._deadline = deadline
+        self._clock = clock
+
+    def is_over(self) -> bool:
+        """Tell whether its deadline has passed."""
+        return self._clock() >= self._deadline
+
+
+class Policy(NamedTuple):
+    """All that a decision at the root of a trace depends on; immutable, and replaced as a whole.
+
+    Internal to tracemw, for recorders that decide without calling the sampler: when `is_plain`, a new trace is sampled
+    exactly when `trace_id & 0xFFFFFFFFFFFFFF >= threshold`, with `trace_state`; otherwise `ConsistentSampler.choose`
+    decides.
+    """
+
+    threshold: int
+    """Of `ratio`, for what no rule applies to."""
+
+    trace_state: TraceState | None
+    """That of a new trace sampled at `threshold`."""
+
+    rules: tuple[tuple[RequestPattern, Odds], ...]
+    boosts: tuple[Boost, ...]
+    """Active spikes, the highest ratio first."""
+
+    is_plain: bool
+    """Whether there are neither rules nor spikes."""
+
+    needs_request: bool
+    """Whether a decision depends on method and path: if not, the attributes are left alone."""
+
+
+class Choice(NamedTuple):
+    """The decision at the root of a trace."""
+
+    is_sampled: bool
+    trace_state: TraceState | None
+    spike: float | None = None
+    """The ratio of the spike without which it would not be sampled."""
+
+
+class ConsistentSampler(Sampler):
+    """Decides at roots by ratio, rules and spikes; whatever has a parent goes by its parent's decision.
+
+    No decision waits for a lock: there are none, and the policy is swapped as a whole.
+
+    Args:
+        ratio: The share of new traces to sample.
+        rules: Exceptions from it, by request.
+        follows_callers: Whether a caller's decision holds for its whole trace. If not, a request is decided upon as
+            if it began the trace; what happens in the course of it follows, so that the trace stays whole here.
+    """
+
+    def __init__(self, ratio: float, rules: Iterable[Rule] = (), *, follows_callers: bool = True) -> None:
+        self.follows_callers = follows_callers
+        rules = tuple(rules)
+        self._description = f"tracemw{{ratio={ratio},rules={[(rule.pattern, rule.ratio) for rule in rules]}}}"
+        self._odds = Odds.of(ratio)
+        self._rules = tuple((RequestPattern(rule.pattern), Odds.of(rule.ratio)) for rule in rules)
+        self._own: dict[Boost, None] = {}
+        self._shared: tuple[Boost, ...] = ()
+        self.policy = self._policy_with(())
+
+    def spike(self, ratio: float, *, seconds: float, path: str | None = None) -> None:
+        """Raise sampling in this process; a spike of the same path comes to its end."""
+        new = Boost(ratio, path, time.monotonic() + seconds, time.monotonic)
+        others = [boost for boost in tuple(self._own) if boost.path == path]
+        self._own[new] = None
+        for other in others:
+            self._own.pop(other, None)
+        self._renew()
+
+    def end_spike(self, path: str | None = None) -> None:
+        """End this process's own spike of a path, if there is one."""
+        for boost in [boost for boost in tuple(self._own) if boost.path == path]:
+            self._own.pop(boost, None)
+        self._renew()
+
+    def share(self, spikes: Iterable[control.Spike]) -> None:
+        """Put these spikes, which several processes share, in place of those before."""
+        self._shared = tuple(Boost(spike.ratio, spike.path, spike.until, time.time) for spike in spikes)
+        self._renew()
+
+    def _renew(self) -> Policy:
+        for boost in [boost for boost in tuple(self._own) if boost.is_over()]:
+            self._own.pop(boost, None)
+        while True:
+            sources = (self._shared, tuple(self._own))
+            boosts = [boost for boost in (*sources[0], *sources[1]) if not boost.is_over()]
+            policy = self.policy = self._policy_with(boosts)
+            if sources == (self._shared, tuple(self._own)):  # or another thread's change was overwritten just now
+                return policy
+
+    def _policy_with(self, boosts: Iterable[Boost]) -> Policy:
+        ordered = tuple(sorted(boosts, key=lambda boost: boost.threshold))
+        return Policy(
+            threshold=self._odds.threshold,
+            trace_state=self._odds.trace_state,
+            rules=self._rules,
+            boosts=ordered,
+            is_plain=not (self._rules or ordered),
+            needs_request=bool(self._rules) or any(boost.pattern is not None for boost in ordered),
+        )
+
+    def choose(
+        self,
+        trace_id: int,
+        trace_state: TraceState | None,
+        kind: SpanKind | None,
+        attributes: Mapping[str, Any] | LazyAttributes | None,
+    ) -> Choice:
+        """Decide upon a trace at its root; lazy attributes are made only when the decision depends on them.
+
+        Args:
+            trace_id: The id of the trace.
+            trace_state: What a caller that is not followed has sent; None for a new trace.
+            kind: The kind of the root span.
+            attributes: The attributes that it starts with.
+        """
+        policy = self.policy
+        if policy.boosts and any(boost.is_over() for boost in policy.boosts):
+            policy = self._renew()
+        odds = self._odds
+        method = path = None
+        if policy.needs_request and kind is SpanKind.SERVER and attributes is not None:
+            known = attributes.made() if isinstance(attributes, LazyAttributes) else attributes
+            method, path = known.get("http.request.method"), known.get("url.path")
+            odds = next((odds for pattern, odds in policy.rules if pattern.matches(method, path)), odds)
+        randomness = randomness_of(trace_id, trace_state)
+        if randomness >= odds.threshold:
+            with_th = with_threshold(trace_state, encoded(odds.threshold)) if trace_state else odds.trace_state
+            return Choice(True, with_th)
+        without = with_threshold(trace_state, None) if trace_state else trace_state
+        for boost in policy.boosts:
+            if randomness >= boost.threshold and (boost.pattern is None or boost.pattern.matches(method, path)):
+                return Choice(True, without, boost.ratio)
+        return Choice(False, without)
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,  # noqa: ARG002  the interface is the SDK's
+        kind: SpanKind | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = None,  # noqa: ARG002
+        trace_state: TraceState | None = None,  # noqa: ARG002
+    ) -> SamplingResult:
+        """Decide as OpenTelemetry's `Sampler` says; the parent's trace state is passed on as it is."""
+        parent = get_current_span(parent_context).get_span_context()
+        if not parent.is_valid:
+            choice = self.choose(trace_id, None, kind, attributes)
+        elif parent.is_remote and not self.follows_callers:
+            choice = self.choose(trace_id, parent.trace_state, kind, attributes)
+        else:
+            choice = Choice(parent.trace_flags.sampled, parent.trace_state)
+        if not choice.is_sampled:
+            return SamplingResult(Decision.DROP, None, choice.trace_state)
+        if choice.spike is not None:
+            attributes = {**(attributes or {}), SPIKE_ATTRIBUTE: choice.spike}
+        return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, choice.trace_state)
+
+    def get_description(self) -> str:
+        """Return the ratio and the rules."""
+        return self._description
