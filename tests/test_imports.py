@@ -29,7 +29,7 @@ ALLOWED = {
     "_version": set(),
     "_http": {"_attributes", "_context", "_errors", "_guard", "_held", "_http", "_version", "config"},
     "_held": set(),
-    "_recording": {"_attributes", "_errors", "_held", "_recording"},
+    "_recording": {"_attributes", "_errors", "_recording"},
     "_export": {"_context", "_export", "_version"},
     "asgi": {"_http", "_guard"},
     "wsgi": {"_http", "_guard"},
@@ -122,6 +122,7 @@ PRIVATE = {
         "_status",
         "_value_",
     },
+    "_recording/keeping.py": {"_kind", "_open", "_start_time", "_status", "_tracer"},
     "_recording/provider.py": {"_resource", "_tracers", "_tracers_lock"},
     "_recording/span.py": {"_Span", "_dict", "_readable_span", "_set_items"},
     "_recording/tracer.py": {

@@ -565,7 +565,7 @@ from tracemw.wsgi import TraceMiddleware
 tracemw.init("shop")
 
 def answer(environ, start_response):
-    sampled = trace.get_current_span().is_recording()
+    sampled = bool(trace.get_current_span().get_span_context().trace_flags.sampled)
     start_response("200 OK", [("content-type", "text/plain")])
     return [f"{os.getpid()} {sampled}".encode()]
 

@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tracemw._version import __version__
-from tracemw.spans import annotate, current_trace_id, span, stage, traced
+from tracemw.spans import annotate, current_trace_id, keep, span, stage, traced
 
 if TYPE_CHECKING:
     from tracemw.bootstrap import Stats, Tracing, init, shutdown
@@ -28,6 +28,7 @@ __all__ = [
     "annotate",
     "current_trace_id",
     "init",
+    "keep",
     "shutdown",
     "span",
     "stage",

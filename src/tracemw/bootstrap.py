@@ -27,10 +27,10 @@ from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 from tracemw._context import is_silent
 from tracemw._export import Delivery, OtlpHttpExporter
 from tracemw._export import Stats as Stats
-from tracemw._recording import TracerProvider
+from tracemw._recording import FlightRecorder, TracerProvider
 from tracemw.config import Config
 from tracemw.control import Spike, Watch, require_duration
-from tracemw.sampling import ConsistentSampler, Rule, Sampling, sampler_for
+from tracemw.sampling import ConsistentSampler, Sampling, sampler_for
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
@@ -53,12 +53,14 @@ class Tracing:
         delivery: Delivery | None = None,
         meter_provider: MeterProvider | None = None,
         sampler: ConsistentSampler | None = None,
+        recorder: FlightRecorder | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._provider = provider
         self._delivery = delivery
         self._meter_provider = meter_provider
         self._sampler = sampler
+        self._recorder = recorder
         self._watch = watch
         self._active = True
 
@@ -148,6 +150,11 @@ class _Outlet(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Take a span that is not to be exported."""
 
+    def take(self, span: ReadableSpan) -> None:
+        """Pass on a span of an unsampled trace that is kept."""
+        if self.delivery is not None:
+            self.delivery.take(span)
+
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self.delivery.force_flush(timeout_millis) if self.delivery is not None else True
 
@@ -160,6 +167,7 @@ class _BaggageKeys(SpanProcessor):
     """Makes attributes of the baggage that the latest `init` has named; there from the first that named any."""
 
     keys: tuple[str, ...] = ()
+    takes_live_spans = True
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         for key in self.keys:
@@ -210,19 +218,20 @@ def init(
         TypeError: for an unknown argument, or one of the wrong type.
         RuntimeError: when tracing has been set up already, here or by somebody else.
     """
-    ratio, rules = (sampling.ratio, sampling.rules) if isinstance(sampling, Sampling) else (sampling, ())
+    if not isinstance(sampling, Sampling):
+        sampling = Sampling(ratio=sampling)
     config = Config.resolve(
         service=service,
         version=version,
         environment=environment,
         endpoint=endpoint,
         headers=headers,
-        ratio=ratio,
+        ratio=sampling.ratio,
         metrics=metrics,
         baggage=baggage,
     )
     with _lock:
-        return _install(config, rules)
+        return _install(config, sampling)
 
 
 def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> None:
@@ -231,7 +240,7 @@ def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> None:
         _tracing.shutdown(timeout)
 
 
-def _install(config: Config, rules: Iterable[Rule]) -> Tracing:
+def _install(config: Config, sampling: Sampling) -> Tracing:
     global _provider, _tracing, _baggage
     if _tracing is not None and _tracing.active:
         raise RuntimeError("tracemw.init() has been called already; call tracemw.shutdown() before another init()")
@@ -253,17 +262,23 @@ def _install(config: Config, rules: Iterable[Rule]) -> Tracing:
         return _tracing
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
-    sampler, resource = sampler_for(config, rules), _resource(config)
+    sampler, resource = sampler_for(config, sampling.rules), _resource(config)
     delivery = _delivery(config) if config.exporter == "otlp" else None
     _outlet.lead_to(delivery)
+    recorder = FlightRecorder(
+        _outlet.take,
+        is_on=sampling.keep_errors and delivery is not None and not config.sampler.endswith("always_off"),
+        slow=sampling.keep_slow,
+        rate=sampling.keep_rate,
+    )
     if _provider is None:
-        _provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
+        _provider = TracerProvider(sampler, resource, shutdown_on_exit=False, recorder=recorder)
         _provider.add_span_processor(_outlet)
         trace.set_tracer_provider(_provider)
         atexit.register(shutdown)
         _take_sigterm()
     else:
-        _provider.rearm(sampler=sampler, resource=resource)
+        _provider.rearm(sampler=sampler, resource=resource, recorder=recorder)
     if _baggage is None and config.baggage:
         _baggage = _BaggageKeys()
         _provider.add_span_processor(_baggage)
@@ -271,7 +286,7 @@ def _install(config: Config, rules: Iterable[Rule]) -> Tracing:
         _baggage.keys = config.baggage
     meter_provider = _install_metrics(config, resource) if config.metrics else None
     watch = Watch(config.control_file, sampler.share) if config.control_file is not None else None
-    _tracing = Tracing(_provider, delivery, meter_provider, sampler, watch)
+    _tracing = Tracing(_provider, delivery, meter_provider, sampler, recorder, watch)
     return _tracing
 
 

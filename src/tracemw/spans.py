@@ -20,8 +20,8 @@ from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
 from tracemw._context import TracerSource, detach, is_skipped, request_span, with_span
 from tracemw._errors import exception_type, mark_stage, moment, put_stage
-from tracemw._held import Held
 from tracemw._guard import guarded
+from tracemw._held import as_held
 
 AttributeValue = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -197,8 +197,9 @@ def keep(reason: str) -> None:
     span = trace.get_current_span()
     if span.is_recording():
         span.set_attribute("tracemw.keep.reason", reason)
-    if isinstance(span, Held):
-        span.keep()
+    held = as_held(span)
+    if held is not None:
+        held.keep()
 
 
 class stage:  # noqa: N801  a verb to its users: `with tracemw.stage("fraud_check"):`

@@ -108,6 +108,10 @@ class Delivery(SpanProcessor):
         """Queue a span that has ended; an unsampled one goes nowhere."""
         if not span.context.trace_flags & TraceFlags.SAMPLED:
             return
+        self.take(span)
+
+    def take(self, span: ReadableSpan) -> None:
+        """Queue a span that has ended, sampled or not."""
         if self._closed:
             self._dropped += 1
             return

@@ -31,7 +31,7 @@ from tracemw._context import (
 )
 from tracemw._errors import exception_type, put_stage
 from tracemw._guard import call_hook, fault, guarded
-from tracemw._held import Held
+from tracemw._held import Held, as_held
 from tracemw._http import propagation, semconv
 from tracemw._http.metrics import Instruments, MeterSource
 from tracemw._http.proxies import TrustedProxies
@@ -256,8 +256,7 @@ class ServerExchange:
         tracing = self.tracing
         self.ended = False
         self._method = request.method
-        if isinstance(self.span, Held):
-            self._held = self.span
+        self._held = as_held(self.span)
         if instruments is None and not tracing.keeps_facts:
             return
         self._facts = facts = request.facts
@@ -332,10 +331,11 @@ class ServerExchange:
             if self._instruments is not None:
                 self._instruments.ended(self)
             error_type = self._error_type(incomplete=incomplete)
-            if self._held is not None and error_type is None and not self.tracing.keeps_facts:
+            if self._facts is None and self._held is not None and error_type is None:
                 at = time.time_ns() if at is None else at
-                if self._instruments is None and not self._held.is_wanted(at):
-                    return  # nobody will see how it ended
+                if self._held.is_dismissed(at):
+                    self.span = None
+                    return
             route = None if self.route_source is None else self._route(self.route_source)
             if self._instruments is not None:
                 at = time.time_ns() if at is None else at

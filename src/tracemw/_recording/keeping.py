@@ -13,22 +13,19 @@ a count is added to with no call among the steps.
 from __future__ import annotations
 
 import os
+import sys
 import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tracemw._attributes import LazyAttributes
-from tracemw._held import Held
-from tracemw._recording.span import SCALARS, Span, with_attribute
-
-if TYPE_CHECKING:
-    from opentelemetry.attributes import BoundedAttributes
+from tracemw._recording.span import NO_TYPES, SCALARS, UNSET, Span, with_attribute
 
 KEPT: Final = "tracemw.kept"
 """The attribute that tells why spans of an unsampled trace are there: `error`, `slow` or `manual`."""
@@ -41,13 +38,12 @@ SPANS: Final = 10_000
 FOLLOWED_FOR: Final = 30 * 10**9
 """Nanoseconds after the end of a local root in which spans beneath it that end share its fate."""
 
-UNSAMPLED: Final = "unsampled"
 TOO_MANY_OF_TRACE: Final = "held_spans_per_trace"
 TOO_MANY_TRACES: Final = "held_traces"
 TOO_MANY: Final = "held_spans"
 TOO_OFTEN: Final = "keep_rate"
 ABANDONED: Final = "abandoned"
-"""What becomes of spans that are not kept: by rule, by each limit, and with a local root that is never ended."""
+"""What spans are lost to: each limit, and a local root that is never ended."""
 
 
 class Verdict(NamedTuple):
@@ -57,7 +53,7 @@ class Verdict(NamedTuple):
     why: str
 
 
-_DROPPED: Final = Verdict(False, UNSAMPLED)
+_DROPPED: Final = Verdict(False, "")
 _LIMITED: Final = Verdict(False, TOO_OFTEN)
 _KEPT: Final = {why: Verdict(True, why) for why in ("error", "manual", "slow")}
 
@@ -77,7 +73,7 @@ class FlightRecorder:
     ) -> None:
         self._deliver = deliver
         self.is_on = is_on
-        self.slow = None if slow is None else int(slow * 1e9)
+        self.slow = sys.maxsize if slow is None else int(slow * 1e9)
         """Nanoseconds."""
         self._rate = rate
         self._start_afresh()
@@ -115,6 +111,14 @@ class FlightRecorder:
             is_late = (span.end_time or 0) > (root.end_time or 0) + FOLLOWED_FOR
             self._carry_out(_DROPPED if is_late else root.verdict, readable)
 
+    def drop(self, root: HeldSpan) -> None:
+        """Drop a local trace that nobody will see."""
+        root.verdict = _DROPPED
+        self.books.unsampled += 1
+        if root.fragment is not None:
+            self._release(root.fragment, _DROPPED)
+        root.forget()
+
     def _verdict_on(self, root: HeldSpan) -> Verdict:
         reason = root.reason_to_keep(root.end_time or 0)
         if reason is None:
@@ -131,6 +135,8 @@ class FlightRecorder:
     def _carry_out(self, verdict: Verdict, span: ReadableSpan) -> None:
         if verdict.is_kept:
             self._deliver(with_attribute(span, KEPT, verdict.why))
+        elif verdict is _DROPPED:
+            self.books.unsampled += 1
         else:
             self.books.lost[verdict.why] += 1
 
@@ -169,8 +175,10 @@ class Books:
     """What has become of the spans of unsampled traces in this process, and what is held."""
 
     def __init__(self) -> None:
-        self.lost: Counter[str] = Counter({UNSAMPLED: 0})
-        """Spans that were not recorded or not kept, by cause."""
+        self.unsampled = 0
+        """Spans that were not recorded, or dropped as there was no reason to keep them."""
+        self.lost: Counter[str] = Counter()
+        """Spans that were dropped though they were held, or to be kept, by cause."""
         self.kept: Counter[str] = Counter()
         """Local traces that were kept, by reason."""
         self.held = 0
@@ -191,21 +199,14 @@ class Fragment(deque[ReadableSpan]):
         books, abandoned = self.books, len(self)
         books.fragments -= 1
         books.held -= abandoned
-        books.lost[ABANDONED] += abandoned
+        if abandoned:
+            books.lost[ABANDONED] += abandoned
 
 
-class Deferred(dict[str, Any]):
-    """Attributes set on a span whose first ones nobody has asked for yet."""
+class HeldSpan(Span):
+    """A span of an unsampled trace; what `tracemw._held.Held` says is for doors."""
 
-    __slots__ = ("first",)
-
-    def __init__(self, first: LazyAttributes) -> None:
-        self.first: LazyAttributes | None = first
-
-
-class HeldSpan(Span, Held):
-    """A span of an unsampled trace."""
-
+    is_held = True
     root: HeldSpan | None = None
     """The local root, when this is not it."""
     fragment: Fragment | None = None
@@ -215,32 +216,48 @@ class HeldSpan(Span, Held):
     """Whether a span beneath this one has failed."""
     _is_asked_for = False
     _answered_at: int | None = None
+    _first: LazyAttributes | None = None
+    """The attributes to begin with, as long as nobody has asked for them; others are set in the meantime."""
 
     def take(self, attributes: Any) -> None:
+        """Take the attributes to begin with, or what can make them."""
         if isinstance(attributes, LazyAttributes) and self._plain is SCALARS and not self._is_shared():
-            self._attributes = Deferred(attributes)
+            self._attributes = {}
+            self._first = attributes
         else:
             super().take(attributes)
 
     def answered(self) -> None:
+        """Take the time until now, the first time, and not until the end as how long the request took."""
         if self._answered_at is None:
             self._answered_at = time.time_ns()
 
-    def is_wanted(self, end_time: int) -> bool:
-        return self.root is not None or self._is_shared() or self.reason_to_keep(end_time) is not None
-
     def keep(self) -> None:
+        """Have the local trace kept, unless it has ended."""
         (self.root or self)._is_asked_for = True
+
+    def is_dismissed(self, end_time: int) -> bool:
+        """End the span, and its local trace, if nobody will see it; tell whether that is so."""
+        recorder = self._tracer.recorder
+        if self.root is not None or recorder is None or self._is_shared() or self.reason_to_keep(end_time) is not None:
+            return False
+        try:
+            del self._open
+        except AttributeError:  # somebody has ended it already
+            return True
+        self._end_time = end_time
+        self._plain = NO_TYPES
+        recorder.drop(self)
+        return True
 
     def reason_to_keep(self, end_time: int) -> str | None:
         """Return why the local trace of this root is kept if it ends at `end_time`; None if it is not."""
-        if self.has_failures or self.has_failed():
+        if self.has_failures or (self._status is not UNSET and self.has_failed()):
             return "error"
         if self._is_asked_for:
             return "manual"
         recorder = self._tracer.recorder
-        slow = None if recorder is None else recorder.slow
-        if slow is not None and (self._answered_at or end_time) - self._start_time > slow:
+        if recorder is not None and (self._answered_at or end_time) - self._start_time > recorder.slow:
             return "slow"
         return None
 
@@ -251,21 +268,16 @@ class HeldSpan(Span, Held):
         status = self._attributes.get("http.response.status_code") if self._kind is SpanKind.CLIENT else None
         return not (isinstance(status, int) and 400 <= status < 500)
 
-    def settle(self) -> BoundedAttributes | dict[str, Any]:
-        """Make the attributes that were left to later, and return all of them."""
-        held: Any = self._attributes
-        if type(held) is Deferred:
-            first = {} if held.first is None else held.first.made()
-            held.first = None
-            del self._attributes
-            super().take({key: value for key, value in first.items() if key not in held} | held)
-        settled: BoundedAttributes | dict[str, Any] = self._attributes
-        return settled
+    def settle(self) -> None:
+        """Make the attributes that were left to later."""
+        first, self._first = self._first, None
+        if first is not None:
+            later: dict[str, Any] = self._attributes
+            super().take({key: value for key, value in first.made().items() if key not in later} | later)
 
     def forget(self) -> None:
         """Let go of what attributes could be made from: it leads to the request, and from there to this span."""
-        if type(self._attributes) is Deferred:
-            self._attributes.first = None
+        self._first = None
 
     def _is_shared(self) -> bool:
         """Tell whether processors of somebody else's see the span."""
@@ -274,20 +286,16 @@ class HeldSpan(Span, Held):
     # Whoever asks for attributes gets all of them.
 
     @property
-    def attributes(self) -> Mapping[str, Any]:  # type: ignore[override]
+    def attributes(self) -> Mapping[str, Any]:
         """The attributes; of a span that was dropped, those only which were set after its start."""
-        return MappingProxyType(self.settle())
+        self.settle()
+        return MappingProxyType(self._attributes)
 
     def expose(self) -> None:
+        """Make the attributes, and hold all in the SDK's containers."""
         self.settle()
         super().expose()
 
     def _readable_span(self) -> ReadableSpan:
         self.settle()
         return super()._readable_span()
-
-    def _set(self, held: Any, key: str, value: Any) -> None:
-        super()._set(held if type(held) is not Deferred else self.settle(), key, value)
-
-    def _counted(self, held: Any) -> BoundedAttributes:
-        return super()._counted(held if type(held) is not Deferred else self.settle())

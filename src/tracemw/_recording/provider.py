@@ -33,6 +33,7 @@ class TracerProvider(SdkTracerProvider):
         active_span_processor: Holds the span processors, in place of one of our own.
         id_generator: Makes the ids of spans and traces.
         span_limits: How much a span takes; the `OTEL_SPAN_*` and `OTEL_ATTRIBUTE_*` variables unless given.
+        recorder: Holds unsampled traces, and keeps some; without one nothing is recorded of them.
         **more: What else the SDK's provider takes.
     """
 
@@ -44,11 +45,13 @@ class TracerProvider(SdkTracerProvider):
         active_span_processor: SynchronousMultiSpanProcessor | ConcurrentMultiSpanProcessor | None = None,
         id_generator: IdGenerator | None = None,
         span_limits: SpanLimits | None = None,
+        *,
+        recorder: FlightRecorder | None = None,
         **more: Any,
     ) -> None:
         processors = active_span_processor or Processors()
         super().__init__(sampler, resource, shutdown_on_exit, processors, id_generator, span_limits, **more)
-        self._recorder: FlightRecorder | None = None
+        self._recorder = recorder
         self._given_out: dict[tuple[str, str | None, str | None], ApiTracer] = {}
         self._instance = _instance()
         if not hasattr(SdkTracerProvider, "_handle_fork"):
@@ -78,7 +81,7 @@ class TracerProvider(SdkTracerProvider):
             self._given_out[scope] = tracer
         return tracer
 
-    def rearm(self, *, sampler: Sampler, resource: Resource, recorder: FlightRecorder | None) -> None:
+    def rearm(self, *, sampler: Sampler, resource: Resource, recorder: FlightRecorder | None = None) -> None:
         """Use another sampler, resource and recorder from now on, in every tracer given out so far too."""
         self.sampler = sampler
         self._resource = resource

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _logger: Final = logging.getLogger("opentelemetry.sdk.trace")  # where users look for what it says
 SCALARS: Final[frozenset[type]] = frozenset({str, bool, int, float})
 """The types of values that need no copy, and no check unless their length is limited."""
-_NO_TYPES: Final[frozenset[type]] = frozenset()
-_UNSET: Final = Status(StatusCode.UNSET)
+NO_TYPES: Final[frozenset[type]] = frozenset()
+UNSET: Final = Status(StatusCode.UNSET)
 
 Attributes = dict[str, Any]
 
@@ -62,8 +62,11 @@ class Limits(SpanLimits):
 class Span(SdkSpan):
     """A span that records; made by `Tracer.start_span` only, which sets its start time when all else is done."""
 
+    is_held = False
+    """Whether it is of an unsampled trace."""
+
     # Fields that most spans never set.
-    _status: Status = _UNSET
+    _status: Status = UNSET
     _events: Any = ()
     _links: Any = ()
     _record_exception = True
@@ -243,7 +246,7 @@ class Span(SdkSpan):
             _logger.warning("Calling end() on an ended span.")
             return
         self._end_time = time_ns() if end_time is None else end_time
-        self._plain = _NO_TYPES
+        self._plain = NO_TYPES
         self._tracer.ended(self)
 
     # Plain where the SDK's ask for abstract classes.

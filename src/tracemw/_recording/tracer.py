@@ -38,7 +38,7 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracemw._attributes import LazyAttributes
-from tracemw._recording.keeping import UNSAMPLED, FlightRecorder, HeldSpan
+from tracemw._recording.keeping import FlightRecorder, HeldSpan
 from tracemw._recording.span import Limits, Span
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,6 +50,7 @@ _SAMPLE: Final = Decision.RECORD_AND_SAMPLE
 _SAMPLED: Final = 1
 _RANDOM: Final = 2
 _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
+_RANDOMNESS: Final = 2**56 - 1
 _LOW_BITS: Final = TraceIdRatioBased.TRACE_ID_LIMIT
 _ALWAYS: Final = _LOW_BITS + 1
 _IS_VALID: Final = 5
@@ -149,6 +150,7 @@ class Tracer(SdkTracer):
     most: int
     _sampler_of_bounds: Sampler | None = None
     _bounds: Bounds | None = None
+    _decides_at_roots = False
     _is_counted: bool
 
     @classmethod
@@ -212,10 +214,25 @@ class Tracer(SdkTracer):
 
         sampler = self.sampler
         if sampler is not self._sampler_of_bounds:
+            self._decides_at_roots = getattr(sampler, "decides_at_roots", False)
             self._bounds, self._sampler_of_bounds = Bounds.of(sampler), sampler
         bounds = self._bounds
         if bounds is not None:
             decision = _SAMPLE if trace_id & _LOW_BITS < bounds[case] else _DROP
+        elif self._decides_at_roots:
+            ours = cast("Any", sampler)
+            if parent is not None and (case > _REMOTE or ours.follows_callers):
+                decision = _SAMPLE if parent_flags & _SAMPLED else _DROP
+            elif parent is None and ours.policy.is_plain:
+                decision = _DROP
+                if trace_id & _RANDOMNESS >= ours.policy.threshold:
+                    decision, state = _SAMPLE, ours.policy.trace_state
+            else:
+                choice = ours.choose(trace_id, parent and state, kind, attributes)
+                decision = _SAMPLE if choice.is_sampled else _DROP
+                state = choice.trace_state or _NO_STATE
+                if choice.spike is not None:
+                    attributes = choice.marked(attributes)
         else:
             known: Any = attributes
             if isinstance(known, LazyAttributes):
@@ -279,7 +296,7 @@ class Tracer(SdkTracer):
         if parent is not None and type(parent) is HeldSpan:
             root = parent.root or parent
         if not recorder.is_on or (parent is not None and root is None):
-            recorder.books.lost[UNSAMPLED] += 1
+            recorder.books.unsampled += 1
             return None
         span = _new(HeldSpan)
         if root is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -49,9 +50,27 @@ class Sampling:
     rules: Sequence[Rule] = ()
     """Exceptions from the ratio; the first that matches a request counts."""
 
+    keep_errors: bool = True
+    """Whether unsampled traces are recorded too, in this process, and kept when a span of theirs has failed, when they
+    were slow, or when `tracemw.keep` asks for it. False gives the cheapest unsampled request: nothing is recorded."""
+
+    keep_slow: float | None = 5.0
+    """Seconds, to the first byte of the response, from which on a request is kept for being slow; None for never."""
+
+    keep_rate: float = 100.0
+    """How many unsampled traces this process keeps in a second at most: an outage is not to become a flood."""
+
     def __post_init__(self) -> None:
         if self.ratio is not None:
             object.__setattr__(self, "ratio", to_ratio("Sampling ratio", self.ratio))
+        for name in ("keep_slow", "keep_rate"):
+            value: object = getattr(self, name)
+            if value is None and name == "keep_slow":
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} takes a number, not {value!r}")
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name}={value!r} is not accepted: a number that is 0 or more")
         given: object = self.rules
         rules = tuple(given) if isinstance(given, Iterable) else (None,)
         if not all(isinstance(rule, Rule) for rule in rules):

@@ -95,6 +95,11 @@ class Choice(NamedTuple):
     spike: float | None = None
     """The ratio of the spike without which it would not be sampled."""
 
+    def marked(self, attributes: Mapping[str, Any] | LazyAttributes | None) -> Mapping[str, Any]:
+        """Return the attributes of a root that is there for a spike only."""
+        known = attributes.made() if isinstance(attributes, LazyAttributes) else attributes or {}
+        return {**known, SPIKE_ATTRIBUTE: self.spike}
+
 
 class ConsistentSampler(Sampler):
     """Decides at roots by ratio, rules and spikes; whatever has a parent goes by its parent's decision.
@@ -107,6 +112,9 @@ class ConsistentSampler(Sampler):
         follows_callers: Whether a caller's decision holds for its whole trace. If not, a request is decided upon as
             if it began the trace; what happens in the course of it follows, so that the trace stays whole here.
     """
+
+    decides_at_roots = True
+    """Tells recorders that they may do what `should_sample` does, without the call."""
 
     def __init__(self, ratio: float, rules: Iterable[Rule] = (), *, follows_callers: bool = True) -> None:
         self.follows_callers = follows_callers
@@ -214,7 +222,7 @@ class ConsistentSampler(Sampler):
         if not choice.is_sampled:
             return SamplingResult(Decision.DROP, None, choice.trace_state)
         if choice.spike is not None:
-            attributes = {**(attributes or {}), SPIKE_ATTRIBUTE: choice.spike}
+            attributes = choice.marked(attributes)
         return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, choice.trace_state)
 
     def get_description(self) -> str:
