@@ -49,6 +49,8 @@ _UNSAMPLED: Final = "unsampled"
 _EXPORTED: Final = "exported"
 _REJECTED: Final = "rejected"
 _UNKNOWN: Final = "unknown"
+_LATE: Final = "late"
+"""Ended after the shutdown had begun: dropped because of it, but not lost by it."""
 
 _FIRST_PAUSE: Final = 1.0
 """Seconds before the second attempt; doubled for each that follows."""
@@ -120,11 +122,11 @@ class Delivery(SpanProcessor):
         self._queue: deque[ReadableSpan] = deque()
         self._next_spans = iter(self._queue.popleft, None)
         self._batch: list[ReadableSpan] = []
-        self._counts = dict.fromkeys((_UNSAMPLED, _EXPORTED, _REJECTED, _UNKNOWN, *CAUSES), 0)
+        self._counts = dict.fromkeys((_UNSAMPLED, _EXPORTED, _REJECTED, _UNKNOWN, _LATE, *CAUSES), 0)
         self._retries = 0
         self._last_error: str | None = None
         self._breaker = Breaker()
-        self._refuses = SHUTDOWN if self._refuses == SHUTDOWN else None
+        self._refuses = _LATE if self._refuses == _LATE else None
         """Why spans that end are dropped at once, if they are."""
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._put_off: deque[_Order | None] = deque()
@@ -184,7 +186,7 @@ class Delivery(SpanProcessor):
         order = _Order(stop=True, lost_before=self._lost())
         self._stop_by = time.monotonic() + timeout
         self._stopping = order
-        was_open, self._refuses = self._refuses == BREAKER_OPEN, SHUTDOWN
+        was_open, self._refuses = self._refuses == BREAKER_OPEN, _LATE
         if not self._is_started and not self._queue:
             order.delivered = self._is_over = True
             return True
@@ -211,7 +213,7 @@ class Delivery(SpanProcessor):
             exported=counts[_EXPORTED],
             rejected=counts[_REJECTED],
             unknown=counts[_UNKNOWN],
-            dropped={cause: counts[cause] for cause in CAUSES},
+            dropped={**{cause: counts[cause] for cause in CAUSES}, SHUTDOWN: counts[SHUTDOWN] + counts[_LATE]},
             queued=queued,
             in_flight=in_flight,
             retries=self._retries,
@@ -221,7 +223,7 @@ class Delivery(SpanProcessor):
 
     def _lost(self) -> int:
         counts = self._counts
-        return sum(counts.values()) - counts[_UNSAMPLED] - counts[_EXPORTED]
+        return sum(counts.values()) - counts[_UNSAMPLED] - counts[_EXPORTED] - counts[_LATE]
 
     def _drop_oldest(self, cause: str) -> bool:
         try:
@@ -302,10 +304,12 @@ class Delivery(SpanProcessor):
         if order is _WAKE:
             order = self._next(self._delay)
         self._awake = self._hurried = False
-        for _ in range(math.ceil(len(self._queue) / self._batch_size)):
+        waiting, is_last = len(self._queue), order is not _WAKE and order.stop
+        while waiting > 0 or (is_last and self._queue):
             if self._breaker.state == "open" or time.monotonic() >= self._stop_by:
                 break
             self._send_batch(exporter)
+            waiting -= self._batch_size
         if order is _WAKE:
             return True
         order.delivered = self._lost() == order.lost_before and not (order.stop and self._queue)
@@ -418,8 +422,9 @@ class Delivery(SpanProcessor):
 
     def _report(self, message: str, *counts: int) -> None:
         """Log a loss, not each one, with what is known about it."""
+        error = f". Last error: {self._last_error}" if self._last_error else ""
         remedy = f". {self._remedy}" if self._remedy else ""
-        _logger.warning(f"{message}. Last error: %s%s", *counts, self.destination, self._last_error, remedy)
+        _logger.warning(f"{message}%s%s", *counts, self.destination, error, remedy)
 
     def _log_fault(self, error: Exception) -> None:
         if not self._has_raised:

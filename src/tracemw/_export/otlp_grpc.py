@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -35,6 +37,9 @@ _OPTIONS: Final = (
     ("grpc.primary_user_agent", f"tracemw/{__version__}"),
 )
 
+
+_LONGEST_WAIT: Final = 1.0
+"""Seconds that a fork waits for a call that is under way."""
 
 _of_parents: Final[list[grpc.Channel | None]] = []
 
@@ -71,19 +76,21 @@ class OtlpGrpcExporter(Exporter):
         self._compression = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
         self._options = (*_OPTIONS, ("grpc.http_proxy", proxy) if proxy else ("grpc.enable_http_proxy", 0))
         self._channel: grpc.Channel | None = None
+        self._calls = _Calls()
 
     def send(self, request: Request, timeout: float) -> Outcome:
         """Call once."""
-        if self._channel is None:
-            self._channel = self._connected()
-        export = self._channel.unary_unary(_METHOD)  # without serializers it takes and gives bytes
-        try:
-            answer: bytes = export(request.body, timeout, metadata=self._metadata)
-        except grpc.RpcError as error:
-            outcome = _outcome(error)
-            if outcome.answer in (Answer.NOT_SENT, Answer.UNKNOWN):
-                self.close()  # an old channel would wait before it connects again, and longer each time
-            return outcome
+        with self._calls:
+            if self._channel is None:
+                self._channel = self._connected()
+            export = self._channel.unary_unary(_METHOD)  # without serializers it takes and gives bytes
+            try:
+                answer: bytes = export(request.body, timeout, metadata=self._metadata)
+            except grpc.RpcError as error:
+                outcome = _outcome(error)
+                if outcome.answer in (Answer.NOT_SENT, Answer.UNKNOWN):
+                    self.close()  # an old channel would wait before it connects again, and longer each time
+                return outcome
         rejected, message = partial_success(answer)
         return Outcome(Answer.ACCEPTED, rejected=min(rejected, request.spans), error=message)
 
@@ -103,6 +110,33 @@ class OtlpGrpcExporter(Exporter):
             return grpc.insecure_channel(self._target, self._options, self._compression)
         credentials = grpc.ssl_channel_credentials(*self._certificates)
         return grpc.secure_channel(self._target, credentials, self._options, self._compression)
+
+
+class _Calls:
+    """Keeps forks out of calls, as long as they can wait: a child forked in the midst of one may crash within grpc."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forking: int | None = None
+        os.register_at_fork(before=self._hold, after_in_parent=self._go_on, after_in_child=self._start_afresh)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _hold(self) -> None:
+        if self._lock.acquire(timeout=_LONGEST_WAIT):
+            self._forking = threading.get_ident()
+
+    def _go_on(self) -> None:
+        if self._forking == threading.get_ident():
+            self._forking = None
+            self._lock.release()
+
+    def _start_afresh(self) -> None:
+        self._lock, self._forking = threading.Lock(), None
 
 
 def metric_exporter(
