@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import select
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
+import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
@@ -23,7 +27,12 @@ class Backend:
         self.status = 200
         self.retry_after: str | None = None
         self.hang = 0.0
+        self.answer = b""
+        self.location: str | None = None
+        self.hangs_up: str | None = None
+        """When the connection is closed unannounced: `before` the answer, or `after` it."""
         self.attempts = 0
+        self.connections = 0
         self.requests: list[ExportTraceServiceRequest] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -58,6 +67,7 @@ def backend_serving(port: int = 0, *, tls: ssl.SSLContext | None = None) -> Iter
         def setup(self) -> None:
             super().setup()
             connections.append(self.connection)
+            backend.connections += 1
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -66,16 +76,24 @@ def backend_serving(port: int = 0, *, tls: ssl.SSLContext | None = None) -> Iter
                 time.sleep(backend.hang)
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            if backend.status == 200:
+            if backend.hangs_up == "before":
+                self.close_connection = True
+                return
+            if 200 <= backend.status < 300:
                 if self.path.endswith("/traces"):
                     backend.requests.append(ExportTraceServiceRequest.FromString(body))
                 backend.headers.append({key.lower(): value for key, value in self.headers.items()})
                 backend.paths.append(self.path)
             self.send_response(backend.status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(backend.answer)))
             if backend.retry_after is not None:
                 self.send_header("Retry-After", backend.retry_after)
+            if backend.location is not None:
+                self.send_header("Location", backend.location)
             self.end_headers()
+            self.wfile.write(backend.answer)
+            if backend.hangs_up == "after":
+                self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -98,3 +116,122 @@ def backend_serving(port: int = 0, *, tls: ssl.SSLContext | None = None) -> Iter
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+
+class GrpcBackend(Backend):
+    """What an OTLP/gRPC endpoint has received; `code` is what it answers with, OK or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code = grpc.StatusCode.OK
+        self.trailers: tuple[tuple[str, bytes], ...] = ()
+
+
+@contextmanager
+def grpc_backend_serving(port: int = 0, *, credentials: grpc.ServerCredentials | None = None) -> Iterator[GrpcBackend]:
+    """Serve an OTLP/gRPC endpoint on 127.0.0.1 for the length of the block."""
+    backend = GrpcBackend()
+
+    def export(body: bytes, context: Any) -> bytes:
+        backend.attempts += 1
+        if backend.hang:
+            time.sleep(backend.hang)
+        if backend.code is not grpc.StatusCode.OK:
+            context.set_trailing_metadata(backend.trailers)
+            context.abort(backend.code, "as the test says")
+        backend.requests.append(ExportTraceServiceRequest.FromString(body))
+        backend.headers.append(dict(context.invocation_metadata()))
+        return backend.answer
+
+    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, call: Any) -> Any:
+            if call.method == "/opentelemetry.proto.collector.trace.v1.TraceService/Export":
+                return grpc.unary_unary_rpc_method_handler(export)
+            return None
+
+    server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers([Handler()])
+    address = f"127.0.0.1:{port}"
+    bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    backend.url = f"{'https' if credentials else 'http'}://127.0.0.1:{bound}"
+    server.start()
+    try:
+        yield backend
+    finally:
+        server.stop(0).wait()
+
+
+@contextmanager
+def sockets_serving(behave: Callable[[socket.socket], object]) -> Iterator[str]:
+    """Hand each connection to `behave`, in a thread of its own, and give the base URL; all end with the block."""
+    connections: list[socket.socket] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(connection: socket.socket) -> None:
+        try:
+            behave(connection)
+        except OSError:
+            pass
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connections.append(connection)
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+        for connection in connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            connection.close()
+
+
+class Proxy:
+    """What a proxy was asked for: the first line and the headers of each connection."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[str] = []
+
+
+@contextmanager
+def proxy_serving() -> Iterator[Proxy]:
+    """Serve an HTTP proxy: it tunnels what CONNECT asks for, and passes on requests with an absolute URL."""
+    proxy = Proxy()
+
+    def behave(client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(65536)
+        text = head.partition(b"\r\n\r\n")[0].decode()
+        proxy.asked.append(text)
+        method, target, _ = text.split("\r\n")[0].split(" ")
+        address = target if method == "CONNECT" else target.split("/")[2]
+        host, _, port = address.rpartition(":")
+        with socket.create_connection((host, int(port))) as server:
+            if method == "CONNECT":
+                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            else:
+                server.sendall(head.replace(f"http://{address}".encode(), b"", 1))
+            while True:
+                for source in select.select([client, server], [], [])[0]:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    (server if source is client else client).sendall(data)
+
+    with sockets_serving(behave) as url:
+        proxy.url = url
+        yield proxy

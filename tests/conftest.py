@@ -119,7 +119,8 @@ def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
     for name in list(os.environ):
-        if name.startswith(("OTEL_", "TRACEMW_")) or name in ("TEMPO_ENDPOINT", "SERVICE_VERSION", "ENVIRONMENT"):
+        ours = ("TEMPO_ENDPOINT", "SERVICE_VERSION", "ENVIRONMENT")
+        if name.startswith(("OTEL_", "TRACEMW_")) or name in ours or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from tracemw.config import DEFAULT_ENDPOINT, Config, known_methods
 
@@ -135,7 +144,9 @@ def test_a_batch_is_never_larger_than_the_queue(monkeypatch: pytest.MonkeyPatch)
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "tempo:4318", "http://"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://", "http://"),
         ("TEMPO_ENDPOINT", "http://tempo:port", "http://"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "http/protobuf, grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "thrift", "http/protobuf, grpc"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "above 0"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "milliseconds"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization", "key=value"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli", "gzip"),
@@ -184,18 +195,186 @@ def test_known_methods_can_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     assert known_methods() == frozenset({"GET", "PURGE"})
 
 
-def test_certificates_are_files_that_the_variables_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
-        (tmp_path / name).touch()
-        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", str(tmp_path / name))
+@pytest.mark.parametrize(
+    ("environment", "endpoint"),
+    [
+        ({}, "http://localhost:4317"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c:4317/"}, "https://c:4317"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317/v1/traces"}, "http://c:4317"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "c:4317"}, "https://c:4317"),
+        ({"TEMPO_ENDPOINT": "c:4317", "OTEL_EXPORTER_OTLP_INSECURE": "true"}, "http://c:4317"),
+    ],
+)
+def test_the_scheme_of_an_endpoint_says_whether_grpc_goes_over_tls(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], endpoint: str
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     config = Config.resolve()
-    assert config.certificate == str(tmp_path / "CERTIFICATE")
-    assert config.client_certificate == (str(tmp_path / "CLIENT_CERTIFICATE"), str(tmp_path / "CLIENT_KEY"))
-    monkeypatch.delenv("OTEL_EXPORTER_OTLP_CLIENT_KEY")
-    assert Config.resolve().client_certificate == str(tmp_path / "CLIENT_CERTIFICATE")
+    assert (config.protocol, config.endpoint) == ("grpc", endpoint)
 
 
-def test_a_certificate_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", str(tmp_path / "none.pem"))
-    with pytest.raises(ValueError, match=r"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE=.*none.pem.*No such file"):
+@pytest.mark.parametrize(
+    ("endpoint", "compression"),
+    [
+        (None, "none"),
+        ("http://localhost:4318", "none"),
+        ("http://127.1.2.3:4318", "none"),
+        ("http://[::1]:4318", "none"),
+        ("http://10.0.0.1:4318", "gzip"),
+        ("http://tempo:4318", "gzip"),
+        ("https://localhost.example", "gzip"),
+    ],
+)
+def test_what_leaves_the_machine_is_compressed_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str | None, compression: str
+) -> None:
+    assert Config.resolve(endpoint=endpoint).compression == compression
+    assert Config.resolve(endpoint=endpoint, compression="none").compression == "none"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    assert Config.resolve(endpoint=endpoint).compression == "gzip"
+
+
+def test_a_tenant_is_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "X-Scope-OrgID=a,Authorization=b")
+    assert Config.resolve().headers == {"x-scope-orgid": "a", "authorization": "b"}
+    monkeypatch.setenv("TRACEMW_TENANT", "c")
+    assert Config.resolve().headers["x-scope-orgid"] == "c"
+    assert Config.resolve(headers={"X-Scope-OrgId": "d"}).headers["x-scope-orgid"] == "d"
+    assert Config.resolve(headers={"X-Scope-OrgId": "d"}, tenant="e").headers["x-scope-orgid"] == "e"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("a b", "x"), ("", "x"), ("a\r\nb", "x"), ("a", "secret\r\nb: c"), ("a", "secretö")]
+)
+def test_a_header_that_cannot_be_sent_is_an_error_that_does_not_show_its_value(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match="header") as caught:
+        Config.resolve(headers={name: value})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("argument", [0, -1, True, "5", float("inf"), float("nan")])
+def test_a_timeout_is_seconds_above_0(monkeypatch: pytest.MonkeyPatch, argument: Any) -> None:
+    assert Config.resolve(timeout=2).timeout == 2.0
+    with pytest.raises(ValueError, match=r"timeout=.*seconds, above 0"):
+        Config.resolve(timeout=argument)
+
+
+def test_an_argument_wins_over_its_variable_and_the_one_for_traces_over_that_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1000")
+    assert (Config.resolve().protocol, Config.resolve().timeout) == ("http/protobuf", 1.0)
+    config = Config.resolve(protocol="grpc", timeout=3)
+    assert (config.protocol, config.timeout) == ("grpc", 3.0)
+    with pytest.raises(ValueError, match=r"protocol='http/json' is not accepted: one of http/protobuf, grpc"):
+        Config.resolve(protocol="http/json")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environment", "proxy"),
+    [
+        ("http://tempo:4318", {}, None),
+        ("http://tempo:4318", {"HTTP_PROXY": "http://p:3128", "HTTPS_PROXY": "http://q"}, "http://p:3128"),
+        ("https://tempo:4318", {"HTTP_PROXY": "http://p:3128", "HTTPS_PROXY": "http://q"}, "http://q"),
+        ("http://tempo:4318", {"http_proxy": "p:3128"}, "http://p:3128"),
+        ("http://tempo:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "*"}, None),
+        ("http://tempo:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "a, tempo"}, None),
+        ("http://tempo.monitoring:4318", {"HTTP_PROXY": "http://p", "no_proxy": ".monitoring"}, None),
+        ("http://10.1.2.3:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "10.0.0.0/8,::1"}, None),
+        ("http://11.1.2.3:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "10.0.0.0/8,tempo"}, "http://p"),
+    ],
+)
+def test_proxies_are_where_they_are_for_everybody(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, environment: dict[str, str], proxy: str | None
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Config.resolve(endpoint=endpoint).proxy == proxy
+    assert Config.resolve(endpoint=endpoint, proxy="http://mine:1").proxy == "http://mine:1"
+    assert Config.resolve(endpoint=endpoint, proxy="").proxy is None
+
+
+@pytest.mark.parametrize("proxy", ["socks5://bob:secret@p:1", "http://bob:secret@p:port", "http://"])
+def test_a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_it(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    with pytest.raises(ValueError, match=r"proxy is not accepted: an http:// URL") as caught:
+        Config.resolve(proxy=proxy)
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(ValueError, match=r"HTTP_PROXY is not accepted"):
         Config.resolve()
+
+
+def test_credentials_in_the_endpoint_are_an_error_that_does_not_show_them() -> None:
+    with pytest.raises(ValueError, match=r"endpoint is not accepted: credentials belong into headers") as caught:
+        Config.resolve(endpoint="http://bob:secret@tempo:4318")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with certificates, and with what is none."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    for name in ("shop", "other"):
+        leaf = authority.issue_cert(name)
+        leaf.cert_chain_pems[0].write_to_path(str(tmp_path / f"{name}.pem"))
+        leaf.private_key_pem.write_to_path(str(tmp_path / f"{name}.key"))
+        leaf.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / f"{name}-both.pem"))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").touch()
+    (tmp_path / "garbage").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    key = load_pem_private_key((tmp_path / "shop.key").read_bytes(), None)
+    (tmp_path / "locked.key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    )
+    return tmp_path
+
+
+def test_certificates_are_files_that_variables_or_arguments_name(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(files / "ca.pem"))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(files / "shop.pem"))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(files / "shop.key"))
+    config = Config.resolve()
+    assert config.certificate == str(files / "ca.pem")
+    assert (config.client_certificate, config.client_key) == (str(files / "shop.pem"), str(files / "shop.key"))
+    assert config.tls is not None
+    arguments = {"client_certificate": str(files / "other.pem"), "client_key": str(files / "other.key")}
+    assert Config.resolve(**arguments).client_certificate == str(files / "other.pem")  # type: ignore[arg-type]
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_CLIENT_KEY")
+    assert Config.resolve(client_certificate=str(files / "shop-both.pem")).client_key is None
+
+
+@pytest.mark.parametrize(
+    ("named", "blamed"),
+    [
+        ({"CERTIFICATE": "none.pem"}, "CERTIFICATE"),
+        ({"CERTIFICATE": "folder"}, "CERTIFICATE"),
+        ({"CERTIFICATE": "empty"}, "CERTIFICATE"),
+        ({"CERTIFICATE": "garbage"}, "CERTIFICATE"),
+        ({"CERTIFICATE": "shop.key"}, "CERTIFICATE"),
+        ({"CLIENT_CERTIFICATE": "none.pem"}, "CLIENT_CERTIFICATE"),
+        ({"CLIENT_CERTIFICATE": "garbage", "CLIENT_KEY": "shop.key"}, "CLIENT_CERTIFICATE"),
+        ({"CLIENT_CERTIFICATE": "shop.pem"}, "CLIENT_CERTIFICATE"),
+        ({"CLIENT_CERTIFICATE": "shop.pem", "CLIENT_KEY": "empty"}, "CLIENT_KEY"),
+        ({"CLIENT_CERTIFICATE": "shop.pem", "CLIENT_KEY": "other.key"}, "CLIENT_KEY"),
+        ({"CLIENT_CERTIFICATE": "shop.pem", "CLIENT_KEY": "locked.key"}, "CLIENT_KEY"),
+        ({"CLIENT_KEY": "shop.key"}, "CLIENT_KEY"),
+    ],
+)
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_certificate_that_cannot_be_read_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, files: Path, named: dict[str, str], blamed: str, protocol: str
+) -> None:
+    arguments: dict[str, Any] = {name.lower(): str(files / file) for name, file in named.items()}
+    with pytest.raises(ValueError, match=rf"^{blamed.lower()}='.*{re.escape(named[blamed])}' is not accepted"):
+        Config.resolve(protocol=protocol, **arguments)
+    for name, file in named.items():
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_TRACES_{name}", str(files / file))
+    with pytest.raises(ValueError, match=rf"^OTEL_EXPORTER_OTLP_TRACES_{blamed}='"):
+        Config.resolve(protocol=protocol)

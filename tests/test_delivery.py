@@ -1,228 +1,676 @@
-"""The bounded queue and its worker, in front of an exporter that does what the test says."""
+"""The bounded queue, its worker and its breaker, in front of an exporter that does what the test says."""
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
+import random
+import signal
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from servers import wait_until
 from tracemw._context import clients_suppressed
-from tracemw._export import Delivery, Stats
+from tracemw._export import Delivery, Stats, breaker, delivery
+from tracemw._export.encoding import SpanEncoder
+from tracemw._export.exporter import Answer, Exporter, Outcome, Request
+
+ACCEPTED = Outcome(Answer.ACCEPTED)
+REJECTED = Outcome(Answer.REJECTED, error="it answers 401", remedy="Who are you?")
+BUSY = Outcome(Answer.BUSY, error="it answers 503")
+REFUSED = Outcome(Answer.NOT_SENT, error="ConnectionRefusedError", remedy="Is anybody there?")
+BROKEN = Outcome(Answer.UNKNOWN, error="ConnectionResetError")
+
+NONE_DROPPED = {"queue_full": 0, "breaker_open": 0, "retries_exhausted": 0, "encoding": 0, "shutdown": 0}
 
 
-class Exporter(SpanExporter):
-    """Keeps the batches; can be told to fail, raise or block."""
+class Fake(Exporter):
+    """Answers what it is told to, and keeps the batches that it accepts; can raise or block."""
 
     def __init__(self) -> None:
-        self.batches: list[list[str]] = []
-        self.result = SpanExportResult.SUCCESS
+        super().__init__(SpanEncoder())
+        self.script: list[Outcome] = []
+        """The outcomes of the attempts to come; after them, `outcome`."""
+
+        self.outcome = ACCEPTED
         self.error: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
+        self.batches: list[list[str]] = []
+        self.attempts: list[float] = []
+        self.timeouts: list[float] = []
+        self.encoded = 0
         self.suppressed: list[bool] = []
-        self.shut_down = 0
+        self.closed = 0
+        self._names: list[str] = []
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def encode(self, spans: Sequence[ReadableSpan]) -> Request:
+        self.encoded += 1
+        self._names = [span.name for span in spans]
+        return super().encode(spans)
+
+    def send(self, request: Request, timeout: float) -> Outcome:
+        self.attempts.append(time.monotonic())
+        self.timeouts.append(timeout)
         self.suppressed.append(clients_suppressed(get_current()))
         self.gate.wait(30)
         if self.error is not None:
             raise self.error
-        if self.result is SpanExportResult.SUCCESS:
-            self.batches.append([span.name for span in spans])
-        return self.result
+        outcome = self.script.pop(0) if self.script else self.outcome
+        if outcome.answer is Answer.ACCEPTED:
+            self.batches.append(self._names)
+        return outcome
 
-    def shutdown(self) -> None:
-        self.shut_down += 1
+    def close(self) -> None:
+        self.closed += 1
+
+    def leave_to_parent(self) -> None:
+        pass
 
     @property
     def names(self) -> list[str]:
         return [name for batch in self.batches for name in batch]
 
 
-def delivery_to(exporter: Exporter, **options: float) -> Delivery:
-    settings = {"queue_size": 100, "batch_size": 10, "delay": 0.05, **options}
-    return Delivery(
-        lambda: exporter,
-        destination="the test",
-        queue_size=int(settings["queue_size"]),
-        batch_size=int(settings["batch_size"]),
-        delay=settings["delay"],
-    )
+@pytest.fixture
+def fake() -> Fake:
+    return Fake()
 
 
-def record(delivery: Delivery, count: int, *, sampled: bool = True) -> None:
+Made = Callable[..., Delivery]
+
+
+@pytest.fixture
+def made(fake: Fake) -> Iterator[Made]:
+    """Makes deliveries to the fake exporter, and shuts them down in the end."""
+    deliveries: list[Delivery] = []
+
+    def make(**options: float) -> Delivery:
+        settings = {"queue_size": 100, "batch_size": 10, "delay": 0.02, "timeout": 10.0, **options}
+        deliveries.append(
+            Delivery(
+                lambda: fake,
+                transport="http",
+                destination="http://the.test",
+                queue_size=int(settings["queue_size"]),
+                batch_size=int(settings["batch_size"]),
+                delay=settings["delay"],
+                timeout=settings["timeout"],
+            )
+        )
+        return deliveries[-1]
+
+    yield make
+    fake.gate.set()
+    fake.outcome = ACCEPTED
+    for each in deliveries:
+        each.shutdown()
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "_FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breaker, "INTERVAL", 0.2)
+
+
+def record(to: Delivery, count: int, *, sampled: bool = True) -> None:
     provider = TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF, shutdown_on_exit=False)
-    provider.add_span_processor(delivery)
+    provider.add_span_processor(to)
     tracer = provider.get_tracer("test")
     for number in range(count):
         tracer.start_span(str(number)).end()
 
 
-def test_spans_are_delivered_in_order_without_a_flush() -> None:
-    exporter = Exporter()
-    delivery = delivery_to(exporter)
-    record(delivery, 25)
-    wait_until(lambda: len(exporter.names) == 25)
-    assert exporter.names == [str(number) for number in range(25)]
-    assert max(map(len, exporter.batches)) <= 10
-    delivery.shutdown()
+def ended_span() -> ReadableSpan:
+    span: Any = TracerProvider(shutdown_on_exit=False).get_tracer("test").start_span("a")
+    span.end()
+    readable: ReadableSpan = span._readable_span()
+    return readable
 
 
-def test_a_full_batch_does_not_wait_for_the_delay() -> None:
-    exporter = Exporter()
-    delivery = delivery_to(exporter, delay=60)
-    record(delivery, 10)
-    wait_until(lambda: len(exporter.names) == 10, timeout=5)
-    delivery.shutdown()
+def dropped(**causes: int) -> dict[str, int]:
+    return {**NONE_DROPPED, **causes}
 
 
-def test_a_flush_delivers_at_once_and_says_so() -> None:
-    exporter = Exporter()
-    delivery = delivery_to(exporter, delay=60)
-    record(delivery, 3)
-    assert delivery.flush(timeout=5) is True
-    assert exporter.names == ["0", "1", "2"]
-    assert delivery.flush(timeout=5) is True
-    assert delivery.stats() == Stats(exported=3, failed=0, dropped=0, queued=0)
-    delivery.shutdown()
+def open_the_breaker(to: Delivery, fake: Fake) -> None:
+    """Have five batches rejected."""
+    fake.outcome = REJECTED
+    for _ in range(5):
+        record(to, 1)
+        assert to.flush(timeout=5) is False
+    assert to.stats().breaker == "open"
 
 
-def test_unsampled_spans_go_nowhere_and_start_no_thread() -> None:
-    exporter = Exporter()
-    before = threading.active_count()
-    delivery = delivery_to(exporter)
-    record(delivery, 3, sampled=False)
-    assert threading.active_count() == before
-    assert delivery.flush(timeout=1) is True
-    delivery.shutdown()
-    assert exporter.batches == []
+def test_spans_are_delivered_in_order_without_a_flush(fake: Fake, made: Made) -> None:
+    record(made(), 25)
+    wait_until(lambda: len(fake.names) == 25)
+    assert fake.names == [str(number) for number in range(25)]
+    assert max(map(len, fake.batches)) <= 10
 
 
-def test_a_full_queue_drops_the_oldest_and_counts_them() -> None:
-    exporter = Exporter()
-    exporter.gate.clear()
-    delivery = delivery_to(exporter, queue_size=5, batch_size=5, delay=60)
-    record(delivery, 5)
-    wait_until(lambda: exporter.suppressed)  # the first batch is being sent, and stuck
-    record(delivery, 8)
-    assert delivery.stats() == Stats(exported=0, failed=0, dropped=3, queued=10)
-    exporter.gate.set()
-    delivery.shutdown()
-    assert exporter.names == ["0", "1", "2", "3", "4", "3", "4", "5", "6", "7"]
+def test_a_full_batch_does_not_wait_for_the_delay(fake: Fake, made: Made) -> None:
+    record(made(delay=60), 10)
+    wait_until(lambda: len(fake.names) == 10, timeout=5)
 
 
-def test_flush_and_shutdown_keep_their_timeouts_while_the_backend_hangs() -> None:
-    exporter = Exporter()
-    exporter.gate.clear()
-    delivery = delivery_to(exporter)
-    record(delivery, 1)
+def test_a_flush_delivers_at_once_and_says_so(fake: Fake, made: Made) -> None:
+    to = made(delay=60)
+    record(to, 3)
+    assert to.flush(timeout=5) is True
+    assert fake.names == ["0", "1", "2"]
+    assert to.flush(timeout=5) is True
+    assert to.stats() == Stats(exported=3, dropped=NONE_DROPPED)
+
+
+def test_unsampled_spans_go_nowhere_and_start_no_thread(fake: Fake, made: Made) -> None:
+    before = _thread._count()
+    to = made()
+    record(to, 3, sampled=False)
+    assert _thread._count() == before
+    assert to.flush(timeout=1) is True
+    assert to.shutdown() is True
+    assert fake.batches == []
+
+
+def test_a_full_queue_drops_the_oldest_and_counts_them(fake: Fake, made: Made) -> None:
+    fake.gate.clear()
+    to = made(queue_size=5, batch_size=5, delay=60)
+    record(to, 5)
+    wait_until(lambda: fake.attempts)  # the first batch is being sent, and stuck
+    record(to, 8)
+    assert to.stats() == Stats(dropped=dropped(queue_full=3), queued=5, in_flight=5)
+    fake.gate.set()
+    assert to.flush(5) is True
+    assert fake.names == ["0", "1", "2", "3", "4", "3", "4", "5", "6", "7"]
+    assert to.stats().ended == 13
+
+
+def test_flush_and_shutdown_keep_their_timeouts_while_the_backend_hangs(fake: Fake, made: Made) -> None:
+    fake.gate.clear()
+    to = made(batch_size=1)
+    record(to, 3)
     started = time.monotonic()
-    assert delivery.flush(timeout=0.2) is False
-    delivery.shutdown(timeout=0.2)
+    assert to.flush(timeout=0.2) is False
+    assert to.shutdown(timeout=0.2) is False
     assert 0.4 <= time.monotonic() - started < 2
-    assert exporter.shut_down == 1
-    exporter.gate.set()
+    assert to.stats() == Stats(dropped=dropped(shutdown=2), unknown=1)
+    assert to.shutdown() is False  # and at once
+    assert time.monotonic() - started < 2
+    fake.gate.set()
+    wait_until(lambda: fake.closed)
+    assert to.stats() == Stats(dropped=dropped(shutdown=2), unknown=1)  # whatever came of it
 
 
-def test_after_shutdown_spans_are_dropped_and_counted() -> None:
-    exporter = Exporter()
-    delivery = delivery_to(exporter)
-    record(delivery, 2)
-    delivery.shutdown()
-    delivery.shutdown()
-    record(delivery, 3)
-    assert delivery.stats() == Stats(exported=2, failed=0, dropped=3, queued=0)
-    assert exporter.shut_down == 1
+def test_after_shutdown_spans_are_dropped_and_counted(fake: Fake, made: Made) -> None:
+    to = made()
+    record(to, 2)
+    assert to.shutdown() is True
+    assert to.shutdown() is True
+    record(to, 3)
+    assert to.flush(timeout=1) is True
+    assert to.stats() == Stats(exported=2, dropped=dropped(shutdown=3))
+    wait_until(lambda: fake.closed == 1)
 
 
-def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
-    exporter = Exporter()
-    delivery = delivery_to(exporter)
-    with caplog.at_level(logging.INFO, logger="tracemw"):
-        exporter.result = SpanExportResult.FAILURE
-        for _ in range(3):
-            record(delivery, 1)
-            assert delivery.flush(timeout=5) is False
-        exporter.result = SpanExportResult.SUCCESS
-        for _ in range(3):
-            record(delivery, 1)
-            assert delivery.flush(timeout=5) is True
+def test_a_shutdown_that_waits_for_another_says_the_same(fake: Fake, made: Made) -> None:
+    fake.gate.clear()
+    to = made()
+    record(to, 1)
+    said: list[bool] = []
+    threads = [threading.Thread(target=lambda: said.append(to.shutdown(10))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: fake.attempts)
+    assert said == []
+    fake.gate.set()
+    for thread in threads:
+        thread.join(5)
+    assert said == [True, True, True]
+
+
+@pytest.mark.usefixtures("short_pauses")
+@pytest.mark.parametrize("failure", [BUSY, REFUSED, BROKEN])
+def test_what_may_be_retried_is_with_the_bytes_of_the_first_attempt(fake: Fake, made: Made, failure: Outcome) -> None:
+    fake.script = [failure] * 3
+    to = made()
+    record(to, 2)
+    wait_until(lambda: fake.names)
+    wait_until(lambda: to.stats().exported)
+    stats = to.stats()
+    assert (fake.batches, fake.encoded, len(fake.attempts)) == ([["0", "1"]], 1, 4)
+    assert stats == Stats(exported=2, dropped=NONE_DROPPED, retries=3, last_error=failure.error)
+
+
+def test_what_may_not_be_retried_is_not(fake: Fake, made: Made) -> None:
+    fake.outcome = REJECTED
+    to = made()
+    record(to, 2)
+    assert to.flush(5) is False
+    assert len(fake.attempts) == 1
+    assert to.stats() == Stats(rejected=2, dropped=NONE_DROPPED, last_error="it answers 401")
+
+
+def test_pauses_grow_and_are_spread(fake: Fake, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "_FIRST_PAUSE", 0.1)
+    fake.script = [BUSY] * 3
+    record(made(), 1)
+    wait_until(lambda: fake.names)
+    pauses = [later - earlier for earlier, later in zip(fake.attempts, fake.attempts[1:], strict=False)]
+    for pause, expected in zip(pauses, (0.1, 0.2, 0.4), strict=True):
+        assert 0.8 * expected <= pause < 1.2 * expected + 0.1
+    assert len({round(random.uniform(0.8, 1.2), 6) for _ in range(3)}) == 3
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_retry_waits_as_long_as_the_backend_asks_for_a_flush_or_not(fake: Fake, made: Made) -> None:
+    fake.script = [BUSY._replace(retry_after=0.5)]
+    to = made()
+    record(to, 1)
+    assert to.flush(timeout=5) is True
+    assert 0.5 <= fake.attempts[1] - fake.attempts[0] < 1
+
+
+@pytest.mark.parametrize("retry_after", [60.0, float("inf")])
+def test_a_backend_that_asks_for_more_time_than_there_is_gets_no_second_attempt(
+    fake: Fake, made: Made, retry_after: float
+) -> None:
+    fake.outcome = BUSY._replace(retry_after=retry_after)
+    to = made()
+    record(to, 1)
+    assert to.flush(timeout=5) is False
+    assert len(fake.attempts) == 1
+    assert to.stats().dropped == dropped(retries_exhausted=1)
+
+
+def test_a_shutdown_does_not_wait_for_what_comes_too_late(fake: Fake, made: Made) -> None:
+    fake.outcome = BUSY._replace(retry_after=8)
+    to = made()
+    record(to, 1)
+    wait_until(lambda: fake.attempts)
+    began = time.monotonic()
+    assert to.shutdown(timeout=5) is False
+    assert time.monotonic() - began < 1
+    assert to.stats().dropped == dropped(retries_exhausted=1)
+
+
+def test_a_flush_does_not_wait_for_a_pause_of_our_own(fake: Fake, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "_FIRST_PAUSE", 8.0)
+    fake.script = [REFUSED]
+    to = made()
+    record(to, 1)
+    wait_until(lambda: fake.attempts)
+    assert to.flush(timeout=2) is True
+
+
+def test_retries_end_with_the_timeout(fake: Fake, made: Made) -> None:
+    fake.outcome = BUSY
+    to = made(timeout=1.5)
+    record(to, 1)
+    began = time.monotonic()
+    assert to.flush(timeout=5) is False
+    assert time.monotonic() - began < 1.6
+    assert len(fake.attempts) == 2
+    assert fake.timeouts[0] <= 1.5
+    assert fake.timeouts[1] <= 0.7
+    assert to.stats().dropped == dropped(retries_exhausted=1)
+
+
+@pytest.mark.usefixtures("short_pauses")
+@pytest.mark.parametrize("last", [BUSY, REFUSED, REJECTED, BROKEN])
+def test_once_an_attempt_has_broken_off_what_is_not_accepted_later_is_unknown(
+    fake: Fake, made: Made, last: Outcome
+) -> None:
+    fake.script = [BROKEN]
+    fake.outcome = last._replace(retry_after=60 if last is BUSY else 0)
+    to = made(timeout=0.5)
+    record(to, 2)
+    wait_until(lambda: to.stats().unknown)
+    assert to.stats().unknown == to.stats().ended == 2
+
+
+def test_a_stale_connection_costs_neither_a_pause_nor_trust(fake: Fake, made: Made) -> None:
+    fake.script = [BROKEN._replace(is_stale=True)] * 10
+    to = made()
+    record(to, 1)
+    assert to.flush(timeout=0.5) is True
+    assert (to.stats().exported, to.stats().retries, to.stats().breaker) == (1, 10, "closed")
+
+
+def test_partial_success_is_counted_and_logged_once(fake: Fake, made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    fake.outcome = Outcome(Answer.ACCEPTED, rejected=2, error="too old")
+    to = made()
+    for _ in range(3):
+        record(to, 5)
+        assert to.flush(timeout=5) is False
+    assert to.stats() == Stats(exported=9, rejected=6, dropped=NONE_DROPPED, last_error="too old")
+    assert [entry.getMessage() for entry in caplog.records] == ["http://the.test rejects 2 spans: too old"]
+
+
+def test_spans_that_cannot_be_encoded_are_counted_as_that(fake: Fake, made: Made) -> None:
+    to = made()
+    broken: Any = ended_span()
+    broken._name = 3
+    to.on_end(broken)
+    to.on_end(ended_span())
+    assert to.flush(timeout=5) is False
+    assert to.stats() == Stats(exported=1, dropped=dropped(encoding=1))
+
+
+def test_repeated_failures_open_the_breaker_and_spans_are_dropped_at_once(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    to = made()
+    open_the_breaker(to, fake)
+    record(to, 1000)
+    assert len(fake.attempts) == 5
+    assert to.flush(timeout=5) is False
+    assert to.stats() == Stats(
+        rejected=5, dropped=dropped(breaker_open=1000), breaker="open", last_error="it answers 401"
+    )
+    (entry,) = caplog.records
+    assert entry.levelno == logging.WARNING
+    for part in ("do not reach http://the.test", "it answers 401", "Who are you?"):
+        assert part in entry.getMessage()
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_an_outage_opens_the_breaker_within_the_retries_of_a_batch(fake: Fake, made: Made) -> None:
+    fake.outcome = REFUSED
+    to = made(batch_size=2)
+    record(to, 6)
+    wait_until(lambda: to.stats().breaker == "open")
+    stats = to.stats()
+    assert (len(fake.attempts), stats.retries) == (5, 4)
+    assert stats.dropped == dropped(retries_exhausted=2, breaker_open=4)
+
+
+def test_a_shutdown_with_an_open_breaker_gives_up_at_once_and_says_nothing_more(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    to = made()
+    open_the_breaker(to, fake)
+    began = time.monotonic()
+    assert to.shutdown(timeout=5) is False
+    assert time.monotonic() - began < 0.5
+    assert len(caplog.records) == 1
+    wait_until(lambda: fake.closed)
+
+
+@pytest.mark.usefixtures("short_interval")
+def test_one_probe_per_interval_closes_the_breaker_again(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    to = made(batch_size=5)
+    open_the_breaker(to, fake)
+    before = len(fake.attempts)
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        record(to, 5)
+        time.sleep(0.01)
+    assert 2 <= len(fake.attempts) - before <= 7
+    fake.outcome = ACCEPTED
+
+    def arrived() -> bool:
+        record(to, 1)
+        return bool(fake.batches)
+
+    wait_until(arrived)
+    record(to, 20)
+    assert to.flush(timeout=5) is True
+    assert to.stats().breaker == "closed"
     begins, ends = [entry.getMessage() for entry in caplog.records]
-    assert "do not reach the test" in begins
-    assert "`tracemw view`" in begins
-    assert ends == "spans reach the test again"
-    assert delivery.stats() == Stats(exported=3, failed=3, dropped=0, queued=0)
-    delivery.shutdown()
+    assert "do not reach" in begins
+    assert ends == "spans reach http://the.test again"
 
 
-def test_an_exporter_that_raises_does_not_stop_the_worker(caplog: pytest.LogCaptureFixture) -> None:
-    exporter = Exporter()
-    exporter.error = RuntimeError("bad day")
-    delivery = delivery_to(exporter)
-    record(delivery, 1)
-    assert delivery.flush(timeout=5) is False
-    exporter.error = None
-    record(delivery, 1)
-    assert delivery.flush(timeout=5) is True
-    assert "bad day" in caplog.text
-    delivery.shutdown()
+@pytest.mark.usefixtures("short_interval")
+def test_a_probe_is_one_attempt(fake: Fake, made: Made) -> None:
+    to = made()
+    open_the_breaker(to, fake)
+    fake.outcome = REFUSED
+    wait_until(lambda: to.stats().breaker == "half-open")
+    before = len(fake.attempts)
+    record(to, 1)
+    wait_until(lambda: to.stats().breaker == "open")
+    assert len(fake.attempts) - before == 1
 
 
-def test_the_exporters_own_traffic_is_never_traced() -> None:
-    exporter = Exporter()
-    delivery = delivery_to(exporter)
-    record(delivery, 1)
-    delivery.flush(timeout=5)
-    assert exporter.suppressed == [True]
+@pytest.mark.usefixtures("short_interval")
+def test_an_open_breaker_leaves_the_backend_alone_as_long_as_that_asks_for(fake: Fake, made: Made) -> None:
+    to = made()
+    fake.outcome = BUSY._replace(retry_after=20.0)
+    for _ in range(5):
+        record(to, 1)
+        to.flush(timeout=5)
+    rest = to._breaker.rest
+    assert rest is not None
+    assert 15 < rest <= 20
+
+
+def test_an_exporter_that_raises_does_not_stop_the_worker(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.error = RuntimeError("bad day")
+    to = made(timeout=0.5)
+    for _ in range(2):
+        record(to, 1)
+        assert to.flush(timeout=5) is False
+    fake.error = None
+    record(to, 1)
+    assert to.flush(timeout=5) is True
+    assert to.stats() == Stats(exported=1, unknown=2, dropped=NONE_DROPPED, last_error="RuntimeError('bad day')")
+    assert caplog.text.count("Traceback") == 1
+
+
+def test_what_a_shutdown_could_not_deliver_is_logged(fake: Fake, made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    fake.outcome = REFUSED
+    to = made()
+    record(to, 3)
+    assert to.shutdown(timeout=0.5) is False
+    (entry,) = caplog.records
+    assert entry.getMessage() == (
+        "3 spans do not reach http://the.test: the time to send them is over. "
+        "Last error: ConnectionRefusedError. Is anybody there?"
+    )
+
+
+def test_the_exporters_own_traffic_is_never_traced(fake: Fake, made: Made) -> None:
+    to = made()
+    record(to, 1)
+    to.flush(timeout=5)
+    assert fake.suppressed == [True]
     assert not clients_suppressed(get_current())
-    delivery.shutdown()
 
 
-def test_spans_from_many_threads_all_arrive() -> None:
-    exporter = Exporter()
-    delivery = delivery_to(exporter, queue_size=100_000)
-    threads = [threading.Thread(target=record, args=(delivery, 500)) for _ in range(8)]
+def test_spans_from_many_threads_all_arrive(fake: Fake, made: Made) -> None:
+    to = made(queue_size=100_000)
+    threads = [threading.Thread(target=record, args=(to, 500)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert delivery.flush(timeout=10) is True
-    assert len(exporter.names) == 4000
-    assert delivery.stats() == Stats(exported=4000, failed=0, dropped=0, queued=0)
-    delivery.shutdown()
+    assert to.flush(timeout=10) is True
+    assert len(fake.names) == 4000
+    assert to.stats() == Stats(exported=4000, dropped=NONE_DROPPED)
+
+
+@pytest.fixture
+def hasty_switching() -> Iterator[None]:
+    """Threads give way to each other wherever they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("short_pauses", "short_interval", "hasty_switching")
+def test_at_every_instant_each_span_is_in_one_of_the_numbers(
+    fake: Fake, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread ends spans one by one, so that from any other the sum is what it has ended, or that and one more."""
+    monkeypatch.setattr(breaker, "INTERVAL", 0.01)
+    outcomes = [ACCEPTED] * 6 + [REJECTED] * 3 + [BUSY, REFUSED, BROKEN, Outcome(Answer.ACCEPTED, rejected=1)]
+    chance = random.Random(7)
+    fake.send = lambda request, timeout: chance.choice(outcomes)  # type: ignore[method-assign]
+    to = made(queue_size=20, batch_size=7, delay=0.0, timeout=0.02)
+    readable = ended_span()
+    ended = 0
+    stop = threading.Event()
+
+    def end_spans() -> None:
+        nonlocal ended
+        while not stop.is_set():
+            to.on_end(readable)
+            ended += 1
+
+    thread = threading.Thread(target=end_spans)
+    thread.start()
+    wrong: list[object] = []
+    seen: set[str] = set()
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        low = ended
+        stats = to.stats()
+        high = ended + 1
+        if not low <= stats.ended <= high:
+            wrong.append((low, stats, high))
+        seen.update(name for name in ("exported", "rejected", "unknown", "queued", "in_flight") if getattr(stats, name))
+        seen.update(cause for cause, count in stats.dropped.items() if count)
+    stop.set()
+    thread.join()
+    assert wrong == []
+    assert seen >= {"exported", "rejected", "unknown", "queued", "in_flight"}
+    assert seen >= {"queue_full", "breaker_open", "retries_exhausted"}
+    to.shutdown(timeout=5)
+    assert to.stats().ended == ended
+    assert (to.stats().queued, to.stats().in_flight) == (0, 0)
+
+
+@pytest.mark.usefixtures("hasty_switching")
+def test_spans_that_many_threads_end_are_all_counted(fake: Fake, made: Made) -> None:
+    to = made(queue_size=50, batch_size=10)
+    threads = [threading.Thread(target=record, args=(to, 1000)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    to.shutdown(timeout=10)
+    stats = to.stats()
+    assert stats.ended == 4000
+    assert stats.exported == len(fake.names)
+
+
+def test_a_signal_handler_may_flush_wherever_it_interrupts(fake: Fake, made: Made) -> None:
+    to = made(queue_size=5, batch_size=5)
+    flushed: list[bool] = []
+    span = ended_span()
+
+    def handler(signum: int, frame: object) -> None:
+        began = time.monotonic()
+        to.flush(timeout=5)
+        to.stats()
+        flushed.append(time.monotonic() - began < 4)
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            to.on_end(span)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert len(flushed) > 50
+    assert all(flushed)
+
+
+def test_a_signal_handler_may_be_what_starts_the_worker(fake: Fake, made: Made) -> None:
+    span = ended_span()
+    previous = signal.getsignal(signal.SIGALRM)
+    try:
+        for _ in range(100):
+            to = made()
+            signal.signal(signal.SIGALRM, lambda *_, to=to: to.on_end(span))
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-4))
+            to.on_end(span)
+            wait_until(lambda to=to: to.stats().ended == 2)
+            assert to.shutdown(timeout=5) is True
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert len(fake.names) == 200
+
+
+def test_without_new_threads_the_caller_does_the_work(fake: Fake, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the end of the interpreter, from Python 3.12 on."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread at interpreter shutdown")
+
+    to = made()
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    record(to, 3)
+    assert to.flush(timeout=5) is True
+    record(to, 2)
+    assert not clients_suppressed(get_current())
+    assert to.shutdown(timeout=5) is True
+    assert fake.names == ["0", "1", "2", "0", "1"]
+    assert fake.suppressed == [True, True]
 
 
 def test_a_forked_child_delivers_its_own_spans_and_none_of_its_parents() -> None:
     read, write = os.pipe()
 
-    class Telling(Exporter):
-        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    class Telling(Fake):
+        def encode(self, spans: Sequence[ReadableSpan]) -> Request:
             if os.getpid() != parent:
                 os.write(write, f"{[span.name for span in spans]}\n".encode())
-            return super().export(spans)
+            return super().encode(spans)
 
     parent = os.getpid()
     exporter = Telling()
-    delivery = delivery_to(exporter, delay=60)
-    record(delivery, 2)
+    to = Delivery(
+        lambda: exporter,
+        transport="http",
+        destination="the test",
+        queue_size=100,
+        batch_size=10,
+        delay=60,
+        timeout=10,
+    )
+    record(to, 2)
     child = os.fork()
     if child == 0:
-        record(delivery, 1)
-        os._exit(0 if delivery.flush(timeout=5) else 1)
+        record(to, 1)
+        fine = to.flush(timeout=5) and to.stats().ended == 1
+        os._exit(0 if fine else 1)
     _, status = os.waitpid(child, 0)
     os.close(write)
     with os.fdopen(read) as pipe:
         told = pipe.read()
-    delivery.shutdown()
+    assert to.shutdown() is True
     assert status == 0
     assert told == "['0']\n"
     assert exporter.names == ["0", "1"]
+
+
+def test_a_child_of_a_delivery_that_was_shut_down_delivers_nothing(fake: Fake, made: Made) -> None:
+    to = made()
+    assert to.shutdown() is True
+    child = os.fork()
+    if child == 0:
+        record(to, 1)
+        os._exit(0 if to.stats() == Stats(dropped=dropped(shutdown=1)) else 1)
+    assert os.waitpid(child, 0)[1] == 0

@@ -90,7 +90,7 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
         "flask": {"flask"},
         "httpx": {"httpx"},
         "requests": {"requests", "urllib3"},
-        "_export": {"requests"},
+        "_export": {"grpc"},
         "viewer": {"starlette", "uvicorn"},
     }.get(room(path), set())
     assert {parts[0] for parts in imported(path)} & FRAMEWORKS <= allowed
@@ -180,6 +180,11 @@ def test_importing_tracemw_loads_no_framework_no_sdk_and_not_what_only_metrics_n
         "import tracemw, sys; print([m for m in sys.modules if m.split('.')[0] in "
         f"{sorted(FRAMEWORKS)!r} or m.startswith(('opentelemetry.sdk', 'opentelemetry.metrics', 'tracemw._http'))])"
     )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_init_loads_only_what_its_protocol_needs() -> None:
+    code = f"import tracemw, sys; tracemw.init('shop'); print([m for m in {sorted(FRAMEWORKS)!r} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 

@@ -1,24 +1,34 @@
-"""The exporter, against a real backend that misbehaves."""
+"""The exporter over HTTP, against real backends that misbehave: how each attempt ends."""
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from backend import Backend, backend_serving
-from servers import wait_until
-from tracemw._export import OtlpHttpExporter
+from backend import Backend, backend_serving, proxy_serving, sockets_serving
+from servers import free_port
+from tracemw._export.encoding import SpanEncoder
+from tracemw._export.exporter import Answer, Outcome
+from tracemw._export.otlp_http import OtlpHttpExporter
+from tracemw.config import Config
 
-SUCCESS, FAILURE = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
+ACCEPTED, REJECTED, BUSY = Answer.ACCEPTED, Answer.REJECTED, Answer.BUSY
+NOT_SENT, UNKNOWN = Answer.NOT_SENT, Answer.UNKNOWN
 
 
 @pytest.fixture
@@ -27,8 +37,18 @@ def backend() -> Iterator[Backend]:
         yield serving
 
 
-def exporter_to(backend: Backend, *, timeout: float = 10.0, compress: bool = False) -> OtlpHttpExporter:
-    return OtlpHttpExporter(f"{backend.url}/v1/traces", headers={"x-tenant": "a"}, timeout=timeout, compress=compress)
+@pytest.fixture
+def made() -> Iterator[Callable[..., OtlpHttpExporter]]:
+    """Makes exporters, and closes them in the end."""
+    exporters: list[OtlpHttpExporter] = []
+
+    def make(url: str, *, headers: dict[str, str] | None = None, **options: Any) -> OtlpHttpExporter:
+        exporters.append(OtlpHttpExporter(SpanEncoder(), f"{url}/v1/traces", headers=headers or {}, **options))
+        return exporters[-1]
+
+    yield make
+    for exporter in exporters:
+        exporter.close()
 
 
 def spans(*names: str) -> list[ReadableSpan]:
@@ -40,39 +60,273 @@ def spans(*names: str) -> list[ReadableSpan]:
     return list(exporter.get_finished_spans())
 
 
+def sent(exporter: OtlpHttpExporter, *names: str, timeout: float = 5.0) -> Outcome:
+    return exporter.send(exporter.encode(spans(*(names or ("a",)))), timeout)
+
+
+Made = Callable[..., OtlpHttpExporter]
+
+
 @pytest.mark.parametrize("compress", [False, True])
-def test_spans_arrive_with_the_headers_that_were_asked_for(backend: Backend, *, compress: bool) -> None:
-    assert exporter_to(backend, compress=compress).export(spans("a", "b")) is SUCCESS
+def test_spans_arrive_with_the_headers_that_were_asked_for(backend: Backend, made: Made, *, compress: bool) -> None:
+    exporter = made(backend.url, headers={"X-Team": "a", "Content-Type": "text/plain"}, compress=compress)
+    assert sent(exporter, "a", "b") == Outcome(ACCEPTED)
     assert backend.names == ["a", "b"]
     headers = backend.headers[0]
-    assert (headers["content-type"], headers["x-tenant"]) == ("application/x-protobuf", "a")
+    assert (headers["content-type"], headers["x-team"]) == ("application/x-protobuf", "a")
     assert headers["user-agent"].startswith("tracemw/")
     assert headers.get("content-encoding") == ("gzip" if compress else None)
+    assert headers["host"] == backend.url.removeprefix("http://")
+
+
+def test_one_connection_serves_all_attempts(backend: Backend, made: Made) -> None:
+    exporter = made(backend.url)
+    assert [sent(exporter).answer for _ in range(3)] == [ACCEPTED] * 3
+    assert backend.connections == 1
+
+
+def test_a_path_and_a_query_of_the_endpoint_stay(backend: Backend) -> None:
+    exporter = OtlpHttpExporter(SpanEncoder(), f"{backend.url}/otlp/traces?team=a", headers={})
+    assert sent(exporter).answer is ACCEPTED
+    assert backend.paths == ["/otlp/traces?team=a"]
+    exporter.close()
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_any_success_means_that_the_spans_are_accepted(backend: Backend, made: Made, status: int) -> None:
+    backend.status = status
+    assert sent(made(backend.url)) == Outcome(ACCEPTED)
+
+
+@pytest.mark.parametrize(("told", "counted"), [(1, 1), (2, 2), (7, 2), (-1, 0)])
+def test_rejected_spans_of_an_accepted_request_are_told_and_no_more_than_were_sent(
+    backend: Backend, made: Made, told: int, counted: int
+) -> None:
+    partial = ExportTracePartialSuccess(rejected_spans=told, error_message="too old")
+    backend.answer = ExportTraceServiceResponse(partial_success=partial).SerializeToString()
+    assert sent(made(backend.url), "a", "b") == Outcome(ACCEPTED, rejected=counted, error="too old")
+
+
+@pytest.mark.parametrize("garbage", [b"{}", b"\xff" * 100, b"\x0a\x7f", b"<html>", b"\0" * 1_000_000])
+def test_garbage_in_the_body_of_a_success_changes_nothing(backend: Backend, made: Made, garbage: bytes) -> None:
+    backend.answer = garbage
+    exporter = made(backend.url)
+    assert [sent(exporter).answer for _ in range(2)] == [ACCEPTED, ACCEPTED]
+    assert backend.names == ["a", "a"]
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_what_may_be_retried_is_tried_again(backend: Backend, status: int) -> None:
+def test_what_the_specification_calls_retryable_is(backend: Backend, made: Made, status: int) -> None:
     backend.status = status
-    threading.Timer(0.3, setattr, (backend, "status", 200)).start()
-    assert exporter_to(backend).export(spans("a")) is SUCCESS
-    assert backend.names == ["a"]
+    assert sent(made(backend.url)) == Outcome(BUSY, error=f"it answers {status}")
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 404, 500])
-def test_what_may_not_be_retried_fails_at_once(backend: Backend, status: int) -> None:
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [
+        ("7", 7, 7),
+        ("Fri, 31 Dec 2100 23:59:59 GMT", 1e6, 1e11),
+        ("Fri, 31 Dec 2100 23:59:59", 1e6, 1e11),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+        ("-3", 0, 0),
+        ("soon", 0, 0),
+        ("١٢", 0, 0),
+        ("9" * 400, 1e300, float("inf")),
+    ],
+)
+def test_the_time_to_wait_is_seconds_or_a_date(made: Made, value: str, low: float, high: float) -> None:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(f"HTTP/1.1 503 Busy\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n".encode())
+        connection.recv(65536)
+
+    with sockets_serving(behave) as url:
+        outcome = sent(made(url))
+    assert outcome.answer is BUSY
+    assert low <= outcome.retry_after <= high
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [(400, ""), (401, "credentials or a tenant"), (403, "tenant"), (404, "protocol"), (500, "")],
+)
+def test_any_other_status_is_a_rejection_with_its_remedy(
+    backend: Backend, made: Made, status: int, remedy: str
+) -> None:
     backend.status = status
-    began = time.monotonic()
-    assert exporter_to(backend).export(spans("a")) is FAILURE
-    assert time.monotonic() - began < 0.5
+    outcome = sent(made(backend.url, headers={"authorization": "Bearer secret"}))
+    assert (outcome.answer, outcome.error) == (REJECTED, f"it answers {status}")
+    assert remedy in outcome.remedy
+    assert bool(remedy) == bool(outcome.remedy)
+
+
+def test_a_redirect_is_not_followed_and_says_where_it_points(backend: Backend, made: Made) -> None:
+    backend.status, backend.location = 307, f"http://bob:secret@127.0.0.1:{free_port()}/v2?token=secret"
+    outcome = sent(made(backend.url))
+    assert outcome.answer is REJECTED
+    assert "/v2, which is not followed" in outcome.error
+    assert "secret" not in outcome.error
     assert backend.attempts == 1
 
 
-def test_a_retry_waits_as_long_as_the_backend_asks_for(backend: Backend) -> None:
-    backend.status, backend.retry_after = 503, "2"
-    threading.Timer(0.3, setattr, (backend, "status", 200)).start()
-    began = time.monotonic()
-    assert exporter_to(backend).export(spans("a")) is SUCCESS
-    assert 2 <= time.monotonic() - began < 4
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nowhere.invalid:4318", f"http://{'a' * 70}.invalid"])
+def test_a_backend_that_is_not_there_has_got_nothing(made: Made, url: str) -> None:
+    outcome = sent(made(url))
+    assert outcome.answer is NOT_SENT
+    assert "`tracemw view` starts one" in outcome.remedy
+
+
+def test_a_backend_that_takes_no_connection_has_got_nothing(made: Made) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:  # they fill the backlog
+            each.setblocking(False)
+            each.connect_ex(address)
+        began = time.monotonic()
+        assert sent(made(f"http://127.0.0.1:{address[1]}"), timeout=0.5).answer is NOT_SENT
+        assert time.monotonic() - began < 1
+        for each in waiting:
+            each.close()
+
+
+def test_a_connection_that_breaks_before_the_answer_leaves_it_unknown(backend: Backend, made: Made) -> None:
+    backend.hangs_up = "before"
+    outcome = sent(made(backend.url))
+    assert (outcome.answer, outcome.is_stale) == (UNKNOWN, False)
+
+
+def test_a_kept_connection_that_the_backend_has_closed_is_not_used(backend: Backend, made: Made) -> None:
+    backend.hangs_up = "after"
+    exporter = made(backend.url)
+    for _ in range(20):
+        outcome = sent(exporter)
+        while outcome.is_stale:
+            outcome = sent(exporter)
+        assert outcome.answer is ACCEPTED
+    assert len(backend.names) == 20
+
+
+def test_a_kept_connection_that_closes_just_as_it_is_used_is_worth_another_attempt(made: Made) -> None:
+    taken: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        connection.settimeout(0.2)
+        try:
+            while True:
+                taken.append(connection.recv(65536))
+        except TimeoutError:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        connection.settimeout(5)
+        connection.recv(1)
+        connection.close()  # in the face of the request that has begun
+
+    with sockets_serving(behave) as url:
+        exporter = made(url)
+        assert sent(exporter).answer is ACCEPTED
+        outcome = sent(exporter)
+        assert (outcome.answer, outcome.is_stale) == (UNKNOWN, True)
+        assert sent(exporter).answer is ACCEPTED
+
+
+def drip_header(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    drip(connection)
+
+
+def drip_body(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 100000\r\n\r\n")
+    drip(connection)
+
+
+def go_on_for_ever(connection: socket.socket) -> None:
+    connection.recv(65536)
+    while True:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+
+def drip(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"x")
+        time.sleep(0.05)
+
+
+def say_nothing(connection: socket.socket) -> None:
+    while connection.recv(65536):
+        pass
+
+
+def read_nothing(connection: socket.socket) -> None:
+    time.sleep(5)
+
+
+@pytest.mark.parametrize(
+    ("behave", "answer"),
+    [
+        (say_nothing, UNKNOWN),
+        (drip_header, UNKNOWN),
+        (drip_body, BUSY),
+        (drip, UNKNOWN),
+        (go_on_for_ever, UNKNOWN),
+    ],
+)
+def test_whatever_a_backend_does_an_attempt_ends_in_time(
+    made: Made, behave: Callable[[socket.socket], None], answer: Answer
+) -> None:
+    with sockets_serving(behave) as url:
+        began = time.monotonic()
+        outcome = sent(made(url), timeout=0.5)
+        assert time.monotonic() - began < 1.0
+    assert outcome.answer is answer
+
+
+def test_a_backend_that_reads_nothing_ends_an_attempt_in_time(made: Made) -> None:
+    with sockets_serving(read_nothing) as url:
+        exporter = made(url)
+        request = exporter.encode(spans("a"))._replace(body=bytes(50_000_000))
+        began = time.monotonic()
+        assert exporter.send(request, 0.5).answer is UNKNOWN
+        assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("behave", [say_nothing, drip])
+def test_a_backend_that_hangs_in_the_handshake_has_got_nothing_in_time(
+    made: Made, behave: Callable[[socket.socket], None]
+) -> None:
+    with sockets_serving(behave) as url:
+        exporter = made(url.replace("http:", "https:"), context=ssl.create_default_context())
+        began = time.monotonic()
+        assert sent(exporter, timeout=0.5).answer is NOT_SENT
+        assert time.monotonic() - began < 1.0
+
+
+def test_an_endless_answer_is_not_read_to_its_end(made: Made) -> None:
+    written: list[int] = []
+
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+            written.append(0x8000)
+
+    with sockets_serving(behave) as url:
+        assert sent(made(url)).answer is ACCEPTED
+    assert sum(written) < 20_000_000
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"\0\n", b"HTTP/1.1 abc\r\n\r\n", b"\r\n"])
+def test_what_is_no_answer_leaves_it_unknown(made: Made, answer: bytes) -> None:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(answer)
+
+    with sockets_serving(behave) as url:
+        assert sent(made(url)).answer is UNKNOWN
 
 
 @pytest.fixture
@@ -82,94 +336,128 @@ def authority(tmp_path: Path) -> trustme.CA:
     return made
 
 
+@pytest.fixture
+def shown(authority: trustme.CA, tmp_path: Path) -> Path:
+    """A folder with a client's certificate and key, in one file and apart."""
+    leaf = authority.issue_cert("shop")
+    leaf.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    leaf.cert_chain_pems[0].write_to_path(str(tmp_path / "certificate.pem"))
+    leaf.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    return tmp_path
+
+
 @pytest.mark.parametrize("trusted", [True, False])
-def test_a_backend_is_trusted_by_its_certificate(authority: trustme.CA, tmp_path: Path, *, trusted: bool) -> None:
+def test_a_backend_is_trusted_by_its_certificate(
+    authority: trustme.CA, tmp_path: Path, made: Made, *, trusted: bool
+) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with backend_serving(tls=context) as backend:
-        certificate = str(tmp_path / "ca.pem") if trusted else None
-        exporter = OtlpHttpExporter(f"{backend.url}/v1/traces", headers={}, timeout=1, certificate=certificate)
-        assert exporter.export(spans("a")) is (SUCCESS if trusted else FAILURE)
+        config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem") if trusted else None)
+        outcome = sent(made(backend.url, context=config.tls))
+        assert outcome.answer is (ACCEPTED if trusted else NOT_SENT)
         assert backend.names == (["a"] if trusted else [])
+        assert ("OTEL_EXPORTER_OTLP_CERTIFICATE" in outcome.remedy) is not trusted
 
 
-@pytest.mark.parametrize("apart", [True, False])
+def test_a_certificate_for_another_name_is_not_trusted(authority: trustme.CA, tmp_path: Path, made: Made) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("tempo.example").configure_cert(context)
+    with backend_serving(tls=context) as backend:
+        config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem"))
+        assert sent(made(backend.url, context=config.tls)).answer is NOT_SENT
+
+
+@pytest.mark.parametrize("files", [("certificate.pem", "key.pem"), ("both.pem", None), (None, None)])
 def test_a_backend_that_asks_for_a_certificate_is_shown_one(
-    authority: trustme.CA, tmp_path: Path, *, apart: bool
+    authority: trustme.CA, shown: Path, made: Made, files: tuple[str | None, str | None]
 ) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.verify_mode = ssl.CERT_REQUIRED
     authority.configure_trust(context)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    shown = authority.issue_cert("shop")
-    together, certificate, key = (str(tmp_path / name) for name in ("both.pem", "certificate.pem", "key.pem"))
-    shown.private_key_and_cert_chain_pem.write_to_path(together)
-    shown.cert_chain_pems[0].write_to_path(certificate)
-    shown.private_key_pem.write_to_path(key)
+    certificate, key = (None if name is None else str(shown / name) for name in files)
     with backend_serving(tls=context) as backend:
-        exporter = OtlpHttpExporter(
-            f"{backend.url}/v1/traces",
-            headers={},
-            timeout=2,
-            certificate=str(tmp_path / "ca.pem"),
-            client_certificate=(certificate, key) if apart else together,
+        config = Config.resolve(
+            endpoint=backend.url,
+            certificate=str(shown / "ca.pem"),
+            client_certificate=certificate,
+            client_key=key,
         )
-        assert exporter.export(spans("a")) is SUCCESS
+        outcome = sent(made(backend.url, context=config.tls))
+        # Without one, the connection may break before the alert that says why has arrived.
+        assert outcome.answer in ((ACCEPTED,) if certificate else (NOT_SENT, UNKNOWN))
+        assert backend.names == (["a"] if certificate else [])
 
 
-def test_a_date_may_say_until_when_to_wait(backend: Backend) -> None:
-    backend.status, backend.retry_after = 503, "Fri, 31 Dec 2100 23:59:59 GMT"
-    began = time.monotonic()
-    assert exporter_to(backend).export(spans("a")) is FAILURE
-    assert (backend.attempts, time.monotonic() - began < 0.5) == (1, True)
+@pytest.mark.parametrize("credentials", ["", "bob:se%40cret@"])
+def test_a_proxy_passes_requests_on(backend: Backend, made: Made, credentials: str) -> None:
+    with proxy_serving() as proxy:
+        exporter = made(backend.url, proxy=proxy.url.replace("://", f"://{credentials}"))
+        assert [sent(exporter).answer for _ in range(2)] == [ACCEPTED, ACCEPTED]
+        (asked,) = proxy.asked
+    assert asked.startswith(f"POST {backend.url}/v1/traces HTTP/1.1")
+    assert ("proxy-authorization: basic ym9ionnlqgnyzxq=" in asked.lower()) is bool(credentials)
 
 
-def test_a_netrc_does_not_replace_the_headers_that_were_asked_for(
-    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login bob password secret\n")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    exporter = OtlpHttpExporter(f"{backend.url}/v1/traces", headers={"Authorization": "Bearer token"}, timeout=5)
-    assert exporter.export(spans("a")) is SUCCESS
-    assert backend.headers[0]["authorization"] == "Bearer token"
+def test_a_proxy_tunnels_tls(authority: trustme.CA, tmp_path: Path, made: Made) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with backend_serving(tls=context) as backend, proxy_serving() as proxy:
+        config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem"), proxy=proxy.url)
+        exporter = made(backend.url, headers={"authorization": "x"}, context=config.tls, proxy=config.proxy)
+        assert [sent(exporter).answer for _ in range(2)] == [ACCEPTED, ACCEPTED]
+        (asked,) = proxy.asked
+    assert asked.startswith(f"CONNECT {backend.url.removeprefix('https://')} HTTP/1.1")
+    assert "authorization" not in asked
 
 
-def test_spans_that_cannot_be_encoded_have_not_been_exported(backend: Backend) -> None:
-    (broken,) = spans("a")
-    broken._context = None
-    assert exporter_to(backend).export([broken]) is FAILURE
-    assert backend.attempts == 0
+@pytest.mark.parametrize("behave", [drip_header, say_nothing])
+def test_a_proxy_that_hangs_ends_an_attempt_in_time(made: Made, behave: Callable[[socket.socket], None]) -> None:
+    with sockets_serving(behave) as url:
+        exporter = made("https://127.0.0.1:1", context=ssl.create_default_context(), proxy=url)
+        began = time.monotonic()
+        assert sent(exporter, timeout=0.5).answer is NOT_SENT
+        assert time.monotonic() - began < 1.0
 
 
-def test_retries_end_with_the_timeout(backend: Backend) -> None:
-    backend.status = 503
-    began = time.monotonic()
-    assert exporter_to(backend, timeout=1.5).export(spans("a")) is FAILURE
-    assert time.monotonic() - began < 1.6
-    assert backend.attempts == 2
+def test_a_proxy_that_refuses_is_told(made: Made) -> None:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
+
+    with sockets_serving(behave) as url:
+        outcome = sent(made("https://127.0.0.1:1", context=ssl.create_default_context(), proxy=url))
+    assert outcome.answer is NOT_SENT
+    assert "the proxy answers 407" in outcome.error
 
 
-def test_a_backend_that_hangs_costs_no_more_than_the_timeout(backend: Backend) -> None:
-    backend.hang = 3
-    began = time.monotonic()
-    assert exporter_to(backend, timeout=0.5).export(spans("a")) is FAILURE
-    assert time.monotonic() - began < 1
+def test_an_endpoint_on_ipv6_is_named_in_brackets(made: Made) -> None:
+    asked: list[bytes] = []
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
 
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            asked.append(connection.recv(65536))
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
-def test_a_backend_that_is_not_there_is_tried_again(backend: Backend) -> None:
-    exporter = OtlpHttpExporter("http://127.0.0.1:1/v1/traces", headers={}, timeout=1.5)
-    began = time.monotonic()
-    assert exporter.export(spans("a")) is FAILURE
-    assert 0.7 < time.monotonic() - began < 1.6
-
-
-def test_a_shutdown_ends_the_wait_for_the_next_attempt(backend: Backend) -> None:
-    backend.status = 503
-    exporter = exporter_to(backend, timeout=30)
-    results: list[SpanExportResult] = []
-    thread = threading.Thread(target=lambda: results.append(exporter.export(spans("a"))))
+    thread = threading.Thread(target=serve)
     thread.start()
-    wait_until(lambda: backend.attempts)
-    exporter.shutdown()
-    thread.join(1)
-    assert results == [FAILURE]
+    port = listener.getsockname()[1]
+    assert sent(made(f"http://[::1]:{port}")).answer is ACCEPTED
+    thread.join()
+    listener.close()
+    assert f"Host: [::1]:{port}".encode() in asked[0]
+
+
+def test_a_span_that_cannot_be_encoded_is_left_out(backend: Backend, made: Made) -> None:
+    broken, fine = spans("a", "b")
+    broken._context = None
+    request = made(backend.url).encode([broken, fine])
+    assert request.spans == 1
+    assert made(backend.url).send(request, 5).answer is ACCEPTED
+    assert backend.names == ["b"]

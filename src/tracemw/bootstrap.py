@@ -6,9 +6,12 @@ import atexit
 import logging
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -25,15 +28,18 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
 from tracemw._context import is_silent
-from tracemw._export import Delivery, OtlpHttpExporter
+from tracemw._export import Delivery
 from tracemw._export import Stats as Stats
-from tracemw._recording import FlightRecorder, TracerProvider
+from tracemw._export.encoding import SpanEncoder
+from tracemw._export.exporter import Exporter
+from tracemw._recording import Books, FlightRecorder, TracerProvider
 from tracemw.config import Config
 from tracemw.control import Spike, Watch, require_duration
 from tracemw.sampling import ConsistentSampler, Sampling, sampler_for
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import MetricExporter
 
 _logger = logging.getLogger("tracemw")
 
@@ -78,18 +84,20 @@ class Tracing:
         """Send what is queued; tell whether the backend had accepted all of it within `timeout` seconds."""
         return self._delivery.flush(timeout) if self._delivery is not None else True
 
-    def shutdown(self, timeout: float = 5.0) -> None:
-        """Send what is queued, within `timeout` seconds, and stop recording. A second call does nothing."""
-        if not self._active:
-            return
-        self._active = False
+    def shutdown(self, timeout: float = 5.0) -> bool:
+        """Send what is queued, within `timeout` seconds, and stop recording; tell whether all spans were accepted.
+
+        A second call does nothing more; when the first is still at it, it waits with it.
+        """
         deadline = time.monotonic() + timeout
-        if self._delivery is not None:
-            self._delivery.shutdown(timeout)
-        if self._meter_provider is not None:
-            self._meter_provider.shutdown(timeout_millis=max(deadline - time.monotonic(), 0.1) * 1000)
-        if self._watch is not None:
-            self._watch.stop(max(deadline - time.monotonic(), 0.0))
+        delivered = self._delivery.shutdown(timeout) if self._delivery is not None else True
+        if self._active:
+            self._active = False
+            if self._meter_provider is not None:
+                self._meter_provider.shutdown(timeout_millis=max(deadline - time.monotonic(), 0.1) * 1000)
+            if self._watch is not None:
+                self._watch.stop(max(deadline - time.monotonic(), 0.0))
+        return delivered
 
     def spike(self, ratio: float, *, seconds: float, path: str | None = None) -> None:
         """Sample more in this process, for a while; `tracemw spike` does so in all that share a control file.
@@ -117,9 +125,19 @@ class Tracing:
 
     def stats(self) -> Stats:
         """Return what became of this process's spans so far."""
-        if self._delivery is None:
-            return Stats(exported=0, failed=0, dropped=0, queued=0)
-        return self._delivery.stats()
+        if self._recorder is None:
+            return Stats()
+        return self._recorder.at_rest(self._count)
+
+    def _count(self, books: Books) -> Stats:
+        sent = self._delivery.stats() if self._delivery is not None else Stats()
+        return replace(
+            sent,
+            unsampled=books.unsampled,
+            held=books.held,
+            kept=dict(books.kept),
+            dropped={**sent.dropped, **books.lost},
+        )
 
     def __enter__(self) -> Tracing:
         return self
@@ -181,6 +199,7 @@ _baggage: _BaggageKeys | None = None
 _lock = threading.Lock()
 _provider: TracerProvider | None = None
 _tracing: Tracing | None = None
+_is_observed = False
 
 
 def init(
@@ -189,12 +208,20 @@ def init(
     version: str | None = None,
     environment: str | None = None,
     endpoint: str | None = None,
+    protocol: str | None = None,
     headers: Mapping[str, str] | None = None,
+    tenant: str | None = None,
+    certificate: str | None = None,
+    client_certificate: str | None = None,
+    client_key: str | None = None,
+    compression: str | None = None,
+    timeout: float | None = None,
+    proxy: str | None = None,
     sampling: float | Sampling | None = None,
     metrics: bool | None = None,
     baggage: Iterable[str] = (),
 ) -> Tracing:
-    """Set up tracing for this process: provider, resource, sampling, export over OTLP/HTTP, and a clean shutdown.
+    """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
     Every argument wins over its environment variable. The end of the process, by `exit` or SIGTERM, delivers what is
     queued within 5 seconds.
@@ -204,8 +231,20 @@ def init(
         version: `service.version`, else `OTEL_RESOURCE_ATTRIBUTES`, else `SERVICE_VERSION`.
         environment: `deployment.environment.name`, else `OTEL_RESOURCE_ATTRIBUTES`, else `ENVIRONMENT`.
         endpoint: The base URL of the backend, such as `http://tempo:4318`, else `OTEL_EXPORTER_OTLP_ENDPOINT`, else
-            `TEMPO_ENDPOINT`, else `http://localhost:4318`.
+            `TEMPO_ENDPOINT`, else `http://localhost:4318`, or `http://localhost:4317` for gRPC.
+        protocol: `http/protobuf` or `grpc`, else `OTEL_EXPORTER_OTLP_PROTOCOL`, else the former.
         headers: Headers of each export, added to `OTEL_EXPORTER_OTLP_HEADERS`.
+        tenant: The header `X-Scope-OrgID` of each export, else `TRACEMW_TENANT`.
+        certificate: The path of the CA certificates (PEM) to trust in place of the system's, else
+            `OTEL_EXPORTER_OTLP_CERTIFICATE`.
+        client_certificate: The path of the certificate (PEM) to show, else `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`.
+        client_key: The path of its key (PEM), unless both are in one file, else `OTEL_EXPORTER_OTLP_CLIENT_KEY`.
+        compression: `gzip` or `none`, else `OTEL_EXPORTER_OTLP_COMPRESSION`, else gzip unless the backend is on this
+            machine.
+        timeout: Seconds that one export may take, its retries included, else `OTEL_EXPORTER_OTLP_TIMEOUT`, which is in
+            milliseconds, else 10.
+        proxy: The http:// URL of a proxy to go through, else `HTTP_PROXY` or `HTTPS_PROXY`, by the endpoint's scheme,
+            unless `NO_PROXY` names the backend. The empty string means none.
         sampling: The share of new traces to sample, 0 to 1, or a `tracemw.sampling.Sampling`, else
             `OTEL_TRACES_SAMPLER`, else by environment: production 0.1, staging 0.5, anything else 1.
         metrics: Whether to export HTTP metrics too, to the same backend, with a meter provider of our own. Doors use
@@ -225,7 +264,15 @@ def init(
         version=version,
         environment=environment,
         endpoint=endpoint,
+        protocol=protocol,
         headers=headers,
+        tenant=tenant,
+        certificate=certificate,
+        client_certificate=client_certificate,
+        client_key=client_key,
+        compression=compression,
+        timeout=timeout,
+        proxy=proxy,
         ratio=sampling.ratio,
         metrics=metrics,
         baggage=baggage,
@@ -234,10 +281,12 @@ def init(
         return _install(config, sampling)
 
 
-def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> None:
-    """Deliver what is queued, within `timeout` seconds, and stop recording; without an `init` before, do nothing."""
-    if _tracing is not None:
-        _tracing.shutdown(timeout)
+def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> bool:
+    """Deliver what is queued, within `timeout` seconds, and stop recording; tell whether all spans were accepted.
+
+    Without an `init` before, there is nothing to do.
+    """
+    return _tracing.shutdown(timeout) if _tracing is not None else True
 
 
 def _install(config: Config, sampling: Sampling) -> Tracing:
@@ -277,6 +326,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         trace.set_tracer_provider(_provider)
         atexit.register(shutdown)
         _take_sigterm()
+        _take_ends_of_children()
     else:
         _provider.rearm(sampler=sampler, resource=resource, recorder=recorder)
     if _baggage is None and config.baggage:
@@ -287,25 +337,58 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
     meter_provider = _install_metrics(config, resource) if config.metrics else None
     watch = Watch(config.control_file, sampler.share) if config.control_file is not None else None
     _tracing = Tracing(_provider, delivery, meter_provider, sampler, recorder, watch)
+    _observe_delivery()
     return _tracing
 
 
 def _install_metrics(config: Config, resource: Resource) -> MeterProvider:
     # The metrics half of the SDK is loaded only by those who want it.
-    from opentelemetry.exporter.otlp.proto.http import Compression
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    exporter = OTLPMetricExporter(
+    exporter = (_grpc_metrics if config.protocol == "grpc" else _http_metrics)(config)
+    provider = MeterProvider([PeriodicExportingMetricReader(exporter)], resource=resource, shutdown_on_exit=False)
+    otel_metrics.set_meter_provider(provider)
+    return provider
+
+
+def _http_metrics(config: Config) -> MetricExporter:
+    from opentelemetry.exporter.otlp.proto.http import Compression
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+    return OTLPMetricExporter(
         endpoint=config.metrics_endpoint,
+        certificate_file=config.certificate,
+        client_certificate_file=config.client_certificate,
+        client_key_file=config.client_key,
         headers=dict(config.headers),
         timeout=config.timeout,
         compression=Compression.Gzip if config.compression == "gzip" else Compression.NoCompression,
     )
-    provider = MeterProvider([PeriodicExportingMetricReader(exporter)], resource=resource, shutdown_on_exit=False)
-    otel_metrics.set_meter_provider(provider)
-    return provider
+
+
+def _grpc_metrics(config: Config) -> MetricExporter:
+    from tracemw._export.otlp_grpc import metric_exporter
+
+    return metric_exporter(
+        config.metrics_endpoint,
+        headers=config.headers,
+        timeout=config.timeout,
+        compress=config.compression == "gzip",
+        certificates=_certificates(config),
+    )
+
+
+def _observe_delivery() -> None:
+    """Let a meter provider that is set globally show what becomes of the spans, of this `init` and of later ones."""
+    global _is_observed
+    provider = otel_metrics.get_meter_provider()
+    if _is_observed or is_silent(provider):
+        return
+    from tracemw._export.metrics import observe
+
+    _is_observed = True
+    observe(provider, lambda: _outlet.delivery)
 
 
 def _resource(config: Config) -> Resource:
@@ -319,19 +402,68 @@ def _resource(config: Config) -> Resource:
 
 def _delivery(config: Config) -> Delivery:
     return Delivery(
-        lambda: OtlpHttpExporter(
-            config.endpoint,
-            headers=config.headers,
-            timeout=config.timeout,
-            compress=config.compression == "gzip",
-            certificate=config.certificate,
-            client_certificate=config.client_certificate,
-        ),
+        _grpc_exporter(config) if config.protocol == "grpc" else _http_exporter(config),
+        transport="grpc" if config.protocol == "grpc" else "http",
         destination=config.endpoint,
         queue_size=config.queue_size,
         batch_size=config.batch_size,
         delay=config.delay,
+        timeout=config.timeout,
     )
+
+
+def _http_exporter(config: Config) -> Callable[[], Exporter]:
+    from tracemw._export.otlp_http import OtlpHttpExporter
+
+    return lambda: OtlpHttpExporter(
+        SpanEncoder(),
+        config.endpoint,
+        headers=config.headers,
+        compress=config.compression == "gzip",
+        context=config.tls,
+        proxy=config.proxy,
+    )
+
+
+def _grpc_exporter(config: Config) -> Callable[[], Exporter]:
+    from tracemw._export.otlp_grpc import OtlpGrpcExporter
+
+    certificates = _certificates(config)
+    return lambda: OtlpGrpcExporter(
+        SpanEncoder(),
+        config.endpoint,
+        headers=config.headers,
+        compress=config.compression == "gzip",
+        certificates=certificates,
+        proxy=config.proxy,
+    )
+
+
+def _certificates(config: Config) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Return what grpc takes: the certificates to trust, the key of the one to show, and that one, as PEM."""
+    shown = config.client_certificate
+    paths = (config.certificate, config.client_key or shown, shown)
+    trusted, key, certificate = (None if path is None else Path(path).read_bytes() for path in paths)
+    return trusted, key, certificate
+
+
+def _take_ends_of_children() -> None:
+    """Have the children of multiprocessing, which end without atexit's functions, call `shutdown`, too."""
+    _end_with_multiprocessing()  # in a child that calls `init` itself
+    os.register_at_fork(after_in_child=_end_with_multiprocessing)
+
+
+def _end_with_multiprocessing() -> None:
+    processes, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if processes is None or util is None:
+        return
+
+    def register(function: Callable[[], bool]) -> None:
+        util.Finalize(None, function, exitpriority=-100)  # after everybody else
+
+    if processes.parent_process() is not None:
+        register(shutdown)
+    util.register_after_fork(shutdown, register)  # a child forgets the one when it begins, and then does the other
 
 
 def _take_sigterm() -> None:

@@ -7,12 +7,18 @@ tracemw's own begin with `TRACEMW_`. One that is set to nothing counts as unset.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    import ssl
 
 T = TypeVar("T")
 
@@ -20,6 +26,11 @@ DEFAULT_ENDPOINT: Final = "http://localhost:4318/v1/traces"
 """Where `tracemw view` and every OTLP collector listen by default."""
 
 DEFAULT_METRICS_ENDPOINT: Final = "http://localhost:4318/v1/metrics"
+
+DEFAULT_GRPC_ENDPOINT: Final = "http://localhost:4317"
+"""Where OTLP collectors listen for gRPC by default."""
+
+PROTOCOLS: Final = ("http/protobuf", "grpc")
 
 SAMPLERS: Final = (
     "always_on",
@@ -45,11 +56,14 @@ class Config:
     environment: str | None
     """`deployment.environment.name`; it also chooses the default sampling ratio."""
 
+    protocol: str = "http/protobuf"
+    """One of `PROTOCOLS`."""
+
     endpoint: str = DEFAULT_ENDPOINT
-    """The URL that spans are posted to, its path included."""
+    """The URL that spans are posted to, its path included; with gRPC, `http://host:port`, or https:// for TLS."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers of each export, such as an authorization."""
+    """Headers of each export, such as an authorization or the tenant; their names in lower case."""
 
     timeout: float = 10.0
     """Seconds that one export may take, its retries included."""
@@ -58,10 +72,19 @@ class Config:
     """`gzip` or `none`."""
 
     certificate: str | None = None
-    """Path of the CA certificate that the backend's is checked against; None for the well-known ones."""
+    """Path of the CA certificates that the backend's is checked against; None for the well-known ones."""
 
-    client_certificate: str | tuple[str, str] | None = None
-    """Path of the certificate shown to the backend, or paths of the certificate and its key."""
+    client_certificate: str | None = None
+    """Path of the certificate shown to the backend."""
+
+    client_key: str | None = None
+    """Path of the key of that certificate; None when it is in the same file."""
+
+    tls: ssl.SSLContext | None = field(default=None, compare=False, repr=False)
+    """The certificates, loaded; None without any, when spans are not posted to an https:// URL."""
+
+    proxy: str | None = None
+    """The http:// URL of the proxy that spans go through."""
 
     exporter: str = "otlp"
     """`otlp`, or `none` to record without exporting."""
@@ -104,7 +127,15 @@ class Config:
         version: str | None = None,
         environment: str | None = None,
         endpoint: str | None = None,
+        protocol: str | None = None,
         headers: Mapping[str, str] | None = None,
+        tenant: str | None = None,
+        certificate: str | None = None,
+        client_certificate: str | None = None,
+        client_key: str | None = None,
+        compression: str | None = None,
+        timeout: float | None = None,
+        proxy: str | None = None,
         ratio: float | None = None,
         metrics: bool | None = None,
         baggage: Iterable[str] = (),
@@ -120,6 +151,13 @@ class Config:
             ("version", version),
             ("environment", environment),
             ("endpoint", endpoint),
+            ("protocol", protocol),
+            ("tenant", tenant),
+            ("certificate", certificate),
+            ("client_certificate", client_certificate),
+            ("client_key", client_key),
+            ("compression", compression),
+            ("proxy", proxy),
         ):
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} takes a string, not {type(value).__name__}")
@@ -132,27 +170,30 @@ class Config:
             or resource.get("deployment.environment")  # the name it had before
             or _get("ENVIRONMENT")
         )
-        _require_http()
+        protocol = _exported("PROTOCOL", protocol, _one_of(*PROTOCOLS)) or cls.protocol
+        url = _endpoint("traces", protocol, endpoint)
+        tls = _Tls(certificate, client_certificate, client_key)
         if ratio is not None:
             sampler, share = "parentbased_traceidratio", to_ratio("sampling", ratio)
         else:
             sampler, share = _sampler(environment)
         queue_size = _read("OTEL_BSP_MAX_QUEUE_SIZE", _positive_int) or cls.queue_size
         delay = _read("OTEL_BSP_SCHEDULE_DELAY", _milliseconds)
-        timeout = _first(("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"), _milliseconds)
         return cls(
             service=service or _get("OTEL_SERVICE_NAME") or resource.get("service.name"),
             version=version or resource.get("service.version") or _get("SERVICE_VERSION"),
             environment=environment,
-            endpoint=_endpoint("traces", endpoint, DEFAULT_ENDPOINT),
-            headers={**_headers_from_environment(), **(headers or {})},
-            timeout=cls.timeout if timeout is None else timeout,
-            compression=_first(
-                ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"), _one_of("gzip", "none")
-            )
-            or cls.compression,
-            certificate=_file("CERTIFICATE"),
-            client_certificate=_client_certificate(),
+            protocol=protocol,
+            endpoint=url,
+            headers=_headers(headers, tenant),
+            timeout=_timeout(timeout) or cls.timeout,
+            compression=_exported("COMPRESSION", compression, _one_of("gzip", "none"))
+            or ("none" if _is_loopback(url) else "gzip"),
+            certificate=tls.certificate,
+            client_certificate=tls.client_certificate,
+            client_key=tls.client_key,
+            tls=tls.context(https=protocol != "grpc" and url.startswith("https:")),
+            proxy=_proxy(url, proxy),
             exporter=_read("OTEL_TRACES_EXPORTER", _one_of("otlp", "none")) or cls.exporter,
             sampler=sampler,
             ratio=share,
@@ -160,7 +201,7 @@ class Config:
             batch_size=min(_read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _positive_int) or cls.batch_size, queue_size),
             delay=cls.delay if delay is None else delay,
             metrics=bool(metrics) and _read("OTEL_METRICS_EXPORTER", _one_of("otlp", "none")) != "none",
-            metrics_endpoint=_endpoint("metrics", endpoint, DEFAULT_METRICS_ENDPOINT),
+            metrics_endpoint=_endpoint("metrics", protocol, endpoint),
             baggage=tuple(baggage),
             control_file=control_file(),
             disabled=_read("OTEL_SDK_DISABLED", _boolean) or False,
@@ -196,59 +237,221 @@ def _wrong(name: str, value: object, accepted: str) -> ValueError:
     return ValueError(f"{name}={value!r} is not accepted: {accepted}")
 
 
-def _endpoint(signal: str, argument: str | None, default: str) -> str:
+def _exported(name: str, argument: str | None, parse: Callable[[str, str], T]) -> T | None:
+    """Return a setting of the exporter: the argument, else the variable for traces, else the one for all signals."""
+    if argument is not None:
+        return parse(name.lower(), argument)
+    return _first((f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"), parse)
+
+
+def _endpoint(signal: str, protocol: str, argument: str | None) -> str:
     """Return the URL for a signal; only `OTEL_EXPORTER_OTLP_<signal>_ENDPOINT` is one already, the others are bases."""
     variable = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
-    if argument is None and (exact := _get(variable)) is not None:
-        return _url(variable, exact)
+    exact = (variable, _get(variable) if argument is None else None)
     bases = (
         ("endpoint", argument),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", _get("OTEL_EXPORTER_OTLP_ENDPOINT")),
         ("TEMPO_ENDPOINT", _get("TEMPO_ENDPOINT")),
     )
-    for name, base in bases:
-        if base is not None:
-            return f"{_url(name, base).rstrip('/').removesuffix('/v1/traces')}/v1/{signal}"
-    return default
+    name, value = next(((name, value) for name, value in (exact, *bases) if value is not None), ("", None))
+    if protocol == "grpc":
+        return DEFAULT_GRPC_ENDPOINT if value is None else _grpc_url(name, value)
+    if value is None:
+        return DEFAULT_ENDPOINT if signal == "traces" else DEFAULT_METRICS_ENDPOINT
+    if name == variable:
+        return _url(name, value)
+    return f"{_url(name, value).rstrip('/').removesuffix('/v1/traces')}/v1/{signal}"
 
 
-def _url(name: str, value: str) -> str:
-    accepted = "an http:// or https:// URL such as http://tempo:4318"
+def _grpc_url(name: str, value: str) -> str:
+    """Return the URL that a target of gRPC stands for: the scheme says whether there is TLS, and the path nothing."""
+    if "://" not in value:
+        insecure = _exported("INSECURE", None, _boolean)
+        value = f"{'http' if insecure else 'https'}://{value}"
+    parts = urlsplit(_url(name, value))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _url(name: str, value: str, accepted: str = "an http:// or https:// URL such as http://tempo:4318") -> str:
     try:
         parts = urlsplit(value)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        has_credentials = "@" in parts.netloc
     except ValueError:
-        valid = False
-    if not valid:
+        valid = has_credentials = False
+    if has_credentials:  # and they are not for the log
+        raise ValueError(f"{name} is not accepted: credentials belong into headers, not into the URL")
+    if not valid or not value.isprintable() or " " in value:
         raise _wrong(name, value, accepted)
     return value
 
 
-def _require_http() -> None:
-    _first(("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"), _one_of("http/protobuf"))
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or _address(host).is_loopback
 
 
-def _headers_from_environment() -> dict[str, str]:
-    return _first(("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"), _pairs) or {}
-
-
-def _file(name: str) -> str | None:
-    return _first((f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"), _readable)
-
-
-def _readable(name: str, value: str) -> str:
+def _address(host: str) -> IPv4Address | IPv6Address:
     try:
-        with Path(value).open("rb"):
-            return value
-    except OSError as error:
-        raise _wrong(name, value, f"the path of a file that can be read ({error.strerror})") from None
+        return ip_address(host)
+    except ValueError:
+        return _NOWHERE  # a name
 
 
-def _client_certificate() -> str | tuple[str, str] | None:
-    certificate, key = _file("CLIENT_CERTIFICATE"), _file("CLIENT_KEY")
-    if certificate is None or key is None:
-        return certificate
-    return certificate, key
+_NOWHERE: Final = IPv4Address(0)
+
+
+def _proxy(url: str, argument: str | None) -> str | None:
+    """Return the proxy to a URL: the argument, else `HTTP_PROXY` or `HTTPS_PROXY` unless `NO_PROXY` names the host."""
+    parts = urlsplit(url)
+    if argument is not None:
+        name, value = "proxy", argument
+    else:
+        name = f"{parts.scheme}_proxy".upper()
+        value = _get(name.lower()) or _get(name) or ""
+        if _passes_by_proxies(parts.hostname or "", _get("no_proxy") or _get("NO_PROXY") or ""):
+            value = ""
+    if not value:
+        return None
+    if "://" not in value:
+        value = f"http://{value}"
+    try:
+        proxy = urlsplit(value)
+        valid = proxy.scheme == "http" and bool(proxy.hostname) and (proxy.port or 1) > 0
+    except ValueError:
+        valid = False
+    if not valid:  # without its value, which may have credentials
+        raise ValueError(f"{name} is not accepted: an http:// URL such as http://proxy:3128")
+    return value
+
+
+def _passes_by_proxies(host: str, listed: str) -> bool:
+    """Tell whether a list such as `.internal,10.0.0.0/8,*` names a host."""
+    address = _address(host)
+    for entry in filter(None, (item.strip().lower() for item in listed.split(","))):
+        name = entry.lstrip(".")
+        if entry == "*" or host == name or host.endswith(f".{name}"):
+            return True
+        try:
+            if address is not _NOWHERE and address in ip_network(entry, strict=False):
+                return True
+        except ValueError:
+            pass
+    return False
+
+
+def _headers(argument: Mapping[str, str] | None, tenant: str | None) -> dict[str, str]:
+    """Return all headers of an export, by their names in lower case."""
+    headers = _exported("HEADERS", None, _pairs) or {}
+    headers = {name.lower(): value for name, value in headers.items()}
+    if (named := _get("TRACEMW_TENANT")) is not None:
+        headers[_TENANT] = named
+    headers.update({name.lower(): value for name, value in (argument or {}).items()})
+    if tenant is not None:
+        headers[_TENANT] = tenant
+    for name, value in headers.items():
+        if not isinstance(value, str):
+            raise TypeError(f"headers takes strings, and {name} is a {type(value).__name__}")
+        if not _IS_NAME(name) or not _IS_VALUE(value):  # not shown: it may be a secret
+            raise ValueError(f"the header {name!r} is not accepted: a token, and a value of printable ASCII")
+    return headers
+
+
+_TENANT: Final = "x-scope-orgid"
+"""The header that Grafana's backends tell tenants by."""
+
+_IS_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch
+_IS_VALUE: Final = re.compile(r"[\x20-\x7e\t]*").fullmatch
+
+
+def _timeout(argument: object) -> float | None:
+    if argument is None:
+        return _exported("TIMEOUT", None, _positive_milliseconds)
+    if isinstance(argument, bool) or not isinstance(argument, (int, float)) or not 0 < argument < math.inf:
+        raise _wrong("timeout", argument, "seconds, above 0")
+    return float(argument)
+
+
+class _Tls:
+    """The files for TLS, each by the argument or the variable that names it."""
+
+    def __init__(self, certificate: str | None, client_certificate: str | None, client_key: str | None) -> None:
+        self._names: dict[str, str] = {}
+        self.certificate = self._file("certificate", certificate)
+        self.client_certificate = self._file("client_certificate", client_certificate)
+        self.client_key = self._file("client_key", client_key)
+        if self.client_key is not None and self.client_certificate is None:
+            raise _wrong(self._names["client_key"], self.client_key, "a key, and its certificate with it")
+
+    def context(self, *, https: bool) -> ssl.SSLContext | None:
+        """Return the certificates, loaded; None when there are none, and no need of the system's.
+
+        Raises:
+            ValueError: for a file that cannot be read, or is not what it is said to be.
+        """
+        if not https and self.certificate is None and self.client_certificate is None:
+            return None
+        import ssl  # takes 5 ms, for nothing without TLS
+
+        if self.certificate is None:
+            context = _trusting_the_system()
+        else:
+            try:
+                context = ssl.create_default_context(cafile=self.certificate)
+            except (OSError, ValueError) as error:
+                raise self._unreadable("certificate", self.certificate, error) from None
+        if self.client_certificate is not None:
+            try:  # a key with a password is refused, rather than asked for on a terminal
+                context.load_cert_chain(self.client_certificate, self.client_key, password=lambda: b"")
+            except (OSError, ValueError) as error:
+                of_key = self.client_key is not None and _reads_as_certificate(self.client_certificate)
+                name, path = ("client_key", self.client_key) if of_key else ("client_certificate", None)
+                raise self._unreadable(name, path or self.client_certificate, error) from None
+        return context
+
+    def _file(self, name: str, argument: str | None) -> str | None:
+        def noted(source: str, value: str) -> str:
+            self._names[name] = source
+            try:
+                with Path(value).open("rb"):
+                    return value
+            except OSError as error:
+                raise self._unreadable(name, value, error) from None
+
+        return _exported(name.upper(), argument, noted)
+
+    def _unreadable(self, name: str, path: str, error: Exception) -> ValueError:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return _wrong(self._names[name], path, f"the path of a PEM file that can be read ({reason})")
+
+
+def _reads_as_certificate(path: str) -> bool:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _trusting_the_system() -> ssl.SSLContext:
+    """Return a context that trusts what the system trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+
+    Where there is no such thing, as in Python for macOS, it is what certifi trusts, when that is installed.
+    """
+    import ssl
+
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if not (paths.cafile or paths.capath):
+        try:
+            import certifi
+        except ImportError:
+            pass
+        else:
+            context.load_verify_locations(certifi.where())
+    return context
 
 
 def _sampler(environment: str | None) -> tuple[str, float]:
@@ -305,6 +508,12 @@ def _milliseconds(name: str, value: str) -> float:
     if not value.isdecimal():
         raise _wrong(name, value, "a whole number of milliseconds")
     return int(value) / 1000
+
+
+def _positive_milliseconds(name: str, value: str) -> float:
+    if not (seconds := _milliseconds(name, value)):
+        raise _wrong(name, value, "a whole number of milliseconds, above 0")
+    return seconds
 
 
 def _pairs(name: str, value: str) -> dict[str, str]:

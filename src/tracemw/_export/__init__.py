@@ -1,5 +1,4 @@
-"""The way of ended spans out of the process: a bounded queue, a worker that delivers it, and the OTLP encoding."""
+"""The way of ended spans out of the process: a bounded queue, a worker that delivers it, and the OTLP exporters."""
 
 from tracemw._export.delivery import Delivery as Delivery
-from tracemw._export.delivery import Stats as Stats
-from tracemw._export.otlp_http import OtlpHttpExporter as OtlpHttpExporter
+from tracemw._export.stats import Stats as Stats

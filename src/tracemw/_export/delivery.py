@@ -1,55 +1,69 @@
 """The span processor: a bounded queue in front of an exporter, emptied by one worker thread per process.
 
-Nothing on a request's way waits: a span is appended to a deque, and the worker sends batches. The queue and the
-worker's orders are lock-free for the caller (`deque`, `SimpleQueue`), so that a flush from a signal handler cannot
-meet a lock that the interrupted code holds. `flush` and `shutdown` keep their timeouts whatever the backend does; the
-SDK's batch processor ignores the one and takes half a minute for the other when the backend is down.
+Nothing on a request's way waits: a span is appended to a deque, and the worker sends batches, again if need be, until
+the breaker opens. `flush` and `shutdown` keep their timeouts whatever the backend does.
+
+There are no locks, on purpose: a signal handler that flushes may have interrupted whoever held one, and a fork may
+happen while another thread does. Instead, the interpreter gives way to another thread or to a signal handler only at
+calls and when it jumps back. So a span changes places either within one call into C, or by statements with no call
+among them, and whoever looks sees each span in one place.
 """
 
 from __future__ import annotations
 
+import _thread
+import contextvars
 import logging
 import math
 import os
+import random
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import TraceFlags
 
 from tracemw._context import suppress_all
+from tracemw._export.breaker import Breaker
+from tracemw._export.exporter import Answer, Exporter, Outcome, Request
+from tracemw._export.stats import (
+    BREAKER_OPEN,
+    CAUSES,
+    ENCODING,
+    QUEUE_FULL,
+    RETRIES_EXHAUSTED,
+    SHUTDOWN,
+    Stats,
+)
 
 _logger = logging.getLogger("tracemw")
 
+_EXPORTED: Final = "exported"
+_REJECTED: Final = "rejected"
+_UNKNOWN: Final = "unknown"
+_LATE: Final = "late"
+"""Ended after the shutdown had begun: dropped because of it, but not lost by it."""
 
-@dataclass(frozen=True, kw_only=True)
-class Stats:
-    """What became of the sampled spans that ended in this process."""
+_FIRST_PAUSE: Final = 1.0
+"""Seconds before the second attempt; doubled for each that follows."""
 
-    exported: int
-    """Spans that the backend has accepted."""
-
-    failed: int
-    """Spans given up after an export had failed."""
-
-    dropped: int
-    """Spans lost to a full queue, or ended after shutdown."""
-
-    queued: int
-    """Spans that wait for delivery or are being sent."""
+_QUIET_SECONDS: Final = 60.0
+"""Between two log lines about spans that the backend rejects of a request that it accepts."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Order:
     """Something the worker has to do once everything queued before has been sent."""
 
     stop: bool
+    lost_before: int
     done: threading.Lock = field(default_factory=threading.Lock)
     delivered: bool = False
 
@@ -62,26 +76,34 @@ class Delivery(SpanProcessor):
 
     Args:
         make_exporter: Makes the exporter; called by the worker, once in each process that ends spans.
-        destination: How the log names where the spans go.
+        transport: What the exporter speaks, `http` or `grpc`.
+        destination: The URL that the spans go to, for the log.
         queue_size: Spans that may wait; when there are more, the oldest are dropped and counted.
         batch_size: Spans in one export at most.
         delay: Seconds that a span waits for others to be sent along with it.
+        timeout: Seconds that the export of a batch may take, its retries included.
     """
 
     def __init__(
         self,
-        make_exporter: Callable[[], SpanExporter],
+        make_exporter: Callable[[], Exporter],
         *,
+        transport: str,
         destination: str,
         queue_size: int,
         batch_size: int,
         delay: float,
+        timeout: float,
     ) -> None:
         self._make_exporter = make_exporter
-        self._destination = destination
-        self._queue_size = queue_size
+        self.transport = transport
+        self.destination = destination
+        self.queue_size = queue_size
         self._batch_size = batch_size
         self._delay = delay
+        self._timeout = timeout
+        self._refuses: str | None = None
+        self._exporter: Exporter | None = None
         self._start_afresh()
         # The worker does not survive a fork, and what the parent has queued is the parent's to send.
         this = weakref.ref(self)
@@ -93,16 +115,30 @@ class Delivery(SpanProcessor):
         os.register_at_fork(after_in_child=after_fork)
 
     def _start_afresh(self) -> None:
+        if self._exporter is not None:
+            self._exporter.leave_to_parent()
+        self._exporter = None
         self._queue: deque[ReadableSpan] = deque()
+        self._next_spans = iter(self._queue.popleft, None)
+        self._batch: list[ReadableSpan] = []
+        self._counts = dict.fromkeys((_EXPORTED, _REJECTED, _UNKNOWN, _LATE, *CAUSES), 0)
+        self._retries = 0
+        self._last_error: str | None = None
+        self._breaker = Breaker()
+        self._refuses = _LATE if self._refuses == _LATE else None
+        """Why spans that end are dropped at once, if they are."""
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
-        self._worker: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._exporter: SpanExporter | None = None
+        self._put_off: deque[_Order | None] = deque()
+        self._unclaimed = [True]
+        self._is_started = False
         self._awake = False
         self._hurried = False
-        self._closed = self._abandoned = False
-        self._failing = False
-        self._exported = self._failed = self._dropped = self._sending = 0
+        self._stopping: _Order | None = None
+        self._stop_by = math.inf
+        self._is_over = False
+        self._remedy = ""
+        self._quiet_until = 0.0
+        self._has_raised = False
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a span that has ended; an unsampled one goes nowhere."""
@@ -112,125 +148,286 @@ class Delivery(SpanProcessor):
 
     def take(self, span: ReadableSpan) -> None:
         """Queue a span that has ended, sampled or not."""
-        if self._closed:
-            self._dropped += 1
+        refused = self._refuses
+        if refused is not None:
+            self._counts[refused] += 1
             return
         queue = self._queue
         queue.append(span)
-        if len(queue) > self._queue_size:
-            try:
-                queue.popleft()
-                self._dropped += 1
-            except IndexError:  # the worker was faster
-                pass
+        if len(queue) > self.queue_size:
+            self._drop_oldest(QUEUE_FULL)
         if not self._awake:
             self._awake = True
-            self._order(_WAKE)
+            if not self._order(_WAKE):
+                self._awake = False
         elif len(queue) >= self._batch_size and not self._hurried:
             self._hurried = True
             self._order(_WAKE)
 
     def flush(self, timeout: float) -> bool:
         """Send what is queued; tell whether the backend had accepted all of it within `timeout` seconds."""
-        return self._finish(_Order(stop=False), timeout)
+        if self._stopping is not None:
+            return self.shutdown(timeout)
+        if self._refuses is not None:
+            return False
+        if not self._is_started and not self._queue:
+            return True
+        return self._give(_Order(stop=False, lost_before=self._lost()), timeout)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Do the same with a timeout in milliseconds, as the SDK's interface has it."""
         return self.flush(timeout_millis / 1000)
 
-    def shutdown(self, timeout: float = 5.0) -> None:
-        """Send what is queued, within `timeout` seconds, and take no more."""
-        if self._closed:
-            return
-        self._closed = True
-        if not self._finish(_Order(stop=True), timeout):
-            self._report(accepted=False)
-            self._abandoned = True
-            if self._exporter is not None:
-                self._exporter.shutdown()  # ends a wait between two retries
+    def shutdown(self, timeout: float = 5.0) -> bool:  # type: ignore[override]  # the SDK's wants no answer
+        """Send what is queued, within `timeout` seconds, and take no more; tell whether all of it was accepted.
+
+        A second call waits for the first.
+        """
+        if self._stopping is not None:
+            return self._stopping.delivered if self._is_over else self._wait_for(self._stopping, timeout)
+        order = _Order(stop=True, lost_before=self._lost())
+        self._stop_by = time.monotonic() + timeout
+        self._stopping = order
+        was_open, self._refuses = self._refuses == BREAKER_OPEN, _LATE
+        if not self._is_started and not self._queue:
+            order.delivered = self._is_over = True
+            return True
+        delivered = self._give(order, 0.0 if was_open else timeout)
+        while self._drop_oldest(SHUTDOWN):
+            pass
+        if batch := self._batch:  # still under way, whatever comes of it
+            self._settle(batch, _UNKNOWN, len(batch))
+        lost = self._lost() - order.lost_before
+        if lost and not was_open:  # else the log has it
+            self._report("%d spans do not reach %s: the time to send them is over", lost)
+        order.delivered, self._is_over = delivered and not lost, True
+        return order.delivered
 
     def stats(self) -> Stats:
         """Return what became of the spans so far."""
+        while True:
+            counts, batch = self._counts.copy(), self._batch
+            in_flight, queued = len(batch), len(self._queue)
+            if counts == self._counts and batch is self._batch and in_flight == len(batch):
+                break  # nothing but spans that ended has come between
         return Stats(
-            exported=self._exported,
-            failed=self._failed,
-            dropped=self._dropped,
-            queued=len(self._queue) + self._sending,
+            exported=counts[_EXPORTED],
+            rejected=counts[_REJECTED],
+            unknown=counts[_UNKNOWN],
+            dropped={**{cause: counts[cause] for cause in CAUSES}, SHUTDOWN: counts[SHUTDOWN] + counts[_LATE]},
+            queued=queued,
+            in_flight=in_flight,
+            retries=self._retries,
+            breaker=self._breaker.state,
+            last_error=self._last_error,
         )
 
-    def _order(self, order: _Order | None) -> None:
-        if self._worker is None:
-            with self._starting:
-                if self._worker is None:
-                    worker = threading.Thread(target=self._work, name="tracemw-delivery", daemon=True)
-                    try:
-                        worker.start()
-                    except RuntimeError:  # the interpreter is shutting down and takes no new threads
-                        return
-                    self._worker = worker
-        self._orders.put(order)
+    def _lost(self) -> int:
+        counts = self._counts
+        return sum(counts.values()) - counts[_EXPORTED] - counts[_LATE]
 
-    def _finish(self, order: _Order, timeout: float) -> bool:
-        if self._worker is None and not self._queue:
-            return True
+    def _drop_oldest(self, cause: str) -> bool:
+        try:
+            del self._queue[0]
+            self._counts[cause] += 1  # no call between the two
+        except IndexError:  # the worker was faster
+            return False
+        return True
+
+    def _order(self, order: _Order | None) -> bool:
+        """Hand an order to the worker; tell whether there is one."""
+        if not self._is_started:
+            try:
+                # Not threading's: its start takes locks and waits, and a signal handler may be what comes here.
+                _thread.start_new_thread(self._work, ())
+            except RuntimeError:  # the interpreter is at its end and takes no new threads, or there are too many
+                return False
+            self._is_started = True
+        self._orders.put(order)
+        return True
+
+    def _give(self, order: _Order, timeout: float) -> bool:
         order.done.acquire()
-        self._order(order)
+        if not self._order(order):
+            contextvars.copy_context().run(self._work_here, order, timeout)
+        return self._wait_for(order, timeout)
+
+    def _wait_for(self, order: _Order, timeout: float) -> bool:
         if not order.done.acquire(timeout=max(timeout, 0)):
             return False
+        order.done.release()  # others may wait for the same
         return order.delivered
 
-    def _work(self) -> None:
-        suppress_all()
-        self._exporter = exporter = self._make_exporter()
-        while True:
-            order = self._orders.get()
-            if order is _WAKE:
-                try:
-                    order = self._orders.get(timeout=self._delay)
-                except Empty:
-                    pass
-            self._awake = self._hurried = False
-            delivered = True
-            for _ in range(math.ceil(len(self._queue) / self._batch_size)):
-                delivered = self._send_batch(exporter) and delivered
-            if isinstance(order, _Order):
-                if order.stop and not self._abandoned:
-                    exporter.shutdown()
-                order.delivered = delivered
-                order.done.release()
-                if order.stop:
-                    return
-
-    def _send_batch(self, exporter: SpanExporter) -> bool:
-        batch: list[ReadableSpan] = []
+    def _claim(self) -> bool:
+        """Become the worker, unless another thread is."""
         try:
-            while len(batch) < self._batch_size:
-                batch.append(self._queue.popleft())
+            return self._unclaimed.pop()
         except IndexError:
-            pass
-        self._sending = len(batch)
-        try:
-            accepted = exporter.export(batch) is SpanExportResult.SUCCESS
-        except Exception:
-            _logger.exception("tracemw could not export %d spans to %s", len(batch), self._destination)
-            accepted = False
-        if accepted:
-            self._exported += len(batch)
-        else:
-            self._failed += len(batch)
-        self._sending = 0
-        self._report(accepted=accepted)
-        return accepted
+            return False
 
-    def _report(self, *, accepted: bool) -> None:
-        """Log when delivery begins to fail and when it works again, not each batch."""
-        if not accepted and not self._failing:
-            _logger.warning(
-                "spans do not reach %s, and are dropped until they do; the service itself is not affected. "
-                "Is a trace backend running there? `tracemw view` starts one on this machine; "
-                "TEMPO_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT names another",
-                self._destination,
-            )
-        elif accepted and self._failing:
-            _logger.warning("spans reach %s again", self._destination)
-        self._failing = not accepted
+    def _work(self) -> None:
+        if not self._claim():
+            return
+        suppress_all()
+        exporter = self._exporter = self._make_exporter()
+        goes_on = True
+        while goes_on:
+            order = self._next(self._breaker.rest)
+            if self._breaker.rest == 0:
+                self._breaker.allow_one()
+                if self._stopping is None:
+                    self._refuses = None
+            goes_on = self._serve(exporter, order)
+        exporter.close()
+
+    def _work_here(self, order: _Order, timeout: float) -> None:
+        if not self._claim():
+            return
+        suppress_all()
+        self._stop_by = time.monotonic() + timeout
+        exporter = self._make_exporter()
+        self._serve(exporter, order)
+        exporter.close()
+        self._stop_by = math.inf
+        self._unclaimed.append(True)
+
+    def _next(self, timeout: float | None) -> _Order | None:
+        """Return the next order; in want of one within `timeout` seconds, the order to look at the queue."""
+        if self._put_off:
+            return self._put_off.popleft()
+        try:
+            return self._orders.get(timeout=timeout)
+        except Empty:
+            return _WAKE
+
+    def _serve(self, exporter: Exporter, order: _Order | None) -> bool:
+        """Do what an order says; tell whether there may be others."""
+        if order is _WAKE:
+            order = self._next(self._delay)
+        self._awake = self._hurried = False
+        waiting, is_last = len(self._queue), order is not _WAKE and order.stop
+        while waiting > 0 or (is_last and self._queue):
+            if self._breaker.state == "open" or time.monotonic() >= self._stop_by:
+                break
+            self._send_batch(exporter)
+            waiting -= self._batch_size
+        if order is _WAKE:
+            return True
+        order.delivered = self._lost() == order.lost_before and not (order.stop and self._queue)
+        order.done.release()
+        return not order.stop
+
+    def _send_batch(self, exporter: Exporter) -> None:
+        batch = self._batch
+        try:
+            batch.extend(islice(self._next_spans, self._batch_size))
+        except IndexError:  # these were all
+            pass
+        try:
+            request = exporter.encode(batch)
+        except Exception as error:
+            self._log_fault(error)
+            request = Request(b"", 0)
+        left_out = len(batch) - request.spans
+        if not request.spans:
+            self._settle(batch, ENCODING, left_out)
+            return
+        outcome, is_uncertain = self._attempts(exporter, request)
+        if outcome.answer is Answer.ACCEPTED:
+            cause, lost = _REJECTED, outcome.rejected
+        else:
+            cause, lost = _REJECTED if outcome.answer is Answer.REJECTED else RETRIES_EXHAUSTED, request.spans
+        self._settle(batch, _UNKNOWN if is_uncertain else cause, lost, left_out)
+
+    def _settle(self, batch: list[ReadableSpan], cause: str, lost: int, left_out: int = 0) -> None:
+        """Count the spans of a batch, unless the shutdown has; those that are not lost have been exported."""
+        counts, exported, nothing = self._counts, len(batch) - lost - left_out, list[ReadableSpan]()
+        if self._batch is batch:  # no call from here on
+            counts[_EXPORTED] += exported
+            counts[cause] += lost
+            counts[ENCODING] += left_out
+            self._batch = nothing
+
+    def _attempts(self, exporter: Exporter, request: Request) -> tuple[Outcome, bool]:
+        """Send a request as often as it takes.
+
+        Returns:
+            How the last attempt ended, and whether it cannot be told if an earlier one, or that, was accepted.
+        """
+        deadline = time.monotonic() + self._timeout
+        is_uncertain, pause = False, _FIRST_PAUSE
+        while True:
+            outcome = self._attempt(exporter, request, min(deadline, self._stop_by) - time.monotonic())
+            if outcome.error:
+                self._last_error, self._remedy = outcome.error, outcome.remedy
+            if outcome.answer is Answer.ACCEPTED:
+                self._take_note_of_success(outcome)
+                return outcome, is_uncertain
+            is_uncertain = is_uncertain or outcome.answer is Answer.UNKNOWN
+            if not outcome.is_stale:
+                if self._take_note_of_failure(outcome) or outcome.answer is Answer.REJECTED:
+                    return outcome, is_uncertain
+                seconds = max(pause * random.uniform(0.8, 1.2), outcome.retry_after)  # noqa: S311  no secret
+                pause *= 2
+                is_asked = outcome.retry_after > 0
+                if time.monotonic() + seconds >= deadline or not self._wait_between(seconds, is_asked=is_asked):
+                    return outcome, is_uncertain
+            if time.monotonic() >= min(deadline, self._stop_by):
+                return outcome, is_uncertain
+            self._retries += 1
+
+    def _attempt(self, exporter: Exporter, request: Request, timeout: float) -> Outcome:
+        try:
+            return exporter.send(request, timeout)
+        except Exception as error:
+            self._log_fault(error)
+            return Outcome(Answer.UNKNOWN, error=repr(error))
+
+    def _wait_between(self, seconds: float, *, is_asked: bool) -> bool:
+        """Wait for the next attempt; tell whether there is time for one.
+
+        An order that comes in puts an end to a pause of our own, but not to one that the backend has asked for.
+        """
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if until > self._stop_by and (is_asked or not self._orders.qsize()):
+                return False
+            try:
+                order = self._orders.get(timeout=left)
+            except Empty:
+                break
+            self._put_off.append(order)
+            if order is not _WAKE and not is_asked:
+                break
+        return True
+
+    def _take_note_of_success(self, outcome: Outcome) -> None:
+        if self._breaker.succeeded():
+            _logger.warning("spans reach %s again", self.destination)
+        if outcome.error and time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + _QUIET_SECONDS
+            _logger.warning("%s rejects %d spans: %s", self.destination, outcome.rejected, outcome.error[:200])
+
+    def _take_note_of_failure(self, outcome: Outcome) -> bool:
+        """Tell whether the breaker is open now."""
+        was_closed = self._breaker.state == "closed"
+        if not self._breaker.failed(outcome.retry_after):
+            return False
+        if self._stopping is None:
+            self._refuses = BREAKER_OPEN
+        while self._stopping is None and self._drop_oldest(BREAKER_OPEN):
+            pass
+        if was_closed:
+            self._report("spans do not reach %s, and are dropped until they do; the service itself is not affected")
+        return True
+
+    def _report(self, message: str, *counts: int) -> None:
+        """Log a loss, not each one, with what is known about it."""
+        error = f". Last error: {self._last_error}" if self._last_error else ""
+        remedy = f". {self._remedy}" if self._remedy else ""
+        _logger.warning(f"{message}%s%s", *counts, self.destination, error, remedy)
+
+    def _log_fault(self, error: Exception) -> None:
+        if not self._has_raised:
+            self._has_raised = True
+            _logger.error("tracemw fails to export spans, and may again, unlogged", exc_info=error)

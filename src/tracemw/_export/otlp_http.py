@@ -1,132 +1,147 @@
-"""The exporter: batches of spans, posted as OTLP/HTTP with protobuf bodies."""
+"""The exporter over HTTP: batches posted with protobuf bodies, by the rules of the OTLP specification for responses."""
 
 from __future__ import annotations
 
 import logging
-import random
-import threading
+import ssl
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
-import requests
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-
+from tracemw._export import exporter
+from tracemw._export.answers import partial_success
+from tracemw._export.connection import Answer as HttpAnswer
+from tracemw._export.connection import Connection
 from tracemw._export.encoding import SpanEncoder
+from tracemw._export.exporter import Answer, Exporter, Outcome, Request
 from tracemw._version import __version__
 
 _logger = logging.getLogger("tracemw")
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
-"""What the OTLP specification calls retryable among the statuses of HTTP; a failed connection is, too."""
+"""What the OTLP specification calls retryable among the statuses of HTTP."""
 
-_FIRST_PAUSE: Final = 1.0
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _FASTEST: Final = 1
 """The level of compression: a batch of spans shrinks to a tenth at the lowest already."""
 
 
-class OtlpHttpExporter(SpanExporter):
-    """Post spans to an OTLP/HTTP endpoint. It belongs to one thread, but for `shutdown`.
+class OtlpHttpExporter(Exporter):
+    """Post spans to an OTLP/HTTP endpoint.
 
     Args:
+        encoder: Makes the bytes of a batch.
         endpoint: The URL to post to.
         headers: Headers of each request.
-        timeout: Seconds that one export may take, its retries included.
         compress: Whether bodies are sent as gzip.
-        certificate: Path of the CA certificate to trust, in place of the well-known ones.
-        client_certificate: Path of the certificate to show, or paths of the certificate and its key.
+        context: How the backend of an https:// endpoint is trusted.
+        proxy: The http:// URL of a proxy to go through.
     """
 
     def __init__(
         self,
+        encoder: SpanEncoder,
         endpoint: str,
         *,
         headers: Mapping[str, str],
-        timeout: float,
         compress: bool = False,
-        certificate: str | None = None,
-        client_certificate: str | tuple[str, str] | None = None,
+        context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
     ) -> None:
-        self._endpoint = endpoint
-        self._timeout = timeout
+        super().__init__(encoder)
         self._compress = compress
-        self._encoder = SpanEncoder()
-        self._session = requests.Session()
-        self._session.headers.update({"User-Agent": f"tracemw/{__version__}", **headers})
-        self._session.headers["Content-Type"] = "application/x-protobuf"
+        self._connection = Connection(endpoint, context=context, proxy=proxy)
+        self._headers = {"user-agent": f"tracemw/{__version__}", **{key.lower(): headers[key] for key in headers}}
+        self._headers["content-type"] = "application/x-protobuf"
         if compress:
-            self._session.headers["Content-Encoding"] = "gzip"
-        self._certificate = certificate
-        self._session.cert = client_certificate
-        self._session.auth = _as_it_is  # else a .netrc would replace the Authorization header that was asked for
-        self._closing = threading.Event()
+            self._headers["content-encoding"] = "gzip"
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Post spans, again if need be; tell whether the backend has accepted them within the timeout."""
-        body = self._encoder.encode(spans)
-        if not body:  # none of them could be encoded
-            return SpanExportResult.FAILURE
-        if self._compress:
-            deflate = zlib.compressobj(_FASTEST, wbits=_GZIP)
-            body = deflate.compress(body) + deflate.flush()
-        deadline = time.monotonic() + self._timeout
-        for pause in _pauses():
-            accepted, retry_after = self._post(body, deadline - time.monotonic())
-            if accepted:
-                return SpanExportResult.SUCCESS
-            if retry_after is None:
-                break
-            pause = max(pause, retry_after)
-            if time.monotonic() + pause >= deadline or self._closing.wait(pause):
-                break
-        return SpanExportResult.FAILURE
+    def packed(self, body: bytes) -> bytes:
+        """Return a body as it travels."""
+        if not self._compress:
+            return body
+        deflate = zlib.compressobj(_FASTEST, wbits=_GZIP)
+        return deflate.compress(body) + deflate.flush()
 
-    def _post(self, body: bytes, timeout: float) -> tuple[bool, float | None]:
-        """Post once; tell whether that was accepted, and if not, after how many seconds to try again, if at all."""
+    def send(self, request: Request, timeout: float) -> Outcome:
+        """Post once."""
+        connection, deadline = self._connection, time.monotonic() + timeout
+        is_kept = connection.is_open
         try:
-            answer = self._session.post(
-                self._endpoint,
-                data=body,
-                timeout=max(timeout, 0.001),
-                allow_redirects=False,
-                verify=self._certificate,  # said of the session, REQUESTS_CA_BUNDLE would win over it
-            )
-        except requests.RequestException as error:
-            _logger.debug("no answer from %s: %s", self._endpoint, error)
-            return False, 0.0 if isinstance(error, requests.ConnectionError) else None
-        if 200 <= answer.status_code < 300:
-            return True, None
-        _logger.debug("%s answers %d: %r", self._endpoint, answer.status_code, answer.content[:200])
-        if answer.status_code not in _RETRYABLE:
-            return False, None
-        return False, _retry_after(answer.headers.get("Retry-After", ""))
+            if not is_kept:
+                connection.open(deadline)
+        except (OSError, HTTPException, UnicodeError) as error:
+            return Outcome(Answer.NOT_SENT, error=_said(error), remedy=_remedy(error))
+        try:
+            answer = connection.post(request.body, self._headers, deadline)
+        except (OSError, HTTPException) as error:
+            has_sent = connection.has_sent and not (_is_alert(error) and not is_kept)
+            connection.close()
+            is_stale = is_kept and not isinstance(error, TimeoutError)
+            kind = Answer.UNKNOWN if has_sent else Answer.NOT_SENT
+            return Outcome(kind, error=_said(error), remedy=_remedy(error), is_stale=is_stale)
+        return _outcome(answer, request.spans)
 
-    def shutdown(self) -> None:
-        """End the wait between two attempts, and try no more."""
-        self._closing.set()
+    def close(self) -> None:
+        """Close the connection. The next attempt would open another."""
+        self._connection.close()
 
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
+    def leave_to_parent(self) -> None:
+        """Let go of a connection that the parent of this process, just forked, goes on using."""
+        self._connection.leave_to_parent()
 
 
-def _retry_after(value: str) -> float:
+def _outcome(answer: HttpAnswer, spans: int) -> Outcome:
+    status = answer.status
+    if 200 <= status < 300:
+        rejected, message = partial_success(answer.body)
+        return Outcome(Answer.ACCEPTED, rejected=min(rejected, spans), error=message)
+    error = f"it answers {status}"
+    if status in _RETRYABLE:
+        retry_after = _seconds(answer.headers.get("Retry-After", ""))
+        return Outcome(Answer.BUSY, retry_after=retry_after, error=error)
+    if status in (301, 302, 303, 307, 308):
+        error += f" and points to {_without_secrets(answer.headers.get('Location', ''))}, which is not followed"
+    remedy = exporter.TO_FIND_THE_WAY
+    if status in (401, 403, 407):
+        remedy = exporter.TO_BE_LET_IN
+    elif status not in (301, 302, 303, 307, 308, 404, 405, 415):
+        remedy = ""
+    return Outcome(Answer.REJECTED, error=error, remedy=remedy)
+
+
+def _seconds(value: str) -> float:
     """Return the seconds that a `Retry-After` asks for, which is a number of them or a date (RFC 9110, 10.2.3)."""
-    if value.isdecimal():
+    if value.isascii() and value.isdecimal():
         return float(value)
     try:
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except ValueError:
+        date = parsedate_to_datetime(value)
+        return max((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time(), 0.0)
+    except (TypeError, ValueError, OverflowError):
         return 0.0
 
 
-def _pauses() -> Iterator[float]:
-    """Yield the seconds between two attempts: doubled each time, and spread, lest all services come at once."""
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause * random.uniform(0.8, 1.2)  # noqa: S311  no secret
-        pause *= 2
+def _without_secrets(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))[:200]
+    except ValueError:
+        return "something that is no URL"
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _is_alert(error: Exception) -> bool:
+    """Tell whether the backend has ended the handshake, which TLS 1.3 lets a client see only when it reads."""
+    return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
+
+
+def _remedy(error: Exception) -> str:
+    return exporter.TO_BE_TRUSTED if isinstance(error, ssl.SSLError) else exporter.TO_START_ONE

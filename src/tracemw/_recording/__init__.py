@@ -5,5 +5,6 @@
 stand on private names of the SDK, which a test lists.
 """
 
+from tracemw._recording.keeping import Books as Books
 from tracemw._recording.keeping import FlightRecorder as FlightRecorder
 from tracemw._recording.provider import TracerProvider as TracerProvider

@@ -19,7 +19,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
@@ -52,6 +52,11 @@ class Verdict(NamedTuple):
     is_kept: bool
     why: str
 
+
+_PATIENCE: Final = 1000
+"""Looks at the books, a tenth of a millisecond apart, until they are read as they are."""
+
+T = TypeVar("T")
 
 _DROPPED: Final = Verdict(False, "")
 _LIMITED: Final = Verdict(False, TOO_OFTEN)
@@ -161,14 +166,29 @@ class FlightRecorder:
     def _release(self, fragment: Fragment, verdict: Verdict) -> None:
         """Carry out the verdict on each span; another thread may take some of them."""
         books = fragment.books
-        while fragment:
-            try:
+        books.releasing += 1
+        try:
+            while fragment:
                 span = fragment.popleft()
-            except IndexError:
-                return
-            books.held -= 1
-            if books is self.books:  # else they are those of the parent of this process
-                self._carry_out(verdict, span)
+                books.held -= 1
+                if books is self.books:  # else they are those of the parent of this process
+                    self._carry_out(verdict, span)
+        except IndexError:  # the other thread was faster
+            pass
+        finally:
+            books.released += 1
+            books.releasing -= 1
+
+    def at_rest(self, read: Callable[[Books], T]) -> T:
+        """Return what `read` makes of the books while no span is on its way from one number to another."""
+        for _ in range(_PATIENCE):
+            books = self.books
+            at_rest = (0, books.released)
+            found = read(books)
+            if (books.releasing, books.released) == at_rest:
+                return found
+            time.sleep(0.0001)
+        return read(self.books)  # asked for by a signal handler that has interrupted a release
 
 
 class Books:
@@ -183,6 +203,10 @@ class Books:
         """Local traces that were kept, by reason."""
         self.held = 0
         """Spans that have ended and wait for their local root to end."""
+        self.releasing = 0
+        """Releases of such spans that are under way."""
+        self.released = 0
+        """Releases so far."""
         self.fragments = 0
         """Local traces that hold such spans."""
 

@@ -1,0 +1,217 @@
+"""An HTTP/1.1 connection whose requests end by a deadline, whatever the other side does.
+
+A socket's timeout is that of each operation: a server that sends a byte now and then can keep a client for ever. Here
+all operations of one request share one deadline, from the first packet to the last byte of the answer. Only the
+resolution of a name cannot be cut short; the resolver has timeouts of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Mapping
+from email.message import Message
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any, Final, NamedTuple, cast
+from urllib.parse import unquote, urlsplit
+
+_LARGEST_ANSWER: Final = 65536  # bytes; of a larger one the rest is not read
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Answer(NamedTuple):
+    """What a server has answered."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+
+class Connection:
+    """A connection to the server of a URL, by way of a proxy if need be.
+
+    Every method that takes a deadline, in seconds of `time.monotonic`, raises an `OSError` or an `HTTPException`
+    when things go wrong or take longer.
+
+    Args:
+        url: Where requests are posted to.
+        context: How the server of an https:// URL is trusted.
+        proxy: The http:// URL of a proxy.
+    """
+
+    def __init__(self, url: str, *, context: ssl.SSLContext | None, proxy: str | None) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        self._context = context if parts.scheme == "https" else None
+        self._proxy = urlsplit(proxy) if proxy is not None else None
+        self._target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        if self._proxy is not None and self._context is None:
+            self._target = f"http://{parts.netloc}{self._target}"
+        self._wire: _Wire | None = None
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether some of the latest request has left."""
+        return self._wire is not None and self._wire.has_sent
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a connection is there that the server has not closed, as far as is known."""
+        if self._wire is None:
+            return False
+        poll = select.poll()
+        poll.register(self._wire.socket, select.POLLIN)
+        return not poll.poll(0)  # nothing is owed, so that what comes can only be the end
+
+    def open(self, deadline: float) -> None:
+        """Connect."""
+        self.close()
+        host, port = self._host, self._port
+        if self._proxy is not None:
+            host, port = self._proxy.hostname or "", self._proxy.port or _PORTS["http"]
+        wire = _Wire(_dial(host, port, deadline), deadline)
+        try:
+            if self._context is not None:
+                if self._proxy is not None:
+                    self._tunnel(wire)
+                wire.socket.settimeout(wire.left())
+                wire.socket = self._context.wrap_socket(wire.socket, server_hostname=self._host)
+        except BaseException:
+            wire.close()
+            raise
+        wire.has_sent = False
+        self._wire = wire
+
+    def post(self, body: bytes, headers: Mapping[str, str], deadline: float) -> Answer:
+        """Post once over the open connection."""
+        if self._wire is None:
+            raise OSError("the connection is closed")
+        self._wire.deadline = deadline
+        self._wire.has_sent = False
+        http = HTTPConnection(self._host, self._port)
+        http.default_port = _PORTS["http" if self._context is None else "https"]
+        http.sock = cast("socket.socket", self._wire)
+        if self._proxy is not None and self._context is None:
+            headers = {**headers, **self._authorization()}
+        http.request("POST", self._target, body, dict(headers))
+        response = http.getresponse()
+        answer, is_kept = b"", False
+        try:
+            answer = response.read(_LARGEST_ANSWER)
+            is_kept = response.isclosed() and not response.will_close
+        except (OSError, HTTPException):
+            pass  # the status has been read, and decides
+        finally:
+            response.close()
+            if not is_kept:
+                self.close()
+        return Answer(response.status, response.headers, answer)
+
+    def close(self) -> None:
+        """Close the connection; another may be opened."""
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def leave_to_parent(self) -> None:
+        """Close it in this process alone, which has been forked, perhaps in the midst of a request."""
+        if self._wire is not None:
+            os.close(self._wire.socket.detach())
+            self._wire = None
+
+    def _tunnel(self, wire: _Wire) -> None:
+        name = f"[{self._host}]" if ":" in self._host else self._host
+        lines = [f"CONNECT {name}:{self._port} HTTP/1.1", f"Host: {name}:{self._port}"]
+        lines += [f"{key}: {value}" for key, value in self._authorization().items()]
+        wire.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        response = HTTPResponse(cast("socket.socket", wire), method="CONNECT")
+        try:
+            response.begin()
+        finally:
+            response.close()
+        if response.status != 200:
+            raise OSError(f"the proxy answers {response.status}")
+
+    def _authorization(self) -> dict[str, str]:
+        if self._proxy is None or self._proxy.username is None:
+            return {}
+        pair = f"{unquote(self._proxy.username)}:{unquote(self._proxy.password or '')}"
+        return {"Proxy-Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+
+
+class _Wire:
+    """What `http.client` needs of a socket, with a deadline."""
+
+    def __init__(self, connected: socket.socket, deadline: float) -> None:
+        self.socket = connected
+        self.deadline = deadline
+        self.has_sent = False
+
+    def left(self) -> float:
+        """Return the seconds that are left.
+
+        Raises:
+            TimeoutError: when there are none.
+        """
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left
+
+    def sendall(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            self.socket.settimeout(self.left())
+            rest = rest[self.socket.send(rest) :]
+            self.has_sent = True
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        del mode  # reading, always
+        return io.BufferedReader(_Reader(self))
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class _Reader(io.RawIOBase):
+    """The reading end of a wire. As with a socket's own, the socket stays open until it is closed, too."""
+
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+        self._file: Any = wire.socket.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._wire.socket.settimeout(self._wire.left())
+        read: int | None = self._file.readinto(buffer)
+        return read
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _dial(host: str, port: int, deadline: float) -> socket.socket:
+    """Connect to the first address that answers; each gets its share of the time."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
+        dialing = socket.socket(family, kind, protocol)
+        try:
+            dialing.settimeout(max((deadline - time.monotonic()) / (len(addresses) - index), 0.001))
+            dialing.connect(address)
+            dialing.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            dialing.close()
+            if index == len(addresses) - 1:
+                raise
+            del error
+        else:
+            return dialing
+    raise OSError(f"{host} has no address")

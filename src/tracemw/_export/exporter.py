@@ -1,0 +1,109 @@
+"""What an exporter is: it encodes a batch once and makes one attempt at a time. Policy is the delivery's."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from tracemw._export.encoding import SpanEncoder
+
+TO_START_ONE: Final = (
+    "Is a trace backend running there? `tracemw view` starts one on this machine; init(endpoint=...), "
+    "OTEL_EXPORTER_OTLP_ENDPOINT or TEMPO_ENDPOINT names another"
+)
+TO_BE_LET_IN: Final = (
+    "Does it want credentials or a tenant? init(headers=..., tenant=...), OTEL_EXPORTER_OTLP_HEADERS or TRACEMW_TENANT "
+    "gives them"
+)
+TO_FIND_THE_WAY: Final = (
+    "Do endpoint and protocol fit together? By custom, port 4318 takes http/protobuf and port 4317 takes grpc; "
+    "OTEL_EXPORTER_OTLP_ENDPOINT is a base, to which /v1/traces is added"
+)
+TO_BE_TRUSTED: Final = (
+    "Is the right certificate trusted, or shown? init(certificate=..., client_certificate=..., client_key=...) or "
+    "OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY name them"
+)
+
+
+class Answer(enum.Enum):
+    """How an attempt ended, as far as can be told."""
+
+    ACCEPTED = enum.auto()
+    """The backend has taken the spans, but for those that it says it has rejected."""
+
+    REJECTED = enum.auto()
+    """The backend has refused for good."""
+
+    BUSY = enum.auto()
+    """The backend has refused for now."""
+
+    NOT_SENT = enum.auto()
+    """The request has not left: nobody answered, or not as was asked for."""
+
+    UNKNOWN = enum.auto()
+    """The request has left, at least in part, and no answer came that could be read."""
+
+
+class Outcome(NamedTuple):
+    """What became of one attempt."""
+
+    answer: Answer
+    rejected: int = 0
+    """Spans that the backend says it has rejected of a request that it has accepted."""
+
+    retry_after: float = 0.0
+    """Seconds that the backend wants to be left alone."""
+
+    error: str = ""
+    """What went wrong, for the log; with no secrets in it."""
+
+    remedy: str = ""
+    """What to do about it."""
+
+    is_stale: bool = False
+    """Whether an old connection failed, which a backend may close just as it is used: worth another attempt at once."""
+
+
+class Request(NamedTuple):
+    """A batch as it travels."""
+
+    body: bytes
+    spans: int
+    """How many are in it; what cannot be encoded is left out."""
+
+
+class Exporter(ABC):
+    """Sends batches to one backend. It belongs to one thread.
+
+    Args:
+        encoder: Makes the bytes of a batch.
+    """
+
+    def __init__(self, encoder: SpanEncoder) -> None:
+        self._encoder = encoder
+
+    def encode(self, spans: Sequence[ReadableSpan]) -> Request:
+        """Return what is to be sent, however often it takes."""
+        before = self._encoder.spans_left_out
+        body = self._encoder.encode(spans)
+        return Request(self.packed(body), len(spans) - (self._encoder.spans_left_out - before))
+
+    def packed(self, body: bytes) -> bytes:
+        """Return a body as it travels."""
+        return body
+
+    @abstractmethod
+    def send(self, request: Request, timeout: float) -> Outcome:
+        """Make one attempt, which takes no more than `timeout` seconds whatever the backend does."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection. The next attempt would open another."""
+
+    @abstractmethod
+    def leave_to_parent(self) -> None:
+        """Let go of a connection that the parent of this process, just forked, goes on using."""

@@ -1,0 +1,184 @@
+"""The exporter over gRPC. Importing it loads grpc, which takes 80 ms: only those who choose it do."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import grpc
+
+from tracemw._export import exporter
+from tracemw._export.answers import partial_success, retry_delay
+from tracemw._export.encoding import SpanEncoder
+from tracemw._export.exporter import Answer, Exporter, Outcome, Request
+from tracemw._version import __version__
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricExporter
+
+Certificates = tuple[bytes | None, bytes | None, bytes | None]
+
+_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+_ANSWERED: Final = frozenset({"ABORTED", "OUT_OF_RANGE", "DATA_LOSS"})
+"""Retryable, says the OTLP specification, and told by a backend."""
+
+_UNANSWERED: Final = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE"})
+"""Retryable, too, but grpc itself says so when a connection breaks: whether a backend has answered cannot be told."""
+
+_NOT_CONNECTED: Final = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
+_HANDSHAKE: Final = ("certificate", "handshake", "SSL", "TLS")
+
+_OPTIONS: Final = (
+    ("grpc.use_local_subchannel_pool", 1),  # else a new channel would wait as long for a connection as the one before
+    ("grpc.primary_user_agent", f"tracemw/{__version__}"),
+)
+
+
+_LONGEST_WAIT: Final = 1.0
+"""Seconds that a fork waits for a call that is under way."""
+
+_of_parents: Final[list[grpc.Channel | None]] = []
+
+
+class OtlpGrpcExporter(Exporter):
+    """Send spans to an OTLP/gRPC endpoint.
+
+    Args:
+        encoder: Makes the bytes of a batch.
+        endpoint: `http://host:port`, or `https://host:port` for TLS.
+        headers: The metadata of each request.
+        compress: Whether messages are sent as gzip.
+        certificates: The CA certificates to trust, the key of the certificate to show, and that certificate, as PEM;
+            without the first, those that grpc brings along are trusted.
+        proxy: The http:// URL of a proxy to go through.
+    """
+
+    def __init__(
+        self,
+        encoder: SpanEncoder,
+        endpoint: str,
+        *,
+        headers: Mapping[str, str],
+        compress: bool = False,
+        certificates: Certificates = (None, None, None),
+        proxy: str | None = None,
+    ) -> None:
+        super().__init__(encoder)
+        parts = urlsplit(endpoint)
+        self._target = parts.netloc if parts.port else f"{parts.netloc}:{443 if parts.scheme == 'https' else 80}"
+        self._is_secure = parts.scheme == "https"
+        self._certificates = certificates
+        self._metadata = tuple((key.lower(), headers[key]) for key in headers)
+        self._compression = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
+        self._options = (*_OPTIONS, ("grpc.http_proxy", proxy) if proxy else ("grpc.enable_http_proxy", 0))
+        self._channel: grpc.Channel | None = None
+        self._calls = _Calls()
+
+    def send(self, request: Request, timeout: float) -> Outcome:
+        """Call once."""
+        with self._calls:
+            if self._channel is None:
+                self._channel = self._connected()
+            export = self._channel.unary_unary(_METHOD)  # without serializers it takes and gives bytes
+            try:
+                answer: bytes = export(request.body, timeout, metadata=self._metadata)
+            except grpc.RpcError as error:
+                outcome = _outcome(error)
+                if outcome.answer in (Answer.NOT_SENT, Answer.UNKNOWN):
+                    self.close()  # an old channel would wait before it connects again, and longer each time
+                return outcome
+        rejected, message = partial_success(answer)
+        return Outcome(Answer.ACCEPTED, rejected=min(rejected, request.spans), error=message)
+
+    def close(self) -> None:
+        """Close the channel. The next attempt would open another."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def leave_to_parent(self) -> None:
+        """Let go of a connection that the parent of this process, just forked, goes on using."""
+        _of_parents.append(self._channel)  # its threads have not come along, so that it cannot even be deleted
+        self._channel = None
+
+    def _connected(self) -> grpc.Channel:
+        if not self._is_secure:
+            return grpc.insecure_channel(self._target, self._options, self._compression)
+        credentials = grpc.ssl_channel_credentials(*self._certificates)
+        return grpc.secure_channel(self._target, credentials, self._options, self._compression)
+
+
+class _Calls:
+    """Keeps forks out of calls, as long as they can wait: a child forked in the midst of one may crash within grpc."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forking: int | None = None
+        os.register_at_fork(before=self._hold, after_in_parent=self._go_on, after_in_child=self._start_afresh)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _hold(self) -> None:
+        if self._lock.acquire(timeout=_LONGEST_WAIT):
+            self._forking = threading.get_ident()
+
+    def _go_on(self) -> None:
+        if self._forking == threading.get_ident():
+            self._forking = None
+            self._lock.release()
+
+    def _start_afresh(self) -> None:
+        self._lock, self._forking = threading.Lock(), None
+
+
+def metric_exporter(
+    endpoint: str, *, headers: Mapping[str, str], timeout: float, compress: bool, certificates: Certificates
+) -> MetricExporter:
+    """Return the official exporter of metrics, with the settings of ours."""
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+
+    is_secure = endpoint.startswith("https:")
+    return OTLPMetricExporter(
+        endpoint=endpoint,
+        insecure=not is_secure,
+        credentials=grpc.ssl_channel_credentials(*certificates) if is_secure else None,
+        headers=dict(headers),
+        timeout=timeout,
+        compression=grpc.Compression.Gzip if compress else grpc.Compression.NoCompression,
+    )
+
+
+def _outcome(error: Any) -> Outcome:
+    status, details = error.code().name, error.details() or ""
+    delay = next((retry_delay(value) for key, value in _trailers(error) if key == "grpc-status-details-bin"), None)
+    said = f"{status}: {details}"
+    if status == "UNAVAILABLE" and details.startswith(_NOT_CONNECTED):
+        is_trusted = not any(word in details for word in _HANDSHAKE)
+        remedy = exporter.TO_START_ONE if is_trusted else exporter.TO_BE_TRUSTED
+        if "HTTP/2" in details:
+            remedy = exporter.TO_FIND_THE_WAY
+        return Outcome(Answer.NOT_SENT, error=said, remedy=remedy)
+    if delay is not None and (status in _UNANSWERED or status == "RESOURCE_EXHAUSTED"):
+        return Outcome(Answer.BUSY, retry_after=delay, error=said)
+    if status in _ANSWERED:
+        return Outcome(Answer.BUSY, retry_after=delay or 0.0, error=said)
+    if status in _UNANSWERED:
+        return Outcome(Answer.UNKNOWN, error=said, remedy=exporter.TO_START_ONE)
+    remedy = ""
+    if status in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        remedy = exporter.TO_BE_LET_IN
+    elif status == "UNIMPLEMENTED":
+        remedy = exporter.TO_FIND_THE_WAY
+    return Outcome(Answer.REJECTED, error=said, remedy=remedy)
+
+
+def _trailers(error: Any) -> list[tuple[str, bytes]]:
+    return list(error.trailing_metadata() or ())

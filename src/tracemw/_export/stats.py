@@ -1,0 +1,73 @@
+"""What became of the spans of a process, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tracemw._export.breaker import State
+
+QUEUE_FULL: Final = "queue_full"
+BREAKER_OPEN: Final = "breaker_open"
+RETRIES_EXHAUSTED: Final = "retries_exhausted"
+ENCODING: Final = "encoding"
+SHUTDOWN: Final = "shutdown"
+
+CAUSES: Final = (QUEUE_FULL, BREAKER_OPEN, RETRIES_EXHAUSTED, ENCODING, SHUTDOWN)
+"""Why spans are dropped here, rather than rejected by the backend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats:
+    """What became of the spans that ended in this process, at one instant: each is in one of the numbers."""
+
+    unsampled: int = 0
+    """Spans that were not to be exported, whether they were recorded or not."""
+
+    exported: int = 0
+    """Spans that the backend has accepted."""
+
+    rejected: int = 0
+    """Spans that the backend has refused for good."""
+
+    unknown: int = 0
+    """Spans sent without an answer, retries included: the connection broke, or the time was over."""
+
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Spans given up, by cause; every cause is there, be it with 0.
+
+    `queue_full`: more ended than could be sent. `breaker_open`: the backend had failed repeatedly, and was left alone.
+    `retries_exhausted`: they never reached the backend, or it was too busy, until the timeout of the export or the end.
+    `encoding`: they could not be encoded. `shutdown`: they were queued at the end, or ended after it.
+
+    Those of unsampled traces that were held, or to be kept, are there once it has happened: `held_spans_per_trace`,
+    `held_traces`, `held_spans` and `keep_rate` for the limits, `abandoned` when their local root was never ended.
+    """
+
+    queued: int = 0
+    """Spans that wait for delivery."""
+
+    in_flight: int = 0
+    """Spans that are being sent, or wait for the next attempt."""
+
+    held: int = 0
+    """Spans of unsampled traces that wait for their local root to end."""
+
+    kept: Mapping[str, int] = field(default_factory=dict)
+    """Unsampled local traces that were kept, by reason: `error`, `slow` or `manual`."""
+
+    retries: int = 0
+    """Attempts that were not the first of their batch."""
+
+    breaker: State = "closed"
+    """`closed` when spans are sent, `open` when they are dropped at once, `half-open` when one batch may try."""
+
+    last_error: str | None = None
+    """How the latest attempt that failed did so."""
+
+    @property
+    def ended(self) -> int:
+        """All spans that have ended: the sum of what became of them."""
+        lost = self.rejected + self.unknown + sum(self.dropped.values())
+        return self.unsampled + self.exported + lost + self.queued + self.in_flight + self.held

@@ -1,0 +1,314 @@
+"""Every span that a process ends is at the backend, or in its numbers: forks, workers, threads, and all their ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from backend import Backend, backend_serving, grpc_backend_serving
+from servers import free_port, process, wait_until
+from test_bootstrap import load, run
+
+SERVING: dict[str, Callable[[], AbstractContextManager[Backend]]] = {
+    "http/protobuf": backend_serving,
+    "grpc": grpc_backend_serving,
+}
+
+
+@pytest.fixture(params=SERVING)
+def protocol(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def backend(protocol: str) -> Iterator[Backend]:
+    with SERVING[protocol]() as serving:
+        yield serving
+
+
+@pytest.fixture
+def environment(backend: Backend, protocol: str) -> dict[str, str]:
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+
+
+@pytest.fixture
+def slow(environment: dict[str, str]) -> dict[str, str]:
+    """An environment in which nothing is sent before the end."""
+    return {**environment, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+
+
+def test_forks_while_spans_are_exported_lose_none(backend: Backend, environment: dict[str, str]) -> None:
+    ended = run(
+        "import os, threading, tracemw\n"
+        "tracing = tracemw.init('shop')\n"
+        "go_on = True\n"
+        "def work():\n"
+        "    while go_on:\n"
+        "        with tracemw.span('parent'): pass\n"
+        "        gate.wait(0.0005)\n"
+        "gate = threading.Event()\n"
+        "threads = [threading.Thread(target=work) for _ in range(2)]\n"
+        "for thread in threads: thread.start()\n"
+        "children = []\n"
+        "for _ in range(20):\n"
+        "    gate.wait(0.01)\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        for _ in range(5):\n"
+        "            with tracemw.span('child'): pass\n"
+        "        delivered = tracing.shutdown()\n"
+        "        os._exit(not (delivered and tracing.stats().ended == tracing.stats().exported == 5))\n"
+        "    children.append(child)\n"
+        "codes = [os.waitpid(child, 0)[1] for child in children]\n"
+        "go_on = False\n"
+        "for thread in threads: thread.join()\n"
+        "assert tracing.shutdown()\n"
+        "assert not any(codes), codes\n"
+        "print(tracing.stats().ended)\n",
+        **environment,
+        OTEL_BSP_SCHEDULE_DELAY="1",
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert Counter(backend.names) == {"parent": int(ended.stdout), "child": 100}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_children_of_multiprocessing_deliver_their_spans(
+    backend: Backend, slow: dict[str, str], tmp_path: Path, method: str
+) -> None:
+    (tmp_path / "job.py").write_text(
+        "import multiprocessing, tracemw\n"
+        "def work(method):\n"
+        "    if method != 'fork': tracemw.init('shop')\n"
+        "    for _ in range(5):\n"
+        "        with tracemw.span('child'): pass\n"
+        "if __name__ == '__main__':\n"
+        "    tracemw.init('shop')\n"
+        "    with tracemw.span('parent'): pass\n"
+        f"    context = multiprocessing.get_context('{method}')\n"
+        f"    children = [context.Process(target=work, args=('{method}',)) for _ in range(3)]\n"
+        "    for child in children: child.start()\n"
+        "    for child in children: child.join()\n"
+        "    assert [child.exitcode for child in children] == [0, 0, 0]\n"
+    )
+    with process("job.py", env=slow, cwd=tmp_path) as running:
+        output, _ = running.communicate(timeout=30)
+    assert (running.returncode, output) == (0, "")
+    assert Counter(backend.names) == {"parent": 1, "child": 15}
+
+
+def test_a_child_that_is_terminated_delivers_its_spans(backend: Backend, slow: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(
+        "import multiprocessing, time, tracemw\n"
+        "def work(ready):\n"
+        "    with tracemw.span('child'): pass\n"
+        "    ready.set()\n"
+        "    time.sleep(60)\n"
+        "if __name__ == '__main__':\n"
+        "    tracemw.init('shop')\n"
+        "    context = multiprocessing.get_context('fork')\n"
+        "    ready = context.Event()\n"
+        "    child = context.Process(target=work, args=(ready,))\n"
+        "    child.start()\n"
+        "    ready.wait()\n"
+        "    child.terminate()\n"
+        "    child.join()\n"
+    )
+    with process("job.py", env=slow, cwd=tmp_path) as running:
+        output, _ = running.communicate(timeout=30)
+    assert (running.returncode, output) == (0, "")
+    assert backend.names == ["child"]
+
+
+def test_threads_that_outlive_the_main_thread_deliver_their_spans(backend: Backend, slow: dict[str, str]) -> None:
+    ended = run(
+        "import threading, time, tracemw\n"
+        "tracemw.init('shop')\n"
+        "def work():\n"
+        "    threading.main_thread().join()\n"
+        "    for _ in range(5):\n"
+        "        with tracemw.span('late'): pass\n"
+        "for _ in range(3): threading.Thread(target=work).start()\n",
+        **slow,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert backend.names == ["late"] * 15
+
+
+def test_a_span_that_ends_in_a_function_of_atexit_is_delivered(backend: Backend, slow: dict[str, str]) -> None:
+    ended = run(
+        "import atexit, tracemw\n"
+        "tracemw.init('shop')\n"
+        "def work():\n"
+        "    with tracemw.span('last'): pass\n"
+        "atexit.register(work)\n",
+        **slow,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert backend.names == ["last"]
+
+
+def test_daemon_threads_that_go_on_ending_spans_do_not_hold_up_the_end(
+    backend: Backend, environment: dict[str, str]
+) -> None:
+    ended = run(
+        "import threading, time, tracemw\n"
+        "tracing = tracemw.init('shop')\n"
+        "def work():\n"
+        "    while True:\n"
+        "        with tracemw.span('x'): pass\n"
+        "        time.sleep(0.001)\n"
+        "for _ in range(3): threading.Thread(target=work, daemon=True).start()\n"
+        "time.sleep(0.3)\n"
+        "began = time.monotonic()\n"
+        "assert tracing.shutdown()\n"
+        "assert time.monotonic() - began < 4\n"
+        "print(tracing.stats().exported)\n",
+        **environment,
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert len(backend.names) == int(ended.stdout)
+
+
+SERVICE = (
+    "import os, tracemw\n"
+    "from starlette.applications import Starlette\n"
+    "from starlette.responses import JSONResponse\n"
+    "from starlette.routing import Route\n"
+    "from tracemw.starlette import TraceMiddleware\n"
+    "tracemw.init('shop')\n"
+    "async def item(request): return JSONResponse(os.getpid())\n"
+    "app = Starlette(routes=[Route('/items/{n}', item)])\n"
+    "app.add_middleware(TraceMiddleware)\n"
+)
+
+
+@pytest.mark.parametrize("options", [("--workers", "2"), ("--reload",)], ids=["workers", "reload"])
+def test_processes_that_uvicorn_starts_lose_no_span_to_sigterm(
+    backend: Backend, slow: dict[str, str], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "service.py").write_text(SERVICE)
+    port = free_port()
+    arguments = ("-m", "uvicorn", "--port", str(port), "--log-level", "error", *options, "service:app")
+    with process(*arguments, env=slow, cwd=tmp_path) as running:
+        load(port, 50)
+        running.send_signal(signal.SIGTERM)
+        running.wait(15)
+    wait_until(lambda: len(backend.names) >= 50)
+    assert backend.names == ["GET /items/{n}"] * 50
+
+
+def test_a_reload_loses_no_span(backend: Backend, slow: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(SERVICE)
+    port = free_port()
+    arguments = ("-m", "uvicorn", "--port", str(port), "--log-level", "error", "--reload", "service:app")
+    with process(*arguments, env=slow, cwd=tmp_path) as running:
+        load(port, 20)
+        (tmp_path / "service.py").write_text(SERVICE + "# changed\n")
+        wait_until(lambda: len(backend.names) == 20, timeout=20)
+        load(port, 20)
+        running.send_signal(signal.SIGTERM)
+        running.wait(15)
+    wait_until(lambda: len(backend.names) >= 40)
+    assert backend.names == ["GET /items/{n}"] * 40
+
+
+def test_gunicorn_with_preload_and_workers_that_are_replaced_loses_no_span(
+    backend: Backend, slow: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "service.py").write_text(
+        "import flask, tracemw\n"
+        "from tracemw.flask import TraceMiddleware\n"
+        "tracemw.init('shop')\n"
+        "with tracemw.span('preload'): pass\n"
+        "app = flask.Flask(__name__)\n"
+        "TraceMiddleware(app)\n"
+        "@app.get('/items/<int:n>')\n"
+        "def item(n): return 'ok'\n"
+    )
+    port = free_port()
+    options = ("--workers", "2", "--max-requests", "20", "--preload", "--bind", f"127.0.0.1:{port}")
+    with process("-m", "gunicorn", *options, "service:app", env=slow, cwd=tmp_path) as running:
+        load(port, 100)
+        running.send_signal(signal.SIGTERM)
+        running.wait(15)
+    assert Counter(backend.names) == {"preload": 1, "GET /items/<int:n>": 100}
+
+
+def test_no_backend_and_no_end_of_a_process_costs_more_than_its_timeout(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(SERVICE)
+    port = free_port()
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://10.255.255.1:4318"}  # nobody answers, nor refuses
+    with process("-m", "uvicorn", "--port", str(port), "service:app", env=environment, cwd=tmp_path) as running:
+        load(port, 5)
+        began = time.monotonic()
+        running.send_signal(signal.SIGTERM)
+        output, _ = running.communicate(timeout=20)
+        assert time.monotonic() - began < 11.5  # the application's end and that of the process, 5 s each
+    said = re.findall(r"spans do not reach", output)
+    assert len(said) <= 1, output
+
+
+def test_metrics_tell_what_becomes_of_the_spans(protocol: str) -> None:
+    with SERVING[protocol]() as backend:
+        ended = run(
+            "import json, tracemw\n"
+            "from opentelemetry import metrics\n"
+            "from opentelemetry.sdk.metrics import MeterProvider\n"
+            "from opentelemetry.sdk.metrics.export import InMemoryMetricReader\n"
+            "reader = InMemoryMetricReader()\n"
+            "metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))\n"
+            "def observed():\n"
+            "    data = reader.get_metrics_data().resource_metrics[0].scope_metrics\n"
+            "    return {metric.name: [[point.attributes.get('error.type'), point.value, dict(point.attributes)]\n"
+            "            for point in metric.data.data_points]\n"
+            "            for scope in data if scope.scope.name == 'tracemw' for metric in scope.metrics}\n"
+            "for service in ('first', 'second'):\n"
+            "    with tracemw.init(service) as tracing:\n"
+            "        for _ in range(3):\n"
+            "            with tracemw.span('x'): pass\n"
+            "        assert tracing.flush()\n"
+            "        with tracemw.span('x'): pass\n"
+            "        print(json.dumps(observed()))\n",
+            OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+            OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+            OTEL_BSP_SCHEDULE_DELAY="60000",
+        )
+    assert ended.returncode == 0, ended.stdout
+    first, second = map(json.loads, ended.stdout.splitlines())
+    kind = f"otlp_{protocol.partition('/')[0]}_span_exporter"
+    for seen in (first, second):
+        values = {name: {error: value for error, value, _ in points} for name, points in seen.items()}
+        assert values == {
+            "otel.sdk.processor.span.queue.size": {None: 1},
+            "otel.sdk.processor.span.queue.capacity": {None: 2048},
+            "otel.sdk.processor.span.processed": {
+                None: 3,
+                "queue_full": 0,
+                "breaker_open": 0,
+                "already_shutdown": 0,
+            },
+            "otel.sdk.exporter.span.inflight": {None: 0},
+            "otel.sdk.exporter.span.exported": {
+                None: 3,
+                "rejected": 0,
+                "unknown": 0,
+                "retries_exhausted": 0,
+                "encoding": 0,
+            },
+        }
+        attributes = seen["otel.sdk.exporter.span.inflight"][0][2]
+        assert attributes == {
+            "otel.component.type": kind,
+            "otel.component.name": f"{kind}/0",
+            "server.address": "127.0.0.1",
+            "server.port": int(backend.url.rpartition(":")[2]),
+        }
