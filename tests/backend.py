@@ -125,6 +125,7 @@ class GrpcBackend(Backend):
         super().__init__()
         self.code = grpc.StatusCode.OK
         self.trailers: tuple[tuple[str, bytes], ...] = ()
+        self.metrics_headers: list[dict[str, str]] = []
 
 
 @contextmanager
@@ -143,10 +144,16 @@ def grpc_backend_serving(port: int = 0, *, credentials: grpc.ServerCredentials |
         backend.headers.append(dict(context.invocation_metadata()))
         return backend.answer
 
+    def export_metrics(body: bytes, context: Any) -> bytes:
+        backend.metrics_headers.append(dict(context.invocation_metadata()))
+        return b""
+
     class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
         def service(self, call: Any) -> Any:
             if call.method == "/opentelemetry.proto.collector.trace.v1.TraceService/Export":
                 return grpc.unary_unary_rpc_method_handler(export)
+            if call.method == "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export":
+                return grpc.unary_unary_rpc_method_handler(export_metrics)
             return None
 
     server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])

@@ -180,10 +180,7 @@ def test_importing_tracemw_loads_no_framework_no_sdk_and_not_what_only_metrics_n
 
 
 def test_init_loads_only_what_its_protocol_needs() -> None:
-    code = (
-        "import tracemw, sys; tracemw.init('shop'); "
-        f"print([m for m in {sorted(FRAMEWORKS)!r} if m in sys.modules])"
-    )
+    code = f"import tracemw, sys; tracemw.init('shop'); print([m for m in {sorted(FRAMEWORKS)!r} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
