@@ -6,6 +6,7 @@ import gzip
 import select
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -98,7 +99,12 @@ def backend_serving(port: int = 0, *, tls: ssl.SSLContext | None = None) -> Iter
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            if not isinstance(sys.exc_info()[1], OSError):  # a client that has gone is no news
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
@@ -125,6 +131,7 @@ class GrpcBackend(Backend):
         super().__init__()
         self.code = grpc.StatusCode.OK
         self.trailers: tuple[tuple[str, bytes], ...] = ()
+        self.metrics_headers: list[dict[str, str]] = []
 
 
 @contextmanager
@@ -143,10 +150,16 @@ def grpc_backend_serving(port: int = 0, *, credentials: grpc.ServerCredentials |
         backend.headers.append(dict(context.invocation_metadata()))
         return backend.answer
 
+    def export_metrics(body: bytes, context: Any) -> bytes:
+        backend.metrics_headers.append(dict(context.invocation_metadata()))
+        return b""
+
     class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
         def service(self, call: Any) -> Any:
             if call.method == "/opentelemetry.proto.collector.trace.v1.TraceService/Export":
                 return grpc.unary_unary_rpc_method_handler(export)
+            if call.method == "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export":
+                return grpc.unary_unary_rpc_method_handler(export_metrics)
             return None
 
     server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backend import Backend, backend_serving
+from backend import Backend, backend_serving, grpc_backend_serving
 from servers import free_port, process, wait_until
 
 
@@ -102,6 +102,39 @@ def test_sigterm_delivers_what_is_queued_and_ends_the_process_by_that_signal(bac
         running.send_signal(signal.SIGTERM)
         assert running.wait(10) == -signal.SIGTERM
     assert len(backend.names) == 100
+
+
+def test_a_sigterm_while_the_process_ends_lets_it_deliver_first(backend: Backend) -> None:
+    backend.hang = 1.0
+    code = "import tracemw\ntracemw.init('shop')\nwith tracemw.span('last'): pass\n"
+    with process("-c", code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}) as running:
+        wait_until(lambda: backend.attempts)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(10) == -signal.SIGTERM
+    assert backend.names == ["last"]
+
+
+def test_grpc_carries_spans_and_metrics_with_the_tenant() -> None:
+    with grpc_backend_serving() as backend:
+        ended = run(
+            "import tracemw\n"
+            "from opentelemetry import metrics\n"
+            "with tracemw.init('shop', protocol='grpc', tenant='team-a', metrics=True, timeout=5) as tracing:\n"
+            "    with tracemw.span('a'): pass\n"
+            "    metrics.get_meter('x').create_counter('c').add(1)\n",
+            OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+        )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert backend.names == ["a"]
+    assert backend.resource["service.name"] == "shop"
+    assert backend.headers[0]["x-scope-orgid"] == "team-a"
+    assert backend.metrics_headers[0]["x-scope-orgid"] == "team-a"
+
+
+def test_a_certificate_that_cannot_be_read_is_an_error_at_init() -> None:
+    ended = run("import tracemw; tracemw.init('shop', endpoint='https://tempo:4318', certificate='/nowhere.pem')")
+    assert ended.returncode == 1
+    assert "ValueError: certificate='/nowhere.pem' is not accepted" in ended.stdout
 
 
 def test_a_sigterm_handler_of_the_application_stays() -> None:

@@ -354,10 +354,12 @@ def test_a_backend_is_trusted_by_its_certificate(
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with backend_serving(tls=context) as backend:
         config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem") if trusted else None)
-        outcome = sent(made(backend.url, context=config.tls))
-        assert outcome.answer is (ACCEPTED if trusted else NOT_SENT)
-        assert backend.names == (["a"] if trusted else [])
-        assert ("OTEL_EXPORTER_OTLP_CERTIFICATE" in outcome.remedy) is not trusted
+        exporter = made(backend.url, context=config.tls)
+        outcomes = [sent(exporter) for _ in range(3)]
+        assert {outcome.answer for outcome in outcomes} == {ACCEPTED if trusted else NOT_SENT}
+        assert backend.names == (["a"] * 3 if trusted else [])
+        assert backend.connections == trusted
+        assert ("OTEL_EXPORTER_OTLP_CERTIFICATE" in outcomes[0].remedy) is not trusted
 
 
 def test_a_certificate_for_another_name_is_not_trusted(authority: trustme.CA, tmp_path: Path, made: Made) -> None:

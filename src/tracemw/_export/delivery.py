@@ -65,7 +65,12 @@ class _Order:
     stop: bool
     lost_before: int
     done: threading.Lock = field(default_factory=threading.Lock)
+    """Held until it has been done."""
+
     delivered: bool = False
+
+    def __post_init__(self) -> None:
+        self.done.acquire()
 
 
 _WAKE: Final = None
@@ -183,14 +188,15 @@ class Delivery(SpanProcessor):
 
         A second call waits for the first.
         """
-        if self._stopping is not None:
-            return self._stopping.delivered if self._is_over else self._wait_for(self._stopping, timeout)
-        order = _Order(stop=True, lost_before=self._lost())
-        self._stop_by = time.monotonic() + timeout
-        self._stopping = order
+        order, deadline = _Order(stop=True, lost_before=self._lost()), time.monotonic() + timeout
+        first = self._stopping
+        if first is not None:
+            return first.delivered if self._is_over else self._give(first, timeout)  # it may have interrupted the first
+        self._stopping, self._stop_by = order, deadline
         was_open, self._refuses = self._refuses == BREAKER_OPEN, _LATE
         if not self._is_started and not self._queue:
             order.delivered = self._is_over = True
+            order.done.release()
             return True
         delivered = self._give(order, 0.0 if was_open else timeout)
         while self._drop_oldest(SHUTDOWN):
@@ -247,7 +253,6 @@ class Delivery(SpanProcessor):
         return True
 
     def _give(self, order: _Order, timeout: float) -> bool:
-        order.done.acquire()
         if not self._order(order):
             contextvars.copy_context().run(self._work_here, order, timeout)
         return self._wait_for(order, timeout)
@@ -277,7 +282,11 @@ class Delivery(SpanProcessor):
                 self._breaker.allow_one()
                 if self._stopping is None:
                     self._refuses = None
-            goes_on = self._serve(exporter, order)
+            try:
+                goes_on = self._serve(exporter, order)
+            except Exception:
+                # A logging filter of the application's, say. What was in flight is sent with the next batch.
+                self._last_error = "tracemw's own fault"
         exporter.close()
 
     def _work_here(self, order: _Order, timeout: float) -> None:
