@@ -54,6 +54,9 @@ _LATE: Final = "late"
 _FIRST_PAUSE: Final = 1.0
 """Seconds before the second attempt; doubled for each that follows."""
 
+_AT_ONCE: Final = 1.0
+"""Seconds between a flush and a shutdown that belong together."""
+
 _QUIET_SECONDS: Final = 60.0
 """Between two log lines about spans that the backend rejects of a request that it accepts."""
 
@@ -140,6 +143,7 @@ class Delivery(SpanProcessor):
         self._hurried = False
         self._stopping: _Order | None = None
         self._stop_by = math.inf
+        self._waited_until, self._waited = -math.inf, 0.0
         self._is_over = False
         self._remedy = ""
         self._quiet_until = 0.0
@@ -177,7 +181,12 @@ class Delivery(SpanProcessor):
             return False
         if not self._is_started and not self._queue:
             return True
-        return self._give(_Order(stop=False, lost_before=self._lost()), timeout)
+        began = time.monotonic()
+        delivered = self._give(_Order(stop=False, lost_before=self._lost()), timeout)
+        if not delivered:
+            now = time.monotonic()
+            self._waited_until, self._waited = now, now - began
+        return delivered
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Do the same with a timeout in milliseconds, as the SDK's interface has it."""
@@ -186,8 +195,11 @@ class Delivery(SpanProcessor):
     def shutdown(self, timeout: float = 5.0) -> bool:  # type: ignore[override]  # the SDK's wants no answer
         """Send what is queued, within `timeout` seconds, and take no more; tell whether all of it was accepted.
 
-        A second call waits for the first.
+        A second call waits for the first. What a flush has waited in vain just before counts: a server may end with one
+        and the process with the other, and is to end in time.
         """
+        if time.monotonic() - self._waited_until < _AT_ONCE:
+            timeout = max(timeout - self._waited, 0.0)
         order, deadline = _Order(stop=True, lost_before=self._lost()), time.monotonic() + timeout
         first = self._stopping
         if first is not None:
