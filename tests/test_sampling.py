@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
     ALWAYS_ON,
@@ -435,3 +436,60 @@ def test_without_a_ratio_of_its_own_sampling_takes_that_of_the_environment() -> 
     with process("-W", "error", "-c", code, env=env) as running:
         output, _ = running.communicate(timeout=30)
     assert output == "tracemw{ratio=0.1,rules=[('/poll', 0.0)]}\n"
+
+
+class SameIds(IdGenerator):
+    """One trace id, and span ids in order."""
+
+    def __init__(self, trace_id: int) -> None:
+        self._trace_id = trace_id
+        self._last = 0
+
+    def generate_trace_id(self) -> int:
+        return self._trace_id
+
+    def generate_span_id(self) -> int:
+        self._last += 1
+        return self._last
+
+
+class LazyRequest(LazyAttributes):
+    def __init__(self, attributes: dict[str, AttributeValue]) -> None:
+        self._attributes = attributes
+
+    def make(self) -> dict[str, AttributeValue]:
+        return dict(self._attributes)
+
+
+@given(
+    ratio=ratios,
+    rules=st.lists(st.builds(Rule, st.sampled_from(["GET /a*", "/b"]), ratios), max_size=2),
+    spike=st.none() | st.tuples(ratios.filter(bool), st.sampled_from([None, "GET /a*"])),
+    follows_callers=st.booleans(),
+    trace_id=trace_ids,
+    parent=st.none() | st.builds(under, states, sampled=st.booleans(), remote=st.booleans(), trace_id=trace_ids),
+    asked=st.sampled_from([request("GET", "/a/1"), request("POST", "/b"), {"attributes": {"x": 1}}, {}]),
+)
+def test_our_recorder_decides_as_the_sdks_does_by_asking_the_sampler(
+    ratio: float,
+    rules: list[Rule],
+    spike: tuple[float, str | None] | None,
+    follows_callers: bool,
+    trace_id: int,
+    parent: Context | None,
+    asked: dict[str, Any],
+) -> None:
+    sampler = ConsistentSampler(ratio, rules, follows_callers=follows_callers)
+    if spike is not None:
+        sampler.spike(spike[0], seconds=60, path=spike[1])
+    started = {}
+    for provider in (SdkTracerProvider, TracerProvider):
+        tracer = provider(sampler, id_generator=SameIds(trace_id), shutdown_on_exit=False).get_tracer("test")
+        start = dict(asked)
+        if provider is TracerProvider and "attributes" in start:
+            start["attributes"] = LazyRequest(start["attributes"])
+        span = tracer.start_span("request", parent or Context(), **start)
+        context = span.get_span_context()
+        attributes = dict(span.attributes or {}) if isinstance(span, ReadableSpan) else None
+        started[provider] = context.trace_id, context.trace_flags, dict(context.trace_state), attributes
+    assert started[TracerProvider] == started[SdkTracerProvider]
