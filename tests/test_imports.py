@@ -110,6 +110,8 @@ PRIVATE = {
     "_export/encoding.py": {
         "_attributes",
         "_context",
+        "_dict",
+        "_dq",
         "_end_time",
         "_events",
         "_instrumentation_scope",

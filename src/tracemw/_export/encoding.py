@@ -16,6 +16,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.util import BoundedList
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("tracemw")
 
-_KEPT_TYPES: Final = frozenset({str, int, bool})  # not float: 0.0 equals -0.0; and a list is no key of a dict
 _LONGEST_KEPT: Final = 512  # bytes; what is longer seldom comes back, and is dear to keep
 _NAMES_KEPT: Final = 1024
 _ORIGINS_KEPT: Final = 256  # resources and scopes; a service has one and a dozen
-_PASSED_BY: Final = 7  # values not kept for each that is, under a key that has shown too many
+_RESTS: Final = 7  # values that a key encodes anew for each that it had kept, before it keeps values again
 _DEEPEST: Final = 30  # parsers refuse what nests deeper than 100 messages; a mapping in a mapping takes three
 
+_NOTHING: Final = ()  # the events, and the links, of most of our spans: there is but one empty tuple
 _TABLED: Final = 2048  # varints of smaller numbers, nearly all lengths, are in a table
 _KIND_AND_TIMES: Final = Struct("<BBBQBQ").pack
 _FIXED64: Final = Struct("<Q").pack
@@ -62,8 +63,11 @@ class SpanEncoder:
         self._names = _Names()
         self._origins: dict[int, _Origin] = {}
         # The last one seen, and its bytes: the spans of a trace share its state, and uneventful ones may a status.
-        self._trace_state: tuple[TraceState | None, bytes] = None, b""
-        self._status: tuple[Status | None, bytes] = None, b""
+        # A span ends with its status and the flags; there are two such ends, and the second is of a remote parent.
+        self._trace_state: TraceState | None = None
+        self._trace_state_field = b""
+        self._status: Status | None = None
+        self._ends = _ends(None)
 
     @property
     def misses(self) -> int:
@@ -83,7 +87,7 @@ class SpanEncoder:
         last_resource = last_scope = group = None
         for span in spans:
             try:
-                encoded = self._span(span)
+                message = self._span(span)
                 try:
                     resource, scope = span._resource, span._instrumentation_scope
                 except AttributeError:
@@ -95,19 +99,20 @@ class SpanEncoder:
                         group = scopes.setdefault(self._origin(scope, self._scope), [])
                         groups[id(resource), id(scope)] = group
                     last_resource, last_scope = resource, scope
-                group.append(encoded)
+                size = len(message)  # _sized, without the call and a copy
+                group.append(b"\x12" + (_VARINTS[size] if size < _TABLED else _varint(size)) + message)
             except Exception:
                 self.spans_left_out += 1
                 if self.spans_left_out == 1:
                     _logger.exception("tracemw leaves out a span that it cannot encode, and will others, unlogged")
-        # ExportTraceServiceRequest: 1 resource_spans
-        return _repeated(
-            b"\x0a",
-            [
-                resource.around([scope.around(group) for scope, group in scopes.items()])
-                for resource, scopes in resources.items()
-            ],
-        )
+        # ExportTraceServiceRequest: 1 resource_spans. ResourceSpans: 2 scope_spans. ScopeSpans: 2 spans
+        request: list[bytes] = []
+        for of_resource, scopes in resources.items():
+            scope_spans: list[bytes] = []
+            for of_scope, fields in scopes.items():
+                scope_spans += of_scope.around(b"\x12", fields)
+            request += of_resource.around(b"\x0a", scope_spans)
+        return b"".join(request)
 
     def _span(self, span: ReadableSpan) -> bytes:
         try:
@@ -119,44 +124,47 @@ class SpanEncoder:
             start, end, status = span.start_time, span.end_time, span.status
             attributes, events, links = span.attributes, span.events, span.links
         trace_id, span_id, _, _, trace_state, _ = context  # type: ignore[misc]  # without one it is left out
-        if trace_state is not self._trace_state[0]:
-            self._trace_state = trace_state, _trace_state(trace_state)
-        if status is not self._status[0]:
-            self._status = status, _status(status)
-        parent_field, flags = b"", _LOCAL
+        if trace_state is not self._trace_state:
+            self._trace_state, self._trace_state_field = trace_state, _trace_state(trace_state)
+        if status is not self._status:
+            self._status, self._ends = status, _ends(status)
+        origin, rest = self._trace_state_field, self._ends[0]
         if parent:
             _, parent_id, is_remote, _, _, _ = parent
-            parent_field = b"\x22\x08" + parent_id.to_bytes(8, "big")
+            origin += b"\x22\x08" + parent_id.to_bytes(8, "big")
             if is_remote:
-                flags = _REMOTE
+                rest = self._ends[1]
         if start and end:
             kind_and_times = _KIND_AND_TIMES(0x30, kind._value_ + 1, 0x39, start, 0x41, end)
         else:
             kind_and_times = bytes((0x30, kind._value_ + 1)) + _time(b"\x39", start) + _time(b"\x41", end)
+        # Plain containers have dropped nothing, and to ask each span costs as much as three attributes.
+        if (events is not _NOTHING or links is not _NOTHING) and not _vacant(events, links):
+            rest = (
+                _repeated(b"\x5a", [self._event(event) for event in events or ()])
+                + _count(b"\x60", span.dropped_events)
+                + _repeated(b"\x6a", [self._link(link) for link in links or ()])
+                + _count(b"\x70", span.dropped_links)
+                + rest
+            )
+        if type(attributes) is not dict and (type(attributes) is not BoundedAttributes or attributes.dropped):
+            rest = _count(b"\x50", span.dropped_attributes) + rest
         # Span: 1 trace_id, 2 span_id, 3 trace_state, 4 parent_span_id, 5 name, 6 kind, 7 start_time_unix_nano,
         # 8 end_time_unix_nano, 9 attributes, 10 dropped_attributes_count, 11 events, 12 dropped_events_count,
         # 13 links, 14 dropped_links_count, 15 status, 16 flags
-        fields = (
-            b"\x0a\x10",
-            trace_id.to_bytes(16, "big"),
-            b"\x12\x08",
-            span_id.to_bytes(8, "big"),
-            self._trace_state[1],
-            parent_field,
-            self._names[name],
-            kind_and_times,
-            _repeated(b"\x4a", self._memo.key_values(attributes)),
-            # Plain containers have dropped nothing, and to ask each span costs as much as three attributes.
-            b"" if type(attributes) is dict else _count(b"\x50", span.dropped_attributes),
-            _repeated(b"\x5a", [self._event(event) for event in events]) if events else b"",
-            b"" if type(events) is tuple else _count(b"\x60", span.dropped_events),
-            _repeated(b"\x6a", [self._link(link) for link in links]) if links else b"",
-            b"" if type(links) is tuple else _count(b"\x70", span.dropped_links),
-            self._status[1],
-            b"\x85\x01",
-            flags,
+        return b"".join(
+            (
+                b"\x0a\x10",
+                trace_id.to_bytes(16, "big"),
+                b"\x12\x08",
+                span_id.to_bytes(8, "big"),
+                origin,
+                self._names[name],
+                kind_and_times,
+                _repeated(b"\x4a", self._memo.key_values(attributes)),
+                rest,
+            )
         )
-        return _sized(b"".join(fields))
 
     def _event(self, event: Event) -> bytes:
         # Span.Event: 1 time_unix_nano, 2 name, 3 attributes, 4 dropped_attributes_count
@@ -220,32 +228,41 @@ class _Origin:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Origin) and self._of == other._of
 
-    def around(self, messages: list[bytes]) -> bytes:
-        """Return the sized `ResourceSpans` of these `ScopeSpans`, or the sized `ScopeSpans` of these spans."""
-        return _sized(self._head + _repeated(b"\x12", messages) + self._tail)
+    def around(self, tag: bytes, within: list[bytes]) -> list[bytes]:
+        """Return the `ResourceSpans` around `ScopeSpans`, or the `ScopeSpans` around spans.
+
+        It comes in pieces, as what it is put around did: a batch is large, and is copied once.
+        """
+        pieces = [self._head, *within, self._tail]
+        return [tag, _varint(sum(map(len, pieces))), *pieces]
 
 
 class _AttributeMemo:
     """Attributes -> sized `KeyValue`s, remembered by type, key and value: 1, True and 1.0 are equal, but not the same.
 
-    A key whose values do not come back fills its share of the memo, which is emptied then; what is worth keeping
-    under other keys stays. Only when there is no room at all (keys without number) is everything forgotten.
+    A key that fills its share of the memo gives it back and rests: for a while its values are encoded anew, as few of
+    them come back, and to look up and keep one costs more than to encode it. What is remembered under other keys stays.
+    Only when there is no room at all (keys without number) is everything forgotten.
     """
 
     def __init__(self, size: int) -> None:
-        self.misses = 0
         self._size = size
         self._share = max(size // 16, 1)
         self._kept = 0
         self._tables: dict[type, dict[str, _Values | _KeptValues]] = {}
+        self._forgotten_misses = 0
         self._logged = False
+
+    @property
+    def misses(self) -> int:
+        """Attributes that had to be encoded because they were not remembered."""
+        tables = [table for of_type in self._tables.values() for table in of_type.values()]
+        return self._forgotten_misses + sum(table.misses for table in tables)
 
     def key_values(self, attributes: Mapping[str, Any] | None) -> list[bytes]:
         """Return the `KeyValue` of each attribute, except those whose values have no form in OTLP."""
-        if not attributes:
-            return []
         if type(attributes) is not dict:  # item by item, BoundedAttributes cost as much as all else in a span
-            attributes = attributes.copy() if isinstance(attributes, BoundedAttributes) else dict(attributes)
+            attributes = attributes._dict if isinstance(attributes, BoundedAttributes) else dict(attributes or ())
         tables = self._tables
         try:
             return [tables[type(value)][key][value] for key, value in attributes.items()]
@@ -253,15 +270,32 @@ class _AttributeMemo:
             key_values = self._one_by_one(dict(attributes))
         return list(key_values)
 
-    def make_room(self, table: _KeptValues | None = None) -> None:
-        """Forget what has to be forgotten before one more entry is kept, in `table`."""
-        if table is not None and len(table) >= self._share:
-            self._kept -= len(table)
-            table.overflow()
-        elif self._kept >= self._size:
-            self._kept = 0
-            self._tables.clear()
+    def reserve(self) -> bool:
+        """Count one more entry, if there is room for it; tell whether there was."""
+        if self._kept >= self._size:
+            return False
         self._kept += 1
+        return True
+
+    def keep(self, table: _KeptValues, value: Any, encoded: bytes) -> None:
+        """Remember one more value of a key; let the key rest when these fill its share."""
+        if not self.reserve():
+            self._forget()
+            return
+        table[value] = encoded
+        if len(table) == self._share:
+            self._kept -= self._share
+            table.anew.rest(_RESTS * self._share)
+            self._tables[table.anew.kind][table.anew.key] = table.anew
+
+    def resume(self, anew: _SimpleValues) -> None:
+        """Remember the values of a key that has rested."""
+        self._tables[anew.kind][anew.key] = _KeptValues(self, anew)
+
+    def _forget(self) -> None:
+        self._forgotten_misses = self.misses
+        self._kept = 0
+        self._tables.clear()
 
     def _one_by_one(self, attributes: dict[str, Any]) -> Iterator[bytes]:
         for key, value in attributes.items():
@@ -276,8 +310,10 @@ class _AttributeMemo:
         """Decide, once for each key, what becomes of its values of one type."""
         table = self._tables.get(kind, {}).get(key)
         if table is None:
-            table = _KeptValues(self, key, kind) if kind in _KEPT_TYPES else _Values(self, key)
-            self.make_room()
+            table = _KeptValues(self, _SimpleValues(self, kind, key)) if kind in _OCTETS else _Values(key)
+            if not self.reserve():
+                self._forget()
+                self._kept = 1
             self._tables.setdefault(kind, {})[key] = table
         return table
 
@@ -285,58 +321,76 @@ class _AttributeMemo:
 class _Values:
     """The values of one key and one type, each encoded anew."""
 
-    __slots__ = ("_key", "_memo")
+    __slots__ = ("_tag_and_key", "misses")
 
-    def __init__(self, memo: _AttributeMemo, key: str) -> None:
-        self._memo = memo
-        self._key = _text(b"\x0a", key)
+    def __init__(self, key: str) -> None:
+        self._tag_and_key = _text(b"\x0a", key)
+        self.misses = 0
 
     def __getitem__(self, value: object) -> bytes:
-        self._memo.misses += 1
-        return _key_value(self._key, _any_value(value))
+        self.misses += 1
+        return _key_value(self._tag_and_key, _any_value(value))
 
 
-class _KeptValues(dict[Any, bytes]):
-    """The values of one key and one type, remembered unless they are long.
+class _SimpleValues(_Values):
+    """The same for texts or integers, which end their `KeyValue`: what stands before depends on their size alone.
 
-    A text or an integer ends its `KeyValue`, and what stands before it depends on its size alone.
+    While a key rests, this stands in the place of its table; else it encodes what the table does not hold.
     """
 
-    __slots__ = ("_heads", "_key", "_memo", "_passed_by", "_text", "_to_pass_by")
+    __slots__ = ("_heads", "_memo", "_octets", "_resumes", "key", "kind")
 
-    def __init__(self, memo: _AttributeMemo, key: str, kind: type) -> None:
-        super().__init__()
+    def __init__(self, memo: _AttributeMemo, kind: type, key: str) -> None:
+        super().__init__(key)
+        self.kind = kind
+        self.key = key
         self._memo = memo
-        self._key = _text(b"\x0a", key)
-        self._text = kind is str
+        self._octets = _OCTETS[kind]
         self._heads: dict[int, bytes] = {}
-        self._to_pass_by = self._passed_by = 0
+        self._resumes = 0
 
-    def __missing__(self, value: Any) -> bytes:
-        self._memo.misses += 1
-        octets = value.encode("utf-8", "backslashreplace") if self._text else _integer(value)  # _utf8, without the call
-        size = len(octets)
+    def rest(self, values: int) -> None:
+        """Expect to be asked for so many values, and let the memo resume then."""
+        self._resumes = self.misses + values
+
+    def __getitem__(self, value: Any) -> bytes:
+        self.misses = misses = self.misses + 1
+        if misses == self._resumes:
+            self._memo.resume(self)
         try:
-            encoded = self._heads[size] + octets
-        except KeyError:
-            encoded = _key_value(self._key, _any_value(value))
-            if size > _LONGEST_KEPT:
-                return encoded
-        if self._passed_by < self._to_pass_by:
-            self._passed_by += 1
-            return encoded
-        self._passed_by = 0
-        self._memo.make_room(self)
-        self[value] = encoded
-        if size not in self._heads:
+            octets = self._octets(value)
+            return self._heads[len(octets)] + octets
+        except (KeyError, UnicodeEncodeError):
+            return self._with_head(value)
+
+    def _with_head(self, value: Any) -> bytes:
+        encoded = _key_value(self._tag_and_key, _any_value(value))
+        size = len(_utf8(value) if self.kind is str else _integer(value))
+        if size <= _LONGEST_KEPT and size not in self._heads and self._memo.reserve():
             self._heads[size] = encoded[: len(encoded) - size]
         return encoded
 
-    def overflow(self) -> None:
-        """Forget the values, and keep fewer of those to come: the ones that do come back will be among them."""
-        self.clear()
-        self._heads.clear()
-        self._to_pass_by = _PASSED_BY
+
+class _KeptValues(dict[Any, bytes]):
+    """The values of one key and one type, remembered unless they are long."""
+
+    __slots__ = ("_memo", "anew")
+
+    def __init__(self, memo: _AttributeMemo, anew: _SimpleValues) -> None:
+        super().__init__()
+        self._memo = memo
+        self.anew = anew
+
+    @property
+    def misses(self) -> int:
+        """Values that had to be encoded."""
+        return self.anew.misses
+
+    def __missing__(self, value: Any) -> bytes:
+        encoded = self.anew[value]
+        if len(encoded) <= _LONGEST_KEPT:
+            self._memo.keep(self, value, encoded)
+        return encoded
 
 
 class _Names(dict[str, bytes]):
@@ -359,7 +413,7 @@ def _any_value(value: object, depth: int = 0) -> bytes:
     if isinstance(value, bool):
         return b"\x10" + _integer(value)
     if isinstance(value, int):
-        return b"\x18" + _integer(value) if _fits(value) else b"\x0a" + _sized(_integer(value))
+        return b"\x18" + _integer(int(value)) if _fits(value) else b"\x0a" + _sized(_integer(int(value)))
     if isinstance(value, float):
         return b"\x21" + _DOUBLE(value)
     if isinstance(value, bytes):
@@ -379,6 +433,19 @@ def _any_value(value: object, depth: int = 0) -> bytes:
 def _key_value(key: bytes, value: bytes) -> bytes:
     # KeyValue: 1 key, 2 value
     return _sized(key + b"\x12" + _sized(value))
+
+
+def _vacant(events: object, links: object) -> bool:
+    """Tell whether the SDK's lists have neither kept nor dropped anything; to ask them takes three times as long."""
+    if type(events) is not BoundedList or type(links) is not BoundedList:
+        return False
+    return not (events._dq or links._dq or events.dropped or links.dropped)  # type: ignore[attr-defined]
+
+
+def _ends(status: Status | None) -> tuple[bytes, bytes]:
+    # Span: 15 status, 16 flags
+    before = _status(status) + b"\x85\x01"
+    return before + _LOCAL, before + _REMOTE
 
 
 def _status(status: Status | None) -> bytes:
@@ -415,7 +482,7 @@ def _repeated(tag: bytes, messages: list[bytes]) -> bytes:
 
 def _sized(message: bytes) -> bytes:
     size = len(message)
-    return (_VARINTS[size] if size < _TABLED else _long_varint(size)) + message
+    return (_VARINTS[size] if size < _TABLED else _varint(size)) + message
 
 
 def _fits(number: int) -> bool:
@@ -424,20 +491,18 @@ def _fits(number: int) -> bool:
 
 def _integer(number: int) -> bytes:
     # What is too large for 64 bits leaves as text, as the specification has it: never as long as a varint, ten octets.
-    return _varint(int(number) % 2**64) if _fits(number) else str(int(number)).encode()
+    if 0 <= number < 2**63:
+        return _varint(number)
+    return _varint(number + 2**64) if _fits(number) else str(number).encode()
 
 
 def _varint(number: int) -> bytes:
-    return _VARINTS[number] if number < _TABLED else _long_varint(number)
+    return _VARINTS[number] if number < _TABLED else _CONTINUED[number & 0x7F] + _varint(number >> 7)
 
 
-def _long_varint(number: int) -> bytes:
-    octets = bytearray()
-    while number > 0x7F:
-        octets.append(number & 0x7F | 0x80)
-        number >>= 7
-    octets.append(number)
-    return bytes(octets)
-
-
-_VARINTS: Final = tuple(_long_varint(number) for number in range(_TABLED))
+# Types whose values are kept. Not float: 0.0 equals -0.0; and a list is no key of a dict.
+_OCTETS: Final[dict[type, Callable[[Any], bytes]]] = {str: str.encode, int: _integer, bool: _integer}
+_CONTINUED: Final = tuple(bytes((low | 0x80,)) for low in range(0x80))
+_VARINTS: Final = tuple(
+    bytes((number,)) if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7)) for number in range(_TABLED)
+)
