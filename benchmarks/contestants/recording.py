@@ -63,6 +63,8 @@ class AskedSampler(Sampler):
 class Keeping(SpanProcessor):
     """A processor of the user's own, with both hooks."""
 
+    takes_live_spans = False
+
     def __init__(self) -> None:
         self.ended: list[ReadableSpan] = []
         self.started = 0
@@ -80,6 +82,7 @@ def recorder(*, whose: str, foreign: bool = False, sampled: bool = True) -> Burs
     """Measure start, attributes and end; what is queued is delivered off the clock."""
     if foreign:
         provider, keeping = _foreign(whose, sampled=sampled)
+        provider.add_span_processor(keeping)
         flush: Callable[[], None] = keeping.ended.clear
     else:
         pipeline = (pipelines.ours if whose == "ours" else pipelines.sdk)(sampling=float(sampled))
@@ -107,9 +110,7 @@ def _foreign(whose: str, *, sampled: bool) -> tuple[Any, Keeping]:
     resource = Resource.create({"service.name": "bench"})
     kind: Any = TracerProvider if whose == "ours" else SdkTracerProvider
     provider = kind(sampler=sampler, resource=resource)
-    keeping = Keeping()
-    provider.add_span_processor(keeping)
-    return provider, keeping
+    return provider, Keeping()
 
 
 class _Plain:
@@ -160,6 +161,8 @@ def encoder(*, whose: str, unique: bool = False) -> Burst:
         floor.Memo.remember = not unique
     else:
         provider, keeping = _foreign(whose, sampled=True)
+        keeping.takes_live_spans = whose == "ours"  # as its delivery does: each encoder gets what it has to encode
+        provider.add_span_processor(keeping)
         encode = _our_encode() if whose == "ours" else _official_encode
 
     def batches(operations: int) -> list[Sequence[Any]]:
