@@ -34,6 +34,14 @@ SCALARS: Final[frozenset[type]] = frozenset({str, bool, int, float})
 NO_TYPES: Final[frozenset[type]] = frozenset()
 UNSET: Final = Status(StatusCode.UNSET)
 
+_new: Final = object.__new__
+
+KNOWS_READABLE_SPANS: Final = set(vars(ReadableSpan("span"))) == {
+    *("_name", "_context", "_kind", "_parent", "_start_time", "_end_time", "_attributes", "_events", "_links"),
+    *("_status", "_resource", "_instrumentation_scope", "_instrumentation_info"),
+}
+"""Whether the SDK's read-only spans have the fields that they are taken to have here; if not, it makes them itself."""
+
 Attributes = dict[str, Any]
 
 
@@ -51,12 +59,19 @@ class Limits(SpanLimits):
         """How many attributes a span takes."""
         self.plain = SCALARS if self.max_span_attribute_length is None else SCALARS - {str}
         """The types of values that are taken as they are."""
+        self._container = vars(self.clean({}))
 
     def clean(self, attributes: Mapping[str, Any]) -> BoundedAttributes:
         """Return attributes as the specification wants them: checked, copied, cut and counted by the SDK."""
         return BoundedAttributes(
             self.max_span_attributes, attributes, immutable=False, max_value_len=self.max_span_attribute_length
         )
+
+    def contain(self, attributes: dict[str, Any]) -> BoundedAttributes:
+        """Return attributes that are clean already in the SDK's container, which keeps this very dictionary."""
+        contained: BoundedAttributes = _new(BoundedAttributes)
+        vars(contained).update(self._container, _dict=attributes, _lock=threading.Lock())
+        return contained
 
 
 class Span(SdkSpan):
@@ -169,19 +184,14 @@ class Span(SdkSpan):
         """Return the attributes in the SDK's container, where they are from now on: a limit bites, or will."""
         if type(held) is dict:
             # The dictionary, and not an attribute: two threads get one container.
-            held = self._attributes = vars(self).setdefault("_bounded", self._contained(held))
+            held = self._attributes = vars(self).setdefault("_bounded", self._limits.contain(held.copy()))
         return cast("BoundedAttributes", held)
-
-    def _contained(self, held: Any) -> BoundedAttributes:
-        contained: Any = self._limits.clean({})
-        contained._dict = held.copy()  # clean already
-        return cast("BoundedAttributes", contained)
 
     def expose(self) -> None:
         """Hold all in the SDK's containers, as its own spans do: the code of others reaches into them."""
         held = self._attributes
         if isinstance(held, (dict, BoundedAttributes)):
-            contained = self._contained(held)
+            contained = self._limits.contain(held.copy())
             contained.dropped = getattr(held, "dropped", 0)
             contained._immutable = True
             self._attributes = contained
@@ -265,6 +275,26 @@ class Span(SdkSpan):
     def dropped_links(self) -> int:
         """How many links the limits have kept out."""
         return getattr(self._links, "dropped", 0)
+
+    def _readable_span(self) -> ReadableSpan:
+        if not KNOWS_READABLE_SPANS:
+            return super()._readable_span()
+        # Field by field: the constructor's thirteen arguments cost more than all that a span has been told.
+        readable: ReadableSpan = _new(ReadableSpan)
+        readable._name = self._name
+        readable._context = self._context
+        readable._kind = self._kind
+        readable._instrumentation_info = self._instrumentation_info
+        readable._instrumentation_scope = self._instrumentation_scope
+        readable._parent = self._parent
+        readable._start_time = self._start_time
+        readable._end_time = self._end_time
+        readable._attributes = self._attributes
+        readable._events = self._events
+        readable._links = self._links
+        readable._resource = self._resource
+        readable._status = self._status
+        return readable
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ReadableSpan:
         return copy.deepcopy(self._readable_span(), memo)

@@ -38,6 +38,7 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracemw._attributes import LazyAttributes
+from tracemw._context import current_context
 from tracemw._recording.keeping import FlightRecorder, HeldSpan
 from tracemw._recording.span import Limits, Span
 
@@ -190,7 +191,7 @@ class Tracer(SdkTracer):
         Raises:
             TypeError: when the context's current span has a span context that is none.
         """
-        current = otel_context.get_current() if context is None else context
+        current = current_context() if context is None else context
         active: Any = current.get(_SPAN_KEY)
         if isinstance(active, Span):
             parent: SpanContext | None = active._context
@@ -220,13 +221,14 @@ class Tracer(SdkTracer):
         if bounds is not None:
             decision = _SAMPLE if trace_id & _LOW_BITS < bounds[case] else _DROP
         elif self._decides_at_roots:
-            ours = cast("Any", sampler)
+            ours: Any = sampler
+            policy = ours.policy
             if parent is not None and (case > _REMOTE or ours.follows_callers):
                 decision = _SAMPLE if parent_flags & _SAMPLED else _DROP
-            elif parent is None and ours.policy.is_plain:
+            elif parent is None and policy.is_plain:
                 decision = _DROP
-                if trace_id & _RANDOMNESS >= ours.policy.threshold:
-                    decision, state = _SAMPLE, ours.policy.trace_state
+                if trace_id & _RANDOMNESS >= policy.threshold:
+                    decision, state = _SAMPLE, policy.trace_state
             else:
                 choice = ours.choose(trace_id, parent and state, kind, attributes)
                 decision = _SAMPLE if choice.is_sampled else _DROP
