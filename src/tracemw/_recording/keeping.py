@@ -155,8 +155,10 @@ class FlightRecorder:
 
     def _hold(self, root: HeldSpan, span: ReadableSpan) -> None:
         books, fragment = self.books, root.fragment
-        if fragment is None or fragment.books is not books:  # those of the parent of this process, say
+        if fragment is not None and fragment.books is not books:  # those of the parent of this process, say
             vars(root).pop("fragment", None)
+            fragment = None
+        if fragment is None:
             if books.fragments >= TRACES:
                 books.lost[TOO_MANY_TRACES] += 1
                 return
