@@ -312,6 +312,30 @@ async def answer(send: Any, status: int = 200, body: bytes = b"ok") -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+@pytest.mark.parametrize(
+    ("setting", "error", "remedy"),
+    [
+        ({"keep_errors": "no"}, TypeError, "keep_errors takes True or False, not 'no'"),
+        ({"keep_slow": "5s"}, TypeError, "keep_slow takes a number, not '5s'"),
+        ({"keep_slow": True}, TypeError, "keep_slow takes a number, not True"),
+        ({"keep_slow": -1}, ValueError, "keep_slow=-1 is not accepted: a number that is 0 or more"),
+        ({"keep_slow": float("inf")}, ValueError, "keep_slow=inf is not accepted"),
+        ({"keep_rate": None}, TypeError, "keep_rate takes a number, not None"),
+        ({"keep_rate": float("nan")}, ValueError, "keep_rate=nan is not accepted"),
+    ],
+)
+def test_a_setting_that_cannot_be_right_is_an_error(setting: Any, error: type[Exception], remedy: str) -> None:
+    with pytest.raises(error, match=remedy):
+        Sampling(**setting)
+
+
+@pytest.mark.parametrize("setting", [{"keep_slow": 1e308}, {"keep_rate": 1e-300}, {"keep_rate": 1e308}])
+def test_a_setting_at_the_edge_works(init: Init, setting: dict[str, float]) -> None:
+    running = init(**setting)
+    swallow()
+    assert running.names == ["swallowed"]
+
+
 # A refusal by another service is no failure by itself.
 
 
@@ -427,6 +451,20 @@ def test_a_file_that_takes_its_time_to_be_sent_is_not_slow(init: Init) -> None:
     body: Any = app(environ, calls.WSGIServer().start_response)
     time.sleep(SLOW)
     body.close()
+    assert running.spans == []
+    assert running.books.unsampled == 1
+
+
+def test_neither_is_a_stream_whose_span_somebody_else_has_started(init: Init) -> None:
+    running = init(keep_slow=SLOW / 2)
+    native = trace.get_tracer("native").start_as_current_span("GET /native", kind=SpanKind.SERVER)
+    app = tracemw.asgi.TraceMiddleware(slow_to_end)
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        with native:
+            await app(scope, receive, send)
+
+    asyncio.run(calls.ask(served))
     assert running.spans == []
     assert running.books.unsampled == 1
 
@@ -674,7 +712,7 @@ class Rewriting:
         await self._app(scope, receive, send)
 
 
-@pytest.mark.parametrize("kind", ["asgi", "starlette", "fastapi"])
+@pytest.mark.parametrize("kind", [name for name, kind in DOORS.items() if issubclass(kind, ASGIDoor)])
 def test_a_scope_that_is_changed_within_the_door_changes_nothing_of_what_the_span_says(
     init: Init, backend: Backend, kind: str
 ) -> None:

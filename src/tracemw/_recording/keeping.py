@@ -79,7 +79,7 @@ class FlightRecorder:
     ) -> None:
         self._deliver = deliver
         self.is_on = is_on
-        self.slow = sys.maxsize if slow is None else int(slow * 1e9)
+        self.slow = sys.maxsize if slow is None else int(min(slow * 1e9, sys.maxsize))
         """Nanoseconds."""
         # As nanoseconds between two that are kept; without any, the next one is never.
         self._interval = int(min(1e9 / rate, sys.maxsize)) if rate else 0
