@@ -84,7 +84,7 @@ class FlightRecorder:
         # As nanoseconds between two that are kept; without any, the next one is never.
         self._interval = int(min(1e9 / rate, sys.maxsize)) if rate else 0
         self._burst = max(self._interval, 10**9)
-        self._first_at = 0 if rate else math.inf
+        self._first_at = -math.inf if rate else math.inf
         self._start_afresh()
         # A forked child does not hold what its parent does.
         this = weakref.ref(self)
@@ -239,7 +239,11 @@ class HeldSpan(Span):
 
     def take(self, attributes: Any) -> None:
         """Take the attributes to begin with, or what can make them."""
-        if isinstance(attributes, LazyAttributes) and self._plain is SCALARS and not self._is_shared():
+        if (
+            isinstance(attributes, LazyAttributes)
+            and self._plain is SCALARS
+            and getattr(self._tracer.span_processor, "is_private", False)
+        ):
             self._attributes = {}
             attributes.defer()
             self._first = attributes
@@ -257,8 +261,11 @@ class HeldSpan(Span):
 
     def is_dismissed(self, end_time: int) -> bool:
         """End the span, and its local trace, if nobody will see it; tell whether that is so."""
-        recorder = self._tracer.recorder
-        if self.root is not None or recorder is None or self._is_shared() or self.reason_to_keep(end_time) is not None:
+        tracer = self._tracer
+        recorder = tracer.recorder
+        if self.root is not None or recorder is None or not getattr(tracer.span_processor, "is_private", False):
+            return False
+        if self.reason_to_keep(end_time) is not None:
             return False
         try:
             del self._open
@@ -308,10 +315,6 @@ class HeldSpan(Span):
     def forget(self) -> None:
         """Let go of what attributes could be made from: it leads to the request, and from there to this span."""
         self._first = None
-
-    def _is_shared(self) -> bool:
-        """Tell whether processors of somebody else's see the span."""
-        return not getattr(self._tracer.span_processor, "is_private", False)
 
     # Whoever asks for attributes gets all of them.
 
