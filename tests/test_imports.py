@@ -29,7 +29,7 @@ ALLOWED = {
     "_version": set(),
     "_http": {"_attributes", "_context", "_errors", "_guard", "_held", "_http", "_version", "config"},
     "_held": set(),
-    "_recording": {"_attributes", "_context", "_errors", "_recording"},
+    "_recording": {"_attributes", "_context", "_errors", "_recording", "sampling"},
     "_export": {"_context", "_export", "_version"},
     "asgi": {"_http", "_guard"},
     "wsgi": {"_http", "_guard"},
@@ -124,7 +124,7 @@ PRIVATE = {
         "_status",
         "_value_",
     },
-    "_recording/keeping.py": {"_kind", "_open", "_start_time", "_status", "_tracer"},
+    "_recording/keeping.py": {"_events", "_kind", "_most", "_open", "_start_time", "_status", "_tracer"},
     "_recording/provider.py": {"_resource", "_tracers", "_tracers_lock"},
     "_recording/span.py": {"_Span", "_dict", "_readable_span", "_set_items"},
     "_recording/tracer.py": {

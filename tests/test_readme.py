@@ -25,7 +25,7 @@ def test_each_snippet_runs(snippet: str) -> None:
 
 
 def test_there_are_snippets() -> None:
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 5
 
 
 def test_the_readme_lists_every_path_that_is_skipped_by_default() -> None:

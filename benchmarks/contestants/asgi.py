@@ -133,11 +133,18 @@ def untraced(*, request: str = "plain", starlette: bool = False) -> Burst:
     return _driven(_starlette() if starlette else _trivial, pipelines.none(), request)
 
 
-def ours(*, request: str = "plain", starlette: bool = False, sampling: float = 1.0, metrics: bool = False) -> Burst:
+def ours(
+    *,
+    request: str = "plain",
+    starlette: bool = False,
+    sampling: float = 1.0,
+    keep_errors: bool = True,
+    metrics: bool = False,
+) -> Burst:
     import tracemw.asgi
     import tracemw.starlette
 
-    pipeline = pipelines.ours(sampling=sampling, metrics=metrics)
+    pipeline = pipelines.ours(sampling=sampling, keep_errors=keep_errors, metrics=metrics)
     if starlette:
         app = _starlette()
         app.add_middleware(tracemw.starlette.TraceMiddleware)

@@ -28,11 +28,13 @@ def none() -> Pipeline:
     return Pipeline(trace.get_tracer_provider(), lambda: None)
 
 
-def ours(*, sampling: float = 1.0, metrics: bool = False) -> Pipeline:
+def ours(*, sampling: float = 1.0, keep_errors: bool = True, metrics: bool = False) -> Pipeline:
     """Set tracemw up, in its one line."""
     import tracemw
+    from tracemw.sampling import Sampling
 
-    tracing = tracemw.init(os.environ["BENCH_NAME"], endpoint=sink(), sampling=sampling, metrics=metrics or None)
+    wanted = Sampling(ratio=sampling, keep_errors=keep_errors)
+    tracing = tracemw.init(os.environ["BENCH_NAME"], endpoint=sink(), sampling=wanted, metrics=metrics or None)
 
     def flush() -> None:
         if not tracing.flush(60):

@@ -258,6 +258,11 @@ class _Request(ServerRequest, _Headers):
     def headers(self) -> _Request:
         return self
 
+    def defer(self) -> None:
+        # What stands within, frameworks and proxy headers' middleware say, changes the scope itself.
+        self._scope = dict(self._scope)
+        self._raw = list(self._raw)
+
     def carries_context(self) -> bool:
         by_name = dict(self._raw)
         if b"host" not in by_name:  # names are in lower case, as ASGI says, or the server is another

@@ -80,7 +80,7 @@ def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartR
 def _note(status: str, headers: list[tuple[str, str]], exchange: ServerExchange) -> None:
     try:
         if status[:3].isdecimal():
-            exchange.answered(int(status[:3]))
+            exchange.status = int(status[:3])  # the headers leave with the first byte of the body, as PEP 3333 says
         if exchange.captures_response:
             exchange.capture(_ResponseHeaders(headers))
     except Exception as error:
@@ -119,7 +119,10 @@ class _Body:
         try:
             if self._iterator is None:
                 self._iterator = iter(self._body)
-            return next(self._iterator)
+            chunk = next(self._iterator)
+            if chunk:
+                self._exchange.first_byte()
+            return chunk
         except StopIteration:
             # With the last byte: what the application does in close() is background work. By now it has to have called
             # start_response; a server answers for one that has not.
@@ -158,6 +161,7 @@ class _SizedBody(_Body):
 @guarded
 def _watched_file(file: Any, exchange: ServerExchange) -> Iterable[bytes]:
     """Return the server's own file wrapper, which it tells by its type and sends its own way, with its end watched."""
+    exchange.first_byte()
     close = getattr(file, "close", None)
 
     def close_and_end() -> None:
@@ -198,6 +202,10 @@ class _Request(ServerRequest):
     @property
     def headers(self) -> _Request:
         return self
+
+    def defer(self) -> None:
+        # What stands within, dispatchers and proxy headers' middleware say, changes the environ itself.
+        self._environ = dict(self._environ)
 
     def carries_context(self) -> bool:
         return "HTTP_TRACEPARENT" in self._environ or "HTTP_BAGGAGE" in self._environ

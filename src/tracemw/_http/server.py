@@ -135,6 +135,7 @@ class ServerTracing:
             carried = propagation.extract(request.headers, bare)
             if bare is not here and (adopted := _already_traced(here, carried)) is not None:
                 exchange.context, exchange.span = with_request_span(adopted, carried), adopted
+                exchange.held = as_held(adopted)
                 return True
             parent, links = (carried, None) if self._trust_inbound else (bare, _link_to(carried))
             instruments = self._meters.get()
@@ -245,7 +246,8 @@ class ServerExchange:
     route_source: RouteSource | None = None
     _method: str
     _facts: RequestFacts | None = None
-    _held: Held | None = None
+    held: Held | None = None
+    """The span, when it is of an unsampled trace."""
     _failure: BaseException | None = None
     _instruments: Instruments | None = None
     _labels: dict[str, str | int]
@@ -256,7 +258,7 @@ class ServerExchange:
         tracing = self.tracing
         self.ended = False
         self._method = request.method
-        self._held = as_held(self.span)
+        self.held = as_held(self.span)
         if instruments is None and not tracing.keeps_facts:
             return
         self._facts = facts = request.facts
@@ -292,8 +294,12 @@ class ServerExchange:
     def answered(self, status: int | None) -> None:
         """Note the status that the application has sent, and with it the first byte of the response."""
         self.status = status
-        if self._held is not None:
-            self._held.answered()
+        self.first_byte()
+
+    def first_byte(self) -> None:
+        """Note that the response has begun, unless that is noted already."""
+        if self.held is not None:
+            self.held.answered()
 
     @guarded
     def capture(self, headers: Headers) -> None:
@@ -331,11 +337,12 @@ class ServerExchange:
             if self._instruments is not None:
                 self._instruments.ended(self)
             error_type = self._error_type(incomplete=incomplete)
-            if self._facts is None and self._held is not None and error_type is None:
+            if self.held is not None and error_type is None and not self.tracing.keeps_facts:
                 at = time.time_ns() if at is None else at
-                if self._held.is_dismissed(at):
+                if self.held.is_dismissed(at):
                     self.span = None
-                    return
+                    if self._instruments is None:
+                        return
             route = None if self.route_source is None else self._route(self.route_source)
             if self._instruments is not None:
                 at = time.time_ns() if at is None else at

@@ -12,20 +12,21 @@ a count is added to with no call among the steps.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
 import weakref
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tracemw._attributes import LazyAttributes
-from tracemw._recording.span import NO_TYPES, SCALARS, UNSET, Span, with_attribute
+from tracemw._recording.span import NO_TYPES, SCALARS, UNSET, Span, marked
 
 KEPT: Final = "tracemw.kept"
 """The attribute that tells why spans of an unsampled trace are there: `error`, `slow` or `manual`."""
@@ -42,8 +43,12 @@ TOO_MANY_OF_TRACE: Final = "held_spans_per_trace"
 TOO_MANY_TRACES: Final = "held_traces"
 TOO_MANY: Final = "held_spans"
 TOO_OFTEN: Final = "keep_rate"
+TOO_LATE: Final = "late"
 ABANDONED: Final = "abandoned"
 """What spans are lost to: each limit, and a local root that is never ended."""
+
+_CAUSES: Final = (TOO_MANY_OF_TRACE, TOO_MANY_TRACES, TOO_MANY, TOO_OFTEN, TOO_LATE, ABANDONED)
+_REASONS: Final = ("error", "manual", "slow")
 
 
 class Verdict(NamedTuple):
@@ -58,9 +63,10 @@ _PATIENCE: Final = 1000
 
 T = TypeVar("T")
 
-_DROPPED: Final = Verdict(False, "")
+DROPPED: Final = Verdict(False, "")
 _LIMITED: Final = Verdict(False, TOO_OFTEN)
-_KEPT: Final = {why: Verdict(True, why) for why in ("error", "manual", "slow")}
+_LATE: Final = Verdict(False, TOO_LATE)
+_KEPT: Final = {why: Verdict(True, why) for why in _REASONS}
 
 
 class FlightRecorder:
@@ -70,7 +76,7 @@ class FlightRecorder:
         deliver: Takes a span that is kept.
         is_on: Whether anything is recorded of unsampled traces; if not, they are counted, and that is all.
         slow: Seconds from which on a local trace is kept for being slow; None for never.
-        rate: How many local traces may be kept in one second.
+        rate: How many local traces may be kept in one second; those of a whole second at once.
     """
 
     def __init__(
@@ -78,9 +84,12 @@ class FlightRecorder:
     ) -> None:
         self._deliver = deliver
         self.is_on = is_on
-        self.slow = sys.maxsize if slow is None else int(slow * 1e9)
+        self.slow = sys.maxsize if slow is None else int(min(slow * 1e9, sys.maxsize))
         """Nanoseconds."""
-        self._rate = rate
+        # As nanoseconds between two that are kept; without any, the next one is never.
+        self._interval = int(min(1e9 / rate, sys.maxsize)) if rate else 0
+        self._burst = max(self._interval, 10**9)
+        self._first_at = -math.inf if rate else math.inf
         self._start_afresh()
         # A forked child does not hold what its parent does.
         this = weakref.ref(self)
@@ -93,60 +102,67 @@ class FlightRecorder:
 
     def _start_afresh(self) -> None:
         self.books = Books()
-        self._second = self._kept_in_second = 0
+        self._kept_at = self._first_at
 
     def ended(self, span: HeldSpan, readable: ReadableSpan) -> None:
         """Take a span that has ended; `readable` is what the processors were given of it."""
         root = span.root
         if root is None:
             verdict = span.verdict = self._verdict_on(span)
-            if verdict.is_kept:
-                span.settle()
             self._carry_out(verdict, readable)
             if span.fragment is not None:
-                self._release(span.fragment, verdict)
+                self._release(span, span.fragment, verdict)
             span.forget()
             return
-        span.settle()
         if span.has_failed():
             root.has_failures = True
         if root.verdict is None:
             self._hold(root, readable)
         else:
-            is_late = (span.end_time or 0) > (root.end_time or 0) + FOLLOWED_FOR
-            self._carry_out(_DROPPED if is_late else root.verdict, readable)
+            is_late = root.verdict.is_kept and (span.end_time or 0) > (root.end_time or 0) + FOLLOWED_FOR
+            self._carry_out(_LATE if is_late else root.verdict, readable)
 
     def drop(self, root: HeldSpan) -> None:
         """Drop a local trace that nobody will see."""
-        root.verdict = _DROPPED
+        root.verdict = DROPPED
         self.books.unsampled += 1
         if root.fragment is not None:
-            self._release(root.fragment, _DROPPED)
+            self._release(root, root.fragment, DROPPED)
         root.forget()
 
     def _verdict_on(self, root: HeldSpan) -> Verdict:
         reason = root.reason_to_keep(root.end_time or 0)
         if reason is None:
-            return _DROPPED
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._kept_in_second = second, 0
-        if self._kept_in_second >= self._rate:
+            return DROPPED
+        if not self._may_keep():
             return _LIMITED
-        self._kept_in_second += 1
         self.books.kept[reason] += 1
         return _KEPT[reason]
 
+    def _may_keep(self) -> bool:
+        now = time.monotonic_ns()
+        at = self._kept_at
+        if at < now - self._burst:
+            at = now - self._burst
+        at += self._interval
+        if at > now:
+            return False
+        self._kept_at = at
+        return True
+
     def _carry_out(self, verdict: Verdict, span: ReadableSpan) -> None:
         if verdict.is_kept:
-            self._deliver(with_attribute(span, KEPT, verdict.why))
-        elif verdict is _DROPPED:
+            self._deliver(marked(span, KEPT, verdict.why))
+        elif verdict is DROPPED:
             self.books.unsampled += 1
         else:
             self.books.lost[verdict.why] += 1
 
     def _hold(self, root: HeldSpan, span: ReadableSpan) -> None:
         books, fragment = self.books, root.fragment
+        if fragment is not None and fragment.books is not books:  # those of the parent of this process, say
+            vars(root).pop("fragment", None)
+            fragment = None
         if fragment is None:
             if books.fragments >= TRACES:
                 books.lost[TOO_MANY_TRACES] += 1
@@ -159,20 +175,23 @@ class FlightRecorder:
             books.lost[TOO_MANY] += 1
         else:
             fragment.append(span)
-            fragment.books.held += 1
+            books.held += 1
             if root.verdict is not None:  # it has ended meanwhile
-                self._release(fragment, root.verdict)
+                self._release(root, fragment, root.verdict)
 
-    def _release(self, fragment: Fragment, verdict: Verdict) -> None:
+    def _release(self, root: HeldSpan, fragment: Fragment, verdict: Verdict) -> None:
         """Carry out the verdict on each span; another thread may take some of them."""
+        # It counts as long as it is there, and the root may be there for long: in the context of a task, in a queue.
+        vars(root).pop("fragment", None)
         books = fragment.books
+        if books is not self.books:  # they are of the parent of this process, or of before another `init`
+            return
         books.releasing += 1
         try:
             while fragment:
                 span = fragment.popleft()
                 books.held -= 1
-                if books is self.books:  # else they are those of the parent of this process
-                    self._carry_out(verdict, span)
+                self._carry_out(verdict, span)
         except IndexError:  # the other thread was faster
             pass
         finally:
@@ -197,9 +216,9 @@ class Books:
     def __init__(self) -> None:
         self.unsampled = 0
         """Spans that were not recorded, or dropped as there was no reason to keep them."""
-        self.lost: Counter[str] = Counter()
+        self.lost = dict.fromkeys(_CAUSES, 0)
         """Spans that were dropped though they were held, or to be kept, by cause."""
-        self.kept: Counter[str] = Counter()
+        self.kept = dict.fromkeys(_REASONS, 0)
         """Local traces that were kept, by reason."""
         self.held = 0
         """Spans that have ended and wait for their local root to end."""
@@ -245,8 +264,13 @@ class HeldSpan(Span):
 
     def take(self, attributes: Any) -> None:
         """Take the attributes to begin with, or what can make them."""
-        if isinstance(attributes, LazyAttributes) and self._plain is SCALARS and not self._is_shared():
+        if (
+            isinstance(attributes, LazyAttributes)
+            and self._plain is SCALARS
+            and getattr(self._tracer.span_processor, "is_private", False)
+        ):
             self._attributes = {}
+            attributes.defer()
             self._first = attributes
         else:
             super().take(attributes)
@@ -262,8 +286,11 @@ class HeldSpan(Span):
 
     def is_dismissed(self, end_time: int) -> bool:
         """End the span, and its local trace, if nobody will see it; tell whether that is so."""
-        recorder = self._tracer.recorder
-        if self.root is not None or recorder is None or self._is_shared() or self.reason_to_keep(end_time) is not None:
+        tracer = self._tracer
+        recorder = tracer.recorder
+        if self.root is not None or recorder is None or not getattr(tracer.span_processor, "is_private", False):
+            return False
+        if self.reason_to_keep(end_time) is not None:
             return False
         try:
             del self._open
@@ -281,7 +308,7 @@ class HeldSpan(Span):
         if self._is_asked_for:
             return "manual"
         recorder = self._tracer.recorder
-        if recorder is not None and (self._answered_at or end_time) - self._start_time > recorder.slow:
+        if recorder is not None and (self._answered_at or end_time) - self._start_time >= recorder.slow:
             return "slow"
         return None
 
@@ -289,31 +316,44 @@ class HeldSpan(Span):
         """Tell whether the span has ended in an error; that a call was answered with 4xx is none by itself."""
         if self._status.status_code is not StatusCode.ERROR:
             return False
-        status = self._attributes.get("http.response.status_code") if self._kind is SpanKind.CLIENT else None
-        return not (isinstance(status, int) and 400 <= status < 500)
+        if self._kind is not SpanKind.CLIENT:
+            return True
+        attributes = self._attributes
+        # The second name is that of the former conventions, which other instrumentations still have by default.
+        status = attributes.get("http.response.status_code") or attributes.get("http.status_code")
+        is_refusal = isinstance(status, int) and 400 <= status < 500
+        return not is_refusal or any(event.name == "exception" for event in self._events)
 
     def settle(self) -> None:
         """Make the attributes that were left to later."""
-        first, self._first = self._first, None
-        if first is not None:
-            later: dict[str, Any] = self._attributes
-            super().take({key: value for key, value in first.made().items() if key not in later} | later)
+        first = self._first
+        if first is None:
+            return
+        made, later = first.made(), self._attributes
+        if len(made) + len(later) <= self._most:
+            for key, value in made.items():  # into the same dictionary: another thread may be about to write to it
+                later.setdefault(key, value)
+        else:
+            super().take({key: value for key, value in made.items() if key not in later} | later)
+        self._first = None
 
     def forget(self) -> None:
         """Let go of what attributes could be made from: it leads to the request, and from there to this span."""
         self._first = None
 
-    def _is_shared(self) -> bool:
-        """Tell whether processors of somebody else's see the span."""
-        return not getattr(self._tracer.span_processor, "is_private", False)
-
     # Whoever asks for attributes gets all of them.
 
     @property
-    def attributes(self) -> Mapping[str, Any]:
+    def attributes(self) -> Mapping[str, Any] | None:
         """The attributes; of a span that was dropped, those only which were set after its start."""
         self.settle()
-        return MappingProxyType(self._attributes)
+        return super().attributes
+
+    def _counted(self, held: Any) -> BoundedAttributes:
+        if self._first is not None:
+            self.settle()
+            held = self._attributes
+        return super()._counted(held)
 
     def expose(self) -> None:
         """Make the attributes, and hold all in the SDK's containers."""

@@ -24,6 +24,7 @@ from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
 from tracemw._attributes import LazyAttributes
 from tracemw._errors import put_stage
+from tracemw.sampling.threshold import with_threshold
 
 if TYPE_CHECKING:
     from tracemw._recording.tracer import Tracer
@@ -300,14 +301,25 @@ class Span(SdkSpan):
         return copy.deepcopy(self._readable_span(), memo)
 
 
-def with_attribute(span: ReadableSpan, key: str, value: str) -> ReadableSpan:
-    """Return a span that has ended, with one more attribute: ours, which no limit keeps out."""
-    attributes: Any = span._attributes
+def marked(span: ReadableSpan, key: str, value: str) -> ReadableSpan:
+    """Return a copy of a span that has ended, with one more attribute: ours, which no limit keeps out.
+
+    The threshold of a caller that has not sampled the trace is left out: the span is not there by that chance.
+    """
+    # A copy: the span is in the hands of other processors too, and in the application's.
+    made = span._readable_span() if isinstance(span, Span) else copy.copy(span)
+    attributes: Any = made._attributes
     if isinstance(attributes, BoundedAttributes):
-        attributes._dict[key] = value
+        contained = BoundedAttributes(immutable=False)
+        contained._dict = {**attributes, key: value}
+        contained.dropped = attributes.dropped
+        made._attributes = contained
     else:
-        span._attributes = {**attributes, key: value}
-    return span
+        made._attributes = {**(attributes or {}), key: value}
+    context = made._context
+    if context is not None and context.trace_state:
+        made._context = SpanContext(*context[:4], with_threshold(context.trace_state, None))
+    return made
 
 
 def _is_key(key: object) -> bool:

@@ -39,7 +39,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracemw._attributes import LazyAttributes
 from tracemw._context import current_context
-from tracemw._recording.keeping import FlightRecorder, HeldSpan
+from tracemw._recording.keeping import DROPPED, FlightRecorder, HeldSpan
 from tracemw._recording.span import Limits, Span
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -297,7 +297,8 @@ class Tracer(SdkTracer):
         root = None
         if parent is not None and type(parent) is HeldSpan:
             root = parent.root or parent
-        if not recorder.is_on or (parent is not None and root is None):
+        # A root that has been dropped takes along what begins beneath it later.
+        if not recorder.is_on or (parent is not None and (root is None or root.verdict is DROPPED)):
             recorder.books.unsampled += 1
             return None
         span = _new(HeldSpan)
@@ -311,22 +312,24 @@ class Tracer(SdkTracer):
             span._record_end_metrics()
         processor = self.span_processor
         readable: ReadableSpan = span
-        if type(processor) is Processors:
-            if processor.copies or processor.ending:
+        try:
+            if type(processor) is Processors:
+                if processor.copies or processor.ending:
+                    span.expose()
+                for each in processor.ending:
+                    each._on_ending(span)
+                if processor.copies:
+                    readable = span._readable_span()
+                for each in processor.ended:
+                    each.on_end(readable)
+            else:
                 span.expose()
-            for each in processor.ending:
-                each._on_ending(span)
-            if processor.copies:
+                processor._on_ending(span)
                 readable = span._readable_span()
-            for each in processor.ended:
-                each.on_end(readable)
-        else:
-            span.expose()
-            processor._on_ending(span)
-            readable = span._readable_span()
-            processor.on_end(readable)
-        if type(span) is HeldSpan and self.recorder is not None:
-            self.recorder.ended(span, readable)
+                processor.on_end(readable)
+        finally:  # a processor that raises does not take the span from ours
+            if type(span) is HeldSpan and self.recorder is not None:
+                self.recorder.ended(span, readable)
 
     def start_as_current_span(  # type: ignore[override]  # the SDK's returns the context manager of a generator
         self,

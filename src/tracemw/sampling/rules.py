@@ -40,8 +40,8 @@ class Sampling:
     """What `tracemw.init(sampling=...)` takes when a ratio is not all.
 
     Raises:
-        ValueError: for a ratio that is not accepted.
-        TypeError: for rules that are none.
+        ValueError: for a ratio or another number that is not accepted.
+        TypeError: for rules that are none, and for a value of the wrong type.
     """
 
     ratio: float | None = None
@@ -52,17 +52,21 @@ class Sampling:
 
     keep_errors: bool = True
     """Whether unsampled traces are recorded too, in this process, and kept when a span of theirs has failed, when they
-    were slow, or when `tracemw.keep` asks for it. False gives the cheapest unsampled request: nothing is recorded."""
+    were slow, or when `tracemw.keep` asks for it. False gives the cheapest unsampled request: nothing is recorded.
+    Nor is it with `OTEL_TRACES_SAMPLER=always_off` or `parentbased_always_off`."""
 
     keep_slow: float | None = 5.0
-    """Seconds, to the first byte of the response, from which on a request is kept for being slow; None for never."""
+    """Seconds to the first byte of the response, or to the end of what is no request, from which on it is kept for
+    being slow; None for never. A WebSocket is never slow."""
 
     keep_rate: float = 100.0
-    """How many unsampled traces this process keeps in a second at most: an outage is not to become a flood."""
+    """How many unsampled traces this process keeps in a second: an outage is not to become a flood. 0 is none."""
 
     def __post_init__(self) -> None:
         if self.ratio is not None:
             object.__setattr__(self, "ratio", to_ratio("Sampling ratio", self.ratio))
+        if not isinstance(self.keep_errors, bool):
+            raise TypeError(f"keep_errors takes True or False, not {self.keep_errors!r}")
         for name in ("keep_slow", "keep_rate"):
             value: object = getattr(self, name)
             if value is None and name == "keep_slow":
