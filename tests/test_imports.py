@@ -105,6 +105,7 @@ PRIVATE = {
         "_SUPPRESS_INSTRUMENTATION_KEY",
         "_current_context",
     },
+    "_http/baggage.py": {"_BAGGAGE_KEY"},
     "_http/metrics.py": {"_internal"},
     "_http/propagation.py": {"_propagators"},
     "_export/encoding.py": {

@@ -5,15 +5,23 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+import select
+import socket
+import socketserver
+import ssl
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import trustme
 import urllib3
 from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY
@@ -27,6 +35,7 @@ from starlette.responses import Response
 from urllib3.util import Retry
 
 import tracemw
+from backend import backend_serving
 from conftest import Recorded
 from servers import free_port, uvicorn_serving
 from tracemw.requests import TraceAdapter, trace_session
@@ -381,6 +390,62 @@ def test_a_proxy_is_used_and_traced_as_the_call_that_it_is(service: Service, rec
     assert attributes["server.address"] == "example.test"
     assert attributes["server.port"] == 80
     assert len(service.traceparents[0]) == 1
+
+
+class Tunnel(socketserver.BaseRequestHandler):
+    """A proxy that connects its client to whatever it asks for."""
+
+    def handle(self) -> None:
+        asked = b""
+        while not asked.endswith(b"\r\n\r\n"):
+            asked += self.request.recv(4096)
+        host, _, port = asked.split()[1].decode().partition(":")
+        with socket.create_connection((host, int(port))) as server:
+            self.request.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+            while True:
+                for end in select.select((self.request, server), (), ())[0]:
+                    data = end.recv(65536)
+                    if not data:
+                        return
+                    (server if end is self.request else self.request).sendall(data)
+
+
+@contextmanager
+def tunnelling() -> Iterator[str]:
+    """Run a proxy and give its URL."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tunnel) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_address[1]}"
+        finally:
+            proxy.shutdown()
+            thread.join()
+
+
+def test_a_tunnel_through_a_proxy_leaves_the_callers_headers_as_they_were(recorded: Recorded, tmp_path: Path) -> None:
+    authority, tls = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with backend_serving(tls=tls) as service, tunnelling() as proxy, trace_session(requests.Session()) as session:
+        request = session.prepare_request(requests.Request("POST", service.url))
+        headers = dict(request.headers)
+        session.send(request, proxies={"https": proxy}, verify=str(tmp_path / "ca.pem"))
+
+    assert dict(request.headers) == headers
+    assert recorded.client.context is not None
+    span_id = f"{recorded.client.context.span_id:016x}"
+    assert [sent["traceparent"].split("-")[2] for sent in service.headers] == [span_id]
+
+
+def test_a_callers_own_traceparent_gives_way_whatever_holds_it(service: Service, session: requests.Session) -> None:
+    request = session.prepare_request(requests.Request("GET", service.url))
+    request.headers = {"Traceparent": "stale"}  # type: ignore[assignment]
+    session.send(request)
+
+    assert request.headers == {"Traceparent": "stale"}
+    assert len(service.traceparents[0]) == 1
+    assert service.traceparents[0] != ["stale"]
 
 
 def test_pool_classes_of_the_managers_own_are_kept() -> None:

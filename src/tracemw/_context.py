@@ -119,6 +119,11 @@ def with_request_span(span: Span, context: Context) -> Context:
     return Context({**context, _SPAN: span, _REQUEST_SPAN: span})
 
 
+def with_client_span(span: Span, context: Context) -> Context:
+    """Return `context` with `span` current, in which the HTTP clients beneath start no spans of their own."""
+    return Context({**context, _SPAN: span, _SUPPRESS_HTTP: True})
+
+
 def span_in(context: Context) -> Span | None:
     """Return the current span of `context`, or None."""
     found = context.get(_SPAN)

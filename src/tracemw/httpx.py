@@ -38,10 +38,8 @@ class TraceTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the wrapped transport."""
-        resend_count = self._resends.before(request)
-        exchange = self._tracing.begin(
-            request.method, str(request.url), template=_template(request), resend_count=resend_count
-        )
+        resend_count, template = self._resends.before(request)
+        exchange = self._tracing.begin(request.method, str(request.url), template=template, resend_count=resend_count)
         if exchange is None:
             return self._transport.handle_request(request)
         token = exchange.attach()
@@ -54,7 +52,8 @@ class TraceTransport(httpx.BaseTransport):
             exchange.detach(token)
         _note(exchange, response)
         if isinstance(response.stream, httpx.SyncByteStream):
-            response.stream = _Stream(response.stream, exchange, self._resends.after(request, response, resend_count))
+            closed = self._resends.after(request, response, resend_count) if response.status_code >= 300 else None
+            response.stream = _Stream(response.stream, exchange, closed)
         return response
 
     def __enter__(self) -> TraceTransport:
@@ -87,10 +86,8 @@ class AsyncTraceTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request through the wrapped transport."""
-        resend_count = self._resends.before(request)
-        exchange = self._tracing.begin(
-            request.method, str(request.url), template=_template(request), resend_count=resend_count
-        )
+        resend_count, template = self._resends.before(request)
+        exchange = self._tracing.begin(request.method, str(request.url), template=template, resend_count=resend_count)
         if exchange is None:
             return await self._transport.handle_async_request(request)
         token = exchange.attach()
@@ -103,8 +100,8 @@ class AsyncTraceTransport(httpx.AsyncBaseTransport):
             exchange.detach(token)
         _note(exchange, response)
         if isinstance(response.stream, httpx.AsyncByteStream):
-            forget = self._resends.after(request, response, resend_count)
-            response.stream = _AsyncStream(response.stream, exchange, forget)
+            closed = self._resends.after(request, response, resend_count) if response.status_code >= 300 else None
+            response.stream = _AsyncStream(response.stream, exchange, closed)
         return response
 
     async def __aenter__(self) -> AsyncTraceTransport:
@@ -133,12 +130,6 @@ def _traced(request: httpx.Request, exchange: ClientExchange) -> httpx.Request:
     return traced
 
 
-def _template(request: httpx.Request) -> str | None:
-    # A request after a redirect has another URL, and takes over the extensions of the one before.
-    template = request.extensions.get("url_template") if _RESENDS not in request.extensions else None
-    return template if isinstance(template, str) else None
-
-
 def _note(exchange: ClientExchange, response: httpx.Response) -> None:
     version = response.extensions.get("http_version")
     exchange.response(
@@ -161,11 +152,14 @@ class _Resends:
     def __init__(self) -> None:
         self._challenged: WeakKeyDictionary[httpx.Request, int] = WeakKeyDictionary()
 
-    def before(self, request: httpx.Request) -> int:
-        """Return how many attempts came before this one."""
+    def before(self, request: httpx.Request) -> tuple[int, str | None]:
+        """Return how many attempts came before this one, and the template of the URL."""
+        extensions = request.extensions
+        # A request after a redirect has another URL, and takes over the extensions of the one before.
+        template = extensions.get("url_template") if _RESENDS not in extensions else None
         challenged = self._challenged.pop(request, None) if self._challenged else None
-        resends = challenged or request.extensions.get(_RESENDS, 0)
-        return resends if isinstance(resends, int) else 0
+        resends = challenged or extensions.get(_RESENDS, 0)
+        return resends if isinstance(resends, int) else 0, template if isinstance(template, str) else None
 
     @guarded
     def after(self, request: httpx.Request, response: httpx.Response, resend_count: int) -> Callable[[], None] | None:
@@ -186,7 +180,8 @@ class _Resends:
 class _Body:
     """What ends the span when the body's stream does, or when nobody holds the stream any more."""
 
-    def __init__(self, exchange: ClientExchange, closed: Callable[[], None] | None) -> None:
+    def __init__(self, stream: Any, exchange: ClientExchange, closed: Callable[[], None] | None) -> None:
+        self._stream = stream
         self._exchange = exchange
         self._closed = closed
 
@@ -197,16 +192,11 @@ class _Body:
 
     def __del__(self) -> None:
         self._exchange.abandon()
-        self._end()
+        if self._closed is not None:
+            self._closed()
 
 
 class _Stream(_Body, httpx.SyncByteStream):
-    def __init__(
-        self, stream: httpx.SyncByteStream, exchange: ClientExchange, closed: Callable[[], None] | None
-    ) -> None:
-        super().__init__(exchange, closed)
-        self._stream = stream
-
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._stream
@@ -223,12 +213,6 @@ class _Stream(_Body, httpx.SyncByteStream):
 
 
 class _AsyncStream(_Body, httpx.AsyncByteStream):
-    def __init__(
-        self, stream: httpx.AsyncByteStream, exchange: ClientExchange, closed: Callable[[], None] | None
-    ) -> None:
-        super().__init__(exchange, closed)
-        self._stream = stream
-
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._stream:

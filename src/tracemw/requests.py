@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 try:
     import requests
@@ -128,7 +128,7 @@ class TraceAdapter(HTTPAdapter):
 class _Attempts:
     """The attempts at one prepared request: the connection pool starts each, the adapter hears of the last."""
 
-    __slots__ = ("_context", "_failed_at", "_method", "_tracing", "_url", "current")
+    __slots__ = ("_callers_headers", "_context", "_failed_at", "_method", "_tracing", "_url", "current")
 
     def __init__(self, tracing: ClientTracing, method: str, url: str) -> None:
         self._tracing = tracing
@@ -136,13 +136,15 @@ class _Attempts:
         self._url = url
         self._context = otel_context.get_current()  # urllib3 makes each retry within the attempt before
         self._failed_at: int | None = None
+        self._callers_headers: Any = None
         self.current: ClientExchange | None = None
 
-    def next(self, retries: object) -> ClientExchange | None:
-        """Conclude the attempt before, by what urllib3 notes of it, and begin another.
+    def next(self, retries: object, headers: object) -> ClientExchange | None:
+        """Conclude the attempt before, by what urllib3 notes of it, and begin another with these headers.
 
         What lies between the two is the wait that the retry policy asks for.
         """
+        self._callers_headers = headers
         history = retries.history if isinstance(retries, Retry) else ()
         if self.current is not None:
             if history and history[-1].error is not None:
@@ -152,15 +154,29 @@ class _Attempts:
         self.current = self._tracing.begin(self._method, self._url, resend_count=len(history), context=self._context)
         return self.current
 
+    def traced(self, headers: Any) -> Any:
+        """Return the headers that urllib3 is about to send with those that hand the trace on."""
+        if self.current is None:
+            return headers
+        if type(headers) is dict:
+            headers = CaseInsensitiveDict(headers)
+        elif headers is self._callers_headers:  # urllib3 has made a copy unless the request goes through a tunnel
+            headers = headers.copy()
+        for name, value in self.current.headers().items():
+            headers[name] = value
+        return headers
+
     def response(self, response: Any) -> None:
         """Note the response to the current attempt."""
         if self.current is not None:
-            self.current.response(response.status, {10: "1.0", 11: "1.1", 20: "2"}.get(response.version))
+            self.current.response(response.status, _VERSIONS.get(response.version))
 
     def failed(self) -> None:
         """Note the time at which the current attempt failed."""
         self._failed_at = time.time_ns()
 
+
+_VERSIONS: Final = {10: "1.0", 11: "1.1", 20: "2"}
 
 _attempts: ContextVar[_Attempts | None] = ContextVar("tracemw-requests-attempts", default=None)
 
@@ -179,24 +195,24 @@ class _TracedPool(HTTPConnectionPool):
         **kwargs: Any,
     ) -> Any:
         attempts = _attempts.get()
-        exchange = attempts.next(retries) if attempts is not None else None
+        exchange = attempts.next(retries, self.headers if headers is None else headers) if attempts else None
         if exchange is None:
             return super().urlopen(method, url, body, headers, retries, *args, **kwargs)
-        own: Any = self.headers if headers is None else headers
-        traced = CaseInsensitiveDict(own) if type(own) is dict else own.copy()  # whatever its kind, as it is
-        for name, value in exchange.headers().items():
-            traced[name] = value
         token = exchange.attach()
         try:
-            return super().urlopen(method, url, body, traced, retries, *args, **kwargs)
+            return super().urlopen(method, url, body, headers, retries, *args, **kwargs)
         finally:
             exchange.detach(token)
 
     def _make_request(self, *args: Any, **kwargs: Any) -> Any:
-        # Private to urllib3, and the one place that sees the response to an attempt that is going to be retried.
+        # Private to urllib3, and the one place that sees each attempt's own headers, and the response to one that is
+        # going to be retried.
         attempts = _attempts.get()
         if attempts is None:
             return super()._make_request(*args, **kwargs)
+        headers = kwargs.get("headers")
+        if headers is not None:
+            kwargs["headers"] = attempts.traced(headers)
         try:
             response = super()._make_request(*args, **kwargs)
         except BaseException:

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 from opentelemetry import baggage
 from opentelemetry import context as otel_context
+from opentelemetry.baggage import _BAGGAGE_KEY
 from opentelemetry.context import Context
 
 _RECEIVED: Final = otel_context.create_key("tracemw-baggage-received")
@@ -49,9 +50,9 @@ def extract(headers: Iterable[str], context: Context) -> Context:
 
 def format_members(context: Context) -> str:
     """Return the `baggage` header that hands on the baggage in `context`; empty when there is none."""
-    members = baggage.get_all(context)
-    if not members:
+    if _BAGGAGE_KEY not in context:
         return ""
+    members = baggage.get_all(context)
     kept = otel_context.get_value(_RECEIVED, context)
     received: dict[str, tuple[str, str]] = kept if isinstance(kept, dict) else {}
     written: list[str] = []

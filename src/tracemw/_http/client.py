@@ -22,7 +22,7 @@ from tracemw._context import (
     current_context,
     detach,
     suppress_clients,
-    with_span,
+    with_client_span,
 )
 from tracemw._errors import exception_type, put_stage
 from tracemw._guard import fault, guarded
@@ -78,16 +78,16 @@ class ClientTracing:
             tracer = self._tracers.get()
             instruments = self._meters.get()
             if tracer is None and instruments is None:
-                return ClientExchange(None, here)
+                return ClientExchange(None, suppress_clients(here))
             attributes = ClientAttributes(method, url, template, resend_count, self.known_methods)
             labels = semconv.client_labels(attributes.made(), url) if instruments is not None else None
             started = time.time_ns()
             if tracer is None:
-                return ClientExchange(None, here, started, instruments, labels)
+                return ClientExchange(None, suppress_clients(here), started, instruments, labels)
             name = semconv.span_name(method, template, self.known_methods)
             known: Any = attributes if self._tracers.takes_lazy_attributes else attributes.made()
             span = tracer.start_span(name, here, _CLIENT, known, None, started)
-            return ClientExchange(span, with_span(span, here), started, instruments, labels)
+            return ClientExchange(span, with_client_span(span, here), started, instruments, labels)
         except Exception as error:
             fault("ClientTracing.begin", error)
             return None
@@ -128,7 +128,6 @@ class ClientExchange:
     """
 
     __slots__ = (
-        "_attached",
         "_context",
         "_ended",
         "_error_type",
@@ -148,7 +147,7 @@ class ClientExchange:
         labels: dict[str, str | int] | None = None,
     ) -> None:
         self._span = span
-        self._context = self._attached = context
+        self._context = context
         self._started = started
         self._instruments = instruments
         self._labels = labels or {}
@@ -171,12 +170,11 @@ class ClientExchange:
 
     def attach(self) -> Token[Context]:
         """Make the attempt current, with the instrumentation of clients beneath it switched off."""
-        self._attached = suppress_clients(self._context)
-        return attach(self._attached)
+        return attach(self._context)
 
     def detach(self, token: Token[Context]) -> None:
         """Make current again what was current before `attach`."""
-        detach(token, self._attached)
+        detach(token, self._context)
 
     def response(self, status: int, http_version: str | None) -> None:
         """Note the status and the negotiated protocol version (`1.1`, `2`) once the response's headers are there."""
@@ -187,7 +185,8 @@ class ClientExchange:
             self._note("http.response.status_code", status)
             if http_version:
                 self._note("network.protocol.version", http_version)
-            self._error_type = semconv.client_error_type(status)
+            if status >= 400:
+                self._error_type = semconv.client_error_type(status)
         except Exception as error:
             fault("ClientExchange.response", error)
 
@@ -230,25 +229,25 @@ class ClientExchange:
             return
         self._ended = True
         ended = time.time_ns() if at is None else at
-        try:
-            if self._error_type is not None:
-                self._note("error.type", self._error_type)
-            if self._error_type is not None and self._span is not None:
-                self._span.set_status(StatusCode.ERROR)
-            if self._instruments is not None:
-                self._instruments.lasted(max(ended - self._started, 0) / 1e9, self._labels, self._context)
-        except Exception as error:
-            fault("ClientExchange.end", error)
-        finally:
-            self._end(ended)
-
-    def _end(self, at: int) -> None:
+        if self._error_type is not None or self._instruments is not None:
+            self._conclude(ended)
         try:
             if self._span is not None:
-                self._span.end(at)
+                self._span.end(ended)
         except Exception as error:
             fault("ClientExchange.end", error)
+
+    @guarded
+    def _conclude(self, ended: int) -> None:
+        """Note the error, and how long the attempt lasted."""
+        if self._error_type is not None:
+            self._note("error.type", self._error_type)
+            if self._span is not None:
+                self._span.set_status(StatusCode.ERROR)
+        if self._instruments is not None:
+            self._instruments.lasted(max(ended - self._started, 0) / 1e9, self._labels, self._context)
 
     def abandon(self) -> None:
         """End the span at the time of the response's headers: nobody will read or close the body any more."""
-        self.end(at=self._headers_at)
+        if not self._ended:
+            self.end(at=self._headers_at)

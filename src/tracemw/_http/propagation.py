@@ -15,7 +15,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan
+from opentelemetry.trace import NonRecordingSpan
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tracemw._context import span_in, with_span
@@ -51,12 +51,9 @@ def inject(context: Context) -> dict[str, str]:
     if formats is None:
         propagator.inject(headers, context)
         return headers
-    current = span_in(context)
-    span = INVALID_SPAN_CONTEXT if current is None else current.get_span_context()
-    if formats.trace_context and span.is_valid:
-        headers["traceparent"] = tracecontext.format_parent(span)
-        if span.trace_state:
-            headers["tracestate"] = span.trace_state.to_header()
+    span = span_in(context)
+    if span is not None and formats.trace_context:
+        headers = tracecontext.format_headers(span.get_span_context())
     if formats.baggage:
         members = baggage.format_members(context)
         if members:

@@ -155,31 +155,29 @@ def _recurring(
 
 def client_attributes(method: str, url: str, known: frozenset[str]) -> Attributes:
     """Return the attributes that a CLIENT span has from its start."""
-    attributes = method_attributes(method, known)
-    scheme, slashes, rest = url.partition("://")
-    authority, slash, rest = rest.partition("/")
-    if slash and "?" not in authority and "#" not in authority:
-        origin, rest = f"{scheme}{slashes}{authority}", slash + rest
-    else:
-        origin, rest = url, ""
-    host, port, shown = _origin(origin)
-    if host:
-        attributes["server.address"] = host
-    if port is not None:
-        attributes["server.port"] = port
-    attributes["url.full"] = shown + _redact_path(rest) if rest else shown
-    return attributes
+    slash = url.find("/", url.find("://") + 3)
+    origin = url[:slash] if slash > 0 else url
+    if "?" in origin or "#" in origin:
+        origin = url
+    attributes, shown = _calls(method, origin, known)
+    return {**attributes, "url.full": shown + _redact_path(url[len(origin) :])}
 
 
 @lru_cache(maxsize=256)
-def _origin(url: str) -> tuple[str | None, int | None, str]:
-    """Return the host and port of a URL, and how it is shown; a client calls few, and each many times."""
+def _calls(method: str, url: str, known: frozenset[str]) -> tuple[Attributes, str]:
+    """Return what all calls of a URL have in common, and how it is shown; a client calls few, and each many times."""
+    attributes = method_attributes(method, known)
     parts = urlsplit(url)
     try:
         port = parts.port
     except ValueError:  # a port that is no number: the client will refuse it, and its error tells more
         port = None
-    return parts.hostname, port or _DEFAULT_PORTS.get(parts.scheme), redact_url(url)
+    if parts.hostname:
+        attributes["server.address"] = parts.hostname
+    port = port or _DEFAULT_PORTS.get(parts.scheme)
+    if port is not None:
+        attributes["server.port"] = port
+    return attributes, redact_url(url)
 
 
 class HeaderCapture:

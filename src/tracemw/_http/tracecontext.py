@@ -45,9 +45,15 @@ def parse(traceparent: Sequence[str], tracestate: Iterable[str]) -> SpanContext 
     return context if context.is_valid else None
 
 
-def format_parent(context: SpanContext) -> str:
-    """Return the `traceparent` that names `context` as the parent."""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & _KNOWN_FLAGS:02x}"
+def format_headers(context: SpanContext) -> dict[str, str]:
+    """Return the headers that name `context` as the parent; none when it is not valid."""
+    trace_id, span_id, _, flags, state, is_valid = context
+    if not is_valid:
+        return {}
+    headers = {"traceparent": f"00-{trace_id:032x}-{span_id:016x}-{flags & _KNOWN_FLAGS:02x}"}
+    if state:
+        headers["tracestate"] = state.to_header()
+    return headers
 
 
 def parse_state(headers: Iterable[str]) -> TraceState | None:
