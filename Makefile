@@ -1,6 +1,7 @@
-# Two commands for users, each setting up what it needs in .venv:
-#   make demo     three real services, real traffic, their traces (ONCE=1: check every trace and exit)
-#   make test     linter, type checker and the whole suite
+# Three commands for users, each setting up what it needs in .venv:
+#   make demo         three real services, real traffic, their traces (ONCE=1: check every trace and exit)
+#   make test         linter, type checker and the whole suite
+#   make test-tempo   the multi-service test against a real Tempo
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
-.PHONY: demo test conformance test-python test-lowest bench install clean
+.PHONY: demo test test-tempo conformance test-python test-lowest bench install clean
 .DEFAULT_GOAL := test
 
 # What holds at the doors, which must hold with the SDK's own provider too.
@@ -40,6 +41,11 @@ test: install
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	$(BIN)/python -m pytest --recorder=sdk $(HTTP_SUITE)
+
+# Against the Tempo that TEMPO_URL and TEMPO_ENDPOINT name, else one that docker compose starts; `make test` runs the
+# same test against the viewer.
+test-tempo: install
+	@$(BIN)/python -m tests.integration
 
 # What holds at which door, as a table.
 conformance: install

@@ -1,4 +1,4 @@
-"""Traces as plain data, and the viewer's query API (the one of Grafana Tempo) that they are read from."""
+"""Traces as plain data, and Grafana Tempo's query API, which is the viewer's too, that they are read from."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -38,6 +38,8 @@ class Trace:
 
     trace_id: str
     spans: tuple[Span, ...]
+    partial: str | None = None
+    """Why the store has not returned all of it, in the store's words; None when it has."""
 
     @cached_property
     def by_id(self) -> Mapping[str, Span]:
@@ -63,10 +65,32 @@ class Trace:
         return self.by_id.get(span.parent_id) if span.parent_id is not None else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search tells about a trace: its root, and the ids of some of the spans that match."""
+
+    trace_id: str
+    root_service: str
+    root_name: str
+    span_ids: frozenset[str]
+
+
 def parse_trace(trace_id: str, body: Mapping[str, Any]) -> Trace:
-    """Read the answer of ``GET /api/v2/traces/{id}``: protobuf's own JSON, its ids in base64."""
+    """Read the answer of ``GET /api/v2/traces/{id}``: protobuf's own JSON, ids in base64, empty fields left out."""
     spans = sorted(_spans(body.get("trace", {})), key=lambda span: (span.start, span.span_id))
-    return Trace(trace_id, tuple(spans))
+    partial = body.get("message", "no reason given") if body.get("status") == "PARTIAL" else None
+    return Trace(trace_id, tuple(spans), partial)
+
+
+def parse_found(found: Mapping[str, Any]) -> Found:
+    """Read one trace of the answer of ``GET /api/search``, whose ids are hex, some without their leading zeros."""
+    matches = (span for span_set in found.get("spanSets", []) for span in span_set.get("spans", []))
+    return Found(
+        trace_id=found["traceID"].zfill(32),
+        root_service=found.get("rootServiceName", ""),
+        root_name=found.get("rootTraceName", ""),
+        span_ids=frozenset(span["spanID"].zfill(16) for span in matches),
+    )
 
 
 def _spans(trace: Mapping[str, Any]) -> Iterator[Span]:
@@ -83,10 +107,10 @@ def _span(service: str, span: Mapping[str, Any]) -> Span:
         span_id=_hex(span["spanId"]),
         parent_id=_hex(parent_id) if parent_id else None,
         service=service,
-        name=span["name"],
-        kind=span["kind"].removeprefix("SPAN_KIND_"),
-        start=int(span["startTimeUnixNano"]),
-        end=int(span["endTimeUnixNano"]),
+        name=span.get("name", ""),
+        kind=span.get("kind", "SPAN_KIND_UNSPECIFIED").removeprefix("SPAN_KIND_"),
+        start=int(span.get("startTimeUnixNano", 0)),
+        end=int(span.get("endTimeUnixNano", 0)),
         attributes=_attributes(span),
         failed=span.get("status", {}).get("code") == "STATUS_CODE_ERROR",
     )
@@ -97,7 +121,7 @@ def _hex(base64_id: str) -> str:
 
 
 def _attributes(holder: Mapping[str, Any]) -> dict[str, object]:
-    return {pair["key"]: _value(pair["value"]) for pair in holder.get("attributes", [])}
+    return {pair["key"]: _value(pair.get("value", {})) for pair in holder.get("attributes", [])}
 
 
 def _value(any_value: Mapping[str, Any]) -> object:
@@ -115,15 +139,20 @@ class TraceStore:
     address: str
 
     async def trace(self, trace_id: str) -> Trace:
-        """Return the trace; one without spans when the store does not have it."""
+        """Return the trace; one without spans when the store does not have it (yet), however it says so."""
         answer = await self.client.get(f"{self.address}/api/v2/traces/{trace_id}")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return Trace(trace_id, ())
         answer.raise_for_status()
         return parse_trace(trace_id, answer.json())
 
+    async def search(self, **parameters: str | int) -> list[Found]:
+        """Return what a search finds; the parameters are Tempo's: ``q`` or ``tags``, ``start``, ``limit``, ..."""
+        answer = await self.client.get(f"{self.address}/api/search", params=parameters)
+        answer.raise_for_status()
+        return [parse_found(found) for found in answer.json().get("traces", [])]
+
     async def everything(self) -> list[Trace]:
         """Return every trace that the store has, not only those that somebody expects."""
-        answer = await self.client.get(f"{self.address}/api/search", params={"limit": SEARCH_LIMIT})
-        answer.raise_for_status()
-        # Tempo leaves leading zeros of an id out.
-        trace_ids = sorted(found["traceID"].zfill(32) for found in answer.json().get("traces", []))
+        trace_ids = sorted(found.trace_id for found in await self.search(limit=SEARCH_LIMIT))
         return [await self.trace(trace_id) for trace_id in trace_ids]

@@ -4,7 +4,7 @@ import base64
 from dataclasses import replace
 
 import httpx
-from examples.demo.traces import Span, Trace, TraceStore, parse_trace
+from examples.demo.traces import Found, Span, Trace, TraceStore, parse_found, parse_trace
 from examples.demo.tree import LINES_ASCII, describe_error, walk
 
 TRACE_ID = "00f7651916cd43dd8448eb211c80319c"
@@ -83,6 +83,44 @@ def test_a_trace_is_read_from_protobuf_json_in_the_order_of_time() -> None:
 
 def test_an_empty_trace_has_no_spans() -> None:
     assert parse_trace(TRACE_ID, {"trace": {}}) == Trace(TRACE_ID, ())
+
+
+def test_a_trace_of_which_a_part_is_missing_says_why() -> None:
+    assert parse_trace(TRACE_ID, {**BODY, "status": "PARTIAL", "message": "too large"}).partial == "too large"
+    assert parse_trace(TRACE_ID, {"status": "PARTIAL", "trace": {}}).partial == "no reason given"
+    assert parse_trace(TRACE_ID, {**BODY, "status": "COMPLETE"}).partial is None
+
+
+def test_fields_that_are_left_out_are_empty() -> None:
+    bare = {"spanId": base64_of("b7ad6b7169203331"), "attributes": [{"key": "nothing"}]}
+    (span,) = parse_trace(TRACE_ID, {"trace": {"resourceSpans": [{"scopeSpans": [{"spans": [bare]}]}]}}).spans
+    assert (span.service, span.name, span.kind, span.start, span.end) == ("?", "", "UNSPECIFIED", 0, 0)
+    assert (span.parent_id, span.attributes, span.failed) == (None, {"nothing": None}, False)
+
+
+def test_a_search_result_has_whole_ids_though_leading_zeros_and_empty_fields_are_left_out() -> None:
+    found = {"traceID": "f7", "rootServiceName": "shop", "spanSets": [{"spans": [{"spanID": "ad"}]}, {}]}
+    assert parse_found(found) == Found(
+        trace_id="f7".zfill(32), root_service="shop", root_name="", span_ids=frozenset({"ad".zfill(16)})
+    )
+
+
+async def test_a_trace_that_the_store_answers_404_for_has_no_spans() -> None:
+    absent = httpx.MockTransport(lambda _: httpx.Response(404, text="trace not found"))
+    async with httpx.AsyncClient(transport=absent) as client:
+        assert await TraceStore(client, "http://tempo").trace(TRACE_ID) == Trace(TRACE_ID, ())
+
+
+async def test_what_a_search_looks_for_is_asked_of_the_store() -> None:
+    asked: list[httpx.QueryParams] = []
+
+    def tempo(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params)
+        return httpx.Response(200, json={"metrics": {}})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(tempo)) as client:
+        assert await TraceStore(client, "http://tempo").search(q="{ status = error }", limit=5) == []
+    assert asked == [httpx.QueryParams({"q": "{ status = error }", "limit": "5"})]
 
 
 async def test_everything_in_the_store_is_found_though_leading_zeros_are_left_out() -> None:
