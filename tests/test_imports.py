@@ -27,7 +27,7 @@ ALLOWED = {
     "_guard": set(),
     "_pattern": set(),
     "_version": set(),
-    "_http": {"_attributes", "_context", "_errors", "_guard", "_held", "_http", "_version", "config"},
+    "_http": {"_attributes", "_context", "_errors", "_guard", "_held", "_http", "_pattern", "_version", "config"},
     "_held": set(),
     "_recording": {"_attributes", "_context", "_errors", "_recording", "sampling"},
     "_export": {"_context", "_export", "_version"},

@@ -1,28 +1,45 @@
-"""Requests named by method and path: what sampling rules and spikes apply to."""
+"""Requests named by path, or by method and path: what is skipped, and what sampling rules and spikes apply to."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterable
 from typing import Final
 
 # A path may contain spaces, so that a first word that cannot be a method belongs to it.
 _PATTERN: Final = re.compile(r"(?:(?P<method>\*|[A-Za-z][A-Za-z0-9_-]*) +)?(?P<path>[/*].*)")
 
 
+class PathPatterns:
+    """Paths and globs; in globs, `*` crosses slashes, and a path also matches with one trailing slash."""
+
+    __slots__ = ("_globs", "_paths")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        patterns = set(patterns)
+        globs = [pattern for pattern in patterns if any(character in pattern for character in "*?[")]
+        paths = patterns.difference(globs)
+        self._paths = frozenset(paths | {f"{path}/" for path in paths if not path.endswith("/")})
+        self._globs = re.compile("|".join(map(fnmatch.translate, globs))).match if globs else None
+
+    def match(self, path: str) -> bool:
+        """Tell whether any of them matches a path."""
+        return path in self._paths or (self._globs is not None and self._globs(path) is not None)
+
+
 class RequestPattern:
     """Requests of a method, or of any, whose path matches a glob.
 
     Args:
-        text: `"POST /checkout/*"`, or `"/checkout/*"` and `"* /checkout/*"` for every method. In globs, `*` crosses
-            slashes; a path without any also matches with one trailing slash.
+        text: `"POST /checkout/*"`, or `"/checkout/*"` and `"* /checkout/*"` for every method; see `PathPatterns`.
 
     Raises:
         ValueError: for a text that is no such pattern.
         TypeError: for anything but a string.
     """
 
-    __slots__ = ("_matches_path", "_method", "_paths")
+    __slots__ = ("_method", "_paths")
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
@@ -35,12 +52,10 @@ class RequestPattern:
             )
         method, path = match.groups()
         self._method = None if method in (None, "*") else method.upper()
-        self._paths = frozenset((path, f"{path}/"))
-        is_glob = any(character in path for character in "*?[")
-        self._matches_path = re.compile(fnmatch.translate(path)).match if is_glob else None
+        self._paths = PathPatterns((path,))
 
     def matches(self, method: object, path: object) -> bool:
         """Tell whether a request is meant; one without a path, such as a root that is no request, never is."""
         if not isinstance(path, str) or (self._method is not None and method != self._method):
             return False
-        return path in self._paths if self._matches_path is None else self._matches_path(path) is not None
+        return self._paths.match(path)

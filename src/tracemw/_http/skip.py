@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from tracemw._guard import call_hook
 from tracemw._http.semconv import RequestFacts
+from tracemw._pattern import PathPatterns
 
 DEFAULT_PATHS: Final = frozenset(
     {
@@ -44,46 +43,36 @@ class SkipRule:
 
     Args:
         skip: Paths (`"/internal/status"`), globs (`"/static/*"`, where `*` crosses slashes), predicates on
-            `RequestFacts`, or several of them, in addition to `DEFAULT_PATHS`; None skips nothing at all. A path
-            also matches with one trailing slash.
+            `RequestFacts`, or several of them, in addition to `DEFAULT_PATHS`; None skips nothing at all.
 
     Raises:
         ValueError: for a path or glob that does not start with `/` or `*`.
         TypeError: for anything that is neither a string nor callable.
     """
 
-    __slots__ = ("_globs", "_paths", "_predicates")
+    __slots__ = ("_paths", "_predicates")
 
     def __init__(self, skip: Skip = ()) -> None:
-        paths: set[str] = set()
-        globs: list[str] = []
+        paths: list[str] = []
         predicates: list[Predicate] = []
         rules = () if skip is None else skip if isinstance(skip, Iterable) and not isinstance(skip, str) else (skip,)
         for rule in rules:
             if isinstance(rule, str):
                 if not rule.startswith(("/", "*")):
                     raise ValueError(f"skip={rule!r} can never match: a path or glob starts with '/' or '*'")
-                if any(character in rule for character in "*?["):
-                    globs.append(rule)
-                else:
-                    paths.add(rule)
+                paths.append(rule)
             elif callable(rule):
                 predicates.append(rule)
             else:
                 raise TypeError(
                     f"skip takes paths, globs and predicates on the request's facts, not {type(rule).__name__}"
                 )
-        if skip is not None:
-            paths |= DEFAULT_PATHS
-        paths |= {f"{path}/" for path in paths if not path.endswith("/")}
-        self._paths = frozenset(paths)
-        self._globs = re.compile("|".join(map(fnmatch.translate, globs))) if globs else None
+        self._paths = PathPatterns(paths if skip is None else (*DEFAULT_PATHS, *paths))
         self._predicates = tuple(predicates)
 
     def matches(self, request: Request) -> bool:
         """Tell whether a request is skipped; a predicate that raises skips none."""
-        path = request.path
-        if path in self._paths or (self._globs is not None and self._globs.match(path) is not None):
+        if self._paths.match(request.path):
             return True
         return bool(self._predicates) and any(
             call_hook("skip", predicate, request.facts) for predicate in self._predicates
