@@ -30,7 +30,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 import tracemw
 from conftest import Recorded
 from tracemw import annotate, current_trace_id, span, stage, traced
-from tracemw._context import skipped_context
+from tracemw._context import current_context, skipped_context
 from tracemw._recording import TracerProvider
 from tracemw.asgi import TraceMiddleware
 
@@ -216,7 +216,7 @@ def test_a_block_left_in_an_unrelated_context_ends_quietly_and_changes_nothing_t
 
 
 def test_in_a_skipped_request_there_are_no_spans(recorded: Recorded) -> None:
-    token = otel_context.attach(skipped_context())
+    token = otel_context.attach(skipped_context(current_context()))
     before = trace.get_current_span()
     with span("payment.process") as current:
         current.set_attribute("a", 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextvars import Token
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -136,15 +136,30 @@ def request_span(context: Context | None = None) -> Span | None:
     return span if isinstance(span, Span) else None
 
 
-def skipped_context() -> Context:
-    """Return a context in which nothing is traced.
+class _SkippedSpan(NonRecordingSpan):
+    """A span with a random, unsampled context, which is made when somebody asks: most skipped requests never do."""
 
-    Its current span is a non-recording one with a random, unsampled context, so that whatever starts a span in it
-    inherits "not sampled"; the key switches off tracemw's own spans and header injection, and the API's key those of
-    the official instrumentations.
+    _made: SpanContext | None = None
+
+    def __init__(self) -> None:
+        pass
+
+    def get_span_context(self) -> SpanContext:
+        if self._made is None:
+            unsampled = SpanContext(random.getrandbits(128) or 1, random.getrandbits(64) or 1, is_remote=False)
+            # The dictionary, and not the attribute: two threads get one context.
+            return cast("SpanContext", vars(self).setdefault("_made", unsampled))
+        return self._made
+
+
+def skipped_context(here: Context) -> Context:
+    """Return `here` as a context in which nothing is traced.
+
+    Its current span is a non-recording one, unsampled, so that whatever starts a span in it inherits "not sampled";
+    the key switches off tracemw's own spans and header injection, and the API's key those of the official
+    instrumentations.
     """
-    unsampled = SpanContext(random.getrandbits(128) or 1, random.getrandbits(64) or 1, is_remote=False)
-    return Context({**current_context(), _SPAN: NonRecordingSpan(unsampled), _SKIPPED: True, _SUPPRESS_ALL: True})
+    return Context({**here, _SPAN: _SkippedSpan(), _SKIPPED: True, _SUPPRESS_ALL: True})
 
 
 def is_skipped(context: Context | None = None) -> bool:

@@ -36,7 +36,7 @@ import tracemw
 from conformance.client_doors import DOORS, Answer, Door
 from conftest import Meters, Recorded
 from servers import free_port, uvicorn_serving
-from tracemw._context import skipped_context
+from tracemw._context import current_context, skipped_context
 
 MakeDoor = Callable[..., Door]
 
@@ -390,7 +390,7 @@ def test_a_provider_passed_to_the_door_gets_its_spans(
 def test_inside_a_skipped_request_nothing_is_traced_or_handed_on(
     door: Door, service: Service, recorded: Recorded
 ) -> None:
-    token = otel_context.attach(skipped_context())
+    token = otel_context.attach(skipped_context(current_context()))
     try:
         door.get(service.url)
     finally:

@@ -128,7 +128,7 @@ class ServerTracing:
             exchange.tracing = request.tracing = self
             here = current_context()  # empty, but in a process that calls itself, or beneath other instrumentation
             if self._skip.matches(request) or (here and is_skipped(here)):
-                exchange.context = skipped_context()
+                exchange.context = skipped_context(here)
                 return True
             # The parent is what the request carries, or nothing: never a span that happens to be active here.
             bare = incoming_context(here) if here else here
