@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
@@ -20,8 +21,11 @@ _KEY: Final = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}")
 _VALUE: Final = re.compile(r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]")
 _MOST_MEMBERS: Final = 32
 
+_LONGEST_KEPT: Final = 128
+"""Characters of a header whose state is remembered."""
 
-def parse(traceparent: Sequence[str], tracestate: Iterable[str]) -> SpanContext | None:
+
+def parse(traceparent: Sequence[str], tracestate: Sequence[str]) -> SpanContext | None:
     """Return the remote span that the values of the two headers name; None when `traceparent` is not valid.
 
     More than one `traceparent` is not valid; several `tracestate` headers are one, in their order; a `tracestate`
@@ -56,11 +60,24 @@ def format_headers(context: SpanContext) -> dict[str, str]:
     return headers
 
 
-def parse_state(headers: Iterable[str]) -> TraceState | None:
+def parse_state(headers: Sequence[str]) -> TraceState | None:
     """Return the members of `tracestate` headers; None when there is none, or any is not valid.
 
     Of members with the same key the first, which is the newest, counts.
     """
+    if not headers:
+        return None
+    # A threshold is the same in most traces, and the state that it makes is immutable.
+    is_short = len(headers) == 1 and len(headers[0]) <= _LONGEST_KEPT
+    return _kept_state(headers[0]) if is_short else _state(headers)
+
+
+@lru_cache(maxsize=256)
+def _kept_state(header: str) -> TraceState | None:
+    return _state((header,))
+
+
+def _state(headers: Iterable[str]) -> TraceState | None:
     members: dict[str, str] = {}
     for header in headers:
         for member in header.split(","):

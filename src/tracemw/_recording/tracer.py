@@ -197,6 +197,8 @@ class Tracer(SdkTracer):
             parent: SpanContext | None = active._context
         elif active is None:
             parent = None
+        elif type(active) is NonRecordingSpan:  # a caller's, as a rule
+            parent = active._context
         else:
             parent = _context_of(active)
         if not self._tracer_config.is_enabled:
