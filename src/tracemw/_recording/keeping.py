@@ -365,7 +365,8 @@ class HeldSpan(Span):
     def to_json(self, indent: int | None = 4) -> str:
         """Return the span as JSON, for people to read."""
         self.settle()
-        return super().to_json(indent)
+        shown: str = super().to_json(indent)
+        return shown
 
     def _counted(self, held: Any) -> BoundedAttributes:
         if self._first is not None:
