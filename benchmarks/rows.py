@@ -252,7 +252,7 @@ ROWS = [
     _encode("encode-unique", "the same, every value is new", 6, unique=True),
     _recorder("recorder", "start_span with 9 attributes, and end", _ratio(7)),
     _recorder("recorder-foreign", "the same with the user's own sampler and processor", _ratio(2), foreign=True),
-    _recorder("recorder-unsampled", "the same, sampled out", None, sampled=False),
+    _recorder("recorder-unsampled", "the same, sampled out, and recorded in case it fails", None, sampled=False),
     _recorder(
         "recorder-foreign-unsampled", "the same, sampled out by the user's sampler", None, foreign=True, sampled=False
     ),

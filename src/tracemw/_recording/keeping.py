@@ -159,25 +159,35 @@ class FlightRecorder:
             self.books.lost[verdict.why] += 1
 
     def _hold(self, root: HeldSpan, span: ReadableSpan) -> None:
-        books, fragment = self.books, root.fragment
+        books = self.books
+        full = TOO_MANY if books.held >= SPANS else None
+        if full is None and root.fragment is None and books.fragments >= TRACES:
+            full = TOO_MANY_TRACES
+        if full is not None and not self._makes_room(full):
+            books.lost[full] += 1
+            return
+        fragment = root.fragment
         if fragment is not None and fragment.books is not books:  # those of the parent of this process, say
             vars(root).pop("fragment", None)
             fragment = None
         if fragment is None:
-            if books.fragments >= TRACES:
-                books.lost[TOO_MANY_TRACES] += 1
-                return
             # The dictionary, and not the attribute: two threads get one fragment.
-            fragment = vars(root).setdefault("fragment", Fragment(books))
+            fragment = vars(root).setdefault("fragment", Fragment(root, books))
         if len(fragment) >= SPANS_PER_TRACE:
             books.lost[TOO_MANY_OF_TRACE] += 1
-        elif books.held >= SPANS:
-            books.lost[TOO_MANY] += 1
-        else:
-            fragment.append(span)
-            books.held += 1
-            if root.verdict is not None:  # it has ended meanwhile
-                self._release(root, fragment, root.verdict)
+            return
+        fragment.append(span)
+        books.held += 1
+        if root.verdict is not None:  # it has ended meanwhile
+            self._release(root, fragment, root.verdict)
+
+    def _makes_room(self, cause: str) -> bool:
+        """Drop what one of the oldest local traces holds: a connection that lasts for hours, and not what just came."""
+        oldest = self.books.oldest()
+        if oldest is None:
+            return False
+        self._release(oldest.root, oldest, Verdict(False, cause))
+        return True
 
     def _release(self, root: HeldSpan, fragment: Fragment, verdict: Verdict) -> None:
         """Carry out the verdict on each span; another thread may take some of them."""
@@ -228,15 +238,43 @@ class Books:
         """Releases so far."""
         self.fragments = 0
         """Local traces that hold such spans."""
+        self._by_age: deque[weakref.ref[Fragment]] = deque()
+
+    def enter(self, fragment: Fragment) -> None:
+        """Take note of a fragment, and forget others that are there no more."""
+        self.fragments += 1
+        self._by_age.append(weakref.ref(fragment))
+        # Two for each that comes, and those that are still there go to the end: it gets no longer than it has to be.
+        for _ in range(2):
+            self._first_by_age()
+
+    def oldest(self) -> Fragment | None:
+        """Return one of the fragments that have been there for longest; None when none of them holds anything."""
+        for _ in range(len(self._by_age)):
+            found = self._first_by_age()
+            if found:
+                return found
+        return None
+
+    def _first_by_age(self) -> Fragment | None:
+        try:
+            reference = self._by_age.popleft()
+        except IndexError:
+            return None
+        fragment = reference()
+        if fragment is not None:
+            self._by_age.append(reference)
+        return fragment
 
 
 class Fragment(deque[ReadableSpan]):
     """The ended spans beneath one local root, as long as it has not ended."""
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, root: HeldSpan, books: Books) -> None:
         super().__init__()
+        self.root = root
         self.books = books
-        books.fragments += 1
+        books.enter(self)
 
     def __del__(self) -> None:
         books, abandoned = self.books, len(self)
@@ -348,6 +386,12 @@ class HeldSpan(Span):
         """The attributes; of a span that was dropped, those only which were set after its start."""
         self.settle()
         return super().attributes
+
+    def to_json(self, indent: int | None = 4) -> str:
+        """Return the span as JSON, for people to read."""
+        self.settle()
+        shown: str = super().to_json(indent)
+        return shown
 
     def _counted(self, held: Any) -> BoundedAttributes:
         if self._first is not None:
