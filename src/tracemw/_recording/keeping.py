@@ -182,7 +182,7 @@ class FlightRecorder:
             self._release(root, fragment, root.verdict)
 
     def _makes_room(self, cause: str) -> bool:
-        """Drop what one of the oldest local traces holds: a connection that lasts for hours, and not what just came."""
+        """Drop what the oldest local trace holds: that of a connection that lasts for hours, and not what just came."""
         oldest = self.books.oldest()
         if oldest is None:
             return False
@@ -238,33 +238,27 @@ class Books:
         """Releases so far."""
         self.fragments = 0
         """Local traces that hold such spans."""
-        self._by_age: deque[weakref.ref[Fragment]] = deque()
+        self._by_age: dict[int, weakref.ref[Fragment]] = {}
 
     def enter(self, fragment: Fragment) -> None:
-        """Take note of a fragment, and forget others that are there no more."""
+        """Take note of a fragment."""
         self.fragments += 1
-        self._by_age.append(weakref.ref(fragment))
-        # Two for each that comes, and those that are still there go to the end: it gets no longer than it has to be.
-        for _ in range(2):
-            self._first_by_age()
+        self._by_age[id(fragment)] = weakref.ref(fragment)
+
+    def leave(self, fragment: Fragment) -> None:
+        """Forget a fragment, and what it still holds."""
+        self._by_age.pop(id(fragment), None)
+        self.fragments -= 1
+        abandoned = len(fragment)
+        self.held -= abandoned
+        self.lost[ABANDONED] += abandoned
 
     def oldest(self) -> Fragment | None:
-        """Return one of the fragments that have been there for longest; None when none of them holds anything."""
-        for _ in range(len(self._by_age)):
-            found = self._first_by_age()
-            if found:
-                return found
-        return None
-
-    def _first_by_age(self) -> Fragment | None:
+        """Return the fragment that has been there for longest; None when there is none, or another thread ends it."""
         try:
-            reference = self._by_age.popleft()
-        except IndexError:
+            return next(iter(self._by_age.values()))()
+        except (StopIteration, RuntimeError):  # another thread adds one, or takes one away
             return None
-        fragment = reference()
-        if fragment is not None:
-            self._by_age.append(reference)
-        return fragment
 
 
 class Fragment(deque[ReadableSpan]):
@@ -277,11 +271,7 @@ class Fragment(deque[ReadableSpan]):
         books.enter(self)
 
     def __del__(self) -> None:
-        books, abandoned = self.books, len(self)
-        books.fragments -= 1
-        books.held -= abandoned
-        if abandoned:
-            books.lost[ABANDONED] += abandoned
+        self.books.leave(self)
 
 
 class HeldSpan(Span):
