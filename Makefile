@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
-.PHONY: demo test test-tempo conformance test-python test-lowest bench install clean
+.PHONY: demo test test-tempo conformance soak test-python test-lowest bench install clean
 .DEFAULT_GOAL := test
 
 # What holds at the doors, which must hold with the SDK's own provider too.
@@ -51,9 +51,14 @@ test-tempo: install
 conformance: install
 	@$(BIN)/python -m pytest tests/conformance --conformance-table -q
 
-# What depends on the interpreter or on the packages that tracemw plugs into: not the page, not the demo.
+# Services under full load for so many minutes, while faults of their backend come and go at random.
+MINUTES ?= 10
+soak: install
+	@PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes $(MINUTES) $(addprefix --seed ,$(SEED))
+
+# What depends on the interpreter or on the packages that tracemw plugs into: not the page, not the demo, not the chaos.
 test-python: install
-	$(BIN)/python -m pytest -m 'not browser' --ignore tests/examples $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'not browser' --ignore tests/examples --ignore tests/chaos $(PYTEST_ARGS)
 
 # FastAPI apart: each of its versions with native telemetry needs a newer OpenTelemetry than the lowest.
 test-lowest:

@@ -100,7 +100,7 @@ def _times(ratio: float) -> str:
 def _goal(goal: Goal, unit: str) -> str:
     match goal.relation:
         case "ratio":
-            return "≤ 1" if goal.bound == 1 else f"≤ 1/{1 / goal.bound:.0f}"
+            return f"≤ {goal.bound:g}" if goal.bound >= 1 else f"≤ 1/{1 / goal.bound:.0f}"
         case "kept":
             return f"≥ {goal.bound:.0%}"
         case "over":

@@ -152,6 +152,26 @@ def _served(name: str, title: str, target: str, kind: str, ours: dict[str, float
     )
 
 
+def _chaos(name: str, title: str, server: str, backend: str) -> Row:
+    """The slowest of a hundred responses while the backend misbehaves, beside those while it is well."""
+
+    def contestant(name: str, backend: str, goal: Goal | None = None) -> Contestant:
+        options = {"server": server, "backend": backend}
+        return Contestant(name=name, target="servers:chaos", options=options, goal=goal)
+
+    return Row(
+        name=name,
+        title=title,
+        unit="p99 ms",
+        burst=(2000, 1000),  # milliseconds of load
+        rounds=(15, 5),
+        contestants=[
+            contestant(f"a backend that {backend}", backend),
+            contestant("one that is well", "healthy", Goal(relation="ratio", bound=1.1)),
+        ],
+    )
+
+
 _STABLE_METRICS = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
 _FASTAPI_PEERS = {"official": "official", "FastAPI native": "native", "floor": "floor"}
 
@@ -288,6 +308,9 @@ ROWS = [
         {"ours": 0.95},
         {"official": "official"},
     ),
+    _chaos("chaos-p99", "uvicorn with a backend that fails, in another way each time: p99 latency", "uvicorn", "fails"),
+    _chaos("chaos-p99-hangs", "uvicorn with a backend that never answers: p99 latency", "uvicorn", "hangs"),
+    _chaos("chaos-p99-gunicorn", "the first of these with gunicorn's gthread worker", "gunicorn", "fails"),
     Row(
         name="import",
         title="import, in a new process",

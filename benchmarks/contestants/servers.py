@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import itertools
+import json
 import os
 import re
 import shutil
@@ -12,6 +14,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from benchmarks.contestants import Burst
 from benchmarks.measure import pin
@@ -20,6 +23,7 @@ _CONNECTIONS = 32
 _TRIES = 3
 _DISTURBED = 5.0
 """By how many per cent of the time others may be on the core more than they are at the best, networking included."""
+_FAILING = ["refused", "reset", "reset-unanswered", "busy", "unavailable", "refuses", "garbage", "garbled", "partial"]
 _UVICORN = {"h11": ["--http", "h11", "--loop", "asyncio"], "standard": ["--http", "httptools", "--loop", "uvloop"]}
 _GUNICORN = {"sync": ["-k", "sync"], "gthread": ["-k", "gthread", "--threads", "4"]}
 
@@ -36,6 +40,46 @@ def gunicorn(*, kind: str, door: str = "untraced", sampling: float = 1.0) -> Bur
     quiet = ["--log-level", "warning", "--bind", f"127.0.0.1:{port}", "-w", "1", "--no-control-socket"]
     server = ["gunicorn", "benchmarks.contestants.apps:flask_app()", *quiet, *_GUNICORN[kind]]
     return _under_load(server, port, door, sampling)
+
+
+def chaos(*, server: str, backend: str) -> Burst:
+    """Serve with a backend that is `healthy`, or `hangs`, or, when it `fails`, has another fault in each burst."""
+    misbehaving = Misbehaving()
+    os.environ["BENCH_SINK"] = misbehaving.url
+    burst = uvicorn(kind="h11", door="ours") if server == "uvicorn" else gunicorn(kind="gthread", door="ours")
+    faults = itertools.cycle([backend] if backend != "fails" else _FAILING)
+
+    def under_fault(milliseconds: int) -> dict[str, float]:
+        misbehaving.change(next(faults))
+        return burst(milliseconds)
+
+    return under_fault
+
+
+class Misbehaving:
+    """The backend of the chaos tests, with one port."""
+
+    def __init__(self) -> None:
+        program = Path(__file__).parents[2] / "tests" / "chaos" / "misbehaving.py"
+        self._process = subprocess.Popen(
+            [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._port = self._asked(do="open", secure=False)["port"]
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    def change(self, fault: str) -> None:
+        """Have it misbehave so."""
+        self._asked(do="tell", port=self._port, forget=True)  # lest its memory grow
+        self._asked(do="change", port=self._port, fault=fault)
+
+    def _asked(self, **command: object) -> dict[str, Any]:
+        commands, answers = self._process.stdin, self._process.stdout
+        if commands is None or answers is None:
+            raise RuntimeError("started without a pipe")
+        commands.write(json.dumps(command) + "\n")
+        commands.flush()
+        answer: dict[str, Any] = json.loads(answers.readline())
+        return answer
 
 
 def _under_load(server: list[str], port: int, door: str, sampling: float) -> Burst:
@@ -55,7 +99,7 @@ def _under_load(server: list[str], port: int, door: str, sampling: float) -> Bur
     atexit.register(_stop, process)
     url = f"http://127.0.0.1:{port}/items/42"
     _wait_for(process, url)
-    command = [wrk, "-t1", f"-c{_CONNECTIONS}", url]
+    command = [wrk, "-t1", f"-c{_CONNECTIONS}", "--latency", url]
 
     quietest = 100.0
 
@@ -88,6 +132,7 @@ def _under_load(server: list[str], port: int, door: str, sampling: float) -> Bur
         _settle(process.pid)
         sample = {
             "requests/s": float(_found(r"Requests/sec:\s+([\d.]+)", told)),
+            "p99 ms": _p99(told),
             "CPU us/request": (_cpu_seconds(process.pid) - cpu) / requests * 1e6,
             "operations": requests,
         }
@@ -101,6 +146,13 @@ def _found(pattern: str, text: str) -> str:
     if match is None:
         raise RuntimeError(text)
     return match[1]
+
+
+def _p99(told: str) -> float:
+    match = re.search(r" 99%\s+([\d.]+)(us|ms|s)", told)
+    if match is None:
+        raise RuntimeError(told)
+    return float(match[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[match[2]]
 
 
 def _cpu_seconds(pid: int) -> float:
