@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -20,6 +21,9 @@ from tracemw import _guard
 from tracemw._recording import TracerProvider
 
 _guard.reraise_own_faults = True
+
+settings.register_profile("shared machine", deadline=None)  # a deadline for an example would measure the machine
+settings.load_profile("shared machine")
 
 _exporter = InMemorySpanExporter()
 

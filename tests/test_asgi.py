@@ -865,7 +865,7 @@ values = st.one_of(
 known = st.sampled_from([b"host", b"traceparent", b"tracestate", b"baggage", b"user-agent", b"x-trace-id"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     headers=st.lists(st.tuples(st.one_of(known, names), values), max_size=8),
     query=values,

@@ -191,7 +191,7 @@ def batches(draw: st.DrawFn) -> list[list[ReadableSpan]]:
 
 
 @given(batches())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_the_bytes_are_those_of_the_official_encoder(drawn: list[list[ReadableSpan]]) -> None:
     encoders = [SpanEncoder(memo_size=1), SpanEncoder(memo_size=20), SpanEncoder()]
     for spans in drawn + drawn:
@@ -203,7 +203,7 @@ def test_the_bytes_are_those_of_the_official_encoder(drawn: list[list[ReadableSp
 
 
 @given(st.lists(dicts, min_size=1, max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_remembered_changes_no_attribute(drawn: list[dict[str, Any]]) -> None:
     warm, tiny = SpanEncoder(), SpanEncoder(memo_size=3)
     for given_attributes in drawn + drawn[::-1]:

@@ -812,7 +812,6 @@ def outcome(
 def quick(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return settings(
         max_examples=examples,
-        deadline=None,
         derandomize=True,
         database=None,
         phases=(Phase.explicit, Phase.generate, Phase.shrink),

@@ -691,7 +691,7 @@ async def async_driven(make: Callable[..., Any], deeds: list[Deed], acts: list[s
     return log
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(DEEDS), max_size=5), st.lists(st.sampled_from(ACTS), max_size=6))
 def test_a_traced_generator_behaves_as_the_bare_one(deeds: list[Deed], acts: list[str]) -> None:
     assert driven(traced(body), deeds, acts) == driven(body, deeds, acts)
@@ -699,7 +699,7 @@ def test_a_traced_generator_behaves_as_the_bare_one(deeds: list[Deed], acts: lis
 
 # CPython itself loses track of asynchronous generators that ignore their closing, bare ones too.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.sampled_from([deed for deed in DEEDS if deed != "delegate"]), max_size=5),
     st.lists(st.sampled_from(ACTS), max_size=6),

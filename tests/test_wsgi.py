@@ -553,7 +553,7 @@ latin = st.text(st.characters(max_codepoint=255), max_size=20)
 odd = st.one_of(latin, st.sampled_from([TRACEPARENT, "\xff", "\\", "[::1", ":99999", "a=1;b"]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     headers=st.dictionaries(
         st.sampled_from(["host", "traceparent", "tracestate", "baggage", "user-agent", "x-trace-id", "x-other"]), odd
