@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -226,22 +227,36 @@ def test_gunicorn_with_preload_and_workers_that_are_replaced_loses_no_span(
     backend: Backend, slow: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "service.py").write_text(
-        "import flask, tracemw\n"
+        "import os, flask, tracemw\n"
         "from tracemw.flask import TraceMiddleware\n"
         "tracemw.init('shop')\n"
         "with tracemw.span('preload'): pass\n"
         "app = flask.Flask(__name__)\n"
         "TraceMiddleware(app)\n"
         "@app.get('/items/<int:n>')\n"
-        "def item(n): return 'ok'\n"
+        "def item(n): return str(os.getpid())\n"
     )
-    port = free_port()
-    options = ("--workers", "2", "--max-requests", "20", "--preload", "--bind", f"127.0.0.1:{port}")
-    with process("-m", "gunicorn", *options, "service:app", env=slow, cwd=tmp_path) as running:
-        load(port, 100)
+    (tmp_path / "gunicorn.conf.py").write_text(
+        "preload_app, workers, max_requests = True, 2, 20\n"
+        "def post_worker_init(worker): open('ready', 'a').write('.')\n"
+    )
+    port, ready = free_port(), tmp_path / "ready"
+    with process("-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "service:app", env=slow, cwd=tmp_path) as running:
+        wait_until(lambda: ready.exists() and len(ready.read_text()) == 2, timeout=20)
+        served = Counter(asked(port, f"/items/{number}") for number in range(100))
+        replaced = sum(number == 20 for number in served.values())
+        # A signal that comes before a new worker has its handlers is lost on it: gunicorn then waits for half a minute.
+        wait_until(lambda: len(ready.read_text()) == 2 + replaced, timeout=20)
         running.send_signal(signal.SIGTERM)
         running.wait(15)
+    assert replaced >= 3
     assert Counter(backend.names) == {"preload": 1, "GET /items/<int:n>": 100}
+
+
+def asked(port: int, path: str) -> str:
+    """Return the body of an answer; between two workers, connections wait."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=15) as response:
+        return str(response.read(), "ascii")
 
 
 def test_no_backend_and_no_end_of_a_process_costs_more_than_its_timeout(tmp_path: Path) -> None:
