@@ -177,7 +177,7 @@ def grpc_backend_serving(port: int = 0, *, credentials: grpc.ServerCredentials |
 @contextmanager
 def sockets_serving(behave: Callable[[socket.socket], object]) -> Iterator[str]:
     """Hand each connection to `behave`, in a thread of its own, and give the base URL; all end with the block."""
-    connections: list[socket.socket] = []
+    serving: list[tuple[socket.socket, threading.Thread]] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve(connection: socket.socket) -> None:
@@ -192,8 +192,8 @@ def sockets_serving(behave: Callable[[socket.socket], object]) -> Iterator[str]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            connections.append(connection)
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+            serving.append((connection, threading.Thread(target=serve, args=(connection,), daemon=True)))
+            serving[-1][1].start()
 
     thread = threading.Thread(target=accept)
     thread.start()
@@ -203,11 +203,12 @@ def sockets_serving(behave: Callable[[socket.socket], object]) -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
-        for connection in connections:
+        for connection, server in serving:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+            server.join(10)  # it has seen the end; closed under its hands, the number may be another's
             connection.close()
 
 
@@ -227,7 +228,10 @@ def proxy_serving() -> Iterator[Proxy]:
     def behave(client: socket.socket) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
-            head += client.recv(65536)
+            data = client.recv(65536)
+            if not data:
+                return
+            head += data
         text = head.partition(b"\r\n\r\n")[0].decode()
         proxy.asked.append(text)
         method, target, _ = text.split("\r\n")[0].split(" ")
