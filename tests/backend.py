@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -212,12 +212,38 @@ def sockets_serving(behave: Callable[[socket.socket], object]) -> Iterator[str]:
             connection.close()
 
 
+def bodies_from(connection: socket.socket) -> Iterator[bytes]:
+    """Yield the body of each request that comes in, as it is."""
+    size = 0
+    with connection.makefile("rb") as requests:
+        while line := requests.readline():
+            if line.lower().startswith(b"content-length:"):
+                size = int(line.partition(b":")[2])
+            elif line == b"\r\n":
+                yield requests.read(size)
+
+
+@contextmanager
+def nobody_serving() -> Iterator[str]:
+    """Give the base URL of a listener whose backlog is full: it neither takes a connection nor refuses one."""
+    with socket.socket() as listener, ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            each = waiting.enter_context(socket.socket())
+            each.setblocking(False)
+            each.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
 class Proxy:
     """What a proxy was asked for: the first line and the headers of each connection."""
 
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[str] = []
+        self.passed_on = 0
+        """Bytes from clients to servers, once the tunnel was there."""
 
 
 @contextmanager
@@ -247,6 +273,8 @@ def proxy_serving() -> Iterator[Proxy]:
                     data = source.recv(65536)
                     if not data:
                         return
+                    if source is client:
+                        proxy.passed_on += len(data)
                     (server if source is client else client).sendall(data)
 
     with sockets_serving(behave) as url:

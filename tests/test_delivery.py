@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -282,7 +283,23 @@ def test_pauses_grow_and_are_spread(fake: Fake, made: Made, monkeypatch: pytest.
     pauses = [later - earlier for earlier, later in zip(fake.attempts, fake.attempts[1:], strict=False)]
     for pause, expected in zip(pauses, (0.1, 0.2, 0.4), strict=True):
         assert 0.8 * expected <= pause < 1.2 * expected + 0.1
-    assert len({round(random.uniform(0.8, 1.2), 6) for _ in range(3)}) == 3
+
+
+def test_pauses_and_the_breakers_rest_are_stretched_by_chance(
+    fake: Fake, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(delivery, "_FIRST_PAUSE", 0.1)
+    fake.script = [BUSY] * 2
+    to = made()
+    record(to, 1)
+    wait_until(lambda: fake.names)
+    pauses = [later - earlier for earlier, later in zip(fake.attempts, fake.attempts[1:], strict=False)]
+    assert all(pause >= expected for pause, expected in zip(pauses, (0.12, 0.24), strict=True))
+    open_the_breaker(to, fake)
+    rest = to._breaker.rest
+    assert rest is not None
+    assert 1.1 * breaker.INTERVAL < rest <= 1.2 * breaker.INTERVAL
 
 
 @pytest.mark.usefixtures("short_pauses")
@@ -367,7 +384,75 @@ def test_partial_success_is_counted_and_logged_once(fake: Fake, made: Made, capl
         record(to, 5)
         assert to.flush(timeout=5) is False
     assert to.stats() == Stats(exported=9, rejected=6, dropped=NONE_DROPPED, last_error="too old")
-    assert [entry.getMessage() for entry in caplog.records] == ["http://the.test rejects 2 spans: too old"]
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "2 spans are lost (rejected: 2) on their way to http://the.test. Last error: too old"
+    ]
+
+
+def test_a_warning_of_the_backend_is_no_error_and_logged_once(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.outcome = Outcome(Answer.ACCEPTED, error="be careful")
+    to = made()
+    for _ in range(3):
+        record(to, 5)
+        assert to.flush(timeout=5) is True
+    assert to.stats() == Stats(exported=15, dropped=NONE_DROPPED)
+    assert [entry.getMessage() for entry in caplog.records] == ["http://the.test takes the spans, and says: be careful"]
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_spans_that_are_lost_between_others_that_arrive_are_logged(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = made(queue_size=5, batch_size=5)
+    for outcome in (REJECTED, ACCEPTED, REJECTED, ACCEPTED):
+        fake.outcome = outcome
+        record(to, 2)
+        to.flush(timeout=5)
+    fake.gate.clear()
+    record(to, 1)
+    wait_until(lambda: len(fake.attempts) == 5)
+    record(to, 8)
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 61)  # the log may have another
+    fake.gate.set()
+    wait_until(lambda: to.stats().exported == 10)
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "2 spans are lost (rejected: 2) on their way to http://the.test. Last error: it answers 401. Who are you?",
+        "5 spans are lost (rejected: 2, queue_full: 3) on their way to http://the.test. "
+        "Last error: it answers 401. Who are you?",
+    ]
+
+
+def test_spans_that_nothing_has_been_said_of_are_logged_at_the_end(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.outcome = REJECTED
+    to = made()
+    record(to, 2)
+    assert to.flush(timeout=5) is False
+    assert caplog.records == []  # should it happen again, the breaker has a line of its own
+    assert to.shutdown(timeout=5) is True  # nothing was left
+    (entry,) = caplog.records
+    assert entry.getMessage().startswith("2 spans are lost (rejected: 2) on their way to http://the.test.")
+
+
+@pytest.mark.parametrize("answer", [ACCEPTED._replace(rejected=1), REJECTED])
+def test_what_a_backend_says_is_logged_in_one_line_short_and_without_control_characters(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture, answer: Outcome
+) -> None:
+    fake.outcome = answer._replace(error="too old\nCRITICAL: forged \x1b[2J \u202e \ud800 é" + "x" * 60_000)
+    to = made()
+    record(to, 1)
+    assert to.flush(timeout=5) is False
+    to.shutdown(timeout=5)
+    said = to.stats().last_error
+    assert said is not None
+    assert said.startswith("too old CRITICAL: forged  [2J     éxxx")
+    assert said.isprintable()
+    assert len(said) < 400
+    (entry,) = caplog.records
+    assert said in entry.getMessage()
 
 
 def test_spans_that_cannot_be_encoded_are_counted_as_that(fake: Fake, made: Made) -> None:
@@ -459,6 +544,63 @@ def test_a_probe_is_one_attempt(fake: Fake, made: Made) -> None:
     assert len(fake.attempts) - before == 1
 
 
+def test_a_success_between_failures_keeps_the_breaker_closed(fake: Fake, made: Made) -> None:
+    to = made()
+    for outcome in (*[REJECTED] * 4, ACCEPTED, *[REJECTED] * 4):
+        fake.outcome = outcome
+        record(to, 1)
+        assert to.flush(timeout=5) is (outcome is ACCEPTED)
+    assert to.stats().breaker == "closed"
+    record(to, 1)
+    assert to.flush(timeout=5) is False
+    assert to.stats().breaker == "open"
+
+
+def test_a_backend_that_asks_for_more_time_than_a_batch_has_is_left_alone_by_the_next_too(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.outcome = BUSY._replace(retry_after=30.0)
+    to = made(batch_size=1, timeout=1)
+    record(to, 3)
+    wait_until(lambda: to.stats().dropped == dropped(retries_exhausted=1, breaker_open=2))
+    rest = to._breaker.rest
+    assert rest is not None
+    assert 25 < rest <= 30
+    record(to, 2)
+    assert to.flush(timeout=5) is False
+    assert len(fake.attempts) == 1
+    (entry,) = caplog.records
+    assert "spans do not reach http://the.test, and are dropped until they do" in entry.getMessage()
+
+
+@pytest.mark.parametrize("retry_after", [61.0, float("inf")])
+def test_nobody_is_left_alone_for_more_than_a_minute(fake: Fake, made: Made, retry_after: float) -> None:
+    fake.outcome = BUSY._replace(retry_after=retry_after)
+    to = made()
+    record(to, 1)
+    assert to.flush(timeout=5) is False
+    rest = to._breaker.rest
+    assert rest is not None
+    assert 50 < rest <= 60
+
+
+@pytest.mark.usefixtures("short_interval")
+@pytest.mark.parametrize("retry_after", [0.0, 61.0, float("inf")])
+def test_a_probe_that_fails_opens_the_breaker_again(fake: Fake, made: Made, retry_after: float) -> None:
+    to = made(timeout=0.1)
+    fake.script = [BUSY._replace(retry_after=0.3)]
+    fake.outcome = BUSY._replace(retry_after=retry_after)
+    record(to, 1)
+    wait_until(lambda: to.stats().breaker == "half-open")
+    record(to, 1)
+    wait_until(lambda: to.stats().breaker == "open")
+    assert len(fake.attempts) == 2
+    assert fake.attempts[1] - fake.attempts[0] >= 0.3
+    rest = to._breaker.rest
+    assert rest is not None
+    assert rest <= max(0.3, min(retry_after, 60))
+
+
 @pytest.mark.usefixtures("short_interval")
 def test_an_open_breaker_leaves_the_backend_alone_as_long_as_that_asks_for(fake: Fake, made: Made) -> None:
     to = made()
@@ -496,6 +638,155 @@ def test_what_a_shutdown_could_not_deliver_is_logged(fake: Fake, made: Made, cap
         "3 spans do not reach http://the.test: the time to send them is over. "
         "Last error: ConnectionRefusedError. Is anybody there?"
     )
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 1e12])
+def test_no_time_is_too_long(fake: Fake, made: Made, seconds: float) -> None:
+    to = made(delay=seconds, timeout=seconds)
+    record(to, 2)
+    assert to.flush(timeout=seconds) is True
+    record(to, 10)
+    wait_until(lambda: len(fake.names) == 12)
+    assert to.shutdown(timeout=seconds) is True
+    assert max(fake.timeouts) < 1e7  # what sockets can count
+
+
+def test_the_last_attempts_take_no_longer_than_the_shutdown_has_time(fake: Fake, made: Made) -> None:
+    to = made(delay=60)
+    record(to, 1)
+    assert to.shutdown(timeout=2) is True
+    assert fake.timeouts[0] <= 2
+
+
+def test_a_span_that_ends_during_the_shutdown_is_not_lost_by_it(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.gate.clear()
+    to = made()
+    record(to, 1)
+    wait_until(lambda: fake.attempts)
+    said: list[bool] = []
+    thread = threading.Thread(target=lambda: said.append(to.shutdown(10)))
+    thread.start()
+
+    def has_begun() -> bool:
+        record(to, 1)
+        return to.stats().dropped["shutdown"] > 0
+
+    wait_until(has_begun)
+    fake.gate.set()
+    thread.join()
+    assert said == [True]
+    assert caplog.records == []
+
+
+class Hesitating(threading.Thread):
+    """A thread that stops within a function of the delivery, once that has a variable of this name."""
+
+    def __init__(self, call: Callable[[], object], function: str, variable: str) -> None:
+        super().__init__(daemon=True)
+        self.has_stopped, self.goes_on = threading.Event(), threading.Event()
+        self.answer: object = None
+        self._call = call
+        self._where = (function, variable)
+
+    def run(self) -> None:
+        sys.settrace(self._trace)
+        self.answer = self._call()
+        sys.settrace(None)
+
+    def _trace(self, frame: FrameType, event: str, _: object) -> Any:
+        function, variable = self._where
+        if frame.f_code.co_name == function and variable in frame.f_locals and not self.has_stopped.is_set():
+            self.has_stopped.set()
+            self.goes_on.wait(10)
+        return self._trace
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_span_that_a_thread_ends_while_another_ends_the_shutdown_is_no_loss_and_does_not_stay(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture, *, is_over: bool
+) -> None:
+    to = made()
+    record(to, 1)
+    ending = Hesitating(lambda: to.on_end(ended_span()), "take", "queue")
+    stopping = Hesitating(lambda: to.shutdown(timeout=10), "shutdown", "delivered")
+    for thread in (ending, stopping):
+        thread.start()
+        assert thread.has_stopped.wait(10)
+    for thread in (stopping, ending) if is_over else (ending, stopping):
+        thread.goes_on.set()
+        thread.join()
+    assert stopping.answer is True
+    assert to.stats() == Stats(exported=1, dropped=dropped(shutdown=1))
+    assert caplog.records == []
+
+
+@pytest.fixture
+def raising_log() -> Iterator[None]:
+    """The application's logging raises."""
+
+    def fail(record: logging.LogRecord) -> bool:
+        raise RuntimeError("a filter")
+
+    logger = logging.getLogger("tracemw")
+    logger.addFilter(fail)
+    yield
+    logger.removeFilter(fail)
+
+
+@pytest.mark.usefixtures("raising_log", "short_pauses", "short_interval")
+def test_a_log_that_raises_holds_up_nothing(fake: Fake, made: Made) -> None:
+    fake.outcome = REFUSED
+    to = made()
+    broken: Any = ended_span()
+    broken._name = 3
+    to.on_end(broken)
+    record(to, 1)
+    began = time.monotonic()
+    assert to.flush(timeout=5) is False
+    assert to.stats() == Stats(
+        dropped=dropped(retries_exhausted=1, encoding=1), breaker="open", retries=4, last_error=REFUSED.error
+    )
+    fake.error = RuntimeError("bad day")
+    wait_until(lambda: to.stats().breaker == "half-open")
+    record(to, 1)
+    assert to.flush(timeout=5) is False
+    fake.error, fake.outcome = None, ACCEPTED._replace(rejected=1, error="too old")
+    wait_until(lambda: to.stats().breaker == "half-open")
+    record(to, 2)
+    assert to.flush(timeout=5) is False
+    assert (to.stats().exported, to.stats().rejected) == (1, 1)
+    record(to, 2)
+    assert to.shutdown(timeout=5) is False
+    assert time.monotonic() - began < 4
+    wait_until(lambda: fake.closed == 1)
+
+
+def test_a_fault_of_our_own_leaves_nobody_waiting(
+    fake: Fake, made: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> bool:
+        raise RuntimeError("a bug")
+
+    to = made()
+    began = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(breaker.Breaker, "succeeded", fail)
+        record(to, 1)
+        assert to.flush(timeout=5) is False
+    assert "a bug" in caplog.text
+    assert time.monotonic() - began < 1
+    record(to, 1)  # the next batch takes along what was under way
+    assert to.flush(timeout=5) is True
+    assert to.stats().exported == to.stats().ended == 2
+
+
+def test_deliveries_leave_nothing_behind_for_forks(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[object] = []
+    monkeypatch.setattr(os, "register_at_fork", lambda **hooks: left.append(hooks))
+    made()
+    assert left == []
 
 
 def test_the_exporters_own_traffic_is_never_traced(fake: Fake, made: Made) -> None:
@@ -639,6 +930,28 @@ def test_without_new_threads_the_caller_does_the_work(fake: Fake, made: Made, mo
     assert to.shutdown(timeout=5) is True
     assert fake.names == ["0", "1", "2", "0", "1"]
     assert fake.suppressed == [True, True]
+
+
+def test_without_new_threads_the_caller_waits_no_longer_than_its_timeout_and_may_be_interrupted(
+    fake: Fake, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def interrupt(request: Request, timeout: float) -> Outcome:
+        raise KeyboardInterrupt
+
+    to = made()
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    record(to, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(fake, "send", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            to.flush(timeout=5)
+    record(to, 1)
+    assert to.flush(timeout=2) is True
+    assert fake.timeouts[0] <= 2
+    assert to.stats() == Stats(exported=2, dropped=NONE_DROPPED)
 
 
 def test_a_forked_child_delivers_its_own_spans_and_none_of_its_parents() -> None:

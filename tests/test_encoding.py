@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -604,3 +605,18 @@ def test_attributes_may_be_any_mapping() -> None:
 
     span = a_span(attributes=Odd(), events=[Event("e", Odd(), 1)])
     assert SpanEncoder().encode([span]) == official([span])
+
+
+def test_long_keys_are_not_remembered() -> None:
+    encoder = SpanEncoder()
+    batches = [[a_span(attributes={f"{number}{'k' * 20_000}": "v"})] for number in range(200)]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for batch in batches:
+            assert encoder.encode(batch) == official(batch)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_000_000
+    assert encoder.misses >= 200

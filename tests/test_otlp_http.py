@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from backend import Backend, backend_serving, proxy_serving, sockets_serving
+from backend import Backend, backend_serving, bodies_from, nobody_serving, proxy_serving, sockets_serving
 from servers import free_port
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Answer, Outcome
@@ -148,7 +148,7 @@ def test_the_time_to_wait_is_seconds_or_a_date(made: Made, value: str, low: floa
 
 @pytest.mark.parametrize(
     ("status", "remedy"),
-    [(400, ""), (401, "credentials or a tenant"), (403, "tenant"), (404, "protocol"), (500, "")],
+    [(400, ""), (401, "credentials or a tenant"), (403, "tenant"), (404, "protocol"), (407, "the proxy"), (500, "")],
 )
 def test_any_other_status_is_a_rejection_with_its_remedy(
     backend: Backend, made: Made, status: int, remedy: str
@@ -177,19 +177,63 @@ def test_a_backend_that_is_not_there_has_got_nothing(made: Made, url: str) -> No
 
 
 def test_a_backend_that_takes_no_connection_has_got_nothing(made: Made) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        address = listener.getsockname()
-        waiting = [socket.socket() for _ in range(4)]
-        for each in waiting:  # they fill the backlog
-            each.setblocking(False)
-            each.connect_ex(address)
+    with nobody_serving() as url:
         began = time.monotonic()
-        assert sent(made(f"http://127.0.0.1:{address[1]}"), timeout=0.5).answer is NOT_SENT
+        assert sent(made(url), timeout=0.5).answer is NOT_SENT
         assert time.monotonic() - began < 1
-        for each in waiting:
-            each.close()
+
+
+def test_an_address_that_takes_no_connection_leaves_time_for_the_next(
+    backend: Backend, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nobody_serving() as url:
+        ports = [int(each.rpartition(":")[2]) for each in (url, backend.url)]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in ports]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert sent(made("http://tempo.test"), timeout=2).answer is ACCEPTED
+    assert backend.names == ["a"]
+
+
+def answering(*answers: bytes) -> Callable[[socket.socket], None]:
+    """Give the next of these to each request, as it is."""
+    rest = iter(answers)
+
+    def behave(connection: socket.socket) -> None:
+        for _ in bodies_from(connection):
+            connection.sendall(next(rest))
+
+    return behave
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints\r\nLink: </x>"])
+def test_an_interim_answer_is_not_the_answer(made: Made, interim: bytes) -> None:
+    first = b"HTTP/1.1 %s\r\n\r\n" % interim * 2 + b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno"
+    with sockets_serving(answering(first, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as url:
+        exporter = made(url)
+        assert [sent(exporter).answer for _ in range(2)] == [BUSY, ACCEPTED]
+
+
+def test_a_backend_that_changes_the_protocol_has_given_no_answer(made: Made) -> None:
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+    with sockets_serving(answering(switch, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as url:
+        exporter = made(url)
+        outcome = sent(exporter)
+        assert (outcome.answer, outcome.is_stale) == (UNKNOWN, False)
+        assert "101" in outcome.error
+        assert sent(exporter).answer is ACCEPTED
+
+
+def test_an_answer_that_comes_before_the_request_has_been_read_counts(made: Made) -> None:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        connection.close()
+
+    with sockets_serving(behave) as url:
+        exporter = made(url)
+        request = exporter.encode(spans("a"))._replace(body=bytes(5_000_000))
+        outcomes = [exporter.send(request, 5) for _ in range(2)]
+    assert [(outcome.answer, outcome.error) for outcome in outcomes] == [(REJECTED, "it answers 413")] * 2
 
 
 def test_a_connection_that_breaks_before_the_answer_leaves_it_unknown(backend: Backend, made: Made) -> None:
@@ -402,16 +446,19 @@ def test_a_proxy_passes_requests_on(backend: Backend, made: Made, credentials: s
     assert ("proxy-authorization: basic ym9ionnlqgnyzxq=" in asked.lower()) is bool(credentials)
 
 
-def test_a_proxy_tunnels_tls(authority: trustme.CA, tmp_path: Path, made: Made) -> None:
+@pytest.mark.parametrize("credentials", ["", "bob:se%40cret@"])
+def test_a_proxy_tunnels_tls(authority: trustme.CA, tmp_path: Path, made: Made, credentials: str) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with backend_serving(tls=context) as backend, proxy_serving() as proxy:
-        config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem"), proxy=proxy.url)
+        by_way_of = proxy.url.replace("://", f"://{credentials}")
+        config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem"), proxy=by_way_of)
         exporter = made(backend.url, headers={"authorization": "x"}, context=config.tls, proxy=config.proxy)
         assert [sent(exporter).answer for _ in range(2)] == [ACCEPTED, ACCEPTED]
         (asked,) = proxy.asked
     assert asked.startswith(f"CONNECT {backend.url.removeprefix('https://')} HTTP/1.1")
-    assert "authorization" not in asked
+    assert "\r\nauthorization" not in asked.lower()
+    assert ("\r\nproxy-authorization: basic ym9ionnlqgnyzxq=" in asked.lower()) is bool(credentials)
 
 
 @pytest.mark.parametrize("behave", [drip_header, say_nothing])
@@ -432,6 +479,7 @@ def test_a_proxy_that_refuses_is_told(made: Made) -> None:
         outcome = sent(made("https://127.0.0.1:1", context=ssl.create_default_context(), proxy=url))
     assert outcome.answer is NOT_SENT
     assert "the proxy answers 407" in outcome.error
+    assert "Does the proxy want credentials" in outcome.remedy
 
 
 def test_an_endpoint_on_ipv6_is_named_in_brackets(made: Made) -> None:

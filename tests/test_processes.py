@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from backend import Backend, backend_serving, grpc_backend_serving, sockets_serving
+from backend import Backend, backend_serving, bodies_from, grpc_backend_serving, nobody_serving, sockets_serving
 from servers import free_port, process, wait_until
 from test_bootstrap import load, run
 
@@ -82,6 +83,70 @@ def test_forks_while_spans_are_exported_lose_none(backend: Backend, environment:
     assert Counter(backend.names) == {"parent": int(ended.stdout), "child": 100}
 
 
+def test_a_fork_while_a_connection_is_being_closed_gives_a_child_that_works() -> None:
+    taken: list[bytes] = []
+
+    def take_one(connection: socket.socket) -> None:
+        taken.append(next(bodies_from(connection)))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with sockets_serving(take_one) as url:
+        ended = run(
+            "import os, socket, time, tracemw\n"
+            "close, is_closed, goes_on = socket.socket.close, False, False\n"
+            "def close_slowly(self):\n"
+            "    global is_closed\n"
+            "    close(self)\n"
+            "    is_closed = True\n"
+            "    while not goes_on: time.sleep(0.01)\n"
+            "socket.socket.close = close_slowly\n"
+            "tracing = tracemw.init('shop')\n"
+            "with tracemw.span('parent'): pass\n"
+            "while not is_closed: time.sleep(0.01)\n"
+            "child = os.fork()\n"
+            "goes_on = True\n"
+            "if child == 0:\n"
+            "    with tracemw.span('child'): pass\n"
+            "    os._exit(not (tracing.shutdown() and tracing.stats().exported == tracing.stats().ended == 1))\n"
+            "assert os.waitpid(child, 0)[1] == 0\n"
+            "assert tracing.shutdown() and tracing.stats().exported == 1\n",
+            OTEL_EXPORTER_OTLP_ENDPOINT=url,
+            OTEL_BSP_SCHEDULE_DELAY="1",
+        )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ["child" if b"child" in one else "parent" for one in taken] == ["parent", "child"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_child_keeps_no_connection_of_its_parent(scheme: str) -> None:
+    """Not one that is in use, and not one over which the parent is still in the handshake."""
+    is_connected = threading.Event()
+
+    def say_nothing(connection: socket.socket) -> None:
+        while connection.recv(65536):
+            is_connected.set()
+
+    with sockets_serving(say_nothing) as url:
+        ended = run(
+            "import os, tracemw\n"
+            "def sockets():\n"
+            "    files = [f'/proc/self/fd/{number}' for number in os.listdir('/proc/self/fd')]\n"
+            "    return [one for one in files if os.path.lexists(one) and os.readlink(one).startswith('socket')]\n"
+            "tracing = tracemw.init('shop')\n"
+            "with tracemw.span('parent'): pass\n"
+            "tracing.flush(0.5)\n"
+            "assert sockets()\n"
+            "child = os.fork()\n"
+            "if child == 0: os._exit(len(sockets()))\n"
+            "assert os.waitpid(child, 0)[1] == 0\n"
+            "assert sockets()\n"
+            "os._exit(0)\n",
+            OTEL_EXPORTER_OTLP_ENDPOINT=url.replace("http", scheme),
+        )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert is_connected.is_set()
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_children_of_multiprocessing_deliver_their_spans(
     backend: Backend, slow: dict[str, str], tmp_path: Path, method: str
@@ -128,6 +193,50 @@ def test_a_child_that_is_terminated_delivers_its_spans(backend: Backend, slow: d
         output, _ = running.communicate(timeout=30)
     assert (running.returncode, output) == (0, "")
     assert backend.names == ["child"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "import logging\n"
+        "def fail(record): raise RuntimeError('a filter')\n"
+        "logging.getLogger('tracemw').addFilter(fail)\n",
+        "from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter\n"
+        "def fail(*_, **__): raise RuntimeError('an exporter of metrics')\n"
+        "OTLPMetricExporter.shutdown = fail\n",
+    ],
+    ids=["log", "metrics"],
+)
+def test_sigterm_ends_a_process_in_which_something_raises(fault: str) -> None:
+    ended = run(
+        "import os, signal, time, tracemw\n"
+        f"{fault}"
+        "tracemw.init('shop', metrics=True)\n"
+        "with tracemw.span('lost'): pass\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(10)\n"
+        "except RuntimeError: pass\n"
+        "print('goes on')\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
+    )
+    assert ended.returncode == -signal.SIGTERM, ended.stdout
+    assert "goes on" not in ended.stdout
+
+
+def test_no_time_is_too_long(backend: Backend, environment: dict[str, str]) -> None:
+    ended = run(
+        "import tracemw\n"
+        "tracing = tracemw.init('shop', metrics=True)\n"
+        "with tracemw.span('one'): pass\n"
+        "assert tracing.flush(float('inf'))\n"
+        "with tracemw.span('two'): pass\n"
+        "assert tracing.shutdown(float('inf'))\n",
+        **environment,
+        OTEL_BSP_SCHEDULE_DELAY="99999999999999",
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert backend.names == ["one", "two"]
 
 
 def test_threads_that_outlive_the_main_thread_deliver_their_spans(backend: Backend, slow: dict[str, str]) -> None:
@@ -262,15 +371,17 @@ def asked(port: int, path: str) -> str:
 def test_no_backend_and_no_end_of_a_process_costs_more_than_its_timeout(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(SERVICE)
     port = free_port()
-    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://10.255.255.1:4318"}  # nobody answers, nor refuses
-    with process("-m", "uvicorn", "--port", str(port), "service:app", env=environment, cwd=tmp_path) as running:
+    arguments = ("-m", "uvicorn", "--port", str(port), "service:app")
+    with (
+        nobody_serving() as url,
+        process(*arguments, env={"OTEL_EXPORTER_OTLP_ENDPOINT": url}, cwd=tmp_path) as running,
+    ):
         load(port, 5)
         began = time.monotonic()
         running.send_signal(signal.SIGTERM)
         output, _ = running.communicate(timeout=20)
-        assert time.monotonic() - began < 6.5  # both the application's end and that of the process
-    said = re.findall(r"spans do not reach", output)
-    assert len(said) <= 1, output
+        assert 4.5 < time.monotonic() - began < 6.5  # both the application's end and that of the process
+    assert len(re.findall(r"spans do not reach", output)) <= 1, output
 
 
 def test_the_end_of_a_server_and_that_of_its_process_share_their_time(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 from tracemw._context import is_silent
 from tracemw._export import Delivery
 from tracemw._export import Stats as Stats
+from tracemw._export.delivery import LONGEST_WAIT
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Exporter
 from tracemw._recording import Books, FlightRecorder, TracerProvider
@@ -89,7 +90,7 @@ class Tracing:
 
         A second call does nothing more; when the first is still at it, it waits with it.
         """
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + min(timeout, LONGEST_WAIT)
         delivered = self._delivery.shutdown(timeout) if self._delivery is not None else True
         if self._active:
             self._active = False
@@ -474,6 +475,8 @@ def _take_sigterm() -> None:
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:
     del frame
-    shutdown()
-    signal.signal(signum, signal.SIG_DFL)
-    os.kill(os.getpid(), signum)
+    try:
+        shutdown()
+    finally:  # a meter provider's exporter may raise, and yet the process ends
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)

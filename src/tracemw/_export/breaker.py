@@ -1,4 +1,4 @@
-"""The circuit breaker: after repeated failures, nothing is sent but for one batch now and then."""
+"""The circuit breaker: after repeated failures, or when asked to, nothing is sent but for one batch now and then."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ class Breaker:
         """Become half-open."""
         self.state = "half-open"
 
+    def leave_alone(self, seconds: float) -> None:
+        """Open at once, for as long as the backend asks for, which is longer than a batch can wait."""
+        self._open(min(seconds, LONGEST_INTERVAL))
+
     def succeeded(self) -> bool:
         """Take note of an attempt that was answered well; tell whether that has closed it."""
         has_closed = self.state != "closed"
@@ -51,6 +55,9 @@ class Breaker:
         if self.state == "closed" and self._failures < FAILURES:
             return False
         interval = INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311  no secret; lest all services come at once
-        self._opens_until = time.monotonic() + max(interval, min(retry_after, LONGEST_INTERVAL))
-        self.state = "open"
+        self._open(max(interval, min(retry_after, LONGEST_INTERVAL)))
         return True
+
+    def _open(self, seconds: float) -> None:
+        self._opens_until = time.monotonic() + seconds
+        self.state = "open"

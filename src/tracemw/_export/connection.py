@@ -32,6 +32,22 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class ProxyError(OSError):
+    """A proxy will not lead to the server."""
+
+
+class _Response(HTTPResponse):
+    """What a server answers in the end: those that come before it are interim (RFC 9110, 15.2) and say nothing."""
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 <= self.status < 200:
+            if self.status == 101:
+                raise HTTPException("it answers 101, and speaks something else from now on")
+            self.headers = None  # type: ignore[assignment]  # as before the beginning
+            super().begin()
+
+
 class Connection:
     """A connection to the server of a URL, by way of a proxy if need be.
 
@@ -74,18 +90,19 @@ class Connection:
         host, port = self._host, self._port
         if self._proxy is not None:
             host, port = self._proxy.hostname or "", self._proxy.port or _PORTS["http"]
-        wire = _Wire(_dial(host, port, deadline), deadline)
         try:
+            wire = self._dial(host, port, deadline)
             if self._context is not None:
                 if self._proxy is not None:
                     self._tunnel(wire)
-                wire.socket.settimeout(wire.left())
-                wire.socket = self._context.wrap_socket(wire.socket, server_hostname=self._host)
+                tls = self._context.wrap_socket(wire.socket, server_hostname=self._host, do_handshake_on_connect=False)
+                wire.socket = tls
+                tls.settimeout(wire.left())
+                tls.do_handshake()
         except BaseException:
-            wire.close()
+            self.close()
             raise
         wire.has_sent = False
-        self._wire = wire
 
     def post(self, body: bytes, headers: Mapping[str, str], deadline: float) -> Answer:
         """Post once over the open connection."""
@@ -95,15 +112,20 @@ class Connection:
         self._wire.has_sent = False
         http = HTTPConnection(self._host, self._port)
         http.default_port = _PORTS["http" if self._context is None else "https"]
+        http.response_class = _Response
         http.sock = cast("socket.socket", self._wire)
         if self._proxy is not None and self._context is None:
             headers = {**headers, **self._authorization()}
-        http.request("POST", self._target, body, dict(headers))
+        is_sent = True
+        try:
+            http.request("POST", self._target, body, dict(headers))
+        except ConnectionError:  # it closes, and may have said why before it has read all
+            is_sent = False
         response = http.getresponse()
         answer, is_kept = b"", False
         try:
             answer = response.read(_LARGEST_ANSWER)
-            is_kept = response.isclosed() and not response.will_close
+            is_kept = is_sent and response.isclosed() and not response.will_close
         except (OSError, HTTPException):
             pass  # the status has been read, and decides
         finally:
@@ -120,22 +142,39 @@ class Connection:
 
     def leave_to_parent(self) -> None:
         """Close it in this process alone, which has been forked, perhaps in the midst of a request."""
-        if self._wire is not None:
-            os.close(self._wire.socket.detach())
-            self._wire = None
+        wire, self._wire = self._wire, None
+        if wire is not None and (descriptor := wire.socket.detach()) >= 0:  # else the parent has just closed it
+            os.close(descriptor)
+
+    def _dial(self, host: str, port: int, deadline: float) -> _Wire:
+        """Connect to the first address that answers; each gets its share of the time."""
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for index, (family, kind, protocol, _, address) in enumerate(addresses):
+            wire = self._wire = _Wire(socket.socket(family, kind, protocol), deadline)  # a fork may come at any time
+            try:
+                wire.socket.settimeout(max((deadline - time.monotonic()) / (len(addresses) - index), 0.001))
+                wire.socket.connect(address)
+                wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:
+                self.close()
+                if index == len(addresses) - 1:
+                    raise
+            else:
+                return wire
+        raise OSError(f"{host} has no address")
 
     def _tunnel(self, wire: _Wire) -> None:
         name = f"[{self._host}]" if ":" in self._host else self._host
         lines = [f"CONNECT {name}:{self._port} HTTP/1.1", f"Host: {name}:{self._port}"]
         lines += [f"{key}: {value}" for key, value in self._authorization().items()]
         wire.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        response = HTTPResponse(cast("socket.socket", wire), method="CONNECT")
+        response = _Response(cast("socket.socket", wire), method="CONNECT")
         try:
             response.begin()
         finally:
             response.close()
         if response.status != 200:
-            raise OSError(f"the proxy answers {response.status}")
+            raise ProxyError(f"the proxy answers {response.status}")
 
     def _authorization(self) -> dict[str, str]:
         if self._proxy is None or self._proxy.username is None:
@@ -147,8 +186,8 @@ class Connection:
 class _Wire:
     """What `http.client` needs of a socket, with a deadline."""
 
-    def __init__(self, connected: socket.socket, deadline: float) -> None:
-        self.socket = connected
+    def __init__(self, its: socket.socket, deadline: float) -> None:
+        self.socket = its
         self.deadline = deadline
         self.has_sent = False
 
@@ -196,22 +235,3 @@ class _Reader(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-def _dial(host: str, port: int, deadline: float) -> socket.socket:
-    """Connect to the first address that answers; each gets its share of the time."""
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for index, (family, kind, protocol, _, address) in enumerate(addresses):
-        dialing = socket.socket(family, kind, protocol)
-        try:
-            dialing.settimeout(max((deadline - time.monotonic()) / (len(addresses) - index), 0.001))
-            dialing.connect(address)
-            dialing.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            dialing.close()
-            if index == len(addresses) - 1:
-                raise
-            del error
-        else:
-            return dialing
-    raise OSError(f"{host} has no address")

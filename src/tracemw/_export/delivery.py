@@ -42,8 +42,7 @@ from tracemw._export.stats import (
     SHUTDOWN,
     Stats,
 )
-
-_logger = logging.getLogger("tracemw")
+from tracemw._guard import log
 
 _EXPORTED: Final = "exported"
 _REJECTED: Final = "rejected"
@@ -58,7 +57,16 @@ _AT_ONCE: Final = 1.0
 """Seconds between a flush and a shutdown that belong together."""
 
 _QUIET_SECONDS: Final = 60.0
-"""Between two log lines about spans that the backend rejects of a request that it accepts."""
+"""Between two log lines about spans that are lost while others arrive."""
+
+_LONGEST_ERROR: Final = 300
+"""Characters that are kept of what a backend, or a library, has to say."""
+
+LONGEST_WAIT: Final = 1e6
+"""Seconds; what is longer is as good as for ever, and more than a lock, a queue or a socket can count."""
+
+_OUT_OF_TIME: Final = (_UNKNOWN, RETRIES_EXHAUSTED, SHUTDOWN)
+"""What becomes of spans for which the end of the process leaves no time."""
 
 
 @dataclass(eq=False)
@@ -108,28 +116,27 @@ class Delivery(SpanProcessor):
         self.destination = destination
         self.queue_size = queue_size
         self._batch_size = batch_size
-        self._delay = delay
-        self._timeout = timeout
+        self._delay = min(delay, LONGEST_WAIT)
+        self._timeout = min(timeout, LONGEST_WAIT)
         self._refuses: str | None = None
-        self._exporter: Exporter | None = None
         self._start_afresh()
-        # The worker does not survive a fork, and what the parent has queued is the parent's to send.
-        this = weakref.ref(self)
+        _deliveries.add(self)
 
-        def after_fork() -> None:
-            if (delivery := this()) is not None:
-                delivery._start_afresh()  # noqa: SLF001  its own class
-
-        os.register_at_fork(after_in_child=after_fork)
+    def leave_to_parent(self) -> None:
+        """Begin anew in a process just forked: the worker is not there, and what is queued is the parent's to send."""
+        exporter = self._exporter
+        self._start_afresh()
+        if exporter is not None:
+            exporter.leave_to_parent()
 
     def _start_afresh(self) -> None:
-        if self._exporter is not None:
-            self._exporter.leave_to_parent()
-        self._exporter = None
+        self._exporter: Exporter | None = None
         self._queue: deque[ReadableSpan] = deque()
         self._next_spans = iter(self._queue.popleft, None)
         self._batch: list[ReadableSpan] = []
         self._counts = dict.fromkeys((_EXPORTED, _REJECTED, _UNKNOWN, _LATE, *CAUSES), 0)
+        self._told = self._counts.copy()
+        """What the log has been told of."""
         self._retries = 0
         self._last_error: str | None = None
         self._breaker = Breaker()
@@ -147,7 +154,7 @@ class Delivery(SpanProcessor):
         self._is_over = False
         self._remedy = ""
         self._quiet_until = 0.0
-        self._has_raised = False
+        self._has_raised = self._has_warned = False
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a span that has ended; an unsampled one goes nowhere."""
@@ -211,18 +218,18 @@ class Delivery(SpanProcessor):
             order.done.release()
             return True
         delivered = self._give(order, 0.0 if was_open else timeout)
-        while self._drop_oldest(SHUTDOWN):
-            pass
+        self._drop_all(_LATE if delivered else SHUTDOWN)
         if batch := self._batch:  # still under way, whatever comes of it
             self._settle(batch, _UNKNOWN, len(batch))
-        lost = self._lost() - order.lost_before
-        if lost and not was_open:  # else the log has it
-            self._report("%d spans do not reach %s: the time to send them is over", lost)
-        order.delivered, self._is_over = delivered and not lost, True
+        if not was_open:  # else the log has it
+            self._tell_of_the_end()
+        order.delivered, self._is_over = delivered and self._lost() == order.lost_before, True
         return order.delivered
 
     def stats(self) -> Stats:
         """Return what became of the spans so far."""
+        if self._is_over:
+            self._drop_all(_LATE)  # taken by a thread that was about to when the shutdown began
         while True:
             counts, batch = self._counts.copy(), self._batch
             in_flight, queued = len(batch), len(self._queue)
@@ -243,6 +250,10 @@ class Delivery(SpanProcessor):
     def _lost(self) -> int:
         counts = self._counts
         return sum(counts.values()) - counts[_EXPORTED] - counts[_LATE]
+
+    def _drop_all(self, cause: str) -> None:
+        while self._drop_oldest(cause):
+            pass
 
     def _drop_oldest(self, cause: str) -> bool:
         try:
@@ -270,7 +281,7 @@ class Delivery(SpanProcessor):
         return self._wait_for(order, timeout)
 
     def _wait_for(self, order: _Order, timeout: float) -> bool:
-        if not order.done.acquire(timeout=max(timeout, 0)):
+        if not order.done.acquire(timeout=min(max(timeout, 0), LONGEST_WAIT)):
             return False
         order.done.release()  # others may wait for the same
         return order.delivered
@@ -294,11 +305,7 @@ class Delivery(SpanProcessor):
                 self._breaker.allow_one()
                 if self._stopping is None:
                     self._refuses = None
-            try:
-                goes_on = self._serve(exporter, order)
-            except Exception:
-                # A logging filter of the application's, say. What was in flight is sent with the next batch.
-                self._last_error = "tracemw's own fault"
+            goes_on = self._serve(exporter, order)
         exporter.close()
 
     def _work_here(self, order: _Order, timeout: float) -> None:
@@ -306,11 +313,13 @@ class Delivery(SpanProcessor):
             return
         suppress_all()
         self._stop_by = time.monotonic() + timeout
-        exporter = self._make_exporter()
-        self._serve(exporter, order)
-        exporter.close()
-        self._stop_by = math.inf
-        self._unclaimed.append(True)
+        try:
+            exporter = self._make_exporter()
+            self._serve(exporter, order)
+            exporter.close()
+        finally:  # an application's signal handler may raise wherever it interrupts
+            self._stop_by = math.inf
+            self._unclaimed.append(True)
 
     def _next(self, timeout: float | None) -> _Order | None:
         """Return the next order; in want of one within `timeout` seconds, the order to look at the queue."""
@@ -326,17 +335,27 @@ class Delivery(SpanProcessor):
         if order is _WAKE:
             order = self._next(self._delay)
         self._awake = self._hurried = False
-        waiting, is_last = len(self._queue), order is not _WAKE and order.stop
+        is_last, is_done = order is not _WAKE and order.stop, False
+        try:
+            is_done = self._send_batches(exporter, is_last=is_last)
+        except Exception as error:  # our own fault; what was in flight is sent with the next batch
+            self._log_fault(error)
+            self._last_error = "tracemw's own fault"
+        finally:
+            if order is not _WAKE:
+                order.delivered = is_done and self._lost() == order.lost_before
+                order.done.release()
+        return not is_last
+
+    def _send_batches(self, exporter: Exporter, *, is_last: bool) -> bool:
+        """Send what is queued, for the last time also what comes meanwhile; tell whether all of it had its turn."""
+        waiting = len(self._queue)
         while waiting > 0 or (is_last and self._queue):
             if self._breaker.state == "open" or time.monotonic() >= self._stop_by:
-                break
+                return False
             self._send_batch(exporter)
             waiting -= self._batch_size
-        if order is _WAKE:
-            return True
-        order.delivered = self._lost() == order.lost_before and not (order.stop and self._queue)
-        order.done.release()
-        return not order.stop
+        return True
 
     def _send_batch(self, exporter: Exporter) -> None:
         batch = self._batch
@@ -359,6 +378,8 @@ class Delivery(SpanProcessor):
         else:
             cause, lost = _REJECTED if outcome.answer is Answer.REJECTED else RETRIES_EXHAUSTED, request.spans
         self._settle(batch, _UNKNOWN if is_uncertain else cause, lost, left_out)
+        if outcome.answer is Answer.ACCEPTED and time.monotonic() >= self._quiet_until:
+            self._tell_of(self._untold())
 
     def _settle(self, batch: list[ReadableSpan], cause: str, lost: int, left_out: int = 0) -> None:
         """Count the spans of a batch, unless the shutdown has; those that are not lost have been exported."""
@@ -379,7 +400,7 @@ class Delivery(SpanProcessor):
         is_uncertain, pause = False, _FIRST_PAUSE
         while True:
             outcome = self._attempt(exporter, request, min(deadline, self._stop_by) - time.monotonic())
-            if outcome.error:
+            if outcome.error and (outcome.answer is not Answer.ACCEPTED or outcome.rejected):  # else it is a warning
                 self._last_error, self._remedy = outcome.error, outcome.remedy
             if outcome.answer is Answer.ACCEPTED:
                 self._take_note_of_success(outcome)
@@ -392,6 +413,9 @@ class Delivery(SpanProcessor):
                 pause *= 2
                 is_asked = outcome.retry_after > 0
                 if time.monotonic() + seconds >= deadline or not self._wait_between(seconds, is_asked=is_asked):
+                    if is_asked and time.monotonic() + outcome.retry_after >= min(deadline, self._stop_by):
+                        self._breaker.leave_alone(outcome.retry_after)
+                        self._drop_for_now(is_news=True)
                     return outcome, is_uncertain
             if time.monotonic() >= min(deadline, self._stop_by):
                 return outcome, is_uncertain
@@ -399,10 +423,11 @@ class Delivery(SpanProcessor):
 
     def _attempt(self, exporter: Exporter, request: Request, timeout: float) -> Outcome:
         try:
-            return exporter.send(request, timeout)
+            outcome = exporter.send(request, timeout)
         except Exception as error:
             self._log_fault(error)
-            return Outcome(Answer.UNKNOWN, error=repr(error))
+            outcome = Outcome(Answer.UNKNOWN, error=repr(error))
+        return outcome._replace(error=_printable(outcome.error)) if outcome.error else outcome
 
     def _wait_between(self, seconds: float, *, is_asked: bool) -> bool:
         """Wait for the next attempt; tell whether there is time for one.
@@ -424,31 +449,73 @@ class Delivery(SpanProcessor):
 
     def _take_note_of_success(self, outcome: Outcome) -> None:
         if self._breaker.succeeded():
-            _logger.warning("spans reach %s again", self.destination)
-        if outcome.error and time.monotonic() >= self._quiet_until:
-            self._quiet_until = time.monotonic() + _QUIET_SECONDS
-            _logger.warning("%s rejects %d spans: %s", self.destination, outcome.rejected, outcome.error[:200])
+            self._told = self._counts.copy()
+            log(logging.WARNING, "spans reach %s again", self.destination)
+        if outcome.error and not outcome.rejected and not self._has_warned:
+            self._has_warned = True
+            log(logging.WARNING, "%s takes the spans, and says: %s", self.destination, outcome.error)
 
     def _take_note_of_failure(self, outcome: Outcome) -> bool:
         """Tell whether the breaker is open now."""
         was_closed = self._breaker.state == "closed"
         if not self._breaker.failed(outcome.retry_after):
             return False
+        self._drop_for_now(is_news=was_closed)
+        return True
+
+    def _drop_for_now(self, *, is_news: bool) -> None:
+        """Drop spans at once until the breaker lets one batch try; at the end there is no such time."""
         if self._stopping is None:
             self._refuses = BREAKER_OPEN
         while self._stopping is None and self._drop_oldest(BREAKER_OPEN):
             pass
-        if was_closed:
+        if is_news and self._stopping is None:
             self._report("spans do not reach %s, and are dropped until they do; the service itself is not affected")
-        return True
 
-    def _report(self, message: str, *counts: int) -> None:
+    def _untold(self) -> dict[str, int]:
+        """Return the spans that are lost, by cause, since the log was told last; an open breaker has its own lines."""
+        counts, told = self._counts.copy(), self._told
+        self._told = counts
+        causes = (_REJECTED, _UNKNOWN, QUEUE_FULL, RETRIES_EXHAUSTED, ENCODING, SHUTDOWN)
+        return {cause: counts[cause] - told[cause] for cause in causes if counts[cause] > told[cause]}
+
+    def _tell_of(self, lost: dict[str, int]) -> None:
+        if lost:
+            self._quiet_until = time.monotonic() + _QUIET_SECONDS
+            causes = ", ".join(f"{cause}: {count}" for cause, count in lost.items())
+            self._report("%d spans are lost (%s) on their way to %s", sum(lost.values()), causes)
+
+    def _tell_of_the_end(self) -> None:
+        lost = self._untold()
+        late = sum(lost.pop(cause, 0) for cause in _OUT_OF_TIME)
+        if late:
+            self._report("%d spans do not reach %s: the time to send them is over", late)
+        self._tell_of(lost)
+
+    def _report(self, message: str, *facts: object) -> None:
         """Log a loss, not each one, with what is known about it."""
         error = f". Last error: {self._last_error}" if self._last_error else ""
         remedy = f". {self._remedy}" if self._remedy else ""
-        _logger.warning(f"{message}%s%s", *counts, self.destination, error, remedy)
+        log(logging.WARNING, f"{message}%s%s", *facts, self.destination, error, remedy)
 
     def _log_fault(self, error: Exception) -> None:
         if not self._has_raised:
             self._has_raised = True
-            _logger.error("tracemw fails to export spans, and may again, unlogged", exc_info=error)
+            log(logging.ERROR, "tracemw fails to export spans, and may again, unlogged", error=error)
+
+
+def _printable(said: str) -> str:
+    """Return what a backend has said as the log can bear it: in one line, without control characters, and short."""
+    short = said if len(said) <= _LONGEST_ERROR else f"{said[:_LONGEST_ERROR]}..."
+    return "".join(character if character.isprintable() else " " for character in short)
+
+
+_deliveries: Final[weakref.WeakSet[Delivery]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for delivery in list(_deliveries):
+        delivery.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)

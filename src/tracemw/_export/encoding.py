@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.util import BoundedList
 
+from tracemw._guard import log
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Link, Status
     from opentelemetry.trace.span import TraceState
-
-_logger = logging.getLogger("tracemw")
 
 _LONGEST_KEPT: Final = 512  # bytes; what is longer seldom comes back, and is dear to keep
 _NAMES_KEPT: Final = 1024
@@ -101,10 +101,11 @@ class SpanEncoder:
                     last_resource, last_scope = resource, scope
                 size = len(message)  # _sized, without the call and a copy
                 group.append(b"\x12" + (_VARINTS[size] if size < _TABLED else _varint(size)) + message)
-            except Exception:
+            except Exception as error:
                 self.spans_left_out += 1
                 if self.spans_left_out == 1:
-                    _logger.exception("tracemw leaves out a span that it cannot encode, and will others, unlogged")
+                    said = "tracemw leaves out a span that it cannot encode, and will others, unlogged"
+                    log(logging.ERROR, said, error=error)
         # ExportTraceServiceRequest: 1 resource_spans. ResourceSpans: 2 scope_spans. ScopeSpans: 2 spans
         request: list[bytes] = []
         for of_resource, scopes in resources.items():
@@ -301,15 +302,19 @@ class _AttributeMemo:
         for key, value in attributes.items():
             try:
                 yield self._table(type(value), key)[value]
-            except Exception:
+            except Exception as error:
                 if not self._logged:
                     self._logged = True
-                    _logger.exception("tracemw leaves out attribute %r, and will others like it, unlogged", key)
+                    said = "tracemw leaves out attribute %r, and will others like it, unlogged"
+                    log(logging.ERROR, said, key, error=error)
 
     def _table(self, kind: type, key: str) -> _Values | _KeptValues:
-        """Decide, once for each key, what becomes of its values of one type."""
+        """Decide, once for each key unless it is long, what becomes of its values of one type."""
         table = self._tables.get(kind, {}).get(key)
         if table is None:
+            if len(key) > _LONGEST_KEPT:
+                self._forgotten_misses += 1
+                return _Values(key)
             table = _KeptValues(self, _SimpleValues(self, kind, key)) if kind in _OCTETS else _Values(key)
             if not self.reserve():
                 self._forget()

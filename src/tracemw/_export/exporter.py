@@ -23,6 +23,10 @@ TO_FIND_THE_WAY: Final = (
     "Do endpoint and protocol fit together? By custom, port 4318 takes http/protobuf and port 4317 takes grpc; "
     "OTEL_EXPORTER_OTLP_ENDPOINT is a base, to which /v1/traces is added"
 )
+TO_BE_LET_THROUGH: Final = (
+    "Does the proxy want credentials, or allow no such connection? init(proxy='http://user:password@host:port'), "
+    "HTTP_PROXY or HTTPS_PROXY gives them; NO_PROXY names backends that need no proxy"
+)
 TO_BE_TRUSTED: Final = (
     "Is the right certificate trusted, or shown? init(certificate=..., client_certificate=..., client_key=...) or "
     "OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY name them"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ _UNANSWERED: Final = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE"}
 """Retryable, too, but grpc itself says so when a connection breaks: whether a backend has answered cannot be told."""
 
 _NOT_CONNECTED: Final = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
+_PROXY: Final = "HTTP proxy returned response code"
 _HANDSHAKE: Final = ("certificate", "handshake", "SSL", "TLS")
 
 _OPTIONS: Final = (
@@ -118,7 +120,7 @@ class _Calls:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._forking: int | None = None
-        os.register_at_fork(before=self._hold, after_in_parent=self._go_on, after_in_child=self._start_afresh)
+        _all_calls.add(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -126,17 +128,38 @@ class _Calls:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def _hold(self) -> None:
+    def hold(self) -> None:
+        """Let a fork begin, once no call is under way."""
         if self._lock.acquire(timeout=_LONGEST_WAIT):
             self._forking = threading.get_ident()
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Let calls begin again, in the parent."""
         if self._forking == threading.get_ident():
             self._forking = None
             self._lock.release()
 
-    def _start_afresh(self) -> None:
+    def start_afresh(self) -> None:
+        """Let calls begin, in a child whose parent may have been within one."""
         self._lock, self._forking = threading.Lock(), None
+
+
+_all_calls: Final[weakref.WeakSet[_Calls]] = weakref.WeakSet()
+
+
+def _for_all(step: Callable[[_Calls], None]) -> Callable[[], None]:
+    def take() -> None:
+        for calls in list(_all_calls):
+            step(calls)
+
+    return take
+
+
+os.register_at_fork(
+    before=_for_all(_Calls.hold),
+    after_in_parent=_for_all(_Calls.go_on),
+    after_in_child=_for_all(_Calls.start_afresh),
+)
 
 
 def metric_exporter(
@@ -163,6 +186,8 @@ def _outcome(error: Any) -> Outcome:
     if status == "UNAVAILABLE" and details.startswith(_NOT_CONNECTED):
         is_trusted = not any(word in details for word in _HANDSHAKE)
         remedy = exporter.TO_START_ONE if is_trusted else exporter.TO_BE_TRUSTED
+        if _PROXY in details:
+            remedy = exporter.TO_BE_LET_THROUGH
         if "HTTP/2" in details:
             remedy = exporter.TO_FIND_THE_WAY
         return Outcome(Answer.NOT_SENT, error=said, remedy=remedy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 import time
 import zlib
@@ -16,12 +15,10 @@ from urllib.parse import urlsplit, urlunsplit
 from tracemw._export import exporter
 from tracemw._export.answers import partial_success
 from tracemw._export.connection import Answer as HttpAnswer
-from tracemw._export.connection import Connection
+from tracemw._export.connection import Connection, ProxyError
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request
 from tracemw._version import __version__
-
-_logger = logging.getLogger("tracemw")
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 """What the OTLP specification calls retryable among the statuses of HTTP."""
@@ -108,8 +105,10 @@ def _outcome(answer: HttpAnswer, spans: int) -> Outcome:
     if status in (301, 302, 303, 307, 308):
         error += f" and points to {_without_secrets(answer.headers.get('Location', ''))}, which is not followed"
     remedy = exporter.TO_FIND_THE_WAY
-    if status in (401, 403, 407):
+    if status in (401, 403):
         remedy = exporter.TO_BE_LET_IN
+    elif status == 407:
+        remedy = exporter.TO_BE_LET_THROUGH
     elif status not in (301, 302, 303, 307, 308, 404, 405, 415):
         remedy = ""
     return Outcome(Answer.REJECTED, error=error, remedy=remedy)
@@ -144,4 +143,6 @@ def _is_alert(error: Exception) -> bool:
 
 
 def _remedy(error: Exception) -> str:
+    if isinstance(error, ProxyError):
+        return exporter.TO_BE_LET_THROUGH
     return exporter.TO_BE_TRUSTED if isinstance(error, ssl.SSLError) else exporter.TO_START_ONE
