@@ -30,7 +30,7 @@ ALLOWED = {
     "_http": {"_attributes", "_context", "_errors", "_guard", "_held", "_http", "_pattern", "_version", "config"},
     "_held": set(),
     "_recording": {"_attributes", "_context", "_errors", "_recording", "sampling"},
-    "_export": {"_context", "_export", "_version"},
+    "_export": {"_context", "_export", "_version", "config"},
     "asgi": {"_http", "_guard"},
     "wsgi": {"_http", "_guard"},
     "_routes": set(),

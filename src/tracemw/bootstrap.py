@@ -33,7 +33,7 @@ from tracemw._export import Stats as Stats
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Exporter
 from tracemw._recording import Books, FlightRecorder, TracerProvider
-from tracemw.config import Config
+from tracemw.config import DELIVERY_TIMEOUT, Config
 from tracemw.control import Spike, Watch, require_duration
 from tracemw.sampling import ConsistentSampler, Sampling, sampler_for
 
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
 
 _logger = logging.getLogger("tracemw")
-
-SHUTDOWN_TIMEOUT: Final = 5.0
-"""Seconds that the end of the process waits for queued spans to be delivered."""
 
 
 class Tracing:
@@ -80,11 +77,11 @@ class Tracing:
         """Whether it has not been shut down."""
         return self._active
 
-    def flush(self, timeout: float = 5.0) -> bool:
+    def flush(self, timeout: float = DELIVERY_TIMEOUT) -> bool:
         """Send what is queued; tell whether the backend had accepted all of it within `timeout` seconds."""
         return self._delivery.flush(timeout) if self._delivery is not None else True
 
-    def shutdown(self, timeout: float = 5.0) -> bool:
+    def shutdown(self, timeout: float = DELIVERY_TIMEOUT) -> bool:
         """Send what is queued, within `timeout` seconds, and stop recording; tell whether all spans were accepted.
 
         A second call does nothing more; when the first is still at it, it waits with it.
@@ -281,7 +278,7 @@ def init(
         return _install(config, sampling)
 
 
-def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> bool:
+def shutdown(timeout: float = DELIVERY_TIMEOUT) -> bool:
     """Deliver what is queued, within `timeout` seconds, and stop recording; tell whether all spans were accepted.
 
     Without an `init` before, there is nothing to do.

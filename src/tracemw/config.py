@@ -30,6 +30,9 @@ DEFAULT_METRICS_ENDPOINT: Final = "http://localhost:4318/v1/metrics"
 DEFAULT_GRPC_ENDPOINT: Final = "http://localhost:4317"
 """Where OTLP collectors listen for gRPC by default."""
 
+DELIVERY_TIMEOUT: Final = 5.0
+"""Seconds that a flush, the end of a server, and that of the process wait for queued spans to be delivered."""
+
 PROTOCOLS: Final = ("http/protobuf", "grpc")
 
 SAMPLERS: Final = (

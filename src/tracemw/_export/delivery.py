@@ -42,6 +42,7 @@ from tracemw._export.stats import (
     SHUTDOWN,
     Stats,
 )
+from tracemw.config import DELIVERY_TIMEOUT
 
 _logger = logging.getLogger("tracemw")
 
@@ -192,7 +193,7 @@ class Delivery(SpanProcessor):
         """Do the same with a timeout in milliseconds, as the SDK's interface has it."""
         return self.flush(timeout_millis / 1000)
 
-    def shutdown(self, timeout: float = 5.0) -> bool:  # type: ignore[override]  # the SDK's wants no answer
+    def shutdown(self, timeout: float = DELIVERY_TIMEOUT) -> bool:  # type: ignore[override]  # the SDK's wants no answer
         """Send what is queued, within `timeout` seconds, and take no more; tell whether all of it was accepted.
 
         A second call waits for the first. What a flush has waited in vain just before counts: a server may end with one
