@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import MetricExporter
 
+    from tracemw._export.metrics import Observer
+
 _logger = logging.getLogger("tracemw")
 
 
@@ -196,7 +198,7 @@ _baggage: _BaggageKeys | None = None
 _lock = threading.Lock()
 _provider: TracerProvider | None = None
 _tracing: Tracing | None = None
-_is_observed = False
+_observer: Observer | None = None
 
 
 def init(
@@ -336,7 +338,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
     meter_provider = _install_metrics(config.metrics, resource) if config.metrics is not None else None
     watch = Watch(config.control_file, sampler.share) if config.control_file is not None else None
     _tracing = Tracing(_provider, delivery, meter_provider, sampler, recorder, watch)
-    _observe_delivery()
+    _observe(delivery, _tracing.stats)
     return _tracing
 
 
@@ -379,16 +381,16 @@ def _grpc_metrics(to: Otlp) -> MetricExporter:
     )
 
 
-def _observe_delivery() -> None:
+def _observe(delivery: Delivery | None, stats: Callable[[], Stats]) -> None:
     """Let a meter provider that is set globally show what becomes of the spans, of this `init` and of later ones."""
-    global _is_observed
+    global _observer
     provider = otel_metrics.get_meter_provider()
-    if _is_observed or is_silent(provider):
+    if _observer is None and is_silent(provider):
         return
-    from tracemw._export.metrics import observe
+    from tracemw._export.metrics import Observer, Source
 
-    _is_observed = True
-    observe(provider, lambda: _outlet.delivery)
+    _observer = _observer or Observer(provider)
+    _observer.follow(None if delivery is None else Source(delivery, stats))
 
 
 def _resource(config: Config) -> Resource:
