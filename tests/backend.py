@@ -239,7 +239,11 @@ def proxy_serving() -> Iterator[Proxy]:
             else:
                 server.sendall(head.replace(f"http://{address}".encode(), b"", 1))
             while True:
-                for source in select.select([client, server], [], [])[0]:
+                try:
+                    ready = select.select([client, server], [], [])[0]
+                except ValueError:  # the block has ended, and closed the one
+                    return
+                for source in ready:
                     data = source.recv(65536)
                     if not data:
                         return
