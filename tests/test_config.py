@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tracemw.config import DEFAULT_ENDPOINT, Config, known_methods
+from tracemw.config import DEFAULT_ENDPOINT, PROTOCOLS, Config, known_methods
 
 
 def test_without_any_setting_spans_go_where_the_viewer_listens_and_all_are_sampled() -> None:
     config = Config.resolve(service="shop")
     assert config == Config(service="shop", version=None, environment=None)
-    assert config.endpoint == DEFAULT_ENDPOINT == "http://localhost:4318/v1/traces"
+    assert config.traces.endpoint == DEFAULT_ENDPOINT == "http://localhost:4318/v1/traces"
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_arguments_win_over_every_variable(monkeypatch: pytest.MonkeyPatch) -> N
         ratio=0.25,
     )
     assert (config.service, config.version, config.environment) == ("s", "1", "dev")
-    assert config.endpoint == "http://argument:4318/v1/traces"
-    assert config.headers == {"authorization": "Basic abc", "x-team": "pay"}
+    assert config.traces.endpoint == "http://argument:4318/v1/traces"
+    assert config.traces.headers == {"authorization": "Basic abc", "x-team": "pay"}
     assert (config.sampler, config.ratio) == ("parentbased_traceidratio", 0.25)
 
 
@@ -93,7 +93,7 @@ def test_the_endpoint_is_a_base_except_where_the_specification_says_it_is_not(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert Config.resolve().endpoint == endpoint
+    assert Config.resolve().traces.endpoint == endpoint
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_durations_are_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2500")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
     config = Config.resolve()
-    assert (config.timeout, config.delay) == (2.5, 0.2)
+    assert (config.traces.timeout, config.delay) == (2.5, 0.2)
 
 
 def test_a_batch_is_never_larger_than_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,6 @@ def test_a_batch_is_never_larger_than_the_queue(monkeypatch: pytest.MonkeyPatch)
         ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "thrift", "http/protobuf, grpc"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "above 0"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "milliseconds"),
-        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization", "key=value"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli", "gzip"),
         ("OTEL_RESOURCE_ATTRIBUTES", "team", "key=value"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "above 0"),
@@ -212,7 +211,7 @@ def test_the_scheme_of_an_endpoint_says_whether_grpc_goes_over_tls(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     config = Config.resolve()
-    assert (config.protocol, config.endpoint) == ("grpc", endpoint)
+    assert (config.traces.protocol, config.traces.endpoint) == ("grpc", endpoint)
 
 
 @pytest.mark.parametrize(
@@ -230,33 +229,74 @@ def test_the_scheme_of_an_endpoint_says_whether_grpc_goes_over_tls(
 def test_what_leaves_the_machine_is_compressed_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch, endpoint: str | None, compression: str
 ) -> None:
-    assert Config.resolve(endpoint=endpoint).compression == compression
-    assert Config.resolve(endpoint=endpoint, compression="none").compression == "none"
+    assert Config.resolve(endpoint=endpoint).traces.compression == compression
+    assert Config.resolve(endpoint=endpoint, compression="none").traces.compression == "none"
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
-    assert Config.resolve(endpoint=endpoint).compression == "gzip"
+    assert Config.resolve(endpoint=endpoint).traces.compression == "gzip"
+
+
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Authorization: Bearer s3cr3t",  # no pair
+        "x-team=shop,s3cr3t",
+        "=s3cr3t",
+        "Authorization: Basic s3cr3t==",  # a pair, with the secret in its name
+        "authorization=s3cr3t%0A",
+    ],
+)
+def test_headers_that_are_not_accepted_are_an_error_that_does_not_show_them(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=f"^{variable} is not accepted: ") as caught:
+        Config.resolve()
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("endpoint", ["http://tempo:4318", "https://tempo:4318"])
+def test_a_configuration_can_be_shown_without_its_secrets(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cr3t")
+    config = Config.resolve(endpoint=endpoint, proxy="http://bob:s3cr3t@proxy:3128", metrics=True)
+    assert config.traces.proxy == config.metrics.proxy == "http://bob:s3cr3t@proxy:3128"  # type: ignore[union-attr]
+    assert "s3cr3t" not in repr(config)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{endpoint}/v1/traces?api_key=s3cr3t")
+    config = Config.resolve()
+    assert config.traces.endpoint == f"{endpoint}/v1/traces?api_key=s3cr3t"
+    assert config.traces.destination == f"{endpoint}/v1/traces"
+    assert "s3cr3t" not in repr(config)
 
 
 def test_a_tenant_is_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "X-Scope-OrgID=a,Authorization=b")
-    assert Config.resolve().headers == {"x-scope-orgid": "a", "authorization": "b"}
+    assert Config.resolve().traces.headers == {"x-scope-orgid": "a", "authorization": "b"}
     monkeypatch.setenv("TRACEMW_TENANT", "c")
-    assert Config.resolve().headers["x-scope-orgid"] == "c"
-    assert Config.resolve(headers={"X-Scope-OrgId": "d"}).headers["x-scope-orgid"] == "d"
-    assert Config.resolve(headers={"X-Scope-OrgId": "d"}, tenant="e").headers["x-scope-orgid"] == "e"
+    assert Config.resolve().traces.headers["x-scope-orgid"] == "c"
+    assert Config.resolve(headers={"X-Scope-OrgId": "d"}).traces.headers["x-scope-orgid"] == "d"
+    assert Config.resolve(headers={"X-Scope-OrgId": "d"}, tenant="e").traces.headers["x-scope-orgid"] == "e"
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("a b", "x"), ("", "x"), ("a\r\nb", "x"), ("a", "secret\r\nb: c"), ("a", "secretö")]
 )
 def test_a_header_that_cannot_be_sent_is_an_error_that_does_not_show_its_value(name: str, value: str) -> None:
-    with pytest.raises(ValueError, match="header") as caught:
-        Config.resolve(headers={name: value})
-    assert "secret" not in str(caught.value)
+    for protocol in PROTOCOLS:
+        with pytest.raises(ValueError, match="header") as caught:
+            Config.resolve(headers={name: value}, protocol=protocol)
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("x-trace-bin", "x"), ("-bin", "x"), ("a!b", "x"), ("a", "x\ty")])
+def test_a_header_that_grpc_does_not_send_is_an_error_with_grpc(name: str, value: str) -> None:
+    assert Config.resolve(headers={name: value}).traces.headers == {name: value}
+    with pytest.raises(ValueError, match=r"^headers is not accepted: the (name|value)"):
+        Config.resolve(headers={name: value}, protocol="grpc")
 
 
 @pytest.mark.parametrize("argument", [0, -1, True, "5", float("inf"), float("nan")])
 def test_a_timeout_is_seconds_above_0(monkeypatch: pytest.MonkeyPatch, argument: Any) -> None:
-    assert Config.resolve(timeout=2).timeout == 2.0
+    assert Config.resolve(timeout=2).traces.timeout == 2.0
     with pytest.raises(ValueError, match=r"timeout=.*seconds, above 0"):
         Config.resolve(timeout=argument)
 
@@ -267,11 +307,63 @@ def test_an_argument_wins_over_its_variable_and_the_one_for_traces_over_that_for
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1000")
-    assert (Config.resolve().protocol, Config.resolve().timeout) == ("http/protobuf", 1.0)
+    assert (Config.resolve().traces.protocol, Config.resolve().traces.timeout) == ("http/protobuf", 1.0)
     config = Config.resolve(protocol="grpc", timeout=3)
-    assert (config.protocol, config.timeout) == ("grpc", 3.0)
+    assert (config.traces.protocol, config.traces.timeout) == ("grpc", 3.0)
     with pytest.raises(ValueError, match=r"protocol='http/json' is not accepted: one of http/protobuf, grpc"):
         Config.resolve(protocol="http/json")
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value", "other", "expected"),
+    [
+        ("ENDPOINT", "endpoint", "http://a:1/x", "http://b:1/y", ("http://a:1/x", "http://b:1/y")),
+        ("PROTOCOL", "protocol", "grpc", "http/protobuf", ("grpc", "http/protobuf")),
+        ("HEADERS", "headers", "authorization=a", "x-team=b", ({"authorization": "a"}, {"x-team": "b"})),
+        ("TIMEOUT", "timeout", "1000", "2000", (1.0, 2.0)),
+        ("COMPRESSION", "compression", "gzip", "none", ("gzip", "none")),
+    ],
+)
+def test_a_variable_of_one_signal_says_nothing_about_the_other(
+    monkeypatch: pytest.MonkeyPatch, name: str, setting: str, value: str, other: str, expected: tuple[object, object]
+) -> None:
+    def resolved() -> tuple[object, object]:
+        config = Config.resolve(metrics=True)
+        return getattr(config.traces, setting), getattr(config.metrics, setting)
+
+    default = resolved()
+    monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_TRACES_{name}", value)
+    assert resolved() == (expected[0], default[1])
+    monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_METRICS_{name}", other)
+    assert resolved() == expected
+    monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_TRACES_{name}")
+    assert resolved() == (default[0], expected[1])
+
+
+@pytest.mark.parametrize("name", ["CERTIFICATE", "CLIENT_CERTIFICATE"])
+def test_certificates_of_one_signal_are_not_those_of_the_other(
+    monkeypatch: pytest.MonkeyPatch, files: Path, name: str
+) -> None:
+    setting = name.lower()
+    monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", str(files / "shop-both.pem"))
+    monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_METRICS_{name}", str(files / "other-both.pem"))
+    config = Config.resolve(metrics=True)
+    assert getattr(config.traces, setting) == str(files / "shop-both.pem")
+    assert getattr(config.metrics, setting) == str(files / "other-both.pem")
+
+
+def test_tls_of_grpc_and_proxies_go_by_the_signal_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_INSECURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "tempo:4317")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "mimir:4317")
+    monkeypatch.setenv("HTTP_PROXY", "http://p")
+    monkeypatch.setenv("HTTPS_PROXY", "http://q")
+    monkeypatch.setenv("NO_PROXY", "tempo")
+    config = Config.resolve(metrics=True)
+    assert config.metrics is not None
+    assert (config.traces.endpoint, config.traces.proxy) == ("https://tempo:4317", None)
+    assert (config.metrics.endpoint, config.metrics.proxy) == ("http://mimir:4317", "http://p")
 
 
 @pytest.mark.parametrize(
@@ -286,6 +378,22 @@ def test_an_argument_wins_over_its_variable_and_the_one_for_traces_over_that_for
         ("http://tempo.monitoring:4318", {"HTTP_PROXY": "http://p", "no_proxy": ".monitoring"}, None),
         ("http://10.1.2.3:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "10.0.0.0/8,::1"}, None),
         ("http://11.1.2.3:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "10.0.0.0/8,tempo"}, "http://p"),
+        ("http://nottempo:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "tempo,.tempo,*.tempo"}, "http://p"),
+        ("http://a.tempo:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "tempo"}, None),
+        ("http://a.tempo:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "*.tempo"}, None),
+        ("http://tempo:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "Tempo:4318"}, None),
+        ("http://tempo:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "tempo:4317,x:4318"}, "http://p"),
+        ("http://tempo", {"HTTP_PROXY": "http://p", "NO_PROXY": "tempo:80"}, None),
+        ("https://a.tempo", {"HTTPS_PROXY": "http://p", "NO_PROXY": "*.tempo:443"}, None),
+        ("http://10.1.2.3:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "10.1.2.3:4318"}, None),
+        ("http://[::1]:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "[::1]"}, None),
+        ("http://[::1]:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "::1"}, None),
+        ("http://[::1]:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "[::1]:4318"}, None),
+        ("http://[::1]:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "[::1]:4317,[::2]"}, "http://p"),
+        ("http://[fd00::1]:4318", {"HTTP_PROXY": "http://p", "NO_PROXY": "fd00::/8"}, None),
+        ("http://tempo:4318", {"http_proxy": "http://p", "HTTP_PROXY": "http://q"}, "http://p"),
+        ("https://tempo:4318", {"https_proxy": "http://p", "HTTPS_PROXY": "http://q"}, "http://p"),
+        ("http://tempo:4318", {"HTTP_PROXY": "http://p", "no_proxy": "x", "NO_PROXY": "tempo"}, "http://p"),
     ],
 )
 def test_proxies_are_where_they_are_for_everybody(
@@ -293,9 +401,9 @@ def test_proxies_are_where_they_are_for_everybody(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert Config.resolve(endpoint=endpoint).proxy == proxy
-    assert Config.resolve(endpoint=endpoint, proxy="http://mine:1").proxy == "http://mine:1"
-    assert Config.resolve(endpoint=endpoint, proxy="").proxy is None
+    assert Config.resolve(endpoint=endpoint).traces.proxy == proxy
+    assert Config.resolve(endpoint=endpoint, proxy="http://mine:1").traces.proxy == "http://mine:1"
+    assert Config.resolve(endpoint=endpoint, proxy="").traces.proxy is None
 
 
 @pytest.mark.parametrize("proxy", ["socks5://bob:secret@p:1", "http://bob:secret@p:port", "http://"])
@@ -310,10 +418,62 @@ def test_a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_it(
         Config.resolve()
 
 
-def test_credentials_in_the_endpoint_are_an_error_that_does_not_show_them() -> None:
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://bob:secret@tempo:4318",
+        "http://bob:secret@tempo:port",
+        "http://bob:secret@[tempo",
+        "bob:secret@tempo:4318",
+    ],
+)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_credentials_in_the_endpoint_are_an_error_that_does_not_show_them(endpoint: str, protocol: str) -> None:
     with pytest.raises(ValueError, match=r"endpoint is not accepted: credentials belong into headers") as caught:
-        Config.resolve(endpoint="http://bob:secret@tempo:4318")
+        Config.resolve(endpoint=endpoint, protocol=protocol)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_ENDPOINT", "TEMPO_ENDPOINT"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://h:4318/otlp?team=secret",
+        "http://h:4318?",
+        "http://h:4318/#secret",
+        "h?secret",
+        "http://h:4318/\n?secret",
+    ],
+)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_base_with_a_query_or_a_fragment_is_an_error_that_does_not_show_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str, endpoint: str, protocol: str
+) -> None:
+    monkeypatch.setenv(variable, endpoint)
+    with pytest.raises(
+        ValueError, match=rf"^{variable}='.*[?#]\.\.\.' is not accepted: .*no query or fragment"
+    ) as caught:
+        Config.resolve(protocol=protocol)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_whole_url_of_a_signal_takes_a_query_but_no_fragment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://h:4318/custom?team=a")
+    assert Config.resolve().traces.endpoint == "http://h:4318/custom?team=a"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://h:4318/custom#a")
+    with pytest.raises(ValueError, match=r"^OTEL_EXPORTER_OTLP_TRACES_ENDPOINT='.*#\.\.\.' is not accepted"):
+        Config.resolve()
+
+
+@pytest.mark.parametrize("endpoint", ["http://tempo:4318/café", "http://münchen:4318"])
+def test_an_endpoint_that_cannot_be_sent_as_it_stands_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    with pytest.raises(ValueError, match=r"^endpoint='.*' is not accepted: .*in ASCII: percent-encoded"):
+        Config.resolve(endpoint=endpoint)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint)
+    with pytest.raises(ValueError, match=r"^OTEL_EXPORTER_OTLP_TRACES_ENDPOINT='.*' is not accepted"):
+        Config.resolve()
 
 
 @pytest.fixture
@@ -341,13 +501,16 @@ def test_certificates_are_files_that_variables_or_arguments_name(monkeypatch: py
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(files / "shop.pem"))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(files / "shop.key"))
     config = Config.resolve()
-    assert config.certificate == str(files / "ca.pem")
-    assert (config.client_certificate, config.client_key) == (str(files / "shop.pem"), str(files / "shop.key"))
-    assert config.tls is not None
+    assert config.traces.certificate == str(files / "ca.pem")
+    assert (config.traces.client_certificate, config.traces.client_key) == (
+        str(files / "shop.pem"),
+        str(files / "shop.key"),
+    )
+    assert config.traces.tls is not None
     arguments = {"client_certificate": str(files / "other.pem"), "client_key": str(files / "other.key")}
-    assert Config.resolve(**arguments).client_certificate == str(files / "other.pem")  # type: ignore[arg-type]
+    assert Config.resolve(**arguments).traces.client_certificate == str(files / "other.pem")  # type: ignore[arg-type]
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_CLIENT_KEY")
-    assert Config.resolve(client_certificate=str(files / "shop-both.pem")).client_key is None
+    assert Config.resolve(client_certificate=str(files / "shop-both.pem")).traces.client_key is None
 
 
 @pytest.mark.parametrize(

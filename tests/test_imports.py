@@ -30,7 +30,7 @@ ALLOWED = {
     "_http": {"_attributes", "_context", "_errors", "_guard", "_held", "_http", "_pattern", "_version", "config"},
     "_held": set(),
     "_recording": {"_attributes", "_context", "_errors", "_recording", "sampling"},
-    "_export": {"_context", "_export", "_guard", "_version"},
+    "_export": {"_context", "_export", "_guard", "_version", "config"},
     "asgi": {"_http", "_guard"},
     "wsgi": {"_http", "_guard"},
     "_routes": set(),
@@ -90,7 +90,7 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
         "flask": {"flask"},
         "httpx": {"httpx"},
         "requests": {"requests", "urllib3"},
-        "_export": {"grpc"},
+        "_export": {"grpc", "requests"},
         "viewer": {"starlette", "uvicorn"},
     }.get(room(path), set())
     assert {parts[0] for parts in imported(path)} & FRAMEWORKS <= allowed

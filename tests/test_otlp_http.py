@@ -398,7 +398,7 @@ def test_a_backend_is_trusted_by_its_certificate(
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with backend_serving(tls=context) as backend:
         config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem") if trusted else None)
-        exporter = made(backend.url, context=config.tls)
+        exporter = made(backend.url, context=config.traces.tls)
         outcomes = [sent(exporter) for _ in range(3)]
         assert {outcome.answer for outcome in outcomes} == {ACCEPTED if trusted else NOT_SENT}
         assert backend.names == (["a"] * 3 if trusted else [])
@@ -411,7 +411,7 @@ def test_a_certificate_for_another_name_is_not_trusted(authority: trustme.CA, tm
     authority.issue_cert("tempo.example").configure_cert(context)
     with backend_serving(tls=context) as backend:
         config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem"))
-        assert sent(made(backend.url, context=config.tls)).answer is NOT_SENT
+        assert sent(made(backend.url, context=config.traces.tls)).answer is NOT_SENT
 
 
 @pytest.mark.parametrize("files", [("certificate.pem", "key.pem"), ("both.pem", None), (None, None)])
@@ -430,7 +430,7 @@ def test_a_backend_that_asks_for_a_certificate_is_shown_one(
             client_certificate=certificate,
             client_key=key,
         )
-        outcome = sent(made(backend.url, context=config.tls))
+        outcome = sent(made(backend.url, context=config.traces.tls))
         # Without one, the connection may break before the alert that says why has arrived.
         assert outcome.answer in ((ACCEPTED,) if certificate else (NOT_SENT, UNKNOWN))
         assert backend.names == (["a"] if certificate else [])
@@ -453,7 +453,9 @@ def test_a_proxy_tunnels_tls(authority: trustme.CA, tmp_path: Path, made: Made, 
     with backend_serving(tls=context) as backend, proxy_serving() as proxy:
         by_way_of = proxy.url.replace("://", f"://{credentials}")
         config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem"), proxy=by_way_of)
-        exporter = made(backend.url, headers={"authorization": "x"}, context=config.tls, proxy=config.proxy)
+        exporter = made(
+            backend.url, headers={"authorization": "x"}, context=config.traces.tls, proxy=config.traces.proxy
+        )
         assert [sent(exporter).answer for _ in range(2)] == [ACCEPTED, ACCEPTED]
         (asked,) = proxy.asked
     assert asked.startswith(f"CONNECT {backend.url.removeprefix('https://')} HTTP/1.1")

@@ -404,21 +404,26 @@ def test_the_end_of_a_server_and_that_of_its_process_share_their_time(tmp_path: 
     assert "5 spans do not reach" in output
 
 
+OBSERVED = (
+    "import json, tracemw\n"
+    "from opentelemetry import metrics\n"
+    "from opentelemetry.sdk.metrics import MeterProvider\n"
+    "from opentelemetry.sdk.metrics.export import InMemoryMetricReader\n"
+    "reader = InMemoryMetricReader()\n"
+    "metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))\n"
+    "def observed():\n"
+    "    data = reader.get_metrics_data().resource_metrics[0].scope_metrics\n"
+    "    return {metric.name: [[point.attributes.get('error.type'), point.value, dict(point.attributes)]\n"
+    "            for point in metric.data.data_points]\n"
+    "            for scope in data if scope.scope.name == 'tracemw' for metric in scope.metrics}\n"
+)
+"""What a reader of metrics finds."""
+
+
 def test_metrics_tell_what_becomes_of_the_spans(protocol: str) -> None:
     with SERVING[protocol]() as backend:
         ended = run(
-            "import json, tracemw\n"
-            "from opentelemetry import metrics\n"
-            "from opentelemetry.sdk.metrics import MeterProvider\n"
-            "from opentelemetry.sdk.metrics.export import InMemoryMetricReader\n"
-            "reader = InMemoryMetricReader()\n"
-            "metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))\n"
-            "def observed():\n"
-            "    data = reader.get_metrics_data().resource_metrics[0].scope_metrics\n"
-            "    return {metric.name: [[point.attributes.get('error.type'), point.value, dict(point.attributes)]\n"
-            "            for point in metric.data.data_points]\n"
-            "            for scope in data if scope.scope.name == 'tracemw' for metric in scope.metrics}\n"
-            "for service in ('first', 'second'):\n"
+            OBSERVED + "for service in ('first', 'second'):\n"
             "    with tracemw.init(service) as tracing:\n"
             "        for _ in range(3):\n"
             "            with tracemw.span('x'): pass\n"
@@ -432,25 +437,32 @@ def test_metrics_tell_what_becomes_of_the_spans(protocol: str) -> None:
     assert ended.returncode == 0, ended.stdout
     first, second = map(json.loads, ended.stdout.splitlines())
     kind = f"otlp_{protocol.partition('/')[0]}_span_exporter"
-    for seen in (first, second):
+    for seen, sent in ((first, 3), (second, 4 + 3)):
         values = {name: {error: value for error, value, _ in points} for name, points in seen.items()}
         assert values == {
             "otel.sdk.processor.span.queue.size": {None: 1},
             "otel.sdk.processor.span.queue.capacity": {None: 2048},
             "otel.sdk.processor.span.processed": {
-                None: 3,
+                None: sent,
                 "queue_full": 0,
                 "breaker_open": 0,
                 "already_shutdown": 0,
+                "held_spans_per_trace": 0,
+                "held_traces": 0,
+                "held_spans": 0,
+                "keep_rate": 0,
+                "late": 0,
+                "abandoned": 0,
             },
             "otel.sdk.exporter.span.inflight": {None: 0},
             "otel.sdk.exporter.span.exported": {
-                None: 3,
+                None: sent,
                 "rejected": 0,
                 "unknown": 0,
                 "retries_exhausted": 0,
                 "encoding": 0,
             },
+            "tracemw.trace.kept": {None: 0},
         }
         attributes = seen["otel.sdk.exporter.span.inflight"][0][2]
         assert attributes == {
@@ -459,3 +471,84 @@ def test_metrics_tell_what_becomes_of_the_spans(protocol: str) -> None:
             "server.address": "127.0.0.1",
             "server.port": int(backend.url.rpartition(":")[2]),
         }
+
+
+def test_metrics_tell_why_spans_are_lost_and_traces_are_kept_in_the_numbers_of_stats() -> None:
+    ended = run(
+        OBSERVED + "import gc, logging\n"
+        "from opentelemetry import trace\n"
+        "from tracemw.sampling import Sampling\n"
+        "logging.disable()\n"
+        "tracing = tracemw.init('shop', sampling=Sampling(ratio=0.0, keep_rate=20), timeout=0.2)\n"
+        "def keep():\n"
+        "    with tracemw.span('asked for'): tracemw.keep('to see it')\n"
+        "with tracemw.span('asked for'):\n"
+        "    tracemw.keep('to see it')\n"
+        "    for _ in range(1001):\n"  # more than is held, and far more than is queued
+        "        with tracemw.span('child'): pass\n"
+        "for _ in range(5):\n"  # as often as the breaker lets anything fail
+        "    keep()\n"
+        "    tracing.flush()\n"
+        "keep()\n"
+        "left = trace.get_tracer('x').start_span('never ended')\n"
+        "trace.get_tracer('x').start_span('child', trace.set_span_in_context(left)).end()\n"
+        "del left\n"
+        "gc.collect()\n"
+        "tracing.shutdown()\n"
+        "try:\n"
+        "    with tracemw.span('after the end'): raise ValueError\n"
+        "except ValueError: pass\n"
+        "for _ in range(100): keep()\n"  # more than the rate allows
+        "print(json.dumps([observed(), dict(tracing.stats().dropped), dict(tracing.stats().kept)]))\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
+        OTEL_BSP_MAX_QUEUE_SIZE="10",
+        OTEL_BSP_SCHEDULE_DELAY="60000",
+    )
+    assert ended.returncode == 0, ended.stdout
+    seen, dropped, kept = json.loads(ended.stdout)
+    processed = {error: count for error, count, _ in seen["otel.sdk.processor.span.processed"]}
+    exported = {error: count for error, count, _ in seen["otel.sdk.exporter.span.exported"]}
+    told = {**processed, **exported, "shutdown": processed["already_shutdown"]}
+    assert {cause: told[cause] for cause in dropped} == dropped
+    never = {"encoding", "held_traces", "held_spans", "late"}
+    assert {cause for cause, count in dropped.items() if not count} == never
+    assert processed[None] == exported["retries_exhausted"]  # what was tried
+    assert {at["tracemw.kept"]: count for _, count, at in seen["tracemw.trace.kept"]} == kept
+    assert (kept["error"], kept["slow"], kept["manual"] > 5) == (1, 0, True)
+    components = {error: at["otel.component.name"] for error, _, at in seen["otel.sdk.processor.span.processed"]}
+    assert components["queue_full"] == "batching_span_processor/0"
+    assert components["keep_rate"] == "tracemw._recording.FlightRecorder/0"
+
+
+def test_what_spans_of_one_backend_have_come_to_is_not_that_of_the_next() -> None:
+    with backend_serving() as first, backend_serving() as second:
+        ended = run(
+            OBSERVED + "import sys\n"
+            f"for endpoint in ({first.url!r}, {second.url!r}, {first.url!r}):\n"
+            "    with tracemw.init('shop', endpoint=endpoint):\n"
+            "        with tracemw.span('x'): pass\n"
+            "print(json.dumps(observed()))\n"
+        )
+    assert ended.returncode == 0, ended.stdout
+    points = json.loads(ended.stdout)["otel.sdk.exporter.span.exported"]
+    told = {at["server.port"]: count for error, count, at in points if error is None}
+    assert told == {int(backend.url.rpartition(":")[2]): len(backend.spans) for backend in (first, second)}
+    assert sorted(told.values()) == [1, 2]
+
+
+def test_a_forked_child_counts_its_own_spans_in_metrics_too() -> None:
+    with backend_serving() as backend:
+        ended = run(
+            OBSERVED + "import os\n"
+            "for service in ('first', 'second'):\n"
+            "    with tracemw.init(service):\n"
+            "        with tracemw.span('x'): pass\n"
+            "tracing = tracemw.init('third')\n"
+            "pid = os.fork()\n"
+            "if pid: os.waitpid(pid, 0)\n"
+            "with tracemw.span('x'): pass\n"
+            "tracing.flush()\n"
+            "print(json.dumps(observed()['otel.sdk.exporter.span.exported'][0][1]))\n",
+            OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+        )
+    assert (ended.returncode, ended.stdout) == (0, "1\n3\n")

@@ -21,9 +21,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-FLUSH_TIMEOUT: Final = 5.0
-"""Seconds that the end of the server's lifespan waits for queued spans to be delivered."""
-
 _EXCHANGE: Final = "tracemw.exchange"
 _BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
 
@@ -117,9 +114,9 @@ class TraceMiddleware:
                 try:
                     asyncio.get_running_loop()
                 except RuntimeError:  # another event loop's server, such as trio's: it has nothing else left to do
-                    self._tracing.flush(FLUSH_TIMEOUT)
+                    self._tracing.flush()
                 else:
-                    await asyncio.to_thread(self._tracing.flush, FLUSH_TIMEOUT)
+                    await asyncio.to_thread(self._tracing.flush)
             await send(message)
 
         return flush_then_send

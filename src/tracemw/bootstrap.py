@@ -34,7 +34,7 @@ from tracemw._export.delivery import LONGEST_WAIT
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Exporter
 from tracemw._recording import Books, FlightRecorder, TracerProvider
-from tracemw.config import Config
+from tracemw.config import DELIVERY_TIMEOUT, Config, Otlp
 from tracemw.control import Spike, Watch, require_duration
 from tracemw.sampling import ConsistentSampler, Sampling, sampler_for
 
@@ -42,10 +42,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import MetricExporter
 
-_logger = logging.getLogger("tracemw")
+    from tracemw._export.metrics import Observer
 
-SHUTDOWN_TIMEOUT: Final = 5.0
-"""Seconds that the end of the process waits for queued spans to be delivered."""
+_logger = logging.getLogger("tracemw")
 
 
 class Tracing:
@@ -81,11 +80,11 @@ class Tracing:
         """Whether it has not been shut down."""
         return self._active
 
-    def flush(self, timeout: float = 5.0) -> bool:
+    def flush(self, timeout: float = DELIVERY_TIMEOUT) -> bool:
         """Send what is queued; tell whether the backend had accepted all of it within `timeout` seconds."""
         return self._delivery.flush(timeout) if self._delivery is not None else True
 
-    def shutdown(self, timeout: float = 5.0) -> bool:
+    def shutdown(self, timeout: float = DELIVERY_TIMEOUT) -> bool:
         """Send what is queued, within `timeout` seconds, and stop recording; tell whether all spans were accepted.
 
         A second call does nothing more; when the first is still at it, it waits with it.
@@ -200,7 +199,7 @@ _baggage: _BaggageKeys | None = None
 _lock = threading.Lock()
 _provider: TracerProvider | None = None
 _tracing: Tracing | None = None
-_is_observed = False
+_observer: Observer | None = None
 
 
 def init(
@@ -224,20 +223,22 @@ def init(
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
-    Every argument wins over its environment variable. The end of the process, by `exit` or SIGTERM, delivers what is
-    queued within 5 seconds.
+    Every argument wins over its environment variable. `OTEL_EXPORTER_OTLP_...` goes for spans and metrics;
+    `OTEL_EXPORTER_OTLP_TRACES_...` and `OTEL_EXPORTER_OTLP_METRICS_...` win for the one and the other. The end of the
+    process, by `exit` or SIGTERM, delivers what is queued within 5 seconds.
 
     Args:
         service: `service.name`, else `OTEL_SERVICE_NAME`.
         version: `service.version`, else `OTEL_RESOURCE_ATTRIBUTES`, else `SERVICE_VERSION`.
         environment: `deployment.environment.name`, else `OTEL_RESOURCE_ATTRIBUTES`, else `ENVIRONMENT`.
-        endpoint: The base URL of the backend, such as `http://tempo:4318`, else `OTEL_EXPORTER_OTLP_ENDPOINT`, else
-            `TEMPO_ENDPOINT`, else `http://localhost:4318`, or `http://localhost:4317` for gRPC.
+        endpoint: The base URL of the backend, with no query, such as `http://tempo:4318`, else
+            `OTEL_EXPORTER_OTLP_ENDPOINT`, else `TEMPO_ENDPOINT`, else `http://localhost:4318`, or
+            `http://localhost:4317` for gRPC.
         protocol: `http/protobuf` or `grpc`, else `OTEL_EXPORTER_OTLP_PROTOCOL`, else the former.
-        headers: Headers of each export, added to `OTEL_EXPORTER_OTLP_HEADERS`.
+        headers: Headers of each export, of spans and of metrics, added to `OTEL_EXPORTER_OTLP_HEADERS`.
         tenant: The header `X-Scope-OrgID` of each export, else `TRACEMW_TENANT`.
-        certificate: The path of the CA certificates (PEM) to trust in place of the system's, else
-            `OTEL_EXPORTER_OTLP_CERTIFICATE`.
+        certificate: The path of the CA certificates (PEM) to trust, else `OTEL_EXPORTER_OTLP_CERTIFICATE`, else those
+            that the system trusts; gRPC, and metrics over HTTP, trust those that come with grpc and requests instead.
         client_certificate: The path of the certificate (PEM) to show, else `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`.
         client_key: The path of its key (PEM), unless both are in one file, else `OTEL_EXPORTER_OTLP_CLIENT_KEY`.
         compression: `gzip` or `none`, else `OTEL_EXPORTER_OTLP_COMPRESSION`, else gzip unless the backend is on this
@@ -282,7 +283,7 @@ def init(
         return _install(config, sampling)
 
 
-def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> bool:
+def shutdown(timeout: float = DELIVERY_TIMEOUT) -> bool:
     """Deliver what is queued, within `timeout` seconds, and stop recording; tell whether all spans were accepted.
 
     Without an `init` before, there is nothing to do.
@@ -301,7 +302,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
             "either leave that out and let tracemw.init() set one up, or leave out tracemw.init() and pass "
             "tracer_provider= to the middleware"
         )
-    if config.metrics and not config.disabled and not is_silent(otel_metrics.get_meter_provider()):
+    if config.metrics is not None and not config.disabled and not is_silent(otel_metrics.get_meter_provider()):
         raise RuntimeError(
             "a meter provider is installed already, and OpenTelemetry takes only one in a process: leave out "
             "metrics=True, the middleware and clients use the installed one"
@@ -335,61 +336,62 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         _provider.add_span_processor(_baggage)
     if _baggage is not None:
         _baggage.keys = config.baggage
-    meter_provider = _install_metrics(config, resource) if config.metrics else None
+    meter_provider = _install_metrics(config.metrics, resource) if config.metrics is not None else None
     watch = Watch(config.control_file, sampler.share) if config.control_file is not None else None
     _tracing = Tracing(_provider, delivery, meter_provider, sampler, recorder, watch)
-    _observe_delivery()
+    _observe(delivery, _tracing.stats)
     return _tracing
 
 
-def _install_metrics(config: Config, resource: Resource) -> MeterProvider:
+def _install_metrics(to: Otlp, resource: Resource) -> MeterProvider:
     # The metrics half of the SDK is loaded only by those who want it.
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    exporter = (_grpc_metrics if config.protocol == "grpc" else _http_metrics)(config)
+    exporter = (_grpc_metrics if to.protocol == "grpc" else _http_metrics)(to)
     provider = MeterProvider([PeriodicExportingMetricReader(exporter)], resource=resource, shutdown_on_exit=False)
     otel_metrics.set_meter_provider(provider)
     return provider
 
 
-def _http_metrics(config: Config) -> MetricExporter:
-    from opentelemetry.exporter.otlp.proto.http import Compression
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+def _http_metrics(to: Otlp) -> MetricExporter:
+    from tracemw._export.otlp_http import metric_exporter
 
-    return OTLPMetricExporter(
-        endpoint=config.metrics_endpoint,
-        certificate_file=config.certificate,
-        client_certificate_file=config.client_certificate,
-        client_key_file=config.client_key,
-        headers=dict(config.headers),
-        timeout=config.timeout,
-        compression=Compression.Gzip if config.compression == "gzip" else Compression.NoCompression,
+    return metric_exporter(
+        to.endpoint,
+        headers=to.headers,
+        timeout=to.timeout,
+        compress=to.compression == "gzip",
+        certificate=to.certificate,
+        client_certificate=to.client_certificate,
+        client_key=to.client_key,
+        proxy=to.proxy,
     )
 
 
-def _grpc_metrics(config: Config) -> MetricExporter:
+def _grpc_metrics(to: Otlp) -> MetricExporter:
     from tracemw._export.otlp_grpc import metric_exporter
 
     return metric_exporter(
-        config.metrics_endpoint,
-        headers=config.headers,
-        timeout=config.timeout,
-        compress=config.compression == "gzip",
-        certificates=_certificates(config),
+        to.endpoint,
+        headers=to.headers,
+        timeout=to.timeout,
+        compress=to.compression == "gzip",
+        certificates=_certificates(to),
+        proxy=to.proxy,
     )
 
 
-def _observe_delivery() -> None:
+def _observe(delivery: Delivery | None, stats: Callable[[], Stats]) -> None:
     """Let a meter provider that is set globally show what becomes of the spans, of this `init` and of later ones."""
-    global _is_observed
+    global _observer
     provider = otel_metrics.get_meter_provider()
-    if _is_observed or is_silent(provider):
+    if _observer is None and is_silent(provider):
         return
-    from tracemw._export.metrics import observe
+    from tracemw._export.metrics import Observer, Source
 
-    _is_observed = True
-    observe(provider, lambda: _outlet.delivery)
+    _observer = _observer or Observer(provider)
+    _observer.follow(None if delivery is None else Source(delivery, stats))
 
 
 def _resource(config: Config) -> Resource:
@@ -402,48 +404,49 @@ def _resource(config: Config) -> Resource:
 
 
 def _delivery(config: Config) -> Delivery:
+    to = config.traces
     return Delivery(
-        _grpc_exporter(config) if config.protocol == "grpc" else _http_exporter(config),
-        transport="grpc" if config.protocol == "grpc" else "http",
-        destination=config.endpoint,
+        _grpc_exporter(to) if to.protocol == "grpc" else _http_exporter(to),
+        transport="grpc" if to.protocol == "grpc" else "http",
+        destination=to.destination,
         queue_size=config.queue_size,
         batch_size=config.batch_size,
         delay=config.delay,
-        timeout=config.timeout,
+        timeout=to.timeout,
     )
 
 
-def _http_exporter(config: Config) -> Callable[[], Exporter]:
+def _http_exporter(to: Otlp) -> Callable[[], Exporter]:
     from tracemw._export.otlp_http import OtlpHttpExporter
 
     return lambda: OtlpHttpExporter(
         SpanEncoder(),
-        config.endpoint,
-        headers=config.headers,
-        compress=config.compression == "gzip",
-        context=config.tls,
-        proxy=config.proxy,
+        to.endpoint,
+        headers=to.headers,
+        compress=to.compression == "gzip",
+        context=to.tls,
+        proxy=to.proxy,
     )
 
 
-def _grpc_exporter(config: Config) -> Callable[[], Exporter]:
+def _grpc_exporter(to: Otlp) -> Callable[[], Exporter]:
     from tracemw._export.otlp_grpc import OtlpGrpcExporter
 
-    certificates = _certificates(config)
+    certificates = _certificates(to)
     return lambda: OtlpGrpcExporter(
         SpanEncoder(),
-        config.endpoint,
-        headers=config.headers,
-        compress=config.compression == "gzip",
+        to.endpoint,
+        headers=to.headers,
+        compress=to.compression == "gzip",
         certificates=certificates,
-        proxy=config.proxy,
+        proxy=to.proxy,
     )
 
 
-def _certificates(config: Config) -> tuple[bytes | None, bytes | None, bytes | None]:
+def _certificates(to: Otlp) -> tuple[bytes | None, bytes | None, bytes | None]:
     """Return what grpc takes: the certificates to trust, the key of the one to show, and that one, as PEM."""
-    shown = config.client_certificate
-    paths = (config.certificate, config.client_key or shown, shown)
+    shown = to.client_certificate
+    paths = (to.certificate, to.client_key or shown, shown)
     trusted, key, certificate = (None if path is None else Path(path).read_bytes() for path in paths)
     return trusted, key, certificate
 

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -30,6 +31,9 @@ DEFAULT_METRICS_ENDPOINT: Final = "http://localhost:4318/v1/metrics"
 DEFAULT_GRPC_ENDPOINT: Final = "http://localhost:4317"
 """Where OTLP collectors listen for gRPC by default."""
 
+DELIVERY_TIMEOUT: Final = 5.0
+"""Seconds that a flush, the end of a server, and that of the process wait for queued spans to be delivered."""
+
 PROTOCOLS: Final = ("http/protobuf", "grpc")
 
 SAMPLERS: Final = (
@@ -44,25 +48,16 @@ _RATIO_BY_ENVIRONMENT: Final = {"production": 0.1, "prod": 0.1, "staging": 0.5}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """Everything that `tracemw.init` was told, by argument or environment."""
-
-    service: str | None
-    """`service.name`; None leaves OpenTelemetry's `unknown_service`."""
-
-    version: str | None
-    """`service.version`."""
-
-    environment: str | None
-    """`deployment.environment.name`; it also chooses the default sampling ratio."""
+class Otlp:
+    """Where one signal goes, and how. What may be a secret is not in its `repr`."""
 
     protocol: str = "http/protobuf"
     """One of `PROTOCOLS`."""
 
-    endpoint: str = DEFAULT_ENDPOINT
-    """The URL that spans are posted to, its path included; with gRPC, `http://host:port`, or https:// for TLS."""
+    endpoint: str = field(default=DEFAULT_ENDPOINT, repr=False)
+    """The URL to post to, its path included; with gRPC, `http://host:port`, or https:// for TLS."""
 
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Headers of each export, such as an authorization or the tenant; their names in lower case."""
 
     timeout: float = 10.0
@@ -81,10 +76,76 @@ class Config:
     """Path of the key of that certificate; None when it is in the same file."""
 
     tls: ssl.SSLContext | None = field(default=None, compare=False, repr=False)
-    """The certificates, loaded; None without any, when spans are not posted to an https:// URL."""
+    """The certificates, loaded; None without any, when nothing is posted to an https:// URL."""
 
-    proxy: str | None = None
-    """The http:// URL of the proxy that spans go through."""
+    proxy: str | None = field(default=None, repr=False)
+    """The http:// URL of the proxy to go through."""
+
+    @property
+    def destination(self) -> str:
+        """The endpoint without its query, which may be a secret: what the log may say."""
+        return urlsplit(self.endpoint)._replace(query="").geturl()
+
+    @classmethod
+    def resolve(
+        cls,
+        signal: str,
+        *,
+        endpoint: str | None,
+        protocol: str | None,
+        headers: Mapping[str, str] | None,
+        tenant: str | None,
+        certificate: str | None,
+        client_certificate: str | None,
+        client_key: str | None,
+        compression: str | None,
+        timeout: float | None,
+        proxy: str | None,
+    ) -> Otlp:
+        """Return what holds for a signal, `traces` or `metrics`.
+
+        Each setting is the argument, else the variable of the signal, else the one of all signals.
+
+        Raises:
+            ValueError: naming the argument or variable, its value unless it may be a secret, and what is accepted.
+            TypeError: for headers that are not strings.
+        """
+        protocol = _exported(signal, "PROTOCOL", protocol, _one_of(*PROTOCOLS)) or cls.protocol
+        url = _endpoint(signal, protocol, endpoint)
+        tls = _Tls(signal, certificate, client_certificate, client_key)
+        return cls(
+            protocol=protocol,
+            endpoint=url,
+            headers=_headers(signal, protocol, headers, tenant),
+            timeout=_timeout(signal, timeout) or cls.timeout,
+            compression=_exported(signal, "COMPRESSION", compression, _one_of("gzip", "none"))
+            or ("none" if _is_loopback(url) else "gzip"),
+            certificate=tls.certificate,
+            client_certificate=tls.client_certificate,
+            client_key=tls.client_key,
+            tls=tls.context(https=protocol != "grpc" and url.startswith("https:")),
+            proxy=_proxy(url, proxy),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that `tracemw.init` was told, by argument or environment."""
+
+    service: str | None
+    """`service.name`; None leaves OpenTelemetry's `unknown_service`."""
+
+    version: str | None
+    """`service.version`."""
+
+    environment: str | None
+    """`deployment.environment.name`; it also chooses the default sampling ratio."""
+
+    traces: Otlp = field(default_factory=lambda: Otlp())
+    """Where spans go, and how."""
+
+    metrics: Otlp | None = None
+    """Where HTTP metrics go, and how; None when they are not exported."""
 
     exporter: str = "otlp"
     """`otlp`, or `none` to record without exporting."""
@@ -103,12 +164,6 @@ class Config:
 
     delay: float = 1.0
     """Seconds that a span waits for others to be sent along with it."""
-
-    metrics: bool = False
-    """Whether HTTP metrics are exported too."""
-
-    metrics_endpoint: str = DEFAULT_METRICS_ENDPOINT
-    """The URL that metrics are posted to, its path included."""
 
     baggage: tuple[str, ...] = ()
     """The keys of baggage that become span attributes."""
@@ -143,7 +198,7 @@ class Config:
         """Return the configuration that the arguments and the environment make together.
 
         Raises:
-            ValueError: naming the argument or variable, its value, and what is accepted.
+            ValueError: naming the argument or variable, its value unless it may be a secret, and what is accepted.
             TypeError: for an argument of the wrong type.
         """
         for name, value in (
@@ -170,9 +225,20 @@ class Config:
             or resource.get("deployment.environment")  # the name it had before
             or _get("ENVIRONMENT")
         )
-        protocol = _exported("PROTOCOL", protocol, _one_of(*PROTOCOLS)) or cls.protocol
-        url = _endpoint("traces", protocol, endpoint)
-        tls = _Tls(certificate, client_certificate, client_key)
+        otlp = partial(
+            Otlp.resolve,
+            endpoint=endpoint,
+            protocol=protocol,
+            headers=headers,
+            tenant=tenant,
+            certificate=certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            compression=compression,
+            timeout=timeout,
+            proxy=proxy,
+        )
+        with_metrics = metrics and _read("OTEL_METRICS_EXPORTER", _one_of("otlp", "none")) != "none"
         if ratio is not None:
             sampler, share = "parentbased_traceidratio", to_ratio("sampling", ratio)
         else:
@@ -183,25 +249,14 @@ class Config:
             service=service or _get("OTEL_SERVICE_NAME") or resource.get("service.name"),
             version=version or resource.get("service.version") or _get("SERVICE_VERSION"),
             environment=environment,
-            protocol=protocol,
-            endpoint=url,
-            headers=_headers(headers, tenant),
-            timeout=_timeout(timeout) or cls.timeout,
-            compression=_exported("COMPRESSION", compression, _one_of("gzip", "none"))
-            or ("none" if _is_loopback(url) else "gzip"),
-            certificate=tls.certificate,
-            client_certificate=tls.client_certificate,
-            client_key=tls.client_key,
-            tls=tls.context(https=protocol != "grpc" and url.startswith("https:")),
-            proxy=_proxy(url, proxy),
+            traces=otlp("traces"),
+            metrics=otlp("metrics") if with_metrics else None,
             exporter=_read("OTEL_TRACES_EXPORTER", _one_of("otlp", "none")) or cls.exporter,
             sampler=sampler,
             ratio=share,
             queue_size=queue_size,
             batch_size=min(_read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _positive_int) or cls.batch_size, queue_size),
             delay=cls.delay if delay is None else delay,
-            metrics=bool(metrics) and _read("OTEL_METRICS_EXPORTER", _one_of("otlp", "none")) != "none",
-            metrics_endpoint=_endpoint("metrics", protocol, endpoint),
             baggage=tuple(baggage),
             control_file=control_file(),
             disabled=_read("OTEL_SDK_DISABLED", _boolean) or False,
@@ -237,11 +292,16 @@ def _wrong(name: str, value: object, accepted: str) -> ValueError:
     return ValueError(f"{name}={value!r} is not accepted: {accepted}")
 
 
-def _exported(name: str, argument: str | None, parse: Callable[[str, str], T]) -> T | None:
-    """Return a setting of the exporter: the argument, else the variable for traces, else the one for all signals."""
+def _wrong_secret(name: str, accepted: str) -> ValueError:
+    """Return the error for a value that is not to be shown: errors end up in logs."""
+    return ValueError(f"{name} is not accepted: {accepted}")
+
+
+def _exported(signal: str, name: str, argument: str | None, parse: Callable[[str, str], T]) -> T | None:
+    """Return a setting of a signal: the argument, else the signal's variable, else the one of all signals."""
     if argument is not None:
         return parse(name.lower(), argument)
-    return _first((f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"), parse)
+    return _first((f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", f"OTEL_EXPORTER_OTLP_{name}"), parse)
 
 
 def _endpoint(signal: str, protocol: str, argument: str | None) -> str:
@@ -255,34 +315,42 @@ def _endpoint(signal: str, protocol: str, argument: str | None) -> str:
     )
     name, value = next(((name, value) for name, value in (exact, *bases) if value is not None), ("", None))
     if protocol == "grpc":
-        return DEFAULT_GRPC_ENDPOINT if value is None else _grpc_url(name, value)
+        return DEFAULT_GRPC_ENDPOINT if value is None else _grpc_url(signal, name, value)
     if value is None:
         return DEFAULT_ENDPOINT if signal == "traces" else DEFAULT_METRICS_ENDPOINT
     if name == variable:
-        return _url(name, value)
+        return _url(name, value, is_base=False)
     return f"{_url(name, value).rstrip('/').removesuffix('/v1/traces')}/v1/{signal}"
 
 
-def _grpc_url(name: str, value: str) -> str:
+def _grpc_url(signal: str, name: str, value: str) -> str:
     """Return the URL that a target of gRPC stands for: the scheme says whether there is TLS, and the path nothing."""
     if "://" not in value:
-        insecure = _exported("INSECURE", None, _boolean)
+        insecure = _exported(signal, "INSECURE", None, _boolean)
         value = f"{'http' if insecure else 'https'}://{value}"
     parts = urlsplit(_url(name, value))
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _url(name: str, value: str, accepted: str = "an http:// or https:// URL such as http://tempo:4318") -> str:
+def _url(name: str, value: str, *, is_base: bool = True) -> str:
+    """Return a URL that can be posted to, or have a path added to it if it is a base."""
+    netloc = ""
     try:
         parts = urlsplit(value)
+        netloc = parts.netloc
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        has_credentials = "@" in parts.netloc
     except ValueError:
-        valid = has_credentials = False
-    if has_credentials:  # and they are not for the log
-        raise ValueError(f"{name} is not accepted: credentials belong into headers, not into the URL")
-    if not valid or not value.isprintable() or " " in value:
-        raise _wrong(name, value, accepted)
+        valid = False
+    if "@" in (netloc if valid else value):
+        raise _wrong_secret(name, "credentials belong into headers, not into the URL")
+    accepted = "an http:// or https:// URL such as http://tempo:4318"
+    if not value.isascii() or not value.isprintable() or " " in value:
+        valid, accepted = False, f"{accepted}, in ASCII: percent-encoded, or xn-- in names"
+    if "#" in value or (is_base and "?" in value):
+        valid, accepted = False, f"{accepted}, with no query or fragment"
+    if not valid:
+        shown = re.sub(r"[?#].*", lambda cut: f"{cut[0][0]}...", value, flags=re.DOTALL)  # keys are given in queries
+        raise _wrong(name, shown, accepted)
     return value
 
 
@@ -309,7 +377,7 @@ def _proxy(url: str, argument: str | None) -> str | None:
     else:
         name = f"{parts.scheme}_proxy".upper()
         value = _get(name.lower()) or _get(name) or ""
-        if _passes_by_proxies(parts.hostname or "", _get("no_proxy") or _get("NO_PROXY") or ""):
+        if _passes_by_proxies(url, _get("no_proxy") or _get("NO_PROXY") or ""):
             value = ""
     if not value:
         return None
@@ -320,16 +388,27 @@ def _proxy(url: str, argument: str | None) -> str | None:
         valid = proxy.scheme == "http" and bool(proxy.hostname) and (proxy.port or 1) > 0
     except ValueError:
         valid = False
-    if not valid:  # without its value, which may have credentials
-        raise ValueError(f"{name} is not accepted: an http:// URL such as http://proxy:3128")
+    if not valid:
+        raise _wrong_secret(name, "an http:// URL such as http://proxy:3128")
     return value
 
 
-def _passes_by_proxies(host: str, listed: str) -> bool:
-    """Tell whether a list such as `.internal,10.0.0.0/8,*` names a host."""
-    address = _address(host)
+def _passes_by_proxies(url: str, listed: str) -> bool:
+    """Tell whether a list such as `.internal,*.local,tempo:4318,10.0.0.0/8,[::1]` names the host of a URL.
+
+    A name stands for the hosts below it, too; one with a port, for that port only. `*` stands for all.
+    """
+    parts = urlsplit(url)
+    host, address = parts.hostname or "", _address(parts.hostname or "")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     for entry in filter(None, (item.strip().lower() for item in listed.split(","))):
-        name = entry.lstrip(".")
+        named, only = _WITH_PORT(entry), None
+        if named is not None:
+            entry, only = named[1], int(named[2])
+        entry = entry.strip("[]")
+        if only not in (None, port):
+            continue
+        name = entry.removeprefix("*.").lstrip(".")
         if entry == "*" or host == name or host.endswith(f".{name}"):
             return True
         try:
@@ -340,42 +419,71 @@ def _passes_by_proxies(host: str, listed: str) -> bool:
     return False
 
 
-def _headers(argument: Mapping[str, str] | None, tenant: str | None) -> dict[str, str]:
+_WITH_PORT: Final = re.compile(r"(\[.*\]|[^:]*):([0-9]+)").fullmatch
+"""Of addresses of IPv6, only one in brackets can have a port."""
+
+
+def _headers(signal: str, protocol: str, argument: Mapping[str, str] | None, tenant: str | None) -> dict[str, str]:
     """Return all headers of an export, by their names in lower case."""
-    headers = _exported("HEADERS", None, _pairs) or {}
-    headers = {name.lower(): value for name, value in headers.items()}
-    if (named := _get("TRACEMW_TENANT")) is not None:
-        headers[_TENANT] = named
-    headers.update({name.lower(): value for name, value in (argument or {}).items()})
+    checked = partial(_checked_headers, protocol)
+
+    def listed(name: str, value: str) -> dict[str, str]:
+        return checked(name, _pairs(name, value, is_secret=True))
+
+    def of_tenant(name: str, value: str) -> dict[str, str]:
+        return checked(name, {_TENANT: value})
+
+    headers = _exported(signal, "HEADERS", None, listed) or {}
+    headers |= _read("TRACEMW_TENANT", of_tenant) or {}
+    headers |= checked("headers", argument or {})
     if tenant is not None:
-        headers[_TENANT] = tenant
-    for name, value in headers.items():
-        if not isinstance(value, str):
-            raise TypeError(f"headers takes strings, and {name} is a {type(value).__name__}")
-        if not _IS_NAME(name) or not _IS_VALUE(value):  # not shown: it may be a secret
-            raise ValueError(f"the header {name!r} is not accepted: a token, and a value of printable ASCII")
+        headers |= of_tenant("tenant", tenant)
     return headers
+
+
+def _checked_headers(protocol: str, source: str, headers: Mapping[str, str]) -> dict[str, str]:
+    (is_name, accepted), is_value = _NAMES[protocol], _VALUES[protocol]
+    checked = {}
+    for key, value in headers.items():
+        name = key.lower()
+        if not is_name(name):  # nor is that shown: a value in the wrong place looks like a name
+            raise _wrong_secret(source, f"the names of headers are {accepted}")
+        if not isinstance(value, str):
+            raise TypeError(f"{source} takes strings, and the header {name} is a {type(value).__name__}")
+        if not is_value(value):
+            raise _wrong_secret(source, f"the value of the header {name} is to be printable ASCII")
+        checked[name] = value
+    return checked
 
 
 _TENANT: Final = "x-scope-orgid"
 """The header that Grafana's backends tell tenants by."""
 
-_IS_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch
-_IS_VALUE: Final = re.compile(r"[\x20-\x7e\t]*").fullmatch
+_NAMES: Final = {
+    "http/protobuf": (re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch, "tokens, as RFC 9110 has them"),
+    "grpc": (re.compile(r"[0-9a-z_.-]+(?<!-bin)").fullmatch, "letters, digits, _, - and ., and do not end in -bin"),
+}
+_VALUES: Final = {
+    "http/protobuf": re.compile(r"[\x20-\x7e\t]*").fullmatch,
+    "grpc": re.compile(r"[\x20-\x7e]*").fullmatch,
+}
 
 
-def _timeout(argument: object) -> float | None:
+def _timeout(signal: str, argument: object) -> float | None:
     if argument is None:
-        return _exported("TIMEOUT", None, _positive_milliseconds)
+        return _exported(signal, "TIMEOUT", None, _positive_milliseconds)
     if isinstance(argument, bool) or not isinstance(argument, (int, float)) or not 0 < argument < math.inf:
         raise _wrong("timeout", argument, "seconds, above 0")
     return float(argument)
 
 
 class _Tls:
-    """The files for TLS, each by the argument or the variable that names it."""
+    """The files for a signal's TLS, each by the argument or the variable that names it."""
 
-    def __init__(self, certificate: str | None, client_certificate: str | None, client_key: str | None) -> None:
+    def __init__(
+        self, signal: str, certificate: str | None, client_certificate: str | None, client_key: str | None
+    ) -> None:
+        self._signal = signal
         self._names: dict[str, str] = {}
         self.certificate = self._file("certificate", certificate)
         self.client_certificate = self._file("client_certificate", client_certificate)
@@ -418,7 +526,7 @@ class _Tls:
             except OSError as error:
                 raise self._unreadable(name, value, error) from None
 
-        return _exported(name.upper(), argument, noted)
+        return _exported(self._signal, name.upper(), argument, noted)
 
     def _unreadable(self, name: str, path: str, error: Exception) -> ValueError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -516,7 +624,7 @@ def _positive_milliseconds(name: str, value: str) -> float:
     return seconds
 
 
-def _pairs(name: str, value: str) -> dict[str, str]:
+def _pairs(name: str, value: str, *, is_secret: bool = False) -> dict[str, str]:
     """Return `key=value,key=value`, percent-decoded."""
     pairs = {}
     for item in value.split(","):
@@ -524,6 +632,7 @@ def _pairs(name: str, value: str) -> dict[str, str]:
             continue
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
-            raise _wrong(name, value, "key=value pairs separated by commas")
+            accepted = "key=value pairs separated by commas"
+            raise _wrong_secret(name, accepted) if is_secret else _wrong(name, value, accepted)
         pairs[key.strip()] = unquote(text.strip())
     return pairs

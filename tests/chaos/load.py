@@ -18,6 +18,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+_COMMANDS = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
+"""Standard input, of which no line is to wait where `select` does not see it."""
+
 _PATIENCE = 10.0
 """Seconds that an answer may take."""
 
@@ -91,7 +94,7 @@ class Load:
         self._interval = 1 / rate if rate else 0.0
         self._renew = renew
         self._selector = selectors.DefaultSelector()
-        self._selector.register(sys.stdin, selectors.EVENT_READ)
+        self._selector.register(_COMMANDS, selectors.EVENT_READ)
         self._busy: set[_Connection] = set()
         self._sent = 0
         self._round = _Round()
@@ -108,9 +111,9 @@ class Load:
                 next_at = max(next_at + self._interval, now - 10 * self._interval)  # what it is behind, it makes up for
             wait = max(next_at - now, 0.0) if idle and not is_over else 0.5
             for key, _ in self._selector.select(wait):
-                if key.fileobj is sys.stdin:
+                if key.fileobj is _COMMANDS:
                     is_over = True
-                    self._selector.unregister(sys.stdin)
+                    self._selector.unregister(_COMMANDS)
                 elif self._read(key.data):
                     idle.append(key.data)
                     if key.data.asked == self._renew and not is_over:
@@ -119,7 +122,7 @@ class Load:
             if late := [one for one in self._busy if now - one.since > _PATIENCE]:
                 for one in late:
                     self._fail(one, "no answer")
-        self._selector.register(sys.stdin, selectors.EVENT_READ)
+        self._selector.register(_COMMANDS, selectors.EVENT_READ)
         for connection in idle:
             self._drop(connection)
         return self._round
@@ -220,9 +223,9 @@ def main() -> None:
     parser.add_argument("--renew", type=int, default=0, help="requests to a connection; 0 is no end")
     options = vars(parser.parse_args())
     load = Load(options.pop("port"), _expected(options.pop("reference")), **options)
-    while sys.stdin.readline():  # start
+    while _COMMANDS.readline():  # start
         made = load.run()
-        sys.stdin.readline()  # stop
+        _COMMANDS.readline()  # stop
         sys.stdout.write(json.dumps(_told(made)) + "\n")
         sys.stdout.flush()
 

@@ -43,6 +43,7 @@ from tracemw._export.stats import (
     Stats,
 )
 from tracemw._guard import log
+from tracemw.config import DELIVERY_TIMEOUT
 
 _EXPORTED: Final = "exported"
 _REJECTED: Final = "rejected"
@@ -199,7 +200,7 @@ class Delivery(SpanProcessor):
         """Do the same with a timeout in milliseconds, as the SDK's interface has it."""
         return self.flush(timeout_millis / 1000)
 
-    def shutdown(self, timeout: float = 5.0) -> bool:  # type: ignore[override]  # the SDK's wants no answer
+    def shutdown(self, timeout: float = DELIVERY_TIMEOUT) -> bool:  # type: ignore[override]  # the SDK's wants no answer
         """Send what is queued, within `timeout` seconds, and take no more; tell whether all of it was accepted.
 
         A second call waits for the first. What a flush has waited in vain just before counts: a server may end with one

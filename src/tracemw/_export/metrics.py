@@ -1,22 +1,26 @@
-"""The delivery's numbers as the self-observability metrics of an OpenTelemetry SDK.
+"""The numbers of `Tracing.stats` as the self-observability metrics of an OpenTelemetry SDK.
 
 Names and attributes are those of the semantic conventions for SDK metrics (otel.sdk.*), version 1.44. Each is observed
-when a reader asks, from the same counters that `Tracing.stats` returns.
+when a reader asks. The conventions know nothing of traces that are kept: these are `tracemw.trace.kept`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracemw._export.delivery import Delivery
-from tracemw._export.stats import BREAKER_OPEN, ENCODING, QUEUE_FULL, RETRIES_EXHAUSTED, SHUTDOWN, Stats
+from tracemw._export.stats import BREAKER_OPEN, CAUSES, ENCODING, QUEUE_FULL, RETRIES_EXHAUSTED, SHUTDOWN, Stats
 from tracemw._version import __version__
 
 Attributes = Mapping[str, str | int]
+Totals = Mapping[str, Counter[frozenset[tuple[str, str | int]]]]
+"""What the counters have come to, by their names and the attributes."""
 
 _PROCESSOR: Final[Attributes] = {
     "otel.component.type": "batching_span_processor",
@@ -24,67 +28,131 @@ _PROCESSOR: Final[Attributes] = {
 }
 
 
-def observe(provider: MeterProvider, current: Callable[[], Delivery | None]) -> None:
-    """Make the instruments; `current` returns the delivery whose numbers they show, if there is one."""
-    meter = provider.get_meter("tracemw", __version__)
+_RECORDER: Final[Attributes] = {  # none of the conventions' own: the name that the language has for it
+    "otel.component.type": "tracemw._recording.FlightRecorder",
+    "otel.component.name": "tracemw._recording.FlightRecorder/0",
+}
 
-    def reading(read: Callable[[Delivery], Iterable[Observation]]) -> list[Callable[..., Iterable[Observation]]]:
+
+class Source(NamedTuple):
+    """Where the numbers are from."""
+
+    delivery: Delivery
+    stats: Callable[[], Stats]
+
+
+class Observer:
+    """Instruments that show what becomes of the spans of a process, whichever `init` they were recorded by.
+
+    Counters never go back: what one source has come to is added to what the next counts.
+
+    Args:
+        provider: Makes the instruments.
+    """
+
+    def __init__(self, provider: MeterProvider) -> None:
+        self._shown: tuple[Totals, Source | None] = ({}, None)  # one object, which other threads see as a whole
+        # What the parent has counted is the parent's.
+        os.register_at_fork(after_in_child=self._start_afresh)
+        meter = provider.get_meter("tracemw", __version__)
+        meter.create_observable_up_down_counter(
+            "otel.sdk.processor.span.queue.size",
+            self._reading(lambda source: Observation(source.stats().queued, _PROCESSOR)),
+            "{span}",
+            "The number of spans in the queue of a given instance of an SDK span processor.",
+        )
+        meter.create_observable_up_down_counter(
+            "otel.sdk.processor.span.queue.capacity",
+            self._reading(lambda source: Observation(source.delivery.queue_size, _PROCESSOR)),
+            "{span}",
+            "The maximum number of spans the queue of a given instance of an SDK span processor can hold.",
+        )
+        meter.create_observable_up_down_counter(
+            "otel.sdk.exporter.span.inflight",
+            self._reading(lambda source: Observation(source.stats().in_flight, _exporter(source.delivery))),
+            "{span}",
+            "The number of spans which were passed to the exporter, but that have not been exported yet.",
+        )
+        for name, (_, unit, description) in _COUNTERS.items():
+            meter.create_observable_counter(name, self._adding_up(name), unit, description)
+
+    def follow(self, source: Source | None) -> None:
+        """Show the numbers of `source` from now on, if any, added to those of the sources before."""
+        past, before = self._shown
+        self._shown = ({name: _total(name, past, before) for name in _COUNTERS}, source)
+
+    def _start_afresh(self) -> None:
+        self._shown = ({}, self._shown[1])
+
+    def _reading(self, read: Callable[[Source], Observation]) -> list[Callable[..., Iterable[Observation]]]:
         def callback(options: CallbackOptions) -> Iterable[Observation]:
             del options
-            delivery = current()
-            return () if delivery is None else read(delivery)
+            source = self._shown[1]
+            return [] if source is None else [read(source)]
 
         return [callback]
 
-    meter.create_observable_up_down_counter(
-        "otel.sdk.processor.span.queue.size",
-        reading(lambda delivery: [Observation(delivery.stats().queued, _PROCESSOR)]),
-        "{span}",
-        "The number of spans in the queue of a given instance of an SDK span processor.",
-    )
-    meter.create_observable_up_down_counter(
-        "otel.sdk.processor.span.queue.capacity",
-        reading(lambda delivery: [Observation(delivery.queue_size, _PROCESSOR)]),
-        "{span}",
-        "The maximum number of spans the queue of a given instance of an SDK span processor can hold.",
-    )
-    meter.create_observable_counter(
-        "otel.sdk.processor.span.processed",
-        reading(lambda delivery: _processed(delivery.stats())),
-        "{span}",
-        "The number of spans for which the processing has finished, either successful or failed.",
-    )
-    meter.create_observable_up_down_counter(
-        "otel.sdk.exporter.span.inflight",
-        reading(lambda delivery: [Observation(delivery.stats().in_flight, _exporter(delivery))]),
-        "{span}",
-        "The number of spans which were passed to the exporter, but that have not been exported yet.",
-    )
-    meter.create_observable_counter(
-        "otel.sdk.exporter.span.exported",
-        reading(lambda delivery: _exported(delivery.stats(), _exporter(delivery))),
-        "{span}",
-        "The number of spans for which the export has finished, either successful or failed.",
-    )
+    def _adding_up(self, name: str) -> list[Callable[..., Iterable[Observation]]]:
+        def callback(options: CallbackOptions) -> Iterable[Observation]:
+            del options
+            total = _total(name, *self._shown)
+            return [Observation(count, dict(attributes)) for attributes, count in total.items()]
+
+        return [callback]
 
 
-def _processed(stats: Stats) -> Iterable[Observation]:
+def _total(name: str, past: Totals, source: Source | None) -> Counter[frozenset[tuple[str, str | int]]]:
+    total = Counter(past.get(name))
+    if source is not None:
+        count, _, _ = _COUNTERS[name]
+        total.update({frozenset(attributes.items()): n for n, attributes in count(source.stats(), source.delivery)})
+    return total
+
+
+def _processed(stats: Stats, _: Delivery) -> Iterator[tuple[int, Attributes]]:
     finished = stats.exported + stats.rejected + stats.unknown
-    taken = finished + stats.dropped[RETRIES_EXHAUSTED] + stats.dropped[ENCODING] + stats.in_flight
-    yield Observation(taken, _PROCESSOR)
+    yield finished + stats.dropped[RETRIES_EXHAUSTED] + stats.dropped[ENCODING] + stats.in_flight, _PROCESSOR
     for cause, error in ((QUEUE_FULL, QUEUE_FULL), (BREAKER_OPEN, BREAKER_OPEN), (SHUTDOWN, "already_shutdown")):
-        yield Observation(stats.dropped[cause], {**_PROCESSOR, "error.type": error})
+        yield stats.dropped[cause], {**_PROCESSOR, "error.type": error}
+    for cause, count in stats.dropped.items():
+        if cause not in CAUSES:
+            yield count, {**_RECORDER, "error.type": cause}
 
 
-def _exported(stats: Stats, attributes: Attributes) -> Iterable[Observation]:
-    yield Observation(stats.exported, attributes)
+def _exported(stats: Stats, delivery: Delivery) -> Iterator[tuple[int, Attributes]]:
+    attributes = _exporter(delivery)
+    yield stats.exported, attributes
     for error, count in (
         ("rejected", stats.rejected),
         ("unknown", stats.unknown),
         (RETRIES_EXHAUSTED, stats.dropped[RETRIES_EXHAUSTED]),
         (ENCODING, stats.dropped[ENCODING]),
     ):
-        yield Observation(count, {**attributes, "error.type": error})
+        yield count, {**attributes, "error.type": error}
+
+
+def _kept(stats: Stats, _: Delivery) -> Iterator[tuple[int, Attributes]]:
+    for reason, count in stats.kept.items():
+        yield count, {"tracemw.kept": reason}
+
+
+_COUNTERS: Final[Mapping[str, tuple[Callable[[Stats, Delivery], Iterator[tuple[int, Attributes]]], str, str]]] = {
+    "otel.sdk.processor.span.processed": (
+        _processed,
+        "{span}",
+        "The number of spans for which the processing has finished, either successful or failed.",
+    ),
+    "otel.sdk.exporter.span.exported": (
+        _exported,
+        "{span}",
+        "The number of spans for which the export has finished, either successful or failed.",
+    ),
+    "tracemw.trace.kept": (
+        _kept,
+        "{trace}",
+        "The number of unsampled traces, as far as this process has recorded them, that were kept.",
+    ),
+}
 
 
 def _exporter(delivery: Delivery) -> Attributes:

@@ -76,7 +76,7 @@ class OtlpGrpcExporter(Exporter):
         self._certificates = certificates
         self._metadata = tuple((key.lower(), headers[key]) for key in headers)
         self._compression = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
-        self._options = (*_OPTIONS, ("grpc.http_proxy", proxy) if proxy else ("grpc.enable_http_proxy", 0))
+        self._options = (*_OPTIONS, _by_way_of(proxy))
         self._channel: grpc.Channel | None = None
         self._calls = _Calls()
 
@@ -163,7 +163,13 @@ os.register_at_fork(
 
 
 def metric_exporter(
-    endpoint: str, *, headers: Mapping[str, str], timeout: float, compress: bool, certificates: Certificates
+    endpoint: str,
+    *,
+    headers: Mapping[str, str],
+    timeout: float,
+    compress: bool,
+    certificates: Certificates,
+    proxy: str | None,
 ) -> MetricExporter:
     """Return the official exporter of metrics, with the settings of ours."""
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
@@ -176,7 +182,13 @@ def metric_exporter(
         headers=dict(headers),
         timeout=timeout,
         compression=grpc.Compression.Gzip if compress else grpc.Compression.NoCompression,
+        channel_options=(_by_way_of(proxy),),  # type: ignore[arg-type]  # numbers are values, too
     )
+
+
+def _by_way_of(proxy: str | None) -> tuple[str, str | int]:
+    """Return the option of a channel that says so, or that variables are not to say otherwise."""
+    return ("grpc.http_proxy", proxy) if proxy else ("grpc.enable_http_proxy", 0)
 
 
 def _outcome(error: Any) -> Outcome:

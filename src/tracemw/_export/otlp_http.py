@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from tracemw._export import exporter
@@ -19,6 +19,9 @@ from tracemw._export.connection import Connection, ProxyError
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request
 from tracemw._version import __version__
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricExporter
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 """What the OTLP specification calls retryable among the statuses of HTTP."""
@@ -91,6 +94,37 @@ class OtlpHttpExporter(Exporter):
     def leave_to_parent(self) -> None:
         """Let go of a connection that the parent of this process, just forked, goes on using."""
         self._connection.leave_to_parent()
+
+
+def metric_exporter(
+    endpoint: str,
+    *,
+    headers: Mapping[str, str],
+    timeout: float,
+    compress: bool,
+    certificate: str | None,
+    client_certificate: str | None,
+    client_key: str | None,
+    proxy: str | None,
+) -> MetricExporter:
+    """Return the official exporter of metrics, with the settings of ours."""
+    import requests
+    from opentelemetry.exporter.otlp.proto.http import Compression
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+    parts, session = urlsplit(endpoint), requests.Session()
+    # Named with the host, it wins over variables; empty, it is none.
+    session.proxies = {f"{parts.scheme}://{parts.hostname}": proxy or ""}
+    return OTLPMetricExporter(
+        endpoint=endpoint,
+        certificate_file=certificate,
+        client_certificate_file=client_certificate,
+        client_key_file=client_key,
+        headers=dict(headers),
+        timeout=timeout,
+        compression=Compression.Gzip if compress else Compression.NoCompression,
+        session=session,
+    )
 
 
 def _outcome(answer: HttpAnswer, spans: int) -> Outcome:

@@ -20,10 +20,13 @@ CAUSES: Final = (QUEUE_FULL, BREAKER_OPEN, RETRIES_EXHAUSTED, ENCODING, SHUTDOWN
 
 @dataclass(frozen=True, kw_only=True)
 class Stats:
-    """What became of the spans that ended in this process, at one instant: each is in one of the numbers."""
+    """What became of the spans that ended in this process, at one instant: each is in one of the numbers.
+
+    Spans that are not recorded are counted when they start.
+    """
 
     unsampled: int = 0
-    """Spans that were not to be exported, whether they were recorded or not."""
+    """Spans that were not to be exported: recorded, and dropped when their local trace ended, or not recorded."""
 
     exported: int = 0
     """Spans that the backend has accepted."""
@@ -42,7 +45,8 @@ class Stats:
     `encoding`: they could not be encoded. `shutdown`: they were queued at the end, or ended after it.
 
     Those of unsampled traces that were held, or to be kept, are there once it has happened: `held_spans_per_trace`,
-    `held_traces`, `held_spans` and `keep_rate` for the limits, `abandoned` when their local root was never ended.
+    `held_traces`, `held_spans` and `keep_rate` for the limits, `late` when they ended more than 30 seconds after their
+    local root, which was kept, `abandoned` when that was never ended.
     """
 
     queued: int = 0
@@ -68,6 +72,6 @@ class Stats:
 
     @property
     def ended(self) -> int:
-        """All spans that have ended: the sum of what became of them."""
+        """All spans that have ended, or are not recorded: the sum of what became of them."""
         lost = self.rejected + self.unknown + sum(self.dropped.values())
         return self.unsampled + self.exported + lost + self.queued + self.in_flight + self.held

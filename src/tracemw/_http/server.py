@@ -37,7 +37,7 @@ from tracemw._http.metrics import Instruments, MeterSource
 from tracemw._http.proxies import TrustedProxies
 from tracemw._http.semconv import Headers, RequestFacts, RequestHeaders
 from tracemw._http.skip import Skip, SkipRule
-from tracemw.config import known_methods
+from tracemw.config import DELIVERY_TIMEOUT, known_methods
 
 _SERVER: Final = SpanKind.SERVER  # a member of an enumeration costs a look-up through its class each time
 
@@ -162,11 +162,11 @@ class ServerTracing:
         facts = request.read()
         return facts if self._proxies is None else self._proxies.seen_through(facts)
 
-    def flush(self, timeout: float) -> None:
-        """Deliver what is queued, within about `timeout` seconds, when the provider in use can do that."""
+    def flush(self) -> None:
+        """Deliver what is queued, as the end of a server has it, when the provider in use can do that."""
         force_flush = getattr(self._tracers.provider, "force_flush", None)
         if force_flush is not None:
-            call_hook("tracer_provider", force_flush, int(timeout * 1000))
+            call_hook("tracer_provider", force_flush, int(DELIVERY_TIMEOUT * 1000))
 
 
 class ServerRequest(LazyAttributes):
