@@ -96,7 +96,7 @@ def test_sigterm_delivers_what_is_queued_and_ends_the_process_by_that_signal(bac
         "for n in range(100):\n"
         "    with tracemw.span(str(n)): pass\n"
         "print('ready', flush=True)\n"
-        "time.sleep(60)\n"
+        "while True: time.sleep(0.1)\n"  # a signal just before a sleep does not cut it short
     )
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
     with process("-c", code, env=environment) as running:
