@@ -215,15 +215,26 @@ def test_flush_and_shutdown_keep_their_timeouts_while_the_backend_hangs(fake: Fa
     assert to.stats() == Stats(dropped=dropped(shutdown=2), unknown=1)  # whatever came of it
 
 
-def test_a_shutdown_does_not_wait_again_for_what_a_flush_has_just_waited_for_in_vain(fake: Fake, made: Made) -> None:
+def test_a_shutdown_has_the_time_that_it_is_given_also_after_a_flush_in_vain(fake: Fake, made: Made) -> None:
     fake.gate.clear()
     to = made()
     record(to, 1)
+    assert to.flush(timeout=0.3) is False
     began = time.monotonic()
-    assert to.flush(timeout=0.6) is False
     assert to.shutdown(timeout=0.6) is False
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began >= 0.6
     fake.gate.set()
+
+
+def test_a_shutdown_tells_of_what_was_lost_before_it_and_a_flush_does_not(fake: Fake, made: Made) -> None:
+    to = made()
+    fake.script = [Outcome(Answer.REJECTED)]
+    record(to, 1)
+    assert to.flush(timeout=5) is False
+    record(to, 1)
+    assert to.flush(timeout=5) is True
+    assert to.shutdown(timeout=5) is False
+    assert to.shutdown(timeout=5) is False
 
 
 def test_after_shutdown_spans_are_dropped_and_counted(fake: Fake, made: Made) -> None:
@@ -432,7 +443,7 @@ def test_spans_that_nothing_has_been_said_of_are_logged_at_the_end(
     record(to, 2)
     assert to.flush(timeout=5) is False
     assert caplog.records == []  # should it happen again, the breaker has a line of its own
-    assert to.shutdown(timeout=5) is True  # nothing was left
+    assert to.shutdown(timeout=5) is False
     (entry,) = caplog.records
     assert entry.getMessage().startswith("2 spans are lost (rejected: 2) on their way to http://the.test.")
 

@@ -148,7 +148,15 @@ def test_the_time_to_wait_is_seconds_or_a_date(made: Made, value: str, low: floa
 
 @pytest.mark.parametrize(
     ("status", "remedy"),
-    [(400, ""), (401, "credentials or a tenant"), (403, "tenant"), (404, "protocol"), (407, "the proxy"), (500, "")],
+    [
+        (400, ""),
+        (401, "credentials or a tenant"),
+        (403, "tenant"),
+        (404, "protocol"),
+        (407, "the proxy"),
+        (413, "_BATCH_SIZE"),
+        (500, ""),
+    ],
 )
 def test_any_other_status_is_a_rejection_with_its_remedy(
     backend: Backend, made: Made, status: int, remedy: str
@@ -158,6 +166,47 @@ def test_any_other_status_is_a_rejection_with_its_remedy(
     assert (outcome.answer, outcome.error) == (REJECTED, f"it answers {status}")
     assert remedy in outcome.remedy
     assert bool(remedy) == bool(outcome.remedy)
+
+
+def test_a_page_is_no_answer_to_spans(made: Made) -> None:
+    page = b"<html>welcome</html>"
+
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n\r\n" % len(page)
+            + page
+        )
+
+    with sockets_serving(behave) as url:
+        outcome = sent(made(url))
+    assert (outcome.answer, outcome.error) == (REJECTED, "it answers 200 with a page, as no trace backend does")
+    assert "endpoint and protocol" in outcome.remedy
+
+
+def test_what_is_no_http_is_not_shown(made: Made) -> None:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"\x00\x00\x18\x04\x00\x00\x00\x00\x00" * 3 + b"\r\n")  # frames of HTTP/2
+
+    with sockets_serving(behave) as url:
+        outcome = sent(made(url))
+    assert outcome.error == "it answers something that is no HTTP/1.1"
+    assert "port 4317 takes grpc" in outcome.remedy
+
+
+def test_a_backend_without_tls_is_told_from_one_that_is_not_trusted(backend: Backend, made: Made) -> None:
+    outcome = sent(made(backend.url.replace("http:", "https:"), context=ssl.create_default_context()))
+    assert outcome.answer is NOT_SENT
+    assert "http:// in place of https://" in outcome.remedy
+
+
+def test_a_proxy_that_is_not_there_is_named(made: Made) -> None:
+    port = free_port()
+    outcome = sent(made("http://tempo.invalid:4318", proxy=f"http://bob:secret@127.0.0.1:{port}"))
+    assert outcome.answer is NOT_SENT
+    assert f"no connection to the proxy 127.0.0.1:{port}" in outcome.error
+    assert "NO_PROXY" in outcome.remedy
 
 
 def test_a_redirect_is_not_followed_and_says_where_it_points(backend: Backend, made: Made) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import signal
 import sys
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from tracemw._export.metrics import Observer
 
 _logger = logging.getLogger("tracemw")
+
+_SAME_END: Final = 1.0
+"""Seconds between the end of a server's lifespan and that of its process, at most."""
 
 
 class Tracing:
@@ -156,6 +160,8 @@ class _Outlet(SpanProcessor):
 
     delivery: Delivery | None = None
     takes_live_spans = True
+    waited = (-math.inf, -math.inf)
+    """When the latest flush that was in vain began, and ended."""
 
     def lead_to(self, delivery: Delivery | None) -> None:
         """Pass spans on to `delivery` from now on, without a step of its own between."""
@@ -174,7 +180,11 @@ class _Outlet(SpanProcessor):
             self.delivery.take(span)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return self.delivery.force_flush(timeout_millis) if self.delivery is not None else True
+        began = time.monotonic()
+        if self.delivery is None or self.delivery.force_flush(timeout_millis):
+            return True
+        self.waited = began, time.monotonic()
+        return False
 
     def shutdown(self) -> None:
         if self.delivery is not None:
@@ -291,6 +301,13 @@ def shutdown(timeout: float = DELIVERY_TIMEOUT) -> bool:
     return _tracing.shutdown(timeout) if _tracing is not None else True
 
 
+def _end() -> None:
+    """Shut down because the process ends, which it may have begun to do before: a server's lifespan ends by a flush."""
+    began, ended = _outlet.waited
+    just_now = time.monotonic() - ended < _SAME_END
+    shutdown(max(DELIVERY_TIMEOUT - (ended - began), 0.0) if just_now else DELIVERY_TIMEOUT)
+
+
 def _install(config: Config, sampling: Sampling) -> Tracing:
     global _provider, _tracing, _baggage
     if _tracing is not None and _tracing.active:
@@ -326,7 +343,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         _provider = TracerProvider(sampler, resource, shutdown_on_exit=False, recorder=recorder)
         _provider.add_span_processor(_outlet)
         trace.set_tracer_provider(_provider)
-        atexit.register(shutdown)
+        atexit.register(_end)
         _take_sigterm()
         _take_ends_of_children()
     else:
@@ -479,7 +496,7 @@ def _take_sigterm() -> None:
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:
     del frame
     try:
-        shutdown()
+        _end()
     finally:  # a meter provider's exporter may raise, and yet the process ends
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)

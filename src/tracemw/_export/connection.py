@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from email.message import Message
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Final, NamedTuple, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _LARGEST_ANSWER: Final = 65536  # bytes; of a larger one the rest is not read
 _PORTS: Final = {"http": 80, "https": 443}
@@ -87,11 +87,10 @@ class Connection:
     def open(self, deadline: float) -> None:
         """Connect."""
         self.close()
-        host, port = self._host, self._port
-        if self._proxy is not None:
-            host, port = self._proxy.hostname or "", self._proxy.port or _PORTS["http"]
         try:
-            wire = self._dial(host, port, deadline)
+            wire = (
+                self._dial_proxy(self._proxy, deadline) if self._proxy else self._dial(self._host, self._port, deadline)
+            )
             if self._context is not None:
                 if self._proxy is not None:
                     self._tunnel(wire)
@@ -162,6 +161,13 @@ class Connection:
             else:
                 return wire
         raise OSError(f"{host} has no address")
+
+    def _dial_proxy(self, proxy: SplitResult, deadline: float) -> _Wire:
+        host, port = proxy.hostname or "", proxy.port or _PORTS["http"]
+        try:
+            return self._dial(host, port, deadline)
+        except (OSError, UnicodeError) as error:
+            raise ProxyError(f"no connection to the proxy {host}:{port}: {error}") from error
 
     def _tunnel(self, wire: _Wire) -> None:
         name = f"[{self._host}]" if ":" in self._host else self._host

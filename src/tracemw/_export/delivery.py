@@ -54,9 +54,6 @@ _LATE: Final = "late"
 _FIRST_PAUSE: Final = 1.0
 """Seconds before the second attempt; doubled for each that follows."""
 
-_AT_ONCE: Final = 1.0
-"""Seconds between a flush and a shutdown that belong together."""
-
 _QUIET_SECONDS: Final = 60.0
 """Between two log lines about spans that are lost while others arrive."""
 
@@ -151,7 +148,6 @@ class Delivery(SpanProcessor):
         self._hurried = False
         self._stopping: _Order | None = None
         self._stop_by = math.inf
-        self._waited_until, self._waited = -math.inf, 0.0
         self._is_over = False
         self._remedy = ""
         self._quiet_until = 0.0
@@ -189,29 +185,22 @@ class Delivery(SpanProcessor):
             return False
         if not self._is_started and not self._queue:
             return True
-        began = time.monotonic()
-        delivered = self._give(_Order(stop=False, lost_before=self._lost()), timeout)
-        if not delivered:
-            now = time.monotonic()
-            self._waited_until, self._waited = now, now - began
-        return delivered
+        return self._give(_Order(stop=False, lost_before=self._lost()), timeout)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Do the same with a timeout in milliseconds, as the SDK's interface has it."""
         return self.flush(timeout_millis / 1000)
 
     def shutdown(self, timeout: float = DELIVERY_TIMEOUT) -> bool:  # type: ignore[override]  # the SDK's wants no answer
-        """Send what is queued, within `timeout` seconds, and take no more; tell whether all of it was accepted.
+        """Send what is queued, within `timeout` seconds, and take no more; tell whether none has been lost, ever.
 
-        A second call waits for the first. What a flush has waited in vain just before counts: a server may end with one
-        and the process with the other, and is to end in time.
+        A second call waits for the first, and says the same.
         """
-        if time.monotonic() - self._waited_until < _AT_ONCE:
-            timeout = max(timeout - self._waited, 0.0)
         order, deadline = _Order(stop=True, lost_before=self._lost()), time.monotonic() + timeout
         first = self._stopping
         if first is not None:
-            return first.delivered if self._is_over else self._give(first, timeout)  # it may have interrupted the first
+            delivered = first.delivered if self._is_over else self._give(first, timeout)  # it may have interrupted it
+            return delivered and not self._lost()
         self._stopping, self._stop_by = order, deadline
         was_open, self._refuses = self._refuses == BREAKER_OPEN, _LATE
         if not self._is_started and not self._queue:
@@ -224,8 +213,8 @@ class Delivery(SpanProcessor):
             self._settle(batch, _UNKNOWN, len(batch))
         if not was_open:  # else the log has it
             self._tell_of_the_end()
-        order.delivered, self._is_over = delivered and self._lost() == order.lost_before, True
-        return order.delivered
+        order.delivered, self._is_over = delivered, True
+        return delivered and not self._lost()
 
     def stats(self) -> Stats:
         """Return what became of the spans so far."""

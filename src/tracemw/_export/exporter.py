@@ -27,6 +27,11 @@ TO_BE_LET_THROUGH: Final = (
     "Does the proxy want credentials, or allow no such connection? init(proxy='http://user:password@host:port'), "
     "HTTP_PROXY or HTTPS_PROXY gives them; NO_PROXY names backends that need no proxy"
 )
+TO_BE_SMALLER: Final = "Are the batches too large for it? OTEL_BSP_MAX_EXPORT_BATCH_SIZE makes them smaller"
+TO_BE_PLAIN: Final = (
+    "Does it speak TLS at all? An endpoint with http:// in place of https:// or of no scheme, or "
+    "OTEL_EXPORTER_OTLP_INSECURE=true for gRPC, speaks none"
+)
 TO_BE_TRUSTED: Final = (
     "Is the right certificate trusted, or shown? init(certificate=..., client_certificate=..., client_key=...) or "
     "OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY name them"

@@ -202,6 +202,8 @@ def _outcome(error: Any) -> Outcome:
             remedy = exporter.TO_BE_LET_THROUGH
         if "HTTP/2" in details:
             remedy = exporter.TO_FIND_THE_WAY
+        if "WRONG_VERSION_NUMBER" in details:
+            remedy = exporter.TO_BE_PLAIN
         return Outcome(Answer.NOT_SENT, error=said, remedy=remedy)
     if delay is not None and (status in _UNANSWERED or status == "RESOURCE_EXHAUSTED"):
         return Outcome(Answer.BUSY, retry_after=delay, error=said)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException, RemoteDisconnected
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 """What the OTLP specification calls retryable among the statuses of HTTP."""
+
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+"""What OpenSSL says of an answer that is no TLS."""
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _FASTEST: Final = 1
@@ -130,6 +133,9 @@ def metric_exporter(
 def _outcome(answer: HttpAnswer, spans: int) -> Outcome:
     status = answer.status
     if 200 <= status < 300:
+        if answer.body and answer.headers.get_content_type() == "text/html":
+            error = f"it answers {status} with a page, as no trace backend does"
+            return Outcome(Answer.REJECTED, error=error, remedy=exporter.TO_FIND_THE_WAY)
         rejected, message = partial_success(answer.body)
         return Outcome(Answer.ACCEPTED, rejected=min(rejected, spans), error=message)
     error = f"it answers {status}"
@@ -143,6 +149,8 @@ def _outcome(answer: HttpAnswer, spans: int) -> Outcome:
         remedy = exporter.TO_BE_LET_IN
     elif status == 407:
         remedy = exporter.TO_BE_LET_THROUGH
+    elif status == 413:
+        remedy = exporter.TO_BE_SMALLER
     elif status not in (301, 302, 303, 307, 308, 404, 405, 415):
         remedy = ""
     return Outcome(Answer.REJECTED, error=error, remedy=remedy)
@@ -168,6 +176,8 @@ def _without_secrets(url: str) -> str:
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
+        return "it answers something that is no HTTP/1.1"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
@@ -179,4 +189,8 @@ def _is_alert(error: Exception) -> bool:
 def _remedy(error: Exception) -> str:
     if isinstance(error, ProxyError):
         return exporter.TO_BE_LET_THROUGH
-    return exporter.TO_BE_TRUSTED if isinstance(error, ssl.SSLError) else exporter.TO_START_ONE
+    if isinstance(error, ssl.SSLError):
+        return exporter.TO_BE_PLAIN if error.reason in _NO_TLS else exporter.TO_BE_TRUSTED
+    if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
+        return exporter.TO_FIND_THE_WAY
+    return exporter.TO_START_ONE
