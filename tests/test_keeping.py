@@ -460,6 +460,23 @@ def test_a_file_that_takes_its_time_to_be_sent_is_not_slow(init: Init) -> None:
     assert running.books.unsampled == 1
 
 
+def test_what_is_written_is_the_first_byte_too(init: Init) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        write = start_response("200 OK", [])
+        write(b"")
+        if environ["PATH_INFO"] == "/slow":
+            time.sleep(SLOW)
+        write(b"first")
+        time.sleep(SLOW)
+        write(b"second")
+        return []
+
+    running = init(keep_slow=SLOW / 2)
+    for path in ("/slow", "/fast"):
+        assert calls.WSGIServer().ask(tracemw.wsgi.TraceMiddleware(app), path).body == b"firstsecond"
+    assert [attributes(span)["url.path"] for span in running.spans] == ["/slow"]
+
+
 def test_neither_is_a_stream_whose_span_somebody_else_has_started(init: Init) -> None:
     running = init(keep_slow=SLOW / 2)
     native = trace.get_tracer("native").start_as_current_span("GET /native", kind=SpanKind.SERVER)
@@ -512,6 +529,26 @@ def test_a_websocket_is_never_slow_and_is_kept_when_it_fails(init: Init) -> None
         (span,) = running.spans
     assert (span.name, kept_for(span)) == ("GET /talk/{word}", "error")
     assert attributes(span)["url.path"] == "/talk/fail"
+
+
+def test_a_websocket_is_not_slow_where_everything_else_is(init: Init) -> None:
+    running = init(keep_slow=0.0)
+
+    async def talk(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close"})
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {"type": "websocket", "path": "/talk", "headers": [], "query_string": b""}
+    asyncio.run(tracemw.asgi.TraceMiddleware(talk)(scope, receive, send))
+    assert running.spans == []
+    assert running.books.unsampled == 1
 
 
 # What a kept span says is what it would say sampled.
