@@ -585,6 +585,23 @@ async def test_a_scope_without_what_the_specification_asks_for_is_the_applicatio
     assert (await ask(TraceMiddleware(ok), scope=strange)).body == b"fine"
 
 
+def test_a_second_answer_that_the_server_refuses_leaves_the_status_that_was_sent(recorded: Recorded) -> None:
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        await start(send, headers=[(b"content-length", b"9")])
+        await body(send, b"some", more=True)
+        await start(send, 503)  # as a framework that answers an error although the response has begun
+
+    with uvicorn_serving(TraceMiddleware(app)) as url:
+        with httpx.stream("GET", url, trust_env=False) as answer, pytest.raises(httpx.RemoteProtocolError):
+            answer.read()
+        wait_until(lambda: recorded.all)
+    assert answer.status_code == 200
+    span = recorded.server
+    assert (span.attributes or {})["http.response.status_code"] == 200
+    assert (span.attributes or {})["error.type"] == "RuntimeError"
+    assert span.status.status_code is StatusCode.ERROR
+
+
 class TestOneSpanPerRequest:
     async def test_however_often_the_door_is_installed(self, recorded: Recorded) -> None:
         answer = await ask(TraceMiddleware(TraceMiddleware(TraceMiddleware(ok))))

@@ -29,7 +29,7 @@ ALLOWED = {
     "_version": set(),
     "_http": {"_attributes", "_context", "_errors", "_guard", "_held", "_http", "_pattern", "_version", "config"},
     "_held": set(),
-    "_recording": {"_attributes", "_context", "_errors", "_recording", "sampling"},
+    "_recording": {"_attributes", "_context", "_errors", "_guard", "_recording", "sampling"},
     "_export": {"_context", "_export", "_guard", "_version", "config"},
     "asgi": {"_http", "_guard"},
     "wsgi": {"_http", "_guard"},

@@ -7,9 +7,12 @@ import gc
 import io
 import json
 import logging
+import random
+import signal
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +51,7 @@ from conformance.service import Service
 from conftest import PARENT_ID, TRACE_ID
 from servers import free_port, process, uvicorn_serving, wait_until
 from test_cost import asgi_request, fastapi_request, flask_request, mounted_request, starlette_request
-from tracemw import bootstrap
+from tracemw import _guard, bootstrap
 from tracemw._recording import keeping
 from tracemw._recording.keeping import Books
 from tracemw.sampling import Rule, Sampling
@@ -457,6 +460,23 @@ def test_a_file_that_takes_its_time_to_be_sent_is_not_slow(init: Init) -> None:
     assert running.books.unsampled == 1
 
 
+def test_what_is_written_is_the_first_byte_too(init: Init) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        write = start_response("200 OK", [])
+        write(b"")
+        if environ["PATH_INFO"] == "/slow":
+            time.sleep(SLOW)
+        write(b"first")
+        time.sleep(SLOW)
+        write(b"second")
+        return []
+
+    running = init(keep_slow=SLOW / 2)
+    for path in ("/slow", "/fast"):
+        assert calls.WSGIServer().ask(tracemw.wsgi.TraceMiddleware(app), path).body == b"firstsecond"
+    assert [attributes(span)["url.path"] for span in running.spans] == ["/slow"]
+
+
 def test_neither_is_a_stream_whose_span_somebody_else_has_started(init: Init) -> None:
     running = init(keep_slow=SLOW / 2)
     native = trace.get_tracer("native").start_as_current_span("GET /native", kind=SpanKind.SERVER)
@@ -509,6 +529,26 @@ def test_a_websocket_is_never_slow_and_is_kept_when_it_fails(init: Init) -> None
         (span,) = running.spans
     assert (span.name, kept_for(span)) == ("GET /talk/{word}", "error")
     assert attributes(span)["url.path"] == "/talk/fail"
+
+
+def test_a_websocket_is_not_slow_where_everything_else_is(init: Init) -> None:
+    running = init(keep_slow=0.0)
+
+    async def talk(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close"})
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {"type": "websocket", "path": "/talk", "headers": [], "query_string": b""}
+    asyncio.run(tracemw.asgi.TraceMiddleware(talk)(scope, receive, send))
+    assert running.spans == []
+    assert running.books.unsampled == 1
 
 
 # What a kept span says is what it would say sampled.
@@ -698,6 +738,38 @@ def test_an_application_that_reads_the_attributes_during_the_request_finds_all_o
     assert seen[1] == seen[2] == {**seen[0], "url.path": "/mine", "after": 2}
 
 
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_request_of_which_attributes_cannot_be_made_is_kept_without_them(
+    init: Init, monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    monkeypatch.setattr(_guard, "reraise_own_faults", False)
+    monkeypatch.setattr(_guard, "faults", Counter())
+    running = init()
+    seen: list[Mapping[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        span: Any = trace.get_current_span()
+        span.set_attribute("own", 1)
+        if reads:
+            seen.append(dict(span.attributes))
+        await failing(scope, receive, send)
+
+    scope = {**calls.http_scope("/x"), "query_string": "a=1"}  # a str, as from no server
+    answered = asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app), scope=scope))
+    assert answered.status == 500
+    assert seen == [{"own": 1}] * reads
+    assert running.names == ["GET", "child"]
+    server = next(span for span in running.spans if span.kind == Span.SPAN_KIND_SERVER)
+    assert attributes(server) == {
+        "own": 1,
+        "http.response.status_code": 500,
+        "error.type": "500",
+        "tracemw.kept": "error",
+    }
+    assert _guard.faults == {"tracing failed in HeldSpan.settle; the request is not affected": 1}
+    assert running.tracing.stats().ended == 2
+
+
 # Frameworks and middleware change what the server gave; the span says what came.
 
 
@@ -875,6 +947,84 @@ def test_nothing_is_held_beneath_a_local_span_that_does_not_record(init: Init) -
     assert running.books.held == running.books.fragments == 0
 
 
+class Wrapper(trace.Span):
+    """A span as some instrumentations hand it out: their own, which passes on what it does not do itself."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._span, name)
+
+    def get_span_context(self) -> SpanContext:
+        return self._span.get_span_context()
+
+    def is_recording(self) -> bool:
+        return self._span.is_recording()
+
+    def end(self, *arguments: Any) -> None:
+        self._span.end(*arguments)
+
+    def set_attribute(self, *arguments: Any) -> None:
+        self._span.set_attribute(*arguments)
+
+    def set_attributes(self, *arguments: Any) -> None:
+        self._span.set_attributes(*arguments)
+
+    def add_event(self, *arguments: Any, **more: Any) -> None:
+        self._span.add_event(*arguments, **more)
+
+    def update_name(self, *arguments: Any) -> None:
+        self._span.update_name(*arguments)
+
+    def set_status(self, *arguments: Any) -> None:
+        self._span.set_status(*arguments)
+
+    def record_exception(self, *arguments: Any, **more: Any) -> None:
+        self._span.record_exception(*arguments, **more)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_wrapper_around_a_span_cuts_nothing_out(init: Init, depth: int) -> None:
+    running = init()
+    root, (child,) = open_children()
+    for span in (root, child):
+        wrapped = span
+        for _ in range(depth):
+            wrapped = Wrapper(wrapped)
+        with trace.use_span(wrapped):
+            swallow("beneath")
+    assert running.books.held == 2
+    child.end()
+    root.end()
+    assert running.names == ["beneath", "beneath", "child", "root"]
+    assert {kept_for(span) for span in running.spans} == {"error"}
+    root, _ = open_children(0)
+    with trace.use_span(Wrapper(root)):
+        tracemw.keep("because")
+    root.end()
+    assert running.books.kept["manual"] == 1
+
+
+def test_work_that_is_handed_the_ids_of_the_request_belongs_to_it(door: Door, init: Init) -> None:
+    running, service = init(), Service()
+
+    def handing_over(incoming: Any) -> Any:
+        ids = NonRecordingSpan(trace.get_current_span().get_span_context())
+        with trace.use_span(ids):
+            swallow()
+        other = NonRecordingSpan(SpanContext(7, 8, is_remote=False))
+        with trace.use_span(other), tracemw.span("of another trace") as span:
+            assert not span.is_recording()
+        return service.ok(incoming)
+
+    service.endpoints["/swallow"] = handing_over
+    assert door.ask(door.traced(service), "/swallow").status == 200
+    assert len(running.spans) == 2
+    assert "swallowed" in running.names
+    assert {kept_for(span) for span in running.spans} == {"error"}
+
+
 # After the end of the root.
 
 
@@ -1025,6 +1175,78 @@ def test_so_it_is_where_limits_bite(init: Init, monkeypatch: pytest.MonkeyPatch)
     assert running.names.count("root") == books.kept["error"] == rounds * workers / 2
 
 
+@pytest.mark.parametrize("fate", ["abandoned", "dropped"])
+def test_at_no_instant_does_a_span_count_twice_or_not_at_all(init: Init, fate: str) -> None:
+    running = init()
+    ended = 0  # of which each has been counted
+    begun = 0  # of which each may be
+    stop = threading.Event()
+
+    def work() -> None:
+        nonlocal ended, begun
+        while not stop.is_set():
+            root, children = open_children(5)
+            begun += 5 + (fate == "dropped")
+            for child in children:
+                child.end()
+            if fate == "dropped":
+                root.end()
+            del root, children, child
+            ended = begun
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            at_least = ended
+            counted = running.tracing.stats().ended
+            assert at_least <= counted <= begun
+    finally:
+        stop.set()
+        worker.join()
+        sys.setswitchinterval(interval)
+    assert running.tracing.stats().ended == ended > 0
+
+
+def test_a_signal_handler_that_raises_in_the_midst_of_a_release_loses_no_count(init: Init) -> None:
+    class InterruptedAtWorkError(Exception):
+        pass
+
+    running = init()
+    interrupted = ended = 0
+
+    def interrupt(number: int, frame: Any) -> None:
+        if frame.f_code.co_name == "_release":
+            raise InterruptedAtWorkError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        deadline = time.monotonic() + 60
+        while interrupted < 40 and time.monotonic() < deadline:
+            root, children = open_children(500)
+            for child in children:
+                child.end()
+            ended += 501
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 3e-4))
+            try:
+                root.end()
+            except InterruptedAtWorkError:
+                interrupted += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            del root, children, child
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    gc.collect()
+    books = running.books
+    assert interrupted >= 40
+    assert (books.held, books.fragments) == (0, 0)
+    assert running.tracing.stats().ended == ended
+
+
 def test_a_root_that_is_never_ended_leaves_nothing_but_a_count(init: Init) -> None:
     running = init()
     root, children = open_children(3)
@@ -1048,9 +1270,50 @@ def test_a_local_trace_holds_so_many_spans(init: Init, monkeypatch: pytest.Monke
         for _ in range(7):
             with tracemw.span("step"):
                 pass
-        swallow()  # there is no room for it, and it counts all the same
-    assert running.names == ["job", *["step"] * 5]
+        swallow()
+    assert running.names == ["job", *["step"] * 4, "swallowed"]  # what has been held for longest gives way
     assert running.lost == {"held_spans_per_trace": 3}
+    assert running.books.held == 0
+
+
+def test_what_has_failed_counts_though_it_has_given_way(init: Init, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "SPANS_PER_TRACE", 2)
+    running = init()
+    with tracemw.span("job"):
+        swallow()
+        for _ in range(3):
+            with tracemw.span("step"):
+                pass
+    assert running.names == ["job", "step", "step"]
+    assert {kept_for(span) for span in running.spans} == {"error"}
+
+
+def test_a_span_that_ends_while_its_trace_gives_way_is_counted_with_it(
+    init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "TRACES", 1)
+    running = init()
+    (one, (first, second, third)), (other, (elsewhere,)) = open_children(3), open_children()
+    first.end()
+    measured = keeping.Fragment.__len__
+
+    def length(fragment: Any) -> int:  # where the interpreter may change threads
+        monkeypatch.setattr(keeping.Fragment, "__len__", measured)
+        thread = threading.Thread(target=elsewhere.end)
+        thread.start()
+        thread.join()
+        return measured(fragment)
+
+    monkeypatch.setattr(keeping.Fragment, "__len__", length)
+    second.end()
+    assert running.lost == {"held_traces": 2}
+    third.end()
+    one.set_status(StatusCode.ERROR)
+    one.end()
+    other.end()
+    assert running.names == ["child", "root"]
+    assert running.lost == {"held_traces": 3}
+    assert running.books.held == 0
 
 
 def test_so_many_spans_are_held_in_all(init: Init, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1118,6 +1381,31 @@ def test_so_many_are_kept_in_a_second(init: Init) -> None:
     running = init(keep_rate=0)
     swallow()
     assert running.names == ["job", "swallowed"]
+    assert running.lost == {"keep_rate": 1}
+
+
+def test_slow_ones_leave_half_of_the_rate_to_errors_and_to_what_is_asked_for(init: Init) -> None:
+    running = init(keep_slow=5.0, keep_rate=100)
+    for _ in range(1000):
+        slow = trace.get_tracer("test").start_span("slow", start_time=time.time_ns() - 6 * SECOND)
+        slow.end()
+    for _ in range(20):
+        with tracemw.span("wanted"):
+            tracemw.keep("because")
+        swallow()
+    found = Counter(running.names)
+    assert (found["wanted"], found["swallowed"]) == (20, 20)
+    assert 50 <= found["slow"] < 100
+    assert running.lost == {"keep_rate": 1000 - found["slow"]}
+
+
+@pytest.mark.parametrize("rate", [0.001, 1, 2])
+def test_a_low_rate_keeps_a_slow_one(init: Init, rate: float) -> None:
+    running = init(keep_slow=0.0, keep_rate=rate)
+    for _ in range(2):
+        with tracemw.span("slow"):
+            pass
+    assert running.names == ["slow"]
     assert running.lost == {"keep_rate": 1}
 
 
@@ -1193,6 +1481,69 @@ def test_a_forked_child_keeps_what_it_records_itself_and_leaves_its_parents_to_t
         output, _ = running.communicate(timeout=30)
     assert sorted(output.splitlines()) == ["child 0 0 2", "parent 0 0 1"]
     assert Counter(backend.names) == {"root": 2, "before": 1, "child": 1, "parent": 1, "own": 1, "beneath": 1}
+
+
+def test_a_forked_child_that_ends_a_root_of_its_parents_delivers_its_own_copy_only(backend: Backend) -> None:
+    code = (
+        "import os, tracemw\n"
+        "from tracemw.sampling import Sampling\n"
+        "tracing = tracemw.init('shop', sampling=Sampling(ratio=0.0))\n"
+        "with tracemw.span('root'):\n"
+        "    with tracemw.span('before'): tracemw.keep('both')\n"
+        "    pid = os.fork()\n"
+        "tracing.flush()\n"
+        "if pid: os.waitpid(pid, 0)\n"
+        "stats = tracing.stats()\n"
+        "print('parent' if pid else 'child', stats.ended, stats.held, stats.exported, flush=True)\n"
+    )
+    with process("-W", "error", "-c", code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}) as running:
+        output, _ = running.communicate(timeout=30)
+    assert sorted(output.splitlines()) == ["child 1 0 1", "parent 2 0 2"]
+    assert Counter(backend.names) == {"root": 2, "before": 1}
+
+
+def test_a_forked_child_has_a_rate_of_its_own(backend: Backend) -> None:
+    code = (
+        "import os, tracemw\n"
+        "from tracemw.sampling import Sampling\n"
+        "tracing = tracemw.init('shop', sampling=Sampling(ratio=0.0, keep_rate=0.001))\n"
+        "def keep(name):\n"
+        "    with tracemw.span(name): tracemw.keep('because')\n"
+        "keep('before')\n"
+        "pid = os.fork()\n"
+        "keep('parent' if pid else 'child')\n"
+        "tracing.flush()\n"
+        "if pid: os.waitpid(pid, 0)\n"
+    )
+    with process("-W", "error", "-c", code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}) as running:
+        running.communicate(timeout=30)
+    assert Counter(backend.names) == {"before": 1, "child": 1}
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_span_that_somebody_holds_on_to_does_not_hold_the_request(init: Init, is_kept: bool) -> None:
+    class Input(io.BytesIO):
+        pass
+
+    running = init()
+    spans = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        spans.append(trace.get_current_span())
+        if is_kept:
+            tracemw.keep("because")
+        start_response("200 OK", [])
+        return [b"ok"]
+
+    given = Input()
+    more: Any = {"wsgi.input": given}
+    calls.WSGIServer().ask(tracemw.wsgi.TraceMiddleware(app), **more)
+    ref = weakref.ref(given)
+    del given, more
+    gc.collect()
+    assert ref() is None
+    assert len(running.spans) == is_kept
+    assert len(spans) == 1
 
 
 # Other people's span processors.
@@ -1272,7 +1623,56 @@ def test_a_processor_that_raises_takes_no_span_from_the_recorder(init: Init) -> 
     assert running.names == ["child", "root"]
 
 
+def test_a_root_that_a_processor_makes_unfit_takes_nothing_along(init: Init) -> None:
+    class Breaking(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            if span.name == "root":
+                broken: Any = 5
+                span._attributes = broken
+
+    running = init()
+    running.add(Breaking())
+    root, (child,) = open_children()
+    child.set_status(StatusCode.ERROR)
+    child.end()
+    with pytest.raises(TypeError):
+        root.end()
+    assert running.names == ["child"]
+    assert running.books.held == running.books.fragments == 0
+
+
 # keep().
+
+
+def test_to_keep_finds_the_request_where_the_current_span_does_not_record(init: Init) -> None:
+    running = init()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with trace.use_span(trace.INVALID_SPAN):  # as hides what a noisy library does
+            tracemw.keep("refund")
+        await answer(send)
+
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
+    (span,) = running.spans
+    assert kept_for(span) == "manual"
+    assert attributes(span)["tracemw.keep.reason"] == "refund"
+
+
+def test_to_keep_in_a_skipped_request_keeps_nothing_around_it(init: Init) -> None:
+    running = init()
+
+    async def skipped(scope: Any, receive: Any, send: Any) -> None:
+        tracemw.keep("in vain")
+        await answer(send)
+
+    inner = tracemw.asgi.TraceMiddleware(skipped)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await calls.ask(inner, "/health")  # a request of its own, that the process makes to itself
+        await answer(send)
+
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
+    assert running.spans == []
 
 
 def test_to_keep_a_sampled_trace_tells_the_reason_and_no_more(init: Init) -> None:

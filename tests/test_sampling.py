@@ -39,6 +39,7 @@ from backend import backend_serving
 from conftest import TRACE_ID
 from servers import process, uvicorn_serving
 from tracemw._attributes import AttributeValue, LazyAttributes
+from tracemw._http import tracecontext
 from tracemw._recording import TracerProvider
 from tracemw.config import Config
 from tracemw.sampling import ConsistentSampler, Rule, Sampling, sampler_for
@@ -493,3 +494,15 @@ def test_our_recorder_decides_as_the_sdks_does_by_asking_the_sampler(
         attributes = dict(span.attributes or {}) if isinstance(span, ReadableSpan) else None
         started[provider] = context.trace_id, context.trace_flags, dict(context.trace_state), attributes
     assert started[TracerProvider] == started[SdkTracerProvider]
+
+
+def test_the_threshold_takes_the_place_of_the_last_member_of_a_trace_state_that_is_full() -> None:
+    state = ",".join(f"k{number}=v" for number in range(32))
+    caller = tracecontext.parse([f"00-{TRACE_ID}-b7ad6b7169203331-00"], [state])
+    assert caller is not None
+    provider = TracerProvider(ConsistentSampler(1.0, follows_callers=False), shutdown_on_exit=False)
+    parent = trace.set_span_in_context(NonRecordingSpan(caller), Context())
+    span = provider.get_tracer("x").start_span("served", parent)
+    found = span.get_span_context().trace_state
+    assert found.get("ot") == "th:0"
+    assert list(found) == ["ot", *(f"k{number}" for number in range(31))]

@@ -46,6 +46,20 @@ class Asked:
         return RequestFacts(method=self.method, path=self.path, query="", scheme="http", headers=NoHeaders())
 
 
+async def test_a_skipped_request_has_a_current_span_that_can_be_shown() -> None:
+    shown = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        span = trace.get_current_span()
+        shown.append((repr(span), span.get_span_context()))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    await ask(asgi.TraceMiddleware(app), "/health")
+    ((text, context),) = shown
+    assert text == f"NonRecordingSpan({context!r})"
+
+
 class TestWhatIsSkipped:
     @pytest.mark.parametrize("path", sorted(DEFAULT_PATHS))
     def test_is_what_probes_and_scrapers_ask_for_by_default(self, path: str) -> None:

@@ -379,6 +379,32 @@ def test_a_malformed_file_changes_nothing_and_is_reported_once_for_each_content(
 
 
 @pytest.mark.usefixtures("often")
+def test_a_file_that_is_refused_by_a_clock_that_is_behind_is_taken_once_that_is_set_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Clock:
+        behind = 48 * 3600.0
+
+        def time(self) -> float:
+            return time.time() - self.behind
+
+    clock, file, taken = Clock(), tmp_path / "control.json", Taken()
+    monkeypatch.setattr(control, "time", clock)
+    put(file, content({"ratio": 1.0, "until": soon()}))
+    with watching(file, taken) as watch:
+        watch.look_again()
+        watch.look_again()
+        assert taken.all == []
+        assert len(caplog.messages) == 1
+        assert "is more than 24 hours away" in caplog.messages[0]
+        clock.behind = 0.0
+        watch.look_again()
+        watch.look_again()
+    assert taken.ratios == [1.0]
+    assert len(taken.all) == 1
+
+
+@pytest.mark.usefixtures("often")
 def test_a_pipe_in_place_of_the_file_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "control.json"
     os.mkfifo(file)
@@ -662,6 +688,28 @@ def test_a_forked_child_watches_too_and_no_process_forks_beside_the_thread_or_ke
         "if pid: assert os.wait()[1] == 0\n"
     )
     assert run(code, TRACEMW_CONTROL_FILE=str(file), OTEL_TRACES_EXPORTER="none") == ""
+
+
+def test_threads_that_fork_at_once_leave_one_watch(tmp_path: Path) -> None:
+    code = (
+        "import os, threading, tracemw\n"
+        "def watches(): return sum(thread.name == 'tracemw-control' for thread in threading.enumerate())\n"
+        "tracemw.init('shop', sampling=0)\n"
+        "at_once, seen = threading.Barrier(4), []\n"
+        "def fork():\n"
+        "    at_once.wait()\n"
+        "    for _ in range(25):\n"
+        "        pid = os.fork()\n"
+        "        if not pid: os._exit(watches() != 1)\n"
+        "        seen.append(os.waitpid(pid, 0)[1] == 0 and watches() <= 1)\n"
+        "threads = [threading.Thread(target=fork) for _ in range(4)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "assert seen == [True] * 100, seen\n"
+        "assert watches() == 1\n"
+    )
+    environment = {"TRACEMW_CONTROL_FILE": str(tmp_path / "control.json"), "OTEL_TRACES_EXPORTER": "none"}
+    assert run(code, PYTHONWARNINGS="ignore", **environment) == ""
 
 
 def test_a_second_init_watches_with_its_own_sampler(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
 import tracemw
 from calls import WSGIServer, environ
-from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Recorded
+from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Meters, Recorded
 from servers import free_port, process, wait_until
 from tracemw import _guard
 from tracemw.wsgi import TraceMiddleware
@@ -324,6 +324,43 @@ class TestTheBody:
         result.close()
         assert file.closed
         assert len(recorded.all) == 1
+
+    def test_that_is_a_file_whose_end_cannot_be_watched_ends_with_the_application(
+        self, recorded: Recorded, meters: Meters
+    ) -> None:
+        class Fixed:  # as a server's that is written in C
+            __slots__ = ("_file",)
+
+            def __init__(self, file: Any) -> None:
+                self._file = file
+
+            def __iter__(self) -> Iterator[bytes]:
+                return iter(lambda: self._file.read(4), b"")
+
+            def close(self) -> None:
+                self._file.close()
+
+        def app(environ: Any, start_response: Any) -> Any:
+            start_response("200 OK", [])
+            return environ["wsgi.file_wrapper"](io.BytesIO(b"content"))
+
+        given = {**environ(), "wsgi.file_wrapper": Fixed}
+        result: Any = TraceMiddleware(app, meter_provider=meters.provider)(given, WSGIServer().start_response)
+        assert type(result) is Fixed
+        assert b"".join(result) == b"content"
+        result.close()
+        assert len(recorded.all) == 1
+        assert [point.value for point in meters.points("http.server.active_requests")] == [0]
+        assert [point.count for point in meters.points("http.server.request.duration")] == [1]
+
+    def test_counts_by_the_protocols_that_there_are(self, recorded: Recorded, meters: Meters) -> None:
+        app = TraceMiddleware(ok, meter_provider=meters.provider)
+        for version in ("1.0", "1.1", "2", "3", *(f"1.{number}" for number in range(1000, 1030))):
+            ask(app, SERVER_PROTOCOL=f"HTTP/{version}")
+            assert (recorded.all[-1].attributes or {})["network.protocol.version"] == version
+        points = meters.points("http.server.request.duration")
+        found = {point.attributes.get("network.protocol.version"): point.count for point in points}
+        assert found == {"1.0": 1, "1.1": 1, "2": 1, "3": 1, None: 30}
 
 
 class TestTheResponseHeader:

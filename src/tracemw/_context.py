@@ -144,6 +144,12 @@ class _SkippedSpan(NonRecordingSpan):
     def __init__(self) -> None:
         pass
 
+    if not TYPE_CHECKING:  # where its base holds it, and looks for it when it is shown
+
+        @property
+        def _context(self) -> SpanContext:
+            return self.get_span_context()
+
     def get_span_context(self) -> SpanContext:
         if self._made is None:
             unsampled = SpanContext(random.getrandbits(128) or 1, random.getrandbits(64) or 1, is_remote=False)

@@ -11,6 +11,9 @@ class Held(Protocol):
     def answered(self) -> None:
         """Take the time until now, the first time, and not until the end as how long the request took."""
 
+    def lasts(self) -> None:
+        """Take it for one that is never slow: a connection that goes on for as long as its two ends want."""
+
     def is_dismissed(self, end_time: int) -> bool:
         """End the span at `end_time` if nobody will see it, however it is completed; tell whether that is so."""
 

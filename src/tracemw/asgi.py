@@ -61,7 +61,7 @@ class TraceMiddleware:
             await self.app(scope, receive, send)
             return
         if kind == "websocket":
-            exchange.answered(None)  # it lasts as long as its two ends want, and is never slow
+            exchange.lasts()
         scope[_EXCHANGE] = exchange
         # The frameworks' native telemetry leaves a request alone that carries its own keys.
         scope.setdefault("starlette.opentelemetry", True)
@@ -131,6 +131,8 @@ class _Exchange(ServerExchange):
 
     def _answered(self, message: Message, status: Any) -> Message:
         """Note how the application answers, and return its message with the header that tells the trace id."""
+        if self.status is not None:  # a second answer, which servers refuse: the first is what the client has
+            return message
         try:
             self.answered(None if status is None else int(status))
             header = self.response_header

@@ -1,8 +1,9 @@
 """The control file: spikes that every process which reads it shares.
 
 The file is JSON: `{"version": 1, "spikes": [{"ratio": 1.0, "path": "POST /checkout/*", "until": 1763720000.0}]}`,
-where `until` is in seconds since the epoch and `path` may be left out. `tracemw spike` writes it, by renaming a
-complete file into place, and a `Watch` in each process reads it, off the request's path.
+where `until` is in seconds since the epoch, by the clock of the machine that reads it, and `path` may be left out.
+`tracemw spike` writes it, by renaming a complete file into place, and a `Watch` in each process reads it, off the
+request's path.
 """
 
 from __future__ import annotations
@@ -202,8 +203,9 @@ def _write(file: Path, spikes: Iterable[Spike]) -> None:
 class Watch:
     """A thread that reads a control file when it has changed, in this process and in each that forks from it.
 
-    A file that is no control file changes nothing, and is logged once. The thread ends before a fork and begins again
-    after it: a process that has a thread at its fork is one in which the child may lock up.
+    A file that is no control file changes nothing, and is logged once; it is looked at again, since a clock that is set
+    right may make one of it. The thread ends before a fork and begins again after it: a process that has a thread at
+    its fork is one in which the child may lock up.
 
     Args:
         file: The control file; there need not be one.
@@ -217,17 +219,24 @@ class Watch:
         self._reported: object = None
         self._active = True
         self._running: list[tuple[threading.Thread, threading.Lock]] = []
+        self._unclaimed = [True]
+        """Taken by whoever starts the thread: of several that have forked at once, one."""
         this = weakref.ref(self)
 
         def before() -> None:
             if (watch := this()) is not None:
                 watch._pause()  # noqa: SLF001  its own class
 
-        def after() -> None:
+        def after_in_parent() -> None:
             if (watch := this()) is not None:
                 watch._start()  # noqa: SLF001
 
-        os.register_at_fork(before=before, after_in_parent=after, after_in_child=after)
+        def after_in_child() -> None:
+            if (watch := this()) is not None:
+                watch._running, watch._unclaimed = [], [True]  # noqa: SLF001  another fork's may have been running
+                watch._start()  # noqa: SLF001
+
+        os.register_at_fork(before=before, after_in_parent=after_in_parent, after_in_child=after_in_child)
         self._start()
 
     def stop(self, timeout: float = 1.0) -> None:
@@ -238,6 +247,10 @@ class Watch:
     def _start(self) -> None:
         if not self._active:
             return
+        try:
+            self._unclaimed.pop()
+        except IndexError:  # it runs
+            return
         # A lock, not an event, which a signal handler might set while the interrupted code does.
         ending = threading.Lock()
         ending.acquire()
@@ -245,6 +258,7 @@ class Watch:
         try:
             thread.start()
         except RuntimeError:  # the interpreter is shutting down and takes no new threads
+            self._unclaimed.append(True)
             return
         self._running.append((thread, ending))
 
@@ -256,6 +270,7 @@ class Watch:
                 return
             ending.release()
             thread.join(timeout)  # in vain only when the file system hangs
+            self._unclaimed.append(True)
 
     def _run(self, ending: threading.Lock) -> None:
         while True:
@@ -274,8 +289,8 @@ class Watch:
             if seen == self._seen:
                 return
             content = _content(self._file)
-            self._seen = seen
             spikes = parse(content, time.time())
+            self._seen = seen  # and not before: to a clock that is set right meanwhile, the file may be
         except FileNotFoundError:
             if self._seen is None:
                 return

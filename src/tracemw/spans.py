@@ -187,14 +187,19 @@ def annotate(**attributes: AttributeValue) -> None:
 def keep(reason: str) -> None:
     """Have the trace of the current request reach the backend, sampled or not: `tracemw.keep("refund over limit")`.
 
-    What this process records of an unsampled trace is kept, marked `tracemw.kept=manual`; other services decide for
-    themselves. The current span gets the reason as `tracemw.keep.reason`. After the end of the request, in a skipped
-    one and with `keep_errors=False`, there is nothing to keep.
+    What this process records of an unsampled trace is kept, marked `tracemw.kept=manual`, unless there are more in a
+    second than `Sampling(keep_rate=)`; other services decide for themselves. The current span gets the reason as
+    `tracemw.keep.reason`, or the request's own when the current one does not record. After the end of the request, in
+    a skipped one and with `keep_errors=False`, there is nothing to keep.
 
     Args:
         reason: Why somebody will want to see it.
     """
+    if is_skipped():
+        return
     span = trace.get_current_span()
+    if not span.is_recording():
+        span = request_span() or span
     if span.is_recording():
         span.set_attribute("tracemw.keep.reason", reason)
     held = as_held(span)

@@ -44,7 +44,7 @@ class TraceMiddleware:
         """Serve one request."""
         if EXCHANGE in environ:
             return self.app(environ, start_response)
-        exchange = ServerExchange()
+        exchange = _Exchange()
         request = _request(environ)
         if request is None or not self._tracing.begin(exchange, request):
             return self.app(environ, start_response)
@@ -60,11 +60,24 @@ class TraceMiddleware:
             exchange.detach(token)
         file_wrapper = environ.get("wsgi.file_wrapper")
         if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
-            return _watched_file(body, exchange) or body
+            _watch_file(body, exchange)
+            return body
         return (_SizedBody if hasattr(body, "__len__") else _Body)(body, exchange)
 
 
-def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartResponse:
+class _Exchange(ServerExchange):
+    """One request being served, to an application that may write its body where it could return it."""
+
+    server_write: Callable[[bytes], object]
+
+    def write(self, data: bytes) -> object:
+        """Do what the server's `write` does, and note the first byte."""
+        if data:
+            self.first_byte()
+        return self.server_write(data)
+
+
+def _observed(start_response: StartResponse, exchange: _Exchange) -> StartResponse:
     def observing_start_response(
         status: str, response_headers: Iterable[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], object]:
@@ -72,7 +85,10 @@ def _observed(start_response: StartResponse, exchange: ServerExchange) -> StartR
         traced = _with_header(headers, exchange)
         write = start_response(status, traced, exc_info) if exc_info else start_response(status, traced)
         _note(status, headers, exchange)  # not before: a server refuses a second status once the headers are out
-        return write
+        if exchange.held is None:
+            return write
+        exchange.server_write = write
+        return exchange.write
 
     return observing_start_response
 
@@ -158,9 +174,8 @@ class _SizedBody(_Body):
         return len(self._body)  # type: ignore[arg-type]  # made only for bodies that have it
 
 
-@guarded
-def _watched_file(file: Any, exchange: ServerExchange) -> Iterable[bytes]:
-    """Return the server's own file wrapper, which it tells by its type and sends its own way, with its end watched."""
+def _watch_file(file: Any, exchange: ServerExchange) -> None:
+    """Watch for the end of the server's own file wrapper, which it tells by its type and sends its own way."""
     exchange.first_byte()
     close = getattr(file, "close", None)
 
@@ -171,9 +186,10 @@ def _watched_file(file: Any, exchange: ServerExchange) -> Iterable[bytes]:
         finally:
             exchange.end()
 
-    file.close = close_and_end
-    body: Iterable[bytes] = file
-    return body
+    try:
+        file.close = close_and_end
+    except Exception:  # one written in C, say, which takes no other: the application's own part is over
+        exchange.end()
 
 
 class _ResponseHeaders:

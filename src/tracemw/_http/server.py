@@ -41,6 +41,9 @@ from tracemw.config import DELIVERY_TIMEOUT, known_methods
 
 _SERVER: Final = SpanKind.SERVER  # a member of an enumeration costs a look-up through its class each time
 
+# What some servers pass on is what the client has written, of which there may be any number.
+_VERSIONS: Final = frozenset({"1.0", "1.1", "2", "3"})
+
 RouteSource = Callable[[], str | None]
 
 
@@ -301,6 +304,11 @@ class ServerExchange:
         if self.held is not None:
             self.held.answered()
 
+    def lasts(self) -> None:
+        """Note that this is no request but a connection, which is never slow."""
+        if self.held is not None:
+            self.held.lasts()
+
     @guarded
     def capture(self, headers: Headers) -> None:
         """Record those of the response's headers that are to be captured."""
@@ -400,6 +408,6 @@ class ServerExchange:
             labels["http.response.status_code"] = self.status
         if error_type is not None:
             labels["error.type"] = error_type
-        if self._facts is not None and self._facts.http_version:
+        if self._facts is not None and self._facts.http_version in _VERSIONS:
             labels["network.protocol.version"] = self._facts.http_version
         instruments.lasted(max(ended - self._started, 0) / 1e9, labels, self.context)

@@ -111,12 +111,11 @@ class State(TraceState):
         return self if key in self._dict else self.update(key, value)
 
     def update(self, key: str, value: str) -> TraceState:
-        """Return this state with a member set, and moved to the front."""
-        full = key not in self._dict and len(self._dict) >= _MOST_MEMBERS
-        if full or not _valid(key, value):
+        """Return this state with a member set, and moved to the front; the last gives way to a 33rd."""
+        if not _valid(key, value):
             return self
-        others = {name: kept for name, kept in self._dict.items() if name != key}
-        return State({key: value, **others})
+        others = [(name, kept) for name, kept in self._dict.items() if name != key]
+        return State({key: value, **dict(others[: _MOST_MEMBERS - 1])})
 
     def delete(self, key: str) -> TraceState:
         """Return this state without a member."""

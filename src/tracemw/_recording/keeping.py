@@ -6,8 +6,8 @@ When the local root ends, all of them leave the process if any has failed, if it
 asked for it; otherwise they are dropped. What belongs together hangs on the local root, so that there is nothing to
 look up, and nothing is left behind when an application lets go of a span that it has not ended.
 
-There is no lock: a span joins its fragment, or is taken from it, in one step that the interpreter does atomically, and
-a count is added to with no call among the steps.
+There is no lock: a span joins its fragment in one step that the interpreter does atomically, and is taken from it, and
+counted, with no call among the steps: only there does the interpreter change threads, or handle a signal.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tracemw._attributes import LazyAttributes
+from tracemw._guard import fault
 from tracemw._recording.span import NO_TYPES, SCALARS, UNSET, Span, marked
 
 KEPT: Final = "tracemw.kept"
@@ -76,7 +77,8 @@ class FlightRecorder:
         deliver: Takes a span that is kept.
         is_on: Whether anything is recorded of unsampled traces; if not, they are counted, and that is all.
         slow: Seconds from which on a local trace is kept for being slow; None for never.
-        rate: How many local traces may be kept in one second; those of a whole second at once.
+        rate: How many local traces may be kept in one second; those of a whole second at once, but only half of them
+            for being slow, and one in any case: the other half is for errors and for what is asked for.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class FlightRecorder:
         # As nanoseconds between two that are kept; without any, the next one is never.
         self._interval = int(min(1e9 / rate, sys.maxsize)) if rate else 0
         self._burst = max(self._interval, 10**9)
+        # What is left of that for others when a slow one is kept.
+        self._reserve = min(self._burst // 2, self._burst - self._interval)
         self._first_at = -math.inf if rate else math.inf
         self._start_afresh()
         # A forked child does not hold what its parent does.
@@ -109,10 +113,12 @@ class FlightRecorder:
         root = span.root
         if root is None:
             verdict = span.verdict = self._verdict_on(span)
-            self._carry_out(verdict, readable)
-            if span.fragment is not None:
-                self._release(span, span.fragment, verdict)
-            span.forget()
+            try:
+                self._carry_out(verdict, readable)
+            finally:  # what another's processor has made of this one is no matter of those beneath
+                if span.fragment is not None:
+                    self._release(span, span.fragment, verdict)
+                span.forget()
             return
         if span.has_failed():
             root.has_failures = True
@@ -134,18 +140,18 @@ class FlightRecorder:
         reason = root.reason_to_keep(root.end_time or 0)
         if reason is None:
             return DROPPED
-        if not self._may_keep():
+        if not self._may_keep(reason):
             return _LIMITED
         self.books.kept[reason] += 1
         return _KEPT[reason]
 
-    def _may_keep(self) -> bool:
+    def _may_keep(self, reason: str) -> bool:
         now = time.monotonic_ns()
         at = self._kept_at
         if at < now - self._burst:
             at = now - self._burst
         at += self._interval
-        if at > now:
+        if at > (now - self._reserve if reason == "slow" else now):
             return False
         self._kept_at = at
         return True
@@ -173,33 +179,42 @@ class FlightRecorder:
         if fragment is None:
             # The dictionary, and not the attribute: two threads get one fragment.
             fragment = vars(root).setdefault("fragment", Fragment(root, books))
-        if len(fragment) >= SPANS_PER_TRACE:
-            books.lost[TOO_MANY_OF_TRACE] += 1
-            return
+        is_full = len(fragment) >= SPANS_PER_TRACE
+        if is_full:
+            try:
+                del fragment[0]
+                books.lost[TOO_MANY_OF_TRACE] += 1  # no call between the two; this one is held in its place
+            except IndexError:  # another thread has released them
+                is_full = False
         fragment.append(span)
-        books.held += 1
-        if root.verdict is not None:  # it has ended meanwhile
-            self._release(root, fragment, root.verdict)
+        if not is_full:
+            books.held += 1
+        verdict = root.verdict or fragment.verdict
+        if verdict is not None:  # it has ended meanwhile, or given way
+            self._release(root, fragment, verdict)
 
     def _makes_room(self, cause: str) -> bool:
         """Drop what the oldest local trace holds: that of a connection that lasts for hours, and not what just came."""
-        oldest = self.books.oldest()
+        oldest = self.books.take_oldest()
         if oldest is None:
             return False
-        self._release(oldest.root, oldest, Verdict(False, cause))
+        oldest.verdict = Verdict(False, cause)
+        self._release(oldest.root, oldest, oldest.verdict)
         return True
 
     def _release(self, root: HeldSpan, fragment: Fragment, verdict: Verdict) -> None:
         """Carry out the verdict on each span; another thread may take some of them."""
         # It counts as long as it is there, and the root may be there for long: in the context of a task, in a queue.
-        vars(root).pop("fragment", None)
+        if root.fragment is fragment:  # no call between the two: it may have another by now
+            del root.fragment
         books = fragment.books
         if books is not self.books:  # they are of the parent of this process, or of before another `init`
             return
         books.releasing += 1
         try:
             while fragment:
-                span = fragment.popleft()
+                span = fragment[0]  # no call from here to the count: neither another thread nor a signal comes between
+                del fragment[0]
                 books.held -= 1
                 self._carry_out(verdict, span)
         except IndexError:  # the other thread was faster
@@ -235,7 +250,7 @@ class Books:
         self.releasing = 0
         """Releases of such spans that are under way."""
         self.released = 0
-        """Releases so far."""
+        """Releases so far, and fragments that were abandoned."""
         self.fragments = 0
         """Local traces that hold such spans."""
         self._by_age: dict[int, weakref.ref[Fragment]] = {}
@@ -250,19 +265,24 @@ class Books:
         self._by_age.pop(id(fragment), None)
         self.fragments -= 1
         abandoned = len(fragment)
-        self.held -= abandoned
-        self.lost[ABANDONED] += abandoned
+        if abandoned:  # no call from here on
+            self.held -= abandoned
+            self.lost[ABANDONED] += abandoned
+            self.released += 1
 
-    def oldest(self) -> Fragment | None:
-        """Return the fragment that has been there for longest; None when there is none, or another thread ends it."""
+    def take_oldest(self) -> Fragment | None:
+        """Return the fragment that has been there for longest, to one thread; None when there is none, or a race."""
         try:
-            return next(iter(self._by_age.values()))()
-        except (StopIteration, RuntimeError):  # another thread adds one, or takes one away
+            return self._by_age.pop(next(iter(self._by_age)))()
+        except (StopIteration, RuntimeError, KeyError):  # another thread adds one, or takes one away
             return None
 
 
 class Fragment(deque[ReadableSpan]):
     """The ended spans beneath one local root, as long as it has not ended."""
+
+    verdict: Verdict | None = None
+    """What becomes of it before its root ends: it has given way to others."""
 
     def __init__(self, root: HeldSpan, books: Books) -> None:
         super().__init__()
@@ -286,7 +306,7 @@ class HeldSpan(Span):
     has_failures = False
     """Whether a span beneath this one has failed."""
     _is_asked_for = False
-    _answered_at: int | None = None
+    _answered_at: float | None = None
     _first: LazyAttributes | None = None
     """The attributes to begin with, as long as nobody has asked for them; others are set in the meantime."""
 
@@ -308,9 +328,18 @@ class HeldSpan(Span):
         if self._answered_at is None:
             self._answered_at = time.time_ns()
 
+    def lasts(self) -> None:
+        """Take it for one that is never slow."""
+        self._answered_at = -math.inf
+
+    @property
+    def local_root(self) -> HeldSpan:
+        """The local root, also by way of a wrapper that passes on what it does not know."""
+        return self.root or self
+
     def keep(self) -> None:
         """Have the local trace kept, unless it has ended."""
-        (self.root or self)._is_asked_for = True
+        self.local_root._is_asked_for = True
 
     def is_dismissed(self, end_time: int) -> bool:
         """End the span, and its local trace, if nobody will see it; tell whether that is so."""
@@ -357,7 +386,12 @@ class HeldSpan(Span):
         first = self._first
         if first is None:
             return
-        made, later = first.made(), self._attributes
+        try:
+            made = first.made()
+        except Exception as error:  # a server has given what none should, and it is late to leave the request alone
+            fault("HeldSpan.settle", error)
+            made = {}
+        later = self._attributes
         if len(made) + len(later) <= self._most:
             for key, value in made.items():  # into the same dictionary: another thread may be about to write to it
                 later.setdefault(key, value)
@@ -366,7 +400,7 @@ class HeldSpan(Span):
         self._first = None
 
     def forget(self) -> None:
-        """Let go of what attributes could be made from: it leads to the request, and from there to this span."""
+        """Let go of what attributes could be made from: the contexts of tasks hold spans for long, and not requests."""
         self._first = None
 
     # Whoever asks for attributes gets all of them.

@@ -38,9 +38,10 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracemw._attributes import LazyAttributes
-from tracemw._context import current_context
+from tracemw._context import current_context, request_span
 from tracemw._recording.keeping import DROPPED, FlightRecorder, HeldSpan
 from tracemw._recording.span import Limits, Span
+from tracemw.sampling.threshold import RANDOMNESS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,7 +52,6 @@ _SAMPLE: Final = Decision.RECORD_AND_SAMPLE
 _SAMPLED: Final = 1
 _RANDOM: Final = 2
 _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
-_RANDOMNESS: Final = 2**56 - 1
 _LOW_BITS: Final = TraceIdRatioBased.TRACE_ID_LIMIT
 _ALWAYS: Final = _LOW_BITS + 1
 _IS_VALID: Final = 5
@@ -229,7 +229,7 @@ class Tracer(SdkTracer):
                 decision = _SAMPLE if parent_flags & _SAMPLED else _DROP
             elif parent is None and policy.is_plain:
                 decision = _DROP
-                if trace_id & _RANDOMNESS >= policy.threshold:
+                if trace_id & RANDOMNESS >= policy.threshold:
                     decision, state = _SAMPLE, policy.trace_state
             else:
                 choice = ours.choose(trace_id, parent and state, kind, attributes)
@@ -254,7 +254,7 @@ class Tracer(SdkTracer):
             span_context = SpanContext(trace_id, span_id, False, flags, state)  # of another's ids, not all are valid
         count_end = self._tracer_metrics.start_span(parent, decision) if self._is_counted else None
         if decision is _DROP:
-            held = self._held(active if case > _REMOTE else None)
+            held = self._held(active if case > _REMOTE else None, current, trace_id)
             if held is None:
                 return NonRecordingSpan(span_context)
             span: Span = held
@@ -291,14 +291,16 @@ class Tracer(SdkTracer):
             processor.on_start(span, parent_context=context)
         return span
 
-    def _held(self, parent: object) -> HeldSpan | None:
+    def _held(self, parent: object, context: Context, trace_id: int) -> HeldSpan | None:
         """Return the span of an unsampled trace to be recorded, beneath a local parent if there is one."""
         recorder = self.recorder
         if recorder is None:
             return None
         root = None
-        if parent is not None and type(parent) is HeldSpan:
+        if type(parent) is HeldSpan:
             root = parent.root or parent
+        elif parent is not None and recorder.is_on:
+            root = _local_root_of(parent, context, trace_id)
         # A root that has been dropped takes along what begins beneath it later.
         if not recorder.is_on or (parent is not None and (root is None or root.verdict is DROPPED)):
             recorder.books.unsampled += 1
@@ -413,6 +415,20 @@ def _context_of(active: object) -> SpanContext | None:
     if found is not None and not isinstance(found, SpanContext):
         raise TypeError("parent_span_context must be a SpanContext or None.")
     return found
+
+
+def _local_root_of(parent: object, context: Context, trace_id: int) -> HeldSpan | None:
+    """Return the held local root above a parent that is none of our spans itself; None when there is none.
+
+    The parent may be a wrapper, as others' instrumentation makes, or stand for nothing but ids, as when somebody hands
+    them to a thread: then it is the span of the request, when that is of the same trace.
+    """
+    root = getattr(parent, "local_root", None)
+    if root is None:
+        root = getattr(request_span(context), "local_root", None)
+        if type(root) is HeldSpan and root._context.trace_id != trace_id:
+            return None
+    return root if type(root) is HeldSpan else None
 
 
 _new: Final = object.__new__

@@ -17,11 +17,13 @@ ENTRY: Final = "ot"
 NEVER: Final = 1 << 56
 """The threshold that no randomness reaches."""
 
-_LOW_BITS: Final = NEVER - 1
+RANDOMNESS: Final = NEVER - 1
+"""The bits of a trace id that are its randomness."""
+
 _HEX_DIGITS: Final = 14
 _PRECISION: Final = 4
 _LONGEST_VALUE: Final = 256
-_RANDOMNESS: Final = re.compile(r"(?:^|;)rv:([0-9a-f]{14})(?:;|$)")
+_EXPLICIT: Final = re.compile(r"(?:^|;)rv:([0-9a-f]{14})(?:;|$)")
 
 
 def threshold_of(ratio: float) -> int:
@@ -39,8 +41,8 @@ def encoded(threshold: int) -> str:
 
 def randomness_of(trace_id: int, trace_state: TraceState | None) -> int:
     """Return the explicit randomness of a trace, or else that of its id."""
-    explicit = _RANDOMNESS.search(trace_state.get(ENTRY, "")) if trace_state else None
-    return int(explicit[1], 16) if explicit is not None else trace_id & _LOW_BITS
+    explicit = _EXPLICIT.search(trace_state.get(ENTRY, "")) if trace_state else None
+    return int(explicit[1], 16) if explicit is not None else trace_id & RANDOMNESS
 
 
 def with_threshold(trace_state: TraceState, threshold: str | None) -> TraceState:
