@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Final
@@ -448,22 +449,38 @@ def _certificates(config: Config) -> tuple[bytes | None, bytes | None, bytes | N
 
 
 def _take_ends_of_children() -> None:
-    """Have the children of multiprocessing, which end without atexit's functions, call `shutdown`, too."""
-    _end_with_multiprocessing()  # in a child that calls `init` itself
-    os.register_at_fork(after_in_child=_end_with_multiprocessing)
+    """Have the children of multiprocessing, billiard and Celery, which end without atexit's functions, `shutdown`."""
+    _end_as_a_child()  # in a child that calls `init` itself
+    os.register_at_fork(after_in_child=_end_as_a_child)
+
+
+def _end_as_a_child() -> None:
+    _end_with_multiprocessing()
+    _end_with_celery()
 
 
 def _end_with_multiprocessing() -> None:
-    processes, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
-    if processes is None or util is None:
+    if "billiard" in sys.modules:  # a fork of multiprocessing that shares this, and loads it only in its children
+        import_module("multiprocessing.util")
+    util = sys.modules.get("multiprocessing.util")
+    if util is None:
         return
 
     def register(function: Callable[[], bool]) -> None:
         util.Finalize(None, function, exitpriority=-100)  # after everybody else
 
-    if processes.parent_process() is not None:
-        register(shutdown)
+    register(shutdown)
     util.register_after_fork(shutdown, register)  # a child forgets the one when it begins, and then does the other
+
+
+def _end_with_celery() -> None:
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:  # the last that a process of its pool does before `os._exit`
+        signals.worker_process_shutdown.connect(_on_end_of_worker, dispatch_uid="tracemw")
+
+
+def _on_end_of_worker(**_: object) -> None:
+    shutdown()
 
 
 def _take_sigterm() -> None:
