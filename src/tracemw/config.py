@@ -32,6 +32,11 @@ DEFAULT_GRPC_ENDPOINT: Final = "http://localhost:4317"
 
 PROTOCOLS: Final = ("http/protobuf", "grpc")
 
+KNOWN_METHODS: Final = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+"""The methods of RFC 9110 and RFC 5789, and QUERY; case-sensitive."""
+
 SAMPLERS: Final = (
     "always_on",
     "always_off",
@@ -200,7 +205,7 @@ class Config:
             queue_size=queue_size,
             batch_size=min(_read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _positive_int) or cls.batch_size, queue_size),
             delay=cls.delay if delay is None else delay,
-            metrics=bool(metrics) and _read("OTEL_METRICS_EXPORTER", _one_of("otlp", "none")) != "none",
+            metrics=_read("OTEL_METRICS_EXPORTER", _one_of("otlp", "none")) != "none" and bool(metrics),
             metrics_endpoint=_endpoint("metrics", protocol, endpoint),
             baggage=tuple(baggage),
             control_file=control_file(),
@@ -208,16 +213,33 @@ class Config:
         )
 
 
-def known_methods() -> frozenset[str] | None:
-    """Return the methods that `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` names; None when it is unset."""
-    names = _get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
-    return frozenset(name.strip() for name in names.split(",") if name.strip()) if names else None
+def known_methods() -> frozenset[str]:
+    """Return the methods that `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` names, or `KNOWN_METHODS`."""
+    names = _get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") or ""
+    return frozenset(name.strip() for name in names.split(",") if name.strip()) or KNOWN_METHODS
+
+
+def unknown_propagators() -> ValueError | None:
+    """Return the error that `OTEL_PROPAGATORS` is when it names what is not installed; None when it does not."""
+    from importlib.metadata import entry_points  # takes some time, for nothing when all is well
+
+    value = _get("OTEL_PROPAGATORS") or ""
+    installed = {*entry_points(group="opentelemetry_propagator").names, "none"}
+    unknown = [name for item in value.split(",") if (name := item.strip()) not in installed]
+    if not unknown:
+        return None
+    return _wrong(
+        "OTEL_PROPAGATORS",
+        value,
+        f"there is no {', '.join(map(repr, unknown))}; installed are {', '.join(sorted(installed))}, and others come "
+        "with packages such as opentelemetry-propagator-b3 and opentelemetry-propagator-aws-xray",
+    )
 
 
 def control_file() -> Path | None:
-    """Return the path of the control file that `TRACEMW_CONTROL_FILE` names; None when it is unset."""
+    """Return the absolute path of the control file that `TRACEMW_CONTROL_FILE` names; None when it is unset."""
     name = _get("TRACEMW_CONTROL_FILE")
-    return Path(name) if name else None
+    return Path(name).absolute() if name else None
 
 
 def _get(variable: str) -> str | None:
@@ -342,6 +364,9 @@ def _passes_by_proxies(host: str, listed: str) -> bool:
 
 def _headers(argument: Mapping[str, str] | None, tenant: str | None) -> dict[str, str]:
     """Return all headers of an export, by their names in lower case."""
+    given: object = argument or {}
+    if not (isinstance(given, Mapping) and all(isinstance(name, str) for name in given)):
+        raise TypeError("headers takes a mapping of names to values, such as {'authorization': 'Bearer ...'}")
     headers = _exported("HEADERS", None, _pairs) or {}
     headers = {name.lower(): value for name, value in headers.items()}
     if (named := _get("TRACEMW_TENANT")) is not None:
