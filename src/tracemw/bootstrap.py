@@ -114,8 +114,13 @@ class Tracing:
         Raises:
             ValueError: for a value that is not accepted; it says what is.
             TypeError: for one of the wrong type.
+            RuntimeError: after the shutdown.
         """
         checked = Spike(ratio=ratio, path=path, until=time.time() + require_duration(seconds))
+        if not self._active:
+            raise RuntimeError(
+                "tracing has been shut down; spike() is for the Tracing that a later tracemw.init() returns"
+            )
         if self._sampler is not None:
             self._sampler.spike(checked.ratio, seconds=seconds, path=path)
 
