@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace
@@ -57,6 +58,7 @@ class Tracing:
     def __init__(
         self,
         provider: trace.TracerProvider,
+        description: str,
         delivery: Delivery | None = None,
         meter_provider: MeterProvider | None = None,
         sampler: ConsistentSampler | None = None,
@@ -64,6 +66,7 @@ class Tracing:
         watch: Watch | None = None,
     ) -> None:
         self._provider = provider
+        self._description = description
         self._delivery = delivery
         self._meter_provider = meter_provider
         self._sampler = sampler
@@ -144,6 +147,9 @@ class Tracing:
             kept=dict(books.kept),
             dropped={**sent.dropped, **books.lost},
         )
+
+    def __repr__(self) -> str:
+        return f"<Tracing, {'active' if self._active else 'shut down'}: {self._description}>"
 
     def __enter__(self) -> Tracing:
         return self
@@ -313,7 +319,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         )
     if config.disabled:
         _outlet.lead_to(None)
-        _tracing = Tracing(NoOpTracerProvider())
+        _tracing = Tracing(NoOpTracerProvider(), "nothing is traced, as OTEL_SDK_DISABLED says")
         return _tracing
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
@@ -342,9 +348,26 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         _baggage.keys = config.baggage
     meter_provider = _install_metrics(config, resource) if config.metrics else None
     watch = Watch(config.control_file, sampler.share) if config.control_file is not None else None
-    _tracing = Tracing(_provider, delivery, meter_provider, sampler, recorder, watch)
+    description = _described(config, sampler, sampling if recorder.is_on else None)
+    _tracing = Tracing(_provider, description, delivery, meter_provider, sampler, recorder, watch)
     _observe_delivery()
     return _tracing
+
+
+def _described(config: Config, sampler: ConsistentSampler, keeping: Sampling | None) -> str:
+    """Return what has been set up, in words and without what may be a secret."""
+    if config.exporter == "otlp":
+        target = urlsplit(config.endpoint)._replace(query="", fragment="").geturl()
+        way = f"sends to {target} by {config.protocol}"
+    else:
+        way = "sends nothing"
+    of_what = "new traces" if sampler.follows_callers else "all requests"
+    parts = [f"service {config.service or 'unknown_service'}", way, f"samples {sampler.ratio:g} of {of_what}"]
+    if rules := len(sampler.policy.rules):
+        parts.append(f"with {rules} rule{'s' if rules > 1 else ''}")
+    if keeping is not None:
+        parts.append("keeps what fails" if keeping.keep_slow is None else "keeps what fails or is slow")
+    return ", ".join(parts)
 
 
 def _install_metrics(config: Config, resource: Resource) -> MeterProvider:
