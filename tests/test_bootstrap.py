@@ -321,6 +321,45 @@ def test_tracing_is_a_context_manager_that_flushes_and_counts(backend: Backend) 
     assert (ended.returncode, ended.stdout) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "environment", "shown"),
+    [
+        (
+            "'shop', sampling=0.1",
+            {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/in?key=secret"},
+            "service shop, sends to http://127.0.0.1:9/in by http/protobuf, samples 0.1 of new traces, "
+            "keeps what fails or is slow",
+        ),
+        (
+            "sampling=Sampling(rules=[Rule('/a', 1.0)], keep_slow=None)",
+            {"OTEL_TRACES_SAMPLER": "always_on", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_SERVICE_NAME": "shop"},
+            "service shop, sends to http://localhost:4317 by grpc, samples 1 of all requests, with 1 rule, "
+            "keeps what fails",
+        ),
+        (
+            "'shop'",
+            {"OTEL_TRACES_EXPORTER": "none", "ENVIRONMENT": "production"},
+            "service shop, sends nothing, samples 0.1 of new traces",
+        ),
+        ("'shop'", {"OTEL_SDK_DISABLED": "true"}, "nothing is traced, as OTEL_SDK_DISABLED says"),
+    ],
+)
+def test_tracing_shows_what_has_been_set_up_and_no_secret(
+    arguments: str, environment: dict[str, str], shown: str
+) -> None:
+    ended = run(
+        "import tracemw\n"
+        "from tracemw.sampling import Rule, Sampling\n"
+        f"tracing = tracemw.init({arguments}, headers={{'authorization': 'secret'}})\n"
+        "print(tracing)\n"
+        "tracing.shutdown()\n"
+        "print(tracing)\n",
+        **environment,
+    )
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines() == [f"<Tracing, active: {shown}>", f"<Tracing, shut down: {shown}>"]
+
+
 def test_a_second_init_is_an_error_until_the_first_was_shut_down_and_then_arms_the_same_provider(
     backend: Backend,
 ) -> None:

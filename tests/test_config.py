@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tracemw.config import DEFAULT_ENDPOINT, PROTOCOLS, Config, known_methods
+from tracemw.config import DEFAULT_ENDPOINT, KNOWN_METHODS, PROTOCOLS, Config, known_methods
 
 
 def test_without_any_setting_spans_go_where_the_viewer_listens_and_all_are_sampled() -> None:
@@ -153,6 +153,7 @@ def test_a_batch_is_never_larger_than_the_queue(monkeypatch: pytest.MonkeyPatch)
         ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "above 0"),
         ("OTEL_BSP_SCHEDULE_DELAY", "-1", "milliseconds"),
         ("OTEL_TRACES_EXPORTER", "jaeger", "otlp, none"),
+        ("OTEL_METRICS_EXPORTER", "prometheus", "otlp, none"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_the_variable_the_value_and_what_is_accepted(
@@ -186,10 +187,13 @@ def test_an_argument_of_the_wrong_type_is_an_error() -> None:
         Config.resolve(endpoint=4318)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="baggage takes several keys"):
         Config.resolve(baggage="tenant.id")
+    for headers in ("a=b", [("a", "b")], {1: "b"}):
+        with pytest.raises(TypeError, match="headers takes a mapping of names to values"):
+            Config.resolve(headers=headers)  # type: ignore[arg-type]
 
 
 def test_known_methods_can_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert known_methods() is None
+    assert known_methods() == KNOWN_METHODS
     monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET, PURGE,")
     assert known_methods() == frozenset({"GET", "PURGE"})
 

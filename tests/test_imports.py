@@ -25,7 +25,7 @@ ALLOWED = {
     "_context": {"_version"},
     "_errors": {"_guard"},
     "_guard": set(),
-    "_pattern": set(),
+    "_pattern": {"config"},
     "_version": set(),
     "_http": {"_attributes", "_context", "_errors", "_guard", "_held", "_http", "_pattern", "_version", "config"},
     "_held": set(),

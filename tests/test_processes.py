@@ -172,6 +172,86 @@ def test_children_of_multiprocessing_deliver_their_spans(
     assert Counter(backend.names) == {"parent": 1, "child": 15}
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("imported", ["before", "after"])
+def test_children_of_billiard_deliver_their_spans(
+    backend: Backend, slow: dict[str, str], tmp_path: Path, method: str, imported: str
+) -> None:
+    (tmp_path / "job.py").write_text(
+        f"{'import billiard' if imported == 'before' else ''}\n"
+        "import tracemw\n"
+        "def work(method):\n"
+        "    if method != 'fork': tracemw.init('shop')\n"
+        "    with tracemw.span('child'): pass\n"
+        "if __name__ == '__main__':\n"
+        "    tracemw.init('shop')\n"
+        "    with tracemw.span('parent'): pass\n"
+        "    import billiard\n"
+        f"    context = billiard.get_context('{method}')\n"
+        f"    children = [context.Process(target=work, args=('{method}',)) for _ in range(2)]\n"
+        "    for child in children: child.start()\n"
+        "    for child in children: child.join()\n"
+        "    assert [child.exitcode for child in children] == [0, 0]\n"
+    )
+    with process("job.py", env=slow, cwd=tmp_path) as running:
+        output, _ = running.communicate(timeout=30)
+    assert (running.returncode, output) == (0, "")
+    assert Counter(backend.names) == {"parent": 1, "child": 2}
+
+
+@pytest.mark.parametrize("place", ["the parent", "each child"])
+@pytest.mark.parametrize("library", ["multiprocessing", "billiard"])
+def test_a_forked_child_delivers_its_spans_wherever_init_was_called(
+    backend: Backend, slow: dict[str, str], library: str, place: str
+) -> None:
+    ended = run(
+        f"import {library}, tracemw\n"
+        f"if '{place}' == 'the parent': tracemw.init('shop')\n"
+        "def work():\n"
+        f"    if '{place}' != 'the parent': tracemw.init('shop')\n"
+        "    with tracemw.span('child'): pass\n"
+        f"child = {library}.get_context('fork').Process(target=work)\n"
+        "child.start()\n"
+        "child.join()\n"
+        "assert child.exitcode == 0\n",
+        **slow,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert backend.names == ["child"]
+
+
+@pytest.mark.parametrize("place", ["module", "process"])
+def test_the_processes_of_celery_deliver_their_spans_when_they_are_replaced_and_when_the_worker_ends(
+    tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "worker.py").write_text(
+        "import celery, tracemw\n"
+        "from celery.signals import worker_process_init, worker_ready\n"
+        "app = celery.Celery('jobs', broker='memory://')\n"
+        "app.conf.update(worker_enable_remote_control=False, worker_max_tasks_per_child=2)\n"
+        "def init(**_): tracemw.init('jobs')\n"
+        f"init() if '{place}' == 'module' else worker_process_init.connect(init)\n"
+        "@app.task(name='work')\n"
+        "def work(number):\n"
+        "    with tracemw.span('task'): pass\n"
+        "    with open('done', 'a') as done: done.write('.')\n"
+        "@worker_ready.connect\n"
+        "def send(**_):\n"
+        "    for number in range(3): work.delay(number)\n"
+        "alone = ['--without-gossip', '--without-mingle', '--without-heartbeat']\n"
+        "app.worker_main(['worker', '--concurrency=1', *alone])\n"
+    )
+    done = tmp_path / "done"
+    with backend_serving() as backend:
+        slow = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+        with process("worker.py", env=slow, cwd=tmp_path) as running:
+            wait_until(lambda: len(backend.names) == 2, timeout=20)
+            wait_until(lambda: done.exists() and len(done.read_text()) == 3, timeout=20)
+            running.send_signal(signal.SIGTERM)
+            running.communicate(timeout=20)
+        assert backend.names == ["task"] * 3
+
+
 def test_a_child_that_is_terminated_delivers_its_spans(backend: Backend, slow: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(
         "import multiprocessing, time, tracemw\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from conftest import PARENT_ID, TRACE_ID, TRACEPARENT
+from test_bootstrap import run
 from tracemw._http.propagation import extract, inject
 from tracemw._http.tracecontext import State, parse_state
 
@@ -247,3 +249,20 @@ def test_fewer_formats_when_opentelemetry_is_set_to_fewer(
 ) -> None:
     monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", CompositePropagator(propagators))
     assert passed_on(("traceparent", TRACEPARENT), ("baggage", "a=1")) == sent
+
+
+@pytest.mark.parametrize("door", ["asgi", "wsgi", "flask", "starlette", "httpx", "requests"])
+def test_a_propagator_that_is_not_installed_is_an_error_that_says_which_are(door: str) -> None:
+    ended = run(f"import tracemw.{door}", OTEL_PROPAGATORS="baggage, w3c")
+    assert ended.returncode == 1
+    said = ended.stdout.splitlines()[-1]
+    assert said.startswith("ValueError: OTEL_PROPAGATORS='baggage, w3c' is not accepted: there is no 'w3c'; ")
+    assert re.search("installed are .*baggage, .*none, .*tracecontext", said)
+    assert "opentelemetry-propagator-b3" in said
+    assert "StopIteration" not in ended.stdout
+    assert ended.stdout.count("Traceback") == 1
+
+
+def test_propagators_that_are_installed_are_taken() -> None:
+    ended = run("import tracemw.wsgi", OTEL_PROPAGATORS="tracecontext,none")
+    assert (ended.returncode, ended.stdout) == (0, "")

@@ -317,6 +317,20 @@ def test_a_rule_for_what_is_no_request_is_an_error_that_shows_one(pattern: str) 
         Rule(pattern, 1.0)
 
 
+def test_a_rule_for_a_method_that_no_request_has_is_an_error_that_names_those_that_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Rule("post /x", 1.0).pattern == "post /x"
+    with pytest.raises(
+        ValueError, match=r"Rule: 'PSOT /x' is not accepted: PSOT is not among .* POST, .*KNOWN_METHODS"
+    ):
+        Rule("PSOT /x", 1.0)
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,PURGE")
+    assert Rule("PURGE /x", 1.0).ratio == 1.0
+    with pytest.raises(ValueError, match=r"POST is not among the methods GET, PURGE"):
+        Rule("POST /x", 1.0)
+
+
 def test_what_is_no_ratio_or_no_rule_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"Rule ratio=1.5 is not accepted: a number from 0 to 1"):
         Rule("/a", 1.5)

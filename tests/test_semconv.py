@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tracemw._errors import exception_type
 from tracemw._http.semconv import (
-    KNOWN_METHODS,
     RequestFacts,
     client_attributes,
     client_error_type,
@@ -23,6 +22,7 @@ from tracemw._http.semconv import (
     span_name,
     split_host,
 )
+from tracemw.config import KNOWN_METHODS
 
 SIGNATURE_KEYS = [
     "AWSAccessKeyId",

@@ -29,7 +29,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import tracemw
 from conftest import Recorded
-from tracemw import annotate, current_trace_id, span, stage, traced
+from tracemw import annotate, current_trace_id, keep, span, stage, traced
 from tracemw._context import current_context, skipped_context
 from tracemw._recording import TracerProvider
 from tracemw.asgi import TraceMiddleware
@@ -190,6 +190,14 @@ def test_entering_a_block_that_is_entered_already_is_a_clear_error(recorded: Rec
 def test_a_name_that_is_no_string_is_a_clear_error(name: Any) -> None:
     with pytest.raises(TypeError, match="span takes a name"):
         span(name)
+
+
+def test_a_call_that_does_not_fit_is_a_type_error_of_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracemw._guard.reraise_own_faults", False)
+    with pytest.raises(TypeError, match=r"keep\(\) missing 1 required positional argument: 'reason'"):
+        keep()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"annotate\(\) takes 0 positional arguments"):
+        annotate({"order.id": 7})  # type: ignore[call-arg]
 
 
 def test_a_block_left_in_a_copy_of_its_context_ends_quietly_and_is_not_current_there(recorded: Recorded) -> None:

@@ -190,7 +190,7 @@ def test_what_cannot_be_a_spike_is_an_error_and_where_nothing_is_traced_it_does_
         "import tracemw\n"
         "tracing = tracemw.init('shop')\n"
         "for ratio, seconds, path in ((0, 1, None), (1.5, 1, None), (1, 0, None), (1, 86401, None),\n"
-        "                             (1, float('nan'), None), (1, 1, 'GET')):\n"
+        "                             (1, float('nan'), None), (1, 1, 'GET'), (1, 1, 'PSOT /a')):\n"
         "    try: tracing.spike(ratio, seconds=seconds, path=path)\n"
         "    except ValueError as error: print(error)\n"
         "tracing.spike(1, seconds=86400)\n"
@@ -201,7 +201,35 @@ def test_what_cannot_be_a_spike_is_an_error_and_where_nothing_is_traced_it_does_
     assert "a number from 0 to 1" in said[1]
     assert [line for line in said if "at most 24 hours" in line] == said[2:5]
     assert "'POST /checkout/*'" in said[5]
-    assert len(said) == 6
+    assert "PSOT is not among the methods" in said[6]
+    assert len(said) == 7
+
+
+def test_a_spike_after_the_shutdown_is_an_error(tmp_path: Path) -> None:
+    code = (
+        "import tracemw\n"
+        "first = tracemw.init('shop', sampling=0)\n"
+        "first.shutdown()\n"
+        "for _ in range(2):\n"
+        "    try: first.spike(1, seconds=60)\n"
+        "    except RuntimeError as error: print(error)\n"
+        "    first.end_spike()\n"
+        "    latest = tracemw.init('shop', sampling=0)\n"
+        "    latest.spike(1, seconds=60)\n"
+        "    latest.shutdown()\n"
+    )
+    said = run(code, OTEL_TRACES_EXPORTER="none").splitlines()
+    assert said == ["tracing has been shut down; spike() is for the Tracing that a later tracemw.init() returns"] * 2
+
+
+def test_a_control_file_without_its_folder_is_one_warning_at_init(tmp_path: Path) -> None:
+    code = "import os, tracemw; tracemw.init('shop'); os.fork() and os.wait()"
+    file = tmp_path / "no" / "control.json"
+    said = run(code, TRACEMW_CONTROL_FILE=str(file), OTEL_TRACES_EXPORTER="none").splitlines()
+    assert len(said) == 1
+    assert f"no spike can come from {file}, whose folder is not there" in said[0]
+    file.parent.mkdir()
+    assert run(code, TRACEMW_CONTROL_FILE=str(file), OTEL_TRACES_EXPORTER="none") == ""
 
 
 # The control file
@@ -223,7 +251,6 @@ def soon(seconds: float = 60) -> float:
 
 
 MALFORMED = {
-    "": "it is not JSON",
     "{": "it is not JSON",
     "[" * 60_000: "it is not JSON",
     " " * 70_000: "it is larger than 65536 bytes",
@@ -259,11 +286,15 @@ def test_what_is_no_control_file_says_why(tmp_path: Path, text: str, reason: str
     with pytest.raises(control.ControlError) as caught:
         control.read(file)
     assert reason in str(caught.value)
+    assert str(caught.value).endswith("; delete it if it is to be a control file, else name another")
 
 
-def test_spikes_that_have_ended_are_left_out_and_no_file_is_no_spike(tmp_path: Path) -> None:
+def test_spikes_that_have_ended_are_left_out_and_no_file_or_an_empty_one_is_no_spike(tmp_path: Path) -> None:
     file = tmp_path / "control.json"
     assert control.read(file) == ()
+    for nothing in ("", " \n"):
+        file.write_text(nothing)
+        assert control.read(file) == ()
     ends = soon()
     file.write_text(content({"ratio": 1, "until": 1.0}, {"ratio": 0.5, "path": "/a", "until": ends}))
     assert control.read(file) == (Spike(ratio=0.5, path="/a", until=ends),)
@@ -462,7 +493,7 @@ def test_the_file_is_readable_for_services_of_other_users_and_keeps_its_mode_and
     file.chmod(0o640)
     link = tmp_path / "link.json"
     link.symlink_to(file)
-    control.clear(link)
+    control.remove(link)
     assert link.is_symlink()
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert control.read(file) == ()
@@ -490,9 +521,12 @@ def test_the_command_begins_shows_and_ends_spikes(tmp_path: Path, capsys: pytest
         assert cli.main(["spike", "--file", str(file), *arguments]) == 0
         return capsys.readouterr().out
 
+    assert spike("--status") == f"no spike is active: there is no {file}\n"
+    assert spike("--off") == f"no spike is active: there is no {file}\n"
+    assert not file.exists()
+    file.touch()
     assert spike("--status") == f"no spike is active in {file}\n"
     assert spike("--off") == f"no spike is active in {file}\n"
-    assert not file.exists()
     assert spike("1.0", "--for", "90s").startswith("1.0 of all new traces until 20")
     spike("0.5", "--for", "1h", "--path", "POST /checkout/*")
     spike("0.25", "--for", "1.5h", "--path", "POST /checkout/*")
@@ -505,8 +539,35 @@ def test_the_command_begins_shows_and_ends_spikes(tmp_path: Path, capsys: pytest
     assert [(each["ratio"], each["path"]) for each in shown["spikes"]] == [(1.0, None), (0.25, "POST /checkout/*")]
     assert abs(shown["spikes"][0]["until"] - soon(90)) < 30
     assert [vars(each) for each in control.read(file)] == shown["spikes"]
-    spike("--off")
+    spike("1.0", "--for", "1m", "--path", "/login")
+    assert spike("--off", "--path", "POST /checkout/*") == f"ended 1 spike in {file}:\n0.25 of POST /checkout/*\n"
+    assert spike("--off", "--path", "GET /") == f"no spike of GET / is active in {file}\n"
+    assert [each.path for each in control.read(file)] == [None, "/login"]
+    assert spike("--off") == f"ended 2 spikes in {file}:\n1.0 of all new traces\n1.0 of /login\n"
     assert json.loads(spike("--status", "--json"))["spikes"] == []
+    assert spike("--off") == f"no spike is active in {file}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1h30m", 5400), ("1d", 86400), ("90m", 5400), ("2h5s", 7205), ("0.5d1.5m", 43290)]
+)
+def test_times_are_made_of_days_hours_minutes_and_seconds(tmp_path: Path, text: str, seconds: float) -> None:
+    file = tmp_path / "control.json"
+    before = time.time()
+    assert cli.main(["spike", "1.0", "--for", text, "--file", str(file)]) == 0
+    (spike,) = control.read(file)
+    assert before + seconds <= spike.until <= time.time() + seconds
+
+
+def test_files_are_named_by_their_absolute_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["spike", "--status", "--file", "control.json"]) == 0
+    monkeypatch.setenv("TRACEMW_CONTROL_FILE", "other.json")
+    assert cli.main(["spike", "--off"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(" ")[2] for line in said] == [f"{tmp_path}/control.json", f"{tmp_path}/other.json"]
 
 
 def test_the_variable_names_the_file_and_without_any_the_remedy_is_said(tmp_path: Path) -> None:
@@ -527,12 +588,20 @@ def test_the_variable_names_the_file_and_without_any_the_remedy_is_said(tmp_path
         (("--for", "10m"), "such as 1.0 --for 10m"),
         (("1.5", "--for", "10m"), "a number from 0 to 1"),
         (("0", "--for", "10m"), "above 0 and at most 1"),
-        (("1", "--for", "10"), "not a time such as 30s, 10m or 1h"),
-        (("1", "--for", "1e3m"), "not a time such as 30s, 10m or 1h"),
-        (("1", "--for", "0s"), "at most 24 hours"),
-        (("1", "--for", "25h"), "at most 24 hours"),
+        (("1", "--for", "10"), "not a time such as 30s, 10m, 1h30m or 1d"),
+        (("1", "--for", ""), "not a time such as 30s, 10m, 1h30m or 1d"),
+        (("1", "--for", "1e3m"), "not a time such as 30s, 10m, 1h30m or 1d"),
+        (("1", "--for", "30m1h"), "not a time such as 30s, 10m, 1h30m or 1d"),
+        (("1", "--for", "0s"), "at most 24 hours, not 0s"),
+        (("1", "--for", "25h"), "at most 24 hours, not 25h"),
+        (("1", "--for", "1d1s"), "at most 24 hours, not 1d1s"),
         (("1", "--for", "1m", "--path", "checkout"), "'POST /checkout/*'"),
+        (("1", "--for", "1m", "--path", "PSOT /checkout/*"), "PSOT is not among the methods"),
         (("1", "--off"), "--status and --off take neither"),
+        (("--status", "--path", "/a"), "--status shows all spikes"),
+        (("--status", "--file", ""), "it takes the path of a file, and got nothing"),
+        (("--status", "--file", "/no/such/folder/control.json"), "its folder must be there"),
+        (("--off", "--file", "/no/such/folder/control.json"), "its folder must be there"),
         (("--status", "--off"), "not allowed with"),
         (("--off", "--json"), "--json goes with --status"),
         (("--status", "--file", "/"), "it is not a file"),
@@ -560,6 +629,7 @@ def test_a_file_that_is_no_control_file_is_left_as_it_is(tmp_path: Path) -> None
         ended = command(*arguments, "--file", str(file))
         assert ended.returncode == 2
         assert str(file) in ended.stderr
+        assert "delete it if it is to be a control file, else name another" in ended.stderr
         assert "Traceback" not in ended.stderr
     assert file.read_text() == "mine"
 

@@ -58,7 +58,7 @@ async def run(*, once: bool) -> int:
                 answers = await traffic.send(client, addresses.services)
                 store = TraceStore(client, addresses.viewer)
                 faults = await arrival(store, answers)
-                await show(console, store, addresses, answers)
+                await show(console, store, addresses, answers, links=not once)
                 if once:
                     return await verdict(console, store, shop, answers)
             for fault in faults:
@@ -85,16 +85,22 @@ async def arrival(store: TraceStore, answers: Sequence[Answer]) -> list[Fault]:
         await asyncio.sleep(0.2)
 
 
-async def show(console: Console, store: TraceStore, addresses: Addresses, answers: Sequence[Answer]) -> None:
-    """Print a good and a failing trace, and where to go from there."""
-    console.print(f"Sent {len(answers)} requests.")
+async def show(
+    console: Console, store: TraceStore, addresses: Addresses, answers: Sequence[Answer], *, links: bool
+) -> None:
+    """Print a good and a failing trace, and, with links, where to go from there."""
+    untraced = sum(not answer.request.traced for answer in answers)
+    console.print(f"Sent {len(answers)} requests, {untraced} of them health checks, which are not traced.")
     for title, request in (("A good checkout", traffic.GOOD), ("A failing one", traffic.FAILING)):
         trace_id = traffic.trace_id_of(request, answers)
         if trace_id is None:
             continue
-        console.print(f"\n[bold]{title}[/]: {addresses.viewer}/trace/{trace_id}", soft_wrap=True)
+        where = f": {addresses.viewer}/trace/{trace_id}" if links else ""
+        console.print(f"\n[bold]{title}[/]{where}", soft_wrap=True)
         for line in draw(await store.trace(trace_id), ascii_only=console.options.ascii_only):
             console.print(line, soft_wrap=True)
+    if not links:
+        return
     console.print(f"\nAll traces:  {addresses.viewer}", soft_wrap=True)
     for name, address in addresses.services.items():
         console.print(f"{name + ':':<12} {address}", soft_wrap=True)

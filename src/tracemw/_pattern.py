@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from tracemw.config import known_methods
+
 # A path may contain spaces, so that a first word that cannot be a method belongs to it.
 _PATTERN: Final = re.compile(r"(?:(?P<method>\*|[A-Za-z][A-Za-z0-9_-]*) +)?(?P<path>[/*].*)")
 
@@ -35,7 +37,7 @@ class RequestPattern:
         text: `"POST /checkout/*"`, or `"/checkout/*"` and `"* /checkout/*"` for every method; see `PathPatterns`.
 
     Raises:
-        ValueError: for a text that is no such pattern.
+        ValueError: for a text that is no such pattern, and for a method that no recorded request has.
         TypeError: for anything but a string.
     """
 
@@ -52,6 +54,11 @@ class RequestPattern:
             )
         method, path = match.groups()
         self._method = None if method in (None, "*") else method.upper()
+        if self._method is not None and self._method not in (known := known_methods()):
+            raise ValueError(
+                f"{text!r} is not accepted: {method} is not among the methods {', '.join(sorted(known))}; "
+                "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS, here and in the services, names all that there are"
+            )
         self._paths = PathPatterns((path,))
 
     def matches(self, method: object, path: object) -> bool:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Final
@@ -60,6 +61,7 @@ class Tracing:
     def __init__(
         self,
         provider: trace.TracerProvider,
+        description: str,
         delivery: Delivery | None = None,
         meter_provider: MeterProvider | None = None,
         sampler: ConsistentSampler | None = None,
@@ -67,6 +69,7 @@ class Tracing:
         watch: Watch | None = None,
     ) -> None:
         self._provider = provider
+        self._description = description
         self._delivery = delivery
         self._meter_provider = meter_provider
         self._sampler = sampler
@@ -117,8 +120,13 @@ class Tracing:
         Raises:
             ValueError: for a value that is not accepted; it says what is.
             TypeError: for one of the wrong type.
+            RuntimeError: after the shutdown.
         """
         checked = Spike(ratio=ratio, path=path, until=time.time() + require_duration(seconds))
+        if not self._active:
+            raise RuntimeError(
+                "tracing has been shut down; spike() is for the Tracing that a later tracemw.init() returns"
+            )
         if self._sampler is not None:
             self._sampler.spike(checked.ratio, seconds=seconds, path=path)
 
@@ -142,6 +150,9 @@ class Tracing:
             kept=dict(books.kept),
             dropped={**sent.dropped, **books.lost},
         )
+
+    def __repr__(self) -> str:
+        return f"<Tracing, {'active' if self._active else 'shut down'}: {self._description}>"
 
     def __enter__(self) -> Tracing:
         return self
@@ -326,7 +337,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         )
     if config.disabled:
         _outlet.lead_to(None)
-        _tracing = Tracing(NoOpTracerProvider())
+        _tracing = Tracing(NoOpTracerProvider(), "nothing is traced, as OTEL_SDK_DISABLED says")
         return _tracing
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
@@ -355,9 +366,25 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         _baggage.keys = config.baggage
     meter_provider = _install_metrics(config.metrics, resource) if config.metrics is not None else None
     watch = Watch(config.control_file, sampler.share) if config.control_file is not None else None
-    _tracing = Tracing(_provider, delivery, meter_provider, sampler, recorder, watch)
+    description = _described(config, sampler, sampling if recorder.is_on else None)
+    _tracing = Tracing(_provider, description, delivery, meter_provider, sampler, recorder, watch)
     _observe(delivery, _tracing.stats)
     return _tracing
+
+
+def _described(config: Config, sampler: ConsistentSampler, keeping: Sampling | None) -> str:
+    """Return what has been set up, in words and without what may be a secret."""
+    if config.exporter == "otlp":
+        way = f"sends to {config.traces.destination} by {config.traces.protocol}"
+    else:
+        way = "sends nothing"
+    of_what = "new traces" if sampler.follows_callers else "all requests"
+    parts = [f"service {config.service or 'unknown_service'}", way, f"samples {sampler.ratio:g} of {of_what}"]
+    if rules := len(sampler.policy.rules):
+        parts.append(f"with {rules} rule{'s' if rules > 1 else ''}")
+    if keeping is not None:
+        parts.append("keeps what fails" if keeping.keep_slow is None else "keeps what fails or is slow")
+    return ", ".join(parts)
 
 
 def _install_metrics(to: Otlp, resource: Resource) -> MeterProvider:
@@ -469,22 +496,38 @@ def _certificates(to: Otlp) -> tuple[bytes | None, bytes | None, bytes | None]:
 
 
 def _take_ends_of_children() -> None:
-    """Have the children of multiprocessing, which end without atexit's functions, call `shutdown`, too."""
-    _end_with_multiprocessing()  # in a child that calls `init` itself
-    os.register_at_fork(after_in_child=_end_with_multiprocessing)
+    """Have the children of multiprocessing, billiard and Celery, which end without atexit's functions, `shutdown`."""
+    _end_as_a_child()  # in a child that calls `init` itself
+    os.register_at_fork(after_in_child=_end_as_a_child)
+
+
+def _end_as_a_child() -> None:
+    _end_with_multiprocessing()
+    _end_with_celery()
 
 
 def _end_with_multiprocessing() -> None:
-    processes, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
-    if processes is None or util is None:
+    if "billiard" in sys.modules:  # a fork of multiprocessing that shares this, and loads it only in its children
+        import_module("multiprocessing.util")
+    util = sys.modules.get("multiprocessing.util")
+    if util is None:
         return
 
     def register(function: Callable[[], bool]) -> None:
         util.Finalize(None, function, exitpriority=-100)  # after everybody else
 
-    if processes.parent_process() is not None:
-        register(shutdown)
+    register(shutdown)
     util.register_after_fork(shutdown, register)  # a child forgets the one when it begins, and then does the other
+
+
+def _end_with_celery() -> None:
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:  # the last that a process of its pool does before `os._exit`
+        signals.worker_process_shutdown.connect(_on_end_of_worker, dispatch_uid="tracemw")
+
+
+def _on_end_of_worker(**_: object) -> None:
+    shutdown()
 
 
 def _take_sigterm() -> None:

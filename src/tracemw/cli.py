@@ -30,12 +30,14 @@ example:
   tracemw spike 1.0 --for 10m                                 records every new trace for ten minutes
   tracemw spike 0.5 --for 1h --path "POST /checkout/*"        and half of the checkouts for an hour
   tracemw spike --status                                      what is active, and until when
-  tracemw spike --off                                         ends all of it now
+  tracemw spike --off --path "POST /checkout/*"               ends that one now
+  tracemw spike --off                                         ends all of them
 
 A spike takes the place of one with the same --path, stands beside others, and ends by itself.
 """
 
-_UNITS = {"s": 1, "m": 60, "h": 3600}
+_UNITS = {"d": 24 * 3600, "h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile("".join(rf"(?:([0-9]+(?:\.[0-9]+)?){unit})?" for unit in _UNITS), re.ASCII)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,12 +120,12 @@ def _add_spike(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     spike.add_argument("ratio", type=_ratio, nargs="?", metavar="RATIO", help="share of new traces, such as 1.0")
-    spike.add_argument("--for", type=_duration, dest="seconds", metavar="TIME", help="30s, 10m, 1h; 24h at most")
+    spike.add_argument("--for", type=_duration, dest="seconds", metavar="TIME", help="30s, 10m, 1h30m; 24h at most")
     spike.add_argument("--path", metavar="PATTERN", help='only these requests, such as "POST /checkout/*"')
-    spike.add_argument("--file", type=Path, help="the control file (default: $TRACEMW_CONTROL_FILE)")
+    spike.add_argument("--file", type=_file, help="the control file (default: $TRACEMW_CONTROL_FILE)")
     other = spike.add_mutually_exclusive_group()
     other.add_argument("--status", action="store_true", help="show the active spikes")
-    other.add_argument("--off", action="store_true", help="end them all")
+    other.add_argument("--off", action="store_true", help="end them all, or that of --path")
     spike.add_argument("--json", action="store_true", help="with --status: as JSON")
     spike.set_defaults(run=_spike, parser=spike)
 
@@ -133,8 +135,10 @@ def _spike(options: argparse.Namespace) -> int:
     begins = not (options.status or options.off)
     if begins and (options.ratio is None or options.seconds is None):
         usage.error("a spike has a ratio and an end, such as 1.0 --for 10m; or ask for --status or --off")
-    if not begins and (options.ratio, options.seconds, options.path) != (None, None, None):
-        usage.error("--status and --off take neither RATIO nor --for nor --path")
+    if not begins and (options.ratio, options.seconds) != (None, None):
+        usage.error("--status and --off take neither RATIO nor --for")
+    if options.status and options.path is not None:
+        usage.error("--status shows all spikes, and takes no --path")
     if options.json and not options.status:
         usage.error("--json goes with --status")
     file: Path | None = options.file or config.control_file()
@@ -147,8 +151,7 @@ def _spike(options: argparse.Namespace) -> int:
         if options.status:
             _print_status(file, as_json=options.json)
         elif options.off:
-            control.clear(file)
-            print(f"no spike is active in {file}")
+            _end(file, options.path)
         else:
             spike = control.Spike(ratio=options.ratio, path=options.path, until=time.time() + options.seconds)
             control.add(file, spike)
@@ -169,14 +172,32 @@ def _print_status(file: Path, *, as_json: bool) -> None:
     for spike in spikes:
         print(_described(spike))
     if not spikes:
-        print(f"no spike is active in {file}")
+        print(_none_is_active(file))
+
+
+def _end(file: Path, path: str | None) -> None:
+    ended = control.remove(file, path)
+    if not ended:
+        print(_none_is_active(file, path))
+        return
+    print(f"ended {len(ended)} spike{'s' if len(ended) > 1 else ''} in {file}:")
+    for spike in ended:
+        print(_named(spike))
+
+
+def _none_is_active(file: Path, path: str | None = None) -> str:
+    which = "no spike" if path is None else f"no spike of {path}"
+    return f"{which} is active in {file}" if file.exists() else f"{which} is active: there is no {file}"
+
+
+def _named(spike: control.Spike) -> str:
+    return f"{spike.ratio} of {'all new traces' if spike.path is None else spike.path}"
 
 
 def _described(spike: control.Spike) -> str:
     left = max(round(spike.until - time.time()), 0)
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(spike.until))
-    what = "all new traces" if spike.path is None else spike.path
-    return f"{spike.ratio} of {what} until {until} ({left // 3600}:{left // 60 % 60:02}:{left % 60:02} from now)"
+    return f"{_named(spike)} until {until} ({left // 3600}:{left // 60 % 60:02}:{left % 60:02} from now)"
 
 
 def _error(message: str) -> int:
@@ -196,6 +217,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _file(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it takes the path of a file, and got nothing")
+    return Path(text).absolute()
+
+
 def _ratio(text: str) -> float:
     try:
         return config.to_ratio("RATIO", text)
@@ -204,10 +231,11 @@ def _ratio(text: str) -> float:
 
 
 def _duration(text: str) -> float:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh])", text, re.ASCII)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 30s, 10m or 1h")
+    match = _DURATION.fullmatch(text)
+    if match is None or not text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 30s, 10m, 1h30m or 1d")
+    seconds = sum(float(number or 0) * unit for number, unit in zip(match.groups(), _UNITS.values(), strict=True))
     try:
-        return control.require_duration(float(match[1]) * _UNITS[match[2]])
+        return control.require_duration(seconds, text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

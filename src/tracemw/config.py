@@ -36,6 +36,11 @@ DELIVERY_TIMEOUT: Final = 5.0
 
 PROTOCOLS: Final = ("http/protobuf", "grpc")
 
+KNOWN_METHODS: Final = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+"""The methods of RFC 9110 and RFC 5789, and QUERY; case-sensitive."""
+
 SAMPLERS: Final = (
     "always_on",
     "always_off",
@@ -238,7 +243,7 @@ class Config:
             timeout=timeout,
             proxy=proxy,
         )
-        with_metrics = metrics and _read("OTEL_METRICS_EXPORTER", _one_of("otlp", "none")) != "none"
+        with_metrics = _read("OTEL_METRICS_EXPORTER", _one_of("otlp", "none")) != "none" and metrics
         if ratio is not None:
             sampler, share = "parentbased_traceidratio", to_ratio("sampling", ratio)
         else:
@@ -263,16 +268,33 @@ class Config:
         )
 
 
-def known_methods() -> frozenset[str] | None:
-    """Return the methods that `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` names; None when it is unset."""
-    names = _get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
-    return frozenset(name.strip() for name in names.split(",") if name.strip()) if names else None
+def known_methods() -> frozenset[str]:
+    """Return the methods that `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` names, or `KNOWN_METHODS`."""
+    names = _get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") or ""
+    return frozenset(name.strip() for name in names.split(",") if name.strip()) or KNOWN_METHODS
+
+
+def unknown_propagators() -> ValueError | None:
+    """Return the error that `OTEL_PROPAGATORS` is when it names what is not installed; None when it does not."""
+    from importlib.metadata import entry_points  # takes some time, for nothing when all is well
+
+    value = _get("OTEL_PROPAGATORS") or ""
+    installed = {*entry_points(group="opentelemetry_propagator").names, "none"}
+    unknown = [name for item in value.split(",") if (name := item.strip()) not in installed]
+    if not unknown:
+        return None
+    return _wrong(
+        "OTEL_PROPAGATORS",
+        value,
+        f"there is no {', '.join(map(repr, unknown))}; installed are {', '.join(sorted(installed))}, and others come "
+        "with packages such as opentelemetry-propagator-b3 and opentelemetry-propagator-aws-xray",
+    )
 
 
 def control_file() -> Path | None:
-    """Return the path of the control file that `TRACEMW_CONTROL_FILE` names; None when it is unset."""
+    """Return the absolute path of the control file that `TRACEMW_CONTROL_FILE` names; None when it is unset."""
     name = _get("TRACEMW_CONTROL_FILE")
-    return Path(name) if name else None
+    return Path(name).absolute() if name else None
 
 
 def _get(variable: str) -> str | None:
@@ -425,6 +447,9 @@ _WITH_PORT: Final = re.compile(r"(\[.*\]|[^:]*):([0-9]+)").fullmatch
 
 def _headers(signal: str, protocol: str, argument: Mapping[str, str] | None, tenant: str | None) -> dict[str, str]:
     """Return all headers of an export, by their names in lower case."""
+    given: object = argument or {}
+    if not (isinstance(given, Mapping) and all(isinstance(name, str) for name in given)):
+        raise TypeError("headers takes a mapping of names to values, such as {'authorization': 'Bearer ...'}")
     checked = partial(_checked_headers, protocol)
 
     def listed(name: str, value: str) -> dict[str, str]:

@@ -79,39 +79,53 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def require_duration(seconds: float) -> float:
-    """Return the seconds that a spike is to last, when it may.
+def require_duration(seconds: float, said: str | None = None) -> float:
+    """Return the seconds that a spike is to last, when it may; `said` is how the user has put it.
 
     Raises:
         ValueError: when it may not.
     """
     if not _is_number(seconds) or not 0 < seconds <= LONGEST:
-        raise ValueError(f"a spike lasts more than 0 seconds and at most 24 hours, not {seconds!r} seconds")
+        said = said or f"{seconds!r} seconds"
+        raise ValueError(f"a spike lasts more than 0 seconds and at most 24 hours, not {said}")
     return float(seconds)
 
 
 def read(file: Path) -> tuple[Spike, ...]:
-    """Return the spikes in a control file that have not ended; none when there is no file.
+    """Return the spikes in a control file that have not ended; none when there is no file in its folder.
 
     Raises:
         ControlError: when it is no control file, or cannot be read.
     """
     try:
-        return parse(_content(file), time.time())
+        content = _content(file)
     except FileNotFoundError:
+        if not has_folder(file):
+            raise ControlError("its folder must be there, and is not") from None
         return ()
     except OSError as error:
         raise ControlError(f"it cannot be read: {error.strerror}") from None
+    try:
+        return parse(content, time.time())
+    except ControlError as error:
+        raise ControlError(f"{error}; delete it if it is to be a control file, else name another") from None
+
+
+def has_folder(file: Path) -> bool:
+    """Tell whether the folder of a control file is there: there need not be a file yet."""
+    return file.parent.is_dir()
 
 
 def parse(content: bytes, now: float) -> tuple[Spike, ...]:
-    """Return the spikes in the content of a control file that have not ended at `now`.
+    """Return the spikes in the content of a control file that have not ended at `now`; none in an empty one.
 
     Raises:
         ControlError: when it is no such content; it says why.
     """
     if len(content) > _MOST_BYTES:
         raise ControlError(f"it is larger than {_MOST_BYTES} bytes")
+    if not content.strip():
+        return ()
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -167,14 +181,17 @@ def add(file: Path, spike: Spike) -> None:
     _write(file, (*(other for other in read(file) if other.path != spike.path), spike))
 
 
-def clear(file: Path) -> None:
-    """Take all spikes out of a control file; without a file, do nothing.
+def remove(file: Path, path: str | None = None) -> tuple[Spike, ...]:
+    """Take the spike of a path, or all without one, out of a control file, and return what was taken.
 
     Raises:
         ControlError: when the file is no control file, or cannot be written.
     """
-    if read(file) or file.exists():
-        _write(file, ())
+    spikes = read(file)
+    ended = tuple(spike for spike in spikes if path in (None, spike.path))
+    if ended:
+        _write(file, (spike for spike in spikes if spike not in ended))
+    return ended
 
 
 def _write(file: Path, spikes: Iterable[Spike]) -> None:
@@ -221,6 +238,11 @@ class Watch:
         self._running: list[tuple[threading.Thread, threading.Lock]] = []
         self._unclaimed = [True]
         """Taken by whoever starts the thread: of several that have forked at once, one."""
+        if not has_folder(file):
+            _logger.warning(
+                "no spike can come from %s, whose folder is not there: make it, or correct TRACEMW_CONTROL_FILE",
+                file,
+            )
         this = weakref.ref(self)
 
         def before() -> None:

@@ -169,12 +169,16 @@ def traced(name: Any = None, /, **attributes: AttributeValue) -> Any:
     return _wrapped(name, None, attributes)
 
 
-@guarded
 def annotate(**attributes: AttributeValue) -> None:
     """Put attributes on the request's own span, from any depth of code: `annotate(**{"order.id": 7})`.
 
     Outside a traced request they go to the current span; inside a skipped one, nowhere.
     """
+    _annotate(attributes)
+
+
+@guarded
+def _annotate(attributes: dict[str, AttributeValue]) -> None:
     if is_skipped():
         return
     target = request_span() or trace.get_current_span()
@@ -183,7 +187,6 @@ def annotate(**attributes: AttributeValue) -> None:
             target.set_attribute(key, value)
 
 
-@guarded
 def keep(reason: str) -> None:
     """Have the trace of the current request reach the backend, sampled or not: `tracemw.keep("refund over limit")`.
 
@@ -195,6 +198,11 @@ def keep(reason: str) -> None:
     Args:
         reason: Why somebody will want to see it.
     """
+    _keep(reason)
+
+
+@guarded
+def _keep(reason: str) -> None:
     if is_skipped():
         return
     span = trace.get_current_span()

@@ -52,6 +52,9 @@ def main() -> int:
 def tempo() -> Iterator[Backend]:
     """The Tempo that the environment names, or one of our own for the length of the block."""
     url, endpoint, tenant = (os.environ.get(f"TEMPO_{name}", "").strip() for name in ("URL", "ENDPOINT", "TENANT"))
+    for name, value in (("TEMPO_URL", url), ("TEMPO_ENDPOINT", endpoint)):
+        if value and not value.startswith(("http://", "https://")):
+            raise NoTempoError(f"{name}={value!r} lacks its scheme: http:// or https:// comes first")
     if url and endpoint:
         named = Backend(url.rstrip("/"), endpoint, tenant or None)
         complaint = asyncio.run(named.complaint())

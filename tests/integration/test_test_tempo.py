@@ -145,6 +145,14 @@ def test_half_a_tempo_is_not_made_whole_by_docker(docker: Docker, name: str, mis
     assert not (docker.folder / "calls").exists()
 
 
+@pytest.mark.parametrize("name", ["TEMPO_URL", "TEMPO_ENDPOINT"])
+def test_an_address_without_a_scheme_is_named_with_what_is_missing(tmp_path: Path, name: str) -> None:
+    named = {"TEMPO_URL": "http://tempo:3200", "TEMPO_ENDPOINT": "http://tempo:4318", name: "127.0.0.1:4318"}
+    run = ran(environment(tmp_path, **named))
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith(f"test-tempo: {name}='127.0.0.1:4318' lacks its scheme: http://")
+
+
 def test_a_tempo_that_does_not_answer_is_named(tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     run = ran(environment(tmp_path, TEMPO_URL=nobody, TEMPO_ENDPOINT=nobody))

@@ -49,7 +49,7 @@ class ClientTracing:
     def __init__(
         self, *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
     ) -> None:
-        self.known_methods = known_methods() or semconv.KNOWN_METHODS
+        self.known_methods = known_methods()
         self._tracers = TracerSource(tracer_provider)
         self._meters = MeterSource("client", meter_provider)
 

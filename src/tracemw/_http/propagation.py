@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from opentelemetry import propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
@@ -21,6 +20,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from tracemw._context import span_in, with_span
 from tracemw._http import baggage, tracecontext
 from tracemw._http.semconv import Headers, RequestHeaders
+from tracemw.config import unknown_propagators
+
+try:
+    from opentelemetry import propagate
+except ValueError as error:  # what OTEL_PROPAGATORS names is looked up in this very import
+    raise unknown_propagators() or error from None
 
 
 def extract(headers: RequestHeaders, context: Context) -> Context:

@@ -13,11 +13,6 @@ from urllib.parse import unquote_plus, urlsplit
 
 from tracemw._attributes import AttributeValue
 
-KNOWN_METHODS: Final = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
-)
-"""The methods of RFC 9110 and RFC 5789, and QUERY; case-sensitive."""
-
 UNKNOWN_METHOD: Final = "HTTP"
 """What stands for an unknown method in a span's name."""
 

@@ -111,7 +111,7 @@ class ServerTracing:
         self.span_name = span_name
         self.on_request = on_request
         self.on_response = on_response
-        self.known_methods = known_methods() or semconv.KNOWN_METHODS
+        self.known_methods = known_methods()
         self.captured_from_response = semconv.HeaderCapture("response", capture_response_headers)
         self.captures_response = bool(self.captured_from_response)
         self.captured_from_request = semconv.HeaderCapture("request", capture_request_headers)

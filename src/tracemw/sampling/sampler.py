@@ -118,6 +118,7 @@ class ConsistentSampler(Sampler):
 
     def __init__(self, ratio: float, rules: Iterable[Rule] = (), *, follows_callers: bool = True) -> None:
         self.follows_callers = follows_callers
+        self.ratio = ratio
         rules = tuple(rules)
         self._description = f"tracemw{{ratio={ratio},rules={[(rule.pattern, rule.ratio) for rule in rules]}}}"
         self._odds = Odds.of(ratio)

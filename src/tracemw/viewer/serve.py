@@ -16,6 +16,10 @@ from tracemw.viewer.app import create_app
 from tracemw.viewer.store import Store
 
 _BACKLOG = 512
+_WARNING = (
+    "warning: there is no authentication: whoever reaches this port can read all traces and send some; "
+    "without --host it is for this machine only"
+)
 
 
 class PortError(Exception):
@@ -30,7 +34,8 @@ def serve(*, host: str, port: int, db: Path | None, max_spans: int, announce: Ca
         port: the TCP port, 0 for any free one
         db: the database file, None to keep traces in memory
         max_spans: how many spans are kept at most
-        announce: called with the viewer's URL and one line of facts as soon as connections are taken
+        announce: called, as soon as connections are taken, with a line that has the viewer's URL and facts, and with
+            a warning when others than this machine may connect
 
     Raises:
         PortError: the port cannot be had
@@ -40,8 +45,11 @@ def serve(*, host: str, port: int, db: Path | None, max_spans: int, announce: Ca
         store = Store(db, max_spans=max_spans)
         try:
             address, chosen = listener.getsockname()[:2]
-            app = create_app(store, local_only=ipaddress.ip_address(address.partition("%")[0]).is_loopback)
+            local_only = ipaddress.ip_address(address.partition("%")[0]).is_loopback
+            app = create_app(store, local_only=local_only)
             announce(_announcement(host, chosen, db, max_spans))
+            if not local_only:
+                announce(_WARNING)
             _run(app, listener)
         finally:
             store.close()
