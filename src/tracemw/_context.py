@@ -6,7 +6,6 @@ Two things travel in the OpenTelemetry context beside the current span: the span
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from contextvars import Token
 from typing import TYPE_CHECKING, Final, cast
@@ -152,6 +151,8 @@ class _SkippedSpan(NonRecordingSpan):
 
     def get_span_context(self) -> SpanContext:
         if self._made is None:
+            import random  # takes a millisecond of everybody's start, and few skipped requests come here
+
             unsampled = SpanContext(random.getrandbits(128) or 1, random.getrandbits(64) or 1, is_remote=False)
             # The dictionary, and not the attribute: two threads get one context.
             return cast("SpanContext", vars(self).setdefault("_made", unsampled))
