@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tracemw.config import DEFAULT_ENDPOINT, KNOWN_METHODS, PROTOCOLS, Config, known_methods
+from tracemw.config import KNOWN_METHODS, Config, known_methods
+from tracemw.config.otlp import DEFAULT_ENDPOINT, PROTOCOLS
 
 
 def test_without_any_setting_spans_go_where_the_viewer_listens_and_all_are_sampled() -> None:

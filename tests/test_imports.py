@@ -40,7 +40,7 @@ ALLOWED = {
     "httpx": {"_http", "_guard"},
     "requests": {"_http", "_guard"},
     "spans": {"_context", "_errors", "_guard", "_held"},
-    "config": set(),
+    "config": {"config"},
     "control": {"_guard", "_pattern", "config"},
     "sampling": {"_attributes", "_pattern", "config", "control", "sampling"},
     "bootstrap": {"_context", "_export", "_recording", "config", "control", "sampling"},

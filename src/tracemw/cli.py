@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tracemw import config, control
 from tracemw._version import __version__
+from tracemw.config.values import to_ratio
 
 EXIT_OK = 0
 EXIT_ERROR = 2
@@ -225,7 +226,7 @@ def _file(text: str) -> Path:
 
 def _ratio(text: str) -> float:
     try:
-        return config.to_ratio("RATIO", text)
+        return to_ratio("RATIO", text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from tracemw._guard import fault
 from tracemw._pattern import RequestPattern
-from tracemw.config import to_ratio
+from tracemw.config.values import to_ratio
 
 _logger = logging.getLogger("tracemw")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tracemw._pattern import RequestPattern
-from tracemw.config import to_ratio
+from tracemw.config.values import to_ratio
 
 
 @dataclass(frozen=True)
