@@ -13,7 +13,7 @@ CONSTRAINTS ?=
 .DEFAULT_GOAL := test
 
 # What holds at the doors, which must hold with the SDK's own provider too.
-HTTP_SUITE = tests/conformance $(addprefix tests/test_,asgi.py fastapi.py flask.py httpx.py options.py requests.py \
+HTTP_SUITE = tests/conformance $(addprefix tests/test_,asgi.py fastapi.py flask.py httpx.py mounts.py options.py requests.py \
   skip.py spans.py starlette.py w3c_services.py websocket.py wsgi.py)
 
 install: $(VENV)/installed

@@ -134,7 +134,8 @@ class WSGIServer:
 
     def ask(self, app: Any, path: str = "/", **more: Any) -> WSGIServer:
         """Ask a WSGI application, read its whole body and close it."""
-        result = app(environ(path, **more), self.start_response)
+        self.environ = environ(path, **more)  # as servers do: what they give for a request leads to all that they have
+        result = app(self.environ, self.start_response)
         try:
             for chunk in result:
                 self._write(chunk)

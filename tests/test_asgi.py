@@ -25,7 +25,7 @@ from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
 import tracemw
 from calls import Answer, ask, carrying, http_scope
-from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Recorded
+from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Meters, Recorded
 from servers import uvicorn_serving, wait_until
 from tracemw import _guard
 from tracemw import _recording as recording
@@ -685,7 +685,7 @@ class TestOneSpanPerRequest:
 
 
 class TestWebSockets:
-    async def talk(self, app: Any, *incoming: Any, path: str = "/chat") -> list[Any]:
+    async def talk(self, app: Any, *incoming: Any, path: str = "/chat", scheme: str | None = "ws") -> list[Any]:
         sent: list[Any] = []
         waiting = [{"type": "websocket.connect"}, *incoming]
 
@@ -695,7 +695,7 @@ class TestWebSockets:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        scope = {**http_scope(path), "type": "websocket", "scheme": "ws", "subprotocols": []}
+        scope = {**http_scope(path), "type": "websocket", "scheme": scheme, "subprotocols": []}
         del scope["method"]
         await app(scope, receive, send)
         return sent
@@ -718,6 +718,17 @@ class TestWebSockets:
         assert attributes["http.response.status_code"] == 101
         assert attributes["websocket.close_code"] == 1000
         assert recorded.server.status.status_code is StatusCode.UNSET
+
+    @pytest.mark.parametrize(("scheme", "told"), [("http", "ws"), ("https", "wss"), (None, "ws"), ("wss", "wss")])
+    async def test_are_no_requests_whatever_scheme_the_server_gives(
+        self, recorded: Recorded, meters: Meters, scheme: str | None, told: str
+    ) -> None:
+        async def app(scope: Any, receive: Any, send: Send) -> None:
+            await send({"type": "websocket.accept"})
+
+        await self.talk(TraceMiddleware(app, meter_provider=meters.provider), scheme=scheme)
+        assert (recorded.server.attributes or {})["url.scheme"] == told
+        assert meters.points("http.server.request.duration") == []
 
     async def test_note_the_code_with_which_the_client_left(self, recorded: Recorded) -> None:
         async def app(scope: Any, receive: Any, send: Send) -> None:

@@ -20,6 +20,7 @@ from starlette.routing import Mount, Route
 import tracemw
 import tracemw.flask
 import tracemw.starlette
+from calls import WSGIServer
 from conftest import Recorded
 
 OURS = str(Path(tracemw.__file__).parent)
@@ -54,16 +55,27 @@ async def home(request: Request) -> PlainTextResponse:
     return PlainTextResponse("ok")
 
 
+class Connection:
+    """What a server has of a request: its channels lead to the scope, as those of uvicorn do."""
+
+    def __init__(self, scope: dict[str, Any]) -> None:
+        self.scope = scope
+
+    async def receive(self) -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(self, message: Any) -> None:
+        pass
+
+
 def asgi_request(app: Any, path: str) -> Callable[[], None]:
     scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "http_version": "1.1"}
 
-    async def receive() -> Any:
-        return {"type": "http.request", "body": b"", "more_body": False}
+    async def ask() -> None:
+        connection = Connection({**scope})
+        await app(connection.scope, connection.receive, connection.send)
 
-    async def send(message: Any) -> None:
-        pass
-
-    return lambda: asyncio.run(app({**scope}, receive, send))
+    return lambda: asyncio.run(ask())
 
 
 def flask_request(routes: int) -> Callable[[], None]:
@@ -71,8 +83,11 @@ def flask_request(routes: int) -> Callable[[], None]:
     for number in range(routes):
         app.add_url_rule(f"/r{number}/<item>", f"r{number}", lambda item: "ok")
     tracemw.flask.TraceMiddleware(app)
-    client = app.test_client()
-    return lambda: client.get(f"/r{routes - 1}/7").close()
+
+    def ask() -> None:
+        assert WSGIServer().ask(app, f"/r{routes - 1}/7").body == b"ok"
+
+    return ask
 
 
 @pytest.mark.parametrize("request_to", [starlette_request, mounted_request, fastapi_request, flask_request])

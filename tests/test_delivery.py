@@ -435,6 +435,31 @@ def test_spans_that_are_lost_between_others_that_arrive_are_logged(
     ]
 
 
+@pytest.mark.usefixtures("short_pauses")
+def test_a_queue_that_is_too_short_is_not_put_on_an_error_of_before(
+    fake: Fake, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    to = made(queue_size=5, batch_size=5)
+    fake.outcome = REJECTED
+    record(to, 2)
+    to.flush(timeout=5)
+    fake.outcome = ACCEPTED
+    record(to, 2)
+    to.flush(timeout=5)
+    caplog.clear()
+    fake.gate.clear()
+    record(to, 1)
+    wait_until(lambda: len(fake.attempts) == 3)
+    record(to, 8)
+    fake.gate.set()
+    to.shutdown(timeout=5)
+    assert to.stats().last_error == REJECTED.error
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "3 spans are lost (queue_full: 3) on their way to http://the.test. More spans end than are sent: a lower "
+        "sampling ratio helps, or against bursts a longer queue: OTEL_BSP_MAX_QUEUE_SIZE is 5 here"
+    ]
+
+
 def test_spans_that_nothing_has_been_said_of_are_logged_at_the_end(
     fake: Fake, made: Made, caplog: pytest.LogCaptureFixture
 ) -> None:

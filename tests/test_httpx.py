@@ -111,6 +111,34 @@ def test_a_redirect_that_the_caller_follows_is_a_resend(recorded: Recorded) -> N
     assert resend_counts(recorded) == [None, 1]
 
 
+def uploaded_where_it_is_redirected(request: httpx.Request) -> httpx.Response:
+    request.read()
+    if request.url.path == "/old":
+        return httpx.Response(307, headers={"location": "/new"})
+    return httpx.Response(200, content=request.content)
+
+
+def test_an_upload_that_a_transport_has_read_is_there_for_the_redirect(recorded: Recorded) -> None:
+    client = answering(uploaded_where_it_is_redirected)
+    response = client.post("http://example/old", content=iter([b"one ", b"two"]))
+    assert response.text == "one two"
+    assert response.history[0].request.content == b"one two"
+    assert "traceparent" not in response.history[0].request.headers
+    assert resend_counts(recorded) == [None, 1]
+
+
+async def test_an_upload_that_an_asynchronous_transport_has_read_is_there_for_the_redirect(recorded: Recorded) -> None:
+    async def upload() -> AsyncIterator[bytes]:
+        yield b"one "
+        yield b"two"
+
+    transport = AsyncTraceTransport(httpx.MockTransport(uploaded_where_it_is_redirected))
+    async with httpx.AsyncClient(transport=transport, follow_redirects=True) as client:
+        response = await client.post("http://example/old", content=upload())
+    assert response.text == "one two"
+    assert resend_counts(recorded) == [None, 1]
+
+
 def test_a_challenge_and_a_redirect_count_together(recorded: Recorded) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if "authorization" not in request.headers:

@@ -10,10 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
-from werkzeug.serving import make_server
 
 from conftest import PARENT_ID, TRACE_ID, TRACEPARENT
-from servers import uvicorn_serving
+from servers import uvicorn_serving, werkzeug_serving
 
 
 class Callbacks:
@@ -61,13 +60,8 @@ def service(request: pytest.FixtureRequest) -> Iterator[str]:
     else:
         from w3c.flask_requests import app as wsgi_app
 
-        server = make_server("127.0.0.1", 0, wsgi_app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield f"http://127.0.0.1:{server.port}"
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        with werkzeug_serving(wsgi_app) as url:
+            yield url
 
 
 def ask(service: str, callbacks: Callbacks, headers: list[tuple[str, str]], count: int = 1) -> list[dict[str, str]]:

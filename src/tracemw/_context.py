@@ -1,7 +1,8 @@
 """What doors, clients and business spans share about the current context.
 
-Two things travel in the OpenTelemetry context beside the current span: the span of the request being served, for
-`tracemw.annotate()`, and whether tracing is off for the request being served, for skipped requests.
+Beside the current span, there travel in the OpenTelemetry context: the span of the request being served, for
+`tracemw.annotate()`; its exchange, for a door of another protocol that the same request passes through; and, for
+skipped requests, that tracing is off.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import Token
 from typing import TYPE_CHECKING, Final, cast
+from weakref import ref
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
 _REQUEST_SPAN: Final = otel_context.create_key("tracemw-request-span")
+_EXCHANGE: Final = otel_context.create_key("tracemw-exchange")
 _SKIPPED: Final = otel_context.create_key("tracemw-skipped")
 # Where the API keeps the current span. Its functions are general, and cost a request as much as a span does.
 _SPAN: Final = _SPAN_KEY
@@ -113,9 +116,18 @@ def with_span(span: Span, context: Context) -> Context:
     return Context({**context, _SPAN: span})
 
 
-def with_request_span(span: Span, context: Context) -> Context:
-    """Return `context` with `span` current and noted as the span of the request being served."""
-    return Context({**context, _SPAN: span, _REQUEST_SPAN: span})
+def with_exchange(exchange: object, span: Span | None, context: Context) -> Context:
+    """Return `context` with the exchange of the request being served noted, and its span, when it has one, current."""
+    # Weakly: tasks that outlive a request keep its context, and an exchange leads to all that the server gave for it.
+    if span is None:
+        return Context({**context, _EXCHANGE: ref(exchange)})
+    return Context({**context, _SPAN: span, _REQUEST_SPAN: span, _EXCHANGE: ref(exchange)})
+
+
+def exchange_in(context: Context) -> object | None:
+    """Return the exchange of the request being served in `context`, as long as there is one."""
+    found = context.get(_EXCHANGE)
+    return found() if isinstance(found, ref) else None
 
 
 def with_client_span(span: Span, context: Context) -> Context:

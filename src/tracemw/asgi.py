@@ -57,7 +57,11 @@ class TraceMiddleware:
             await self.app(self._observed(scope, outer), receive, send)
             return
         exchange = (_Response if kind == "http" else _WebSocket)(receive, send)
-        if not self._begin(exchange, scope):
+        begun = self._begin(exchange, scope)
+        if begun is not exchange:
+            if begun is not None:  # a WSGI application around this one has the request
+                scope[_EXCHANGE] = begun
+                scope = self._observed(scope, begun)
             await self.app(scope, receive, send)
             return
         if kind == "websocket":
@@ -66,7 +70,7 @@ class TraceMiddleware:
         # The frameworks' native telemetry leaves a request alone that carries its own keys.
         scope.setdefault("starlette.opentelemetry", True)
         scope.setdefault("fastapi.telemetry")
-        scope = self._observed(scope, exchange)
+        given, scope = scope, self._observed(scope, exchange)
         if not exchange.ended:
             receive = exchange.receive
         returned = False
@@ -80,13 +84,16 @@ class TraceMiddleware:
         finally:
             exchange.finish(returned=returned)
             exchange.detach(token)
+            # A server's channels lead to its scope: what leads from there to the exchange, which has the channels,
+            # would leave all that there is of the request to the garbage collector.
+            given.pop(_EXCHANGE, None)
 
-    def _begin(self, exchange: ServerExchange, scope: Scope) -> bool:
+    def _begin(self, exchange: ServerExchange, scope: Scope) -> ServerExchange | None:
         try:
             request = _Request(scope)
         except Exception as error:
             fault("asgi._Request", error)
-            return False
+            return None
         return self._tracing.begin(exchange, request)
 
     def _observed(self, scope: Scope, exchange: ServerExchange) -> Scope:
@@ -124,6 +131,8 @@ class TraceMiddleware:
 
 class _Exchange(ServerExchange):
     """One connection being served, between the two channels that the server gave for it."""
+
+    protocol = "asgi"
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -280,11 +289,14 @@ class _Request(ServerRequest, _Headers):
         scope = self._scope
         query = scope.get("query_string")
         server, peer = scope.get("server"), scope.get("client")
+        scheme = scope.get("scheme") or "http"
+        if scope["type"] == "websocket" and scheme in ("http", "https"):  # some servers give that of the handshake
+            scheme = scheme.replace("http", "ws")
         return RequestFacts(
             self.method,
             self.path,
             query.decode("utf-8", "replace") if query else "",
-            scope.get("scheme") or ("http" if scope["type"] == "http" else "ws"),
+            scheme,
             self,
             scope.get("http_version"),
             (server[0], server[1]) if server else None,

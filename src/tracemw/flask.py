@@ -53,12 +53,16 @@ def _matched(sender: flask.Flask, **_: Any) -> None:
     request = flask.request
     environ = request.environ
     exchange = environ.get(wsgi.EXCHANGE)
-    if not isinstance(exchange, ServerExchange) or exchange.ended or exchange.route_source is not None:
-        return
     rule = request.url_rule
-    if rule is not None:
+    if not isinstance(exchange, ServerExchange) or exchange.ended or rule is None:
+        return
+    above = exchange.route_source
+    if above is None:
         route = request.root_path.rstrip("/") + rule.rule
         exchange.route_source = lambda: route
+    elif exchange.protocol != "wsgi":  # of the ASGI application that this one is mounted in, which knows its own part
+        root = request.root_path
+        exchange.route_source = lambda: (above() or root).removesuffix("/{path}").rstrip("/") + rule.rule
 
 
 def _failed(sender: flask.Flask, exception: BaseException, **_: Any) -> None:

@@ -42,14 +42,16 @@ class TraceTransport(httpx.BaseTransport):
         exchange = self._tracing.begin(request.method, str(request.url), template=template, resend_count=resend_count)
         if exchange is None:
             return self._transport.handle_request(request)
+        traced = _traced(request, exchange)
         token = exchange.attach()
         try:
-            response = self._transport.handle_request(_traced(request, exchange))
+            response = self._transport.handle_request(traced)
         except BaseException as error:
             exchange.failure(error)
             raise
         finally:
             exchange.detach(token)
+            _give_back(traced, request)
         _note(exchange, response)
         if isinstance(response.stream, httpx.SyncByteStream):
             closed = self._resends.after(request, response, resend_count) if response.status_code >= 300 else None
@@ -90,14 +92,16 @@ class AsyncTraceTransport(httpx.AsyncBaseTransport):
         exchange = self._tracing.begin(request.method, str(request.url), template=template, resend_count=resend_count)
         if exchange is None:
             return await self._transport.handle_async_request(request)
+        traced = _traced(request, exchange)
         token = exchange.attach()
         try:
-            response = await self._transport.handle_async_request(_traced(request, exchange))
+            response = await self._transport.handle_async_request(traced)
         except BaseException as error:
             exchange.failure(error)
             raise
         finally:
             exchange.detach(token)
+            _give_back(traced, request)
         _note(exchange, response)
         if isinstance(response.stream, httpx.AsyncByteStream):
             closed = self._resends.after(request, response, resend_count) if response.status_code >= 300 else None
@@ -128,6 +132,12 @@ def _traced(request: httpx.Request, exchange: ClientExchange) -> httpx.Request:
     traced = object.__new__(type(request))
     vars(traced).update(vars(request), headers=headers)
     return traced
+
+
+def _give_back(traced: httpx.Request, request: httpx.Request) -> None:
+    """Let the caller's request have the body, when a transport has read it: it may have to be sent again."""
+    if traced.stream is not request.stream:
+        vars(request).update(vars(traced), headers=request.headers)
 
 
 def _note(exchange: ClientExchange, response: httpx.Response) -> None:

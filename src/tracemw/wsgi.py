@@ -46,9 +46,11 @@ class TraceMiddleware:
             return self.app(environ, start_response)
         exchange = _Exchange()
         request = _request(environ)
-        if request is None or not self._tracing.begin(exchange, request):
+        begun = None if request is None else self._tracing.begin(exchange, request)
+        if begun is not None:
+            environ[EXCHANGE] = begun
+        if begun is not exchange:  # an ASGI application around this one has the request, or there is none
             return self.app(environ, start_response)
-        environ[EXCHANGE] = exchange
         token = exchange.attach()
         try:
             body = self.app(environ, _observed(start_response, exchange))
@@ -66,15 +68,9 @@ class TraceMiddleware:
 
 
 class _Exchange(ServerExchange):
-    """One request being served, to an application that may write its body where it could return it."""
+    """One request being served."""
 
-    server_write: Callable[[bytes], object]
-
-    def write(self, data: bytes) -> object:
-        """Do what the server's `write` does, and note the first byte."""
-        if data:
-            self.first_byte()
-        return self.server_write(data)
+    protocol = "wsgi"
 
 
 def _observed(start_response: StartResponse, exchange: _Exchange) -> StartResponse:
@@ -87,8 +83,14 @@ def _observed(start_response: StartResponse, exchange: _Exchange) -> StartRespon
         _note(status, headers, exchange)  # not before: a server refuses a second status once the headers are out
         if exchange.held is None:
             return write
-        exchange.server_write = write
-        return exchange.write
+
+        # Nor does the exchange have it: a server's functions lead to its environ, as a rule, and that to the exchange.
+        def observing_write(data: bytes) -> object:
+            if data:
+                exchange.first_byte()
+            return write(data)
+
+        return observing_write
 
     return observing_start_response
 

@@ -57,6 +57,11 @@ _FIRST_PAUSE: Final = 1.0
 _QUIET_SECONDS: Final = 60.0
 """Between two log lines about spans that are lost while others arrive."""
 
+_TOO_FAST: Final = (
+    "More spans end than are sent: a lower sampling ratio helps, or against bursts a longer queue: "
+    "OTEL_BSP_MAX_QUEUE_SIZE is %d here"
+)
+
 _LONGEST_ERROR: Final = 300
 """Characters that are kept of what a backend, or a library, has to say."""
 
@@ -473,7 +478,11 @@ class Delivery(SpanProcessor):
         if lost:
             self._quiet_until = time.monotonic() + _QUIET_SECONDS
             causes = ", ".join(f"{cause}: {count}" for cause, count in lost.items())
-            self._report("%d spans are lost (%s) on their way to %s", sum(lost.values()), causes)
+            said, facts = "%d spans are lost (%s) on their way to %s", (sum(lost.values()), causes)
+            if lost.keys() == {QUEUE_FULL}:  # whatever error there was has nothing to do with it
+                log(logging.WARNING, f"{said}. {_TOO_FAST}", *facts, self.destination, self.queue_size)
+            else:
+                self._report(said, *facts)
 
     def _tell_of_the_end(self) -> None:
         lost = self._untold()

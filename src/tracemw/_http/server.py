@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextvars import Token
-from typing import Any, Final, TypedDict
+from typing import Any, ClassVar, Final, TypedDict
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
@@ -22,12 +22,13 @@ from tracemw._context import (
     attach,
     current_context,
     detach,
+    exchange_in,
     incoming_context,
     is_skipped,
     request_span,
     skipped_context,
     span_in,
-    with_request_span,
+    with_exchange,
 )
 from tracemw._errors import exception_type, put_stage
 from tracemw._guard import call_hook, fault, guarded
@@ -125,40 +126,49 @@ class ServerTracing:
         self._tracers = TracerSource(tracer_provider)
         self._meters = MeterSource("server", meter_provider)
 
-    def begin(self, exchange: ServerExchange, request: ServerRequest) -> bool:
-        """Start the SERVER span of a request, or find out why it gets none; tell whether that has not failed."""
+    def begin(self, exchange: ServerExchange, request: ServerRequest) -> ServerExchange | None:
+        """Start the SERVER span of a request, or find out why it gets none; None when that has failed.
+
+        Another exchange than the given one is that of the application around this one, which speaks another protocol
+        and has handed the request on: it is traced already.
+        """
         try:
             exchange.tracing = request.tracing = self
             here = current_context()  # empty, but in a process that calls itself, or beneath other instrumentation
             if self._skip.matches(request) or (here and is_skipped(here)):
                 exchange.context = skipped_context(here)
-                return True
+                return exchange
             # The parent is what the request carries, or nothing: never a span that happens to be active here.
             bare = incoming_context(here) if here else here
-            carried = propagation.extract(request.headers, bare)
-            if bare is not here and (adopted := _already_traced(here, carried)) is not None:
-                exchange.context, exchange.span = with_request_span(adopted, carried), adopted
-                exchange.held = as_held(adopted)
-                return True
+            exchange.carried = carried = propagation.extract(request.headers, bare)
+            exchange.method, exchange.path = request.method, request.path
+            if here:
+                if (outer := _handed_on(here, exchange, request)) is not None:
+                    return outer
+                if bare is not here and (adopted := _already_traced(here, carried)) is not None:
+                    exchange.context, exchange.span = with_exchange(exchange, adopted, carried), adopted
+                    exchange.held = as_held(adopted)
+                    return exchange
             parent, links = (carried, None) if self._trust_inbound else (bare, _link_to(carried))
             instruments = self._meters.get()
             tracer = self._tracers.get()
             if tracer is None:
                 exchange.context = parent
                 if instruments is not None:
+                    exchange.context = with_exchange(exchange, None, parent)
                     exchange.record(request, instruments, time.time_ns())
-                return True
+                return exchange
             started = None if instruments is None else time.time_ns()
             method = request.method if request.method in self.known_methods else semconv.UNKNOWN_METHOD
             known: Any = request if self._tracers.takes_lazy_attributes else request.made()
             span = exchange.span = tracer.start_span(method, parent, _SERVER, known, links, started)
-            exchange.context = with_request_span(span, parent)
+            exchange.context = with_exchange(exchange, span, parent)
             if instruments is not None or self._has_hooks or span.is_recording():
                 exchange.record(request, instruments, started)
-            return True
+            return exchange
         except Exception as error:
             fault("ServerTracing.begin", error)
-            return False
+            return None
 
     def facts(self, request: ServerRequest) -> RequestFacts:
         """Return the facts of a request, as the trusted proxies that it came through tell them."""
@@ -211,6 +221,23 @@ def _link_to(carried: Context) -> list[Link]:
     return [] if caller is None else [Link(caller.get_span_context())]
 
 
+def _handed_on(here: Context, exchange: ServerExchange, request: ServerRequest) -> ServerExchange | None:
+    """Return the exchange of this very request in the application that this one is mounted in, if there is one.
+
+    Within one protocol it lies in what the server gives for the request. From one protocol to the other, only the
+    context goes along; there, a request that this process makes to itself has another path, or carries another parent.
+    """
+    outer = exchange_in(here)
+    if not isinstance(outer, ServerExchange) or outer.protocol == exchange.protocol:
+        return None
+    is_the_same = (
+        outer.method == request.method
+        and outer.path == request.path
+        and _caller_ids(outer.carried) == _caller_ids(exchange.carried)
+    )
+    return outer if is_the_same else None
+
+
 def _already_traced(here: Context, carried: Context) -> Span | None:
     """Return the SERVER span that someone else's instrumentation has started for this very request, if any.
 
@@ -221,10 +248,13 @@ def _already_traced(here: Context, carried: Context) -> Span | None:
     span = span_in(here)
     if span is None or getattr(span, "kind", None) is not _SERVER or span is request_span(here):
         return None
-    caller = span_in(carried)
     parent = getattr(span, "parent", None)
-    carried_ids = _ids(caller.get_span_context()) if caller is not None else None
-    return span if carried_ids == (_ids(parent) if parent is not None else None) else None
+    return span if _caller_ids(carried) == (_ids(parent) if parent is not None else None) else None
+
+
+def _caller_ids(carried: Context) -> tuple[int, int] | None:
+    caller = span_in(carried)
+    return None if caller is None else _ids(caller.get_span_context())
 
 
 def _ids(context: SpanContext) -> tuple[int, int] | None:
@@ -238,7 +268,13 @@ class ServerExchange:
     calls `end` when the last byte is out. `route_source`, when set, is asked for the route at the end.
     """
 
+    protocol: ClassVar[str]
+    """The interface that the door serves: `asgi` or `wsgi`."""
     tracing: ServerTracing
+    method: str
+    path: str
+    carried: Context
+    """The context that the request carries."""
     context: Context
     """The context that the application runs in."""
     span: Span | None = None
@@ -247,7 +283,6 @@ class ServerExchange:
     status: int | None = None
     """The status that the application has sent."""
     route_source: RouteSource | None = None
-    _method: str
     _facts: RequestFacts | None = None
     held: Held | None = None
     """The span, when it is of an unsampled trace."""
@@ -260,7 +295,6 @@ class ServerExchange:
         """Take note of the request from now on: it has a span, metrics, or hooks that want to know of it."""
         tracing = self.tracing
         self.ended = False
-        self._method = request.method
         self.held = as_held(self.span)
         if instruments is None and not tracing.keeps_facts:
             return
@@ -387,7 +421,7 @@ class ServerExchange:
         if tracing.span_name is not None:
             name = call_hook("span_name", tracing.span_name, self._facts, route)
         if not isinstance(name, str) and route is not None:
-            name = semconv.span_name(self._method, route, tracing.known_methods)
+            name = semconv.span_name(self.method, route, tracing.known_methods)
         if isinstance(name, str):  # a hook may return anything, and an exporter takes no other name
             span.update_name(name)
         if route is not None:
