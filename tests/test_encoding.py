@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import logging
 import math
+import signal
+import sys
 import threading
 import time
 import tracemalloc
@@ -459,10 +461,84 @@ def test_a_memo_without_room_is_refused(size: int) -> None:
 
 def test_a_replaced_resource_is_encoded_anew() -> None:
     encoder = SpanEncoder()
-    for i in range(600):  # each is freed, and its id may be used by the next
+    for i in range(200):
         spans = [a_span(resource=Resource({"service.instance.id": str(i // 2)})) for _ in range(2)]
-        assert encoder.encode(spans) == official(spans)
-    assert len(encoder._origins) <= 260
+        assert encoder.encode(spans[:1]) == official(spans[:1])
+
+
+def test_spans_of_more_resources_than_are_remembered_bring_their_own_along() -> None:
+    encoder = SpanEncoder()
+    records = []
+    for i in range(600):  # each is freed, and its id may be used by the next
+        resource = Resource({"service.instance.id": str(i)}, schema_url="https://the.test")
+        scope = InstrumentationScope(f"scope {i}", attributes={"a": i})
+        record = encoder.record(a_span(name=str(i), resource=resource, instrumentation_scope=scope))
+        assert record is not None
+        records.append(record)
+    assert len(encoder._origins) <= 256
+    found = [
+        (of_resource.resource.attributes[0].value.string_value, of_resource.schema_url, of_scope.scope.name, span.name)
+        for of_resource in parse(encoder.request(records)).resource_spans
+        for of_scope in of_resource.scope_spans
+        for span in of_scope.spans
+    ]
+    assert found == [(str(i), "https://the.test", f"scope {i}", str(i)) for i in range(600)]
+    assert encoder.spans_left_out == 0
+
+
+def test_threads_that_share_an_encoder_do_not_get_into_each_others_way() -> None:
+    # Values that come back and values that do not, states and statuses of their own, and a memo that is always full.
+    encoder = SpanEncoder(memo_size=100)
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        state = TraceState([("thread", str(number))])
+        context = SpanContext(number + 1, 7, is_remote=False, trace_flags=TraceFlags(1), trace_state=state)
+        status = Status(StatusCode.ERROR, f"thread {number}")
+        for i in range(1500):
+            attributes = {"same": "v", "some": i % 40, f"key{i % 7}": f"{number} {i}", "thread": number}
+            span = a_span(name=f"{i % 90}", context=context, status=status, attributes=attributes)
+            if encoder.encode([LeanSpan(span)]) != official([span]):
+                wrong.append(span)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
+    assert entries(encoder) <= 100
+    assert encoder.spans_left_out == 0
+
+
+def test_a_signal_handler_may_encode_wherever_it_interrupts() -> None:
+    encoder = SpanEncoder(memo_size=50)
+    spans = [a_span(attributes={f"key{i % 9}": f"value {i}"}) for i in range(60)]
+    expected = [official([span]) for span in spans]
+    handled = 0
+
+    def handle(*_: object) -> None:
+        nonlocal handled
+        at = handled % len(spans)
+        assert encoder.encode([spans[at]]) == expected[at]
+        handled += 1
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            for span, bytes_of_it in zip(spans, expected, strict=True):
+                assert encoder.encode([span]) == bytes_of_it
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert handled > 100
 
 
 def test_equal_scopes_whose_values_differ_in_type_keep_their_own_values_from_batch_to_batch() -> None:

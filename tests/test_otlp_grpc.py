@@ -25,7 +25,7 @@ from backend import GrpcBackend, backend_serving, grpc_backend_serving, proxy_se
 from servers import free_port
 from test_otlp_http import drip, say_nothing, spans
 from tracemw._export.encoding import SpanEncoder
-from tracemw._export.exporter import Answer, Outcome
+from tracemw._export.exporter import Answer, Outcome, Request
 from tracemw._export.otlp_grpc import OtlpGrpcExporter
 
 ACCEPTED, REJECTED, BUSY = Answer.ACCEPTED, Answer.REJECTED, Answer.BUSY
@@ -44,7 +44,7 @@ def made() -> Iterator[Callable[..., OtlpGrpcExporter]]:
     exporters: list[OtlpGrpcExporter] = []
 
     def make(url: str, **options: Any) -> OtlpGrpcExporter:
-        exporters.append(OtlpGrpcExporter(SpanEncoder(), url, **{"headers": {}, **options}))
+        exporters.append(OtlpGrpcExporter(url, **{"headers": {}, **options}))
         return exporters[-1]
 
     yield make
@@ -55,8 +55,12 @@ def made() -> Iterator[Callable[..., OtlpGrpcExporter]]:
 Made = Callable[..., OtlpGrpcExporter]
 
 
+def request_of(exporter: OtlpGrpcExporter, *names: str) -> Request:
+    return Request(exporter.packed(SpanEncoder().encode(spans(*names))), len(names))
+
+
 def sent(exporter: OtlpGrpcExporter, *names: str, timeout: float = 5.0) -> Outcome:
-    return exporter.send(exporter.encode(spans(*(names or ("a",)))), timeout)
+    return exporter.send(request_of(exporter, *(names or ("a",))), timeout)
 
 
 def test_spans_arrive_with_the_metadata_that_was_asked_for(backend: GrpcBackend, made: Made) -> None:

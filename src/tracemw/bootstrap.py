@@ -33,7 +33,6 @@ from tracemw._context import is_silent
 from tracemw._export import Delivery
 from tracemw._export import Stats as Stats
 from tracemw._export.delivery import LONGEST_WAIT
-from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Exporter
 from tracemw._recording import Books, FlightRecorder, TracerProvider
 from tracemw.config import DELIVERY_TIMEOUT, Config, Otlp
@@ -464,7 +463,6 @@ def _http_exporter(to: Otlp) -> Callable[[], Exporter]:
     from tracemw._export.otlp_http import OtlpHttpExporter
 
     return lambda: OtlpHttpExporter(
-        SpanEncoder(),
         to.endpoint,
         headers=to.headers,
         compress=to.compression == "gzip",
@@ -478,7 +476,6 @@ def _grpc_exporter(to: Otlp) -> Callable[[], Exporter]:
 
     certificates = _certificates(to)
     return lambda: OtlpGrpcExporter(
-        SpanEncoder(),
         to.endpoint,
         headers=to.headers,
         compress=to.compression == "gzip",

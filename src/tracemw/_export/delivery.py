@@ -32,6 +32,7 @@ from opentelemetry.trace import TraceFlags
 
 from tracemw._context import suppress_all
 from tracemw._export.breaker import Breaker
+from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request
 from tracemw._export.stats import (
     BREAKER_OPEN,
@@ -134,9 +135,10 @@ class Delivery(SpanProcessor):
 
     def _start_afresh(self) -> None:
         self._exporter: Exporter | None = None
-        self._queue: deque[ReadableSpan] = deque()
-        self._next_spans = iter(self._queue.popleft, None)
-        self._batch: list[ReadableSpan] = []
+        self._encoder = SpanEncoder()
+        self._queue: deque[bytes] = deque()
+        self._next_records = iter(self._queue.popleft, None)
+        self._batch: list[bytes] = []
         self._counts = dict.fromkeys((_EXPORTED, _REJECTED, _UNKNOWN, _LATE, *CAUSES), 0)
         self._told = self._counts.copy()
         """What the log has been told of."""
@@ -170,8 +172,14 @@ class Delivery(SpanProcessor):
         if refused is not None:
             self._counts[refused] += 1
             return
+        # Encoded at once, and not by the worker: bytes that wait are nothing to the garbage collector, which would look
+        # at spans again and again, and the worker does not hold the interpreter for as long as a whole batch takes.
+        record = self._encoder.record(span)
+        if record is None:
+            self._counts[ENCODING] += 1
+            return
         queue = self._queue
-        queue.append(span)
+        queue.append(record)
         if len(queue) > self.queue_size:
             self._drop_oldest(QUEUE_FULL)
         if not self._awake:
@@ -355,34 +363,30 @@ class Delivery(SpanProcessor):
     def _send_batch(self, exporter: Exporter) -> None:
         batch = self._batch
         try:
-            batch.extend(islice(self._next_spans, self._batch_size))
+            batch.extend(islice(self._next_records, self._batch_size))
         except IndexError:  # these were all
             pass
         try:
-            request = exporter.encode(batch)
+            request = Request(exporter.packed(self._encoder.request(batch)), len(batch))
         except Exception as error:
             self._log_fault(error)
-            request = Request(b"", 0)
-        left_out = len(batch) - request.spans
-        if not request.spans:
-            self._settle(batch, ENCODING, left_out)
+            self._settle(batch, ENCODING, len(batch))
             return
         outcome, is_uncertain = self._attempts(exporter, request)
         if outcome.answer is Answer.ACCEPTED:
             cause, lost = _REJECTED, outcome.rejected
         else:
             cause, lost = _REJECTED if outcome.answer is Answer.REJECTED else RETRIES_EXHAUSTED, request.spans
-        self._settle(batch, _UNKNOWN if is_uncertain else cause, lost, left_out)
+        self._settle(batch, _UNKNOWN if is_uncertain else cause, lost)
         if outcome.answer is Answer.ACCEPTED and time.monotonic() >= self._quiet_until:
             self._tell_of(self._untold())
 
-    def _settle(self, batch: list[ReadableSpan], cause: str, lost: int, left_out: int = 0) -> None:
+    def _settle(self, batch: list[bytes], cause: str, lost: int) -> None:
         """Count the spans of a batch, unless the shutdown has; those that are not lost have been exported."""
-        counts, exported, nothing = self._counts, len(batch) - lost - left_out, list[ReadableSpan]()
+        counts, exported, nothing = self._counts, len(batch) - lost, list[bytes]()
         if self._batch is batch:  # no call from here on
             counts[_EXPORTED] += exported
             counts[cause] += lost
-            counts[ENCODING] += left_out
             self._batch = nothing
 
     def _attempts(self, exporter: Exporter, request: Request) -> tuple[Outcome, bool]:

@@ -6,14 +6,21 @@ each attribute's bytes are remembered, and encoding a span is mostly looking up.
 messages are built from the inside out: `_sized` puts a length in front, `_repeated` the field's tag before each of
 several. Tags (field number << 3 | wire type) stand beside the fields of their message, in the order of the numbers; the
 messages are those of opentelemetry-proto's trace.proto, common.proto and resource.proto.
+
+A span is encoded by the thread that ends it, hence by many at once, and by signal handlers in between. What is
+remembered is read in steps that the interpreter does atomically, and written by one thread at a time: the others,
+which wait for nobody, go without remembering.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.util import BoundedList
@@ -29,7 +36,9 @@ if TYPE_CHECKING:
 
 _LONGEST_KEPT: Final = 512  # bytes; what is longer seldom comes back, and is dear to keep
 _NAMES_KEPT: Final = 1024
-_ORIGINS_KEPT: Final = 256  # resources and scopes; a service has one and a dozen
+_ORIGINS_KEPT: Final = 256  # resources and scopes, and pairs of them; a service has one and a dozen
+_NUMBER: Final = 4  # bytes that a record begins with: those of its group's number
+_ALONE: Final = b"\xff" * _NUMBER  # of a record that brings its resource and scope along: it has no group
 _RESTS: Final = 7  # values that a key encodes anew for each that it had kept, before it keeps values again
 _DEEPEST: Final = 30  # parsers refuse what nests deeper than 100 messages; a mapping in a mapping takes three
 
@@ -44,16 +53,14 @@ _REMOTE: Final = b"\x00\x03\x00\x00"
 
 
 class SpanEncoder:
-    """Spans -> the bytes of an OTLP `ExportTraceServiceRequest`.
-
-    Not thread-safe: each belongs to one worker.
+    """Spans -> records, bytes that wait; records -> the bytes of an OTLP `ExportTraceServiceRequest`.
 
     Args:
         memo_size: Attribute values whose bytes are remembered, of all keys together.
     """
 
     spans_left_out: int
-    """Spans that could not be encoded, and are missing in what was returned."""
+    """Spans that could not be encoded."""
 
     def __init__(self, *, memo_size: int = 8192) -> None:
         if memo_size < 1:
@@ -62,12 +69,14 @@ class SpanEncoder:
         self._memo = _AttributeMemo(memo_size)
         self._names = _Names()
         self._origins: dict[int, _Origin] = {}
+        self._groups: dict[tuple[int, int], _Group] = {}
+        self._numbered: dict[bytes, _Group] = {}
+        self._numbers = count()
         # The last one seen, and its bytes: the spans of a trace share its state, and uneventful ones may a status.
         # A span ends with its status and the flags; there are two such ends, and the second is of a remote parent.
-        self._trace_state: TraceState | None = None
-        self._trace_state_field = b""
-        self._status: Status | None = None
-        self._ends = _ends(None)
+        self._trace_state: tuple[TraceState | None, bytes] = (None, b"")
+        self._status: tuple[Status | None, bytes, bytes] = (None, *_ends(None))
+        self._group: _Group | None = None
 
     @property
     def misses(self) -> int:
@@ -75,45 +84,53 @@ class SpanEncoder:
         return self._memo.misses
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
-        """Return the request that carries `spans`, grouped by resource, then by scope.
+        """Return the request that carries `spans`, without those that cannot be encoded."""
+        return self.request([record for span in spans if (record := self.record(span)) is not None])
 
-        A span that cannot be encoded is left out and counted in `spans_left_out`; the first one is logged.
+    def record(self, span: ReadableSpan) -> bytes | None:
+        """Return a span for `request`; None, and it is counted in `spans_left_out`, when it cannot be encoded.
+
+        The first one that cannot is logged.
         """
-        if len(self._origins) > _ORIGINS_KEPT:
-            self._origins.clear()
-        # Groups are told apart by equality, but found by identity; no id is used twice while `_origins` holds on to it.
-        resources: dict[_Origin, dict[_Origin, list[bytes]]] = {}
-        groups: dict[tuple[int, int], list[bytes]] = {}
-        last_resource = last_scope = group = None
-        for span in spans:
+        try:
+            message = self._span(span)
             try:
-                message = self._span(span)
-                try:
-                    resource, scope = span._resource, span._instrumentation_scope
-                except AttributeError:
-                    resource, scope = span.resource, span.instrumentation_scope
-                if group is None or resource is not last_resource or scope is not last_scope:
-                    group = groups.get((id(resource), id(scope)))
-                    if group is None:
-                        scopes = resources.setdefault(self._origin(resource, self._resource), {})
-                        group = scopes.setdefault(self._origin(scope, self._scope), [])
-                        groups[id(resource), id(scope)] = group
-                    last_resource, last_scope = resource, scope
-                size = len(message)  # _sized, without the call and a copy
-                group.append(b"\x12" + (_VARINTS[size] if size < _TABLED else _varint(size)) + message)
-            except Exception as error:
-                self.spans_left_out += 1
-                if self.spans_left_out == 1:
-                    said = "tracemw leaves out a span that it cannot encode, and will others, unlogged"
-                    log(logging.ERROR, said, error=error)
-        # ExportTraceServiceRequest: 1 resource_spans. ResourceSpans: 2 scope_spans. ScopeSpans: 2 spans
-        request: list[bytes] = []
-        for of_resource, scopes in resources.items():
-            scope_spans: list[bytes] = []
-            for of_scope, fields in scopes.items():
-                scope_spans += of_scope.around(b"\x12", fields)
-            request += of_resource.around(b"\x0a", scope_spans)
-        return b"".join(request)
+                resource, scope = span._resource, span._instrumentation_scope
+            except AttributeError:
+                resource, scope = span.resource, span.instrumentation_scope
+            group = self._group
+            if group is None or group.resource.of is not resource or group.scope.of is not scope:
+                group = self._group = self._group_of(resource, scope)
+            size = len(message)  # _sized, without the call and a copy
+            # ScopeSpans: 2 spans
+            field = b"\x12" + (_VARINTS[size] if size < _TABLED else _varint(size)) + message
+            if not group.number:
+                return _ALONE + b"".join(_resource_spans({group.resource: {group.scope: [field]}}))
+            return group.number + field
+        except Exception as error:
+            self.spans_left_out += 1
+            if self.spans_left_out == 1:
+                said = "tracemw leaves out a span that it cannot encode, and will others, unlogged"
+                log(logging.ERROR, said, error=error)
+            return None
+
+    def request(self, records: Sequence[bytes]) -> bytes:
+        """Return the request that carries the spans of `records`, grouped by resource, then by scope."""
+        # Equal groups of different numbers share a list, so that their spans stay in the order they came.
+        resources: _Grouped = {}
+        groups: dict[bytes, list[bytes]] = {}
+        alone: list[bytes] = []
+        for record in records:
+            number = record[:_NUMBER]
+            fields = groups.get(number)
+            if fields is None:
+                if number == _ALONE:
+                    alone.append(record[_NUMBER:])
+                    continue
+                group = self._numbered[number]
+                fields = groups[number] = resources.setdefault(group.resource, {}).setdefault(group.scope, [])
+            fields.append(record[_NUMBER:])
+        return b"".join([*_resource_spans(resources), *alone])
 
     def _span(self, span: ReadableSpan) -> bytes:
         try:
@@ -125,16 +142,19 @@ class SpanEncoder:
             start, end, status = span.start_time, span.end_time, span.status
             attributes, events, links = span.attributes, span.events, span.links
         trace_id, span_id, _, _, trace_state, _ = context  # type: ignore[misc]  # without one it is left out
-        if trace_state is not self._trace_state:
-            self._trace_state, self._trace_state_field = trace_state, _trace_state(trace_state)
-        if status is not self._status:
-            self._status, self._ends = status, _ends(status)
-        origin, rest = self._trace_state_field, self._ends[0]
+        known, origin = self._trace_state
+        if trace_state is not known:
+            origin = _trace_state(trace_state)
+            self._trace_state = (trace_state, origin)
+        ends = self._status
+        if status is not ends[0]:
+            ends = self._status = (status, *_ends(status))
+        rest = ends[1]
         if parent:
             _, parent_id, is_remote, _, _, _ = parent
             origin += b"\x22\x08" + parent_id.to_bytes(8, "big")
             if is_remote:
-                rest = self._ends[1]
+                rest = ends[2]
         if start and end:
             kind_and_times = _KIND_AND_TIMES(0x30, kind._value_ + 1, 0x39, start, 0x41, end)
         else:
@@ -201,21 +221,35 @@ class SpanEncoder:
         attributes = self._memo.key_values(scope.attributes)
         return _text(b"\x0a", scope.name) + _text(b"\x12", scope.version) + _repeated(b"\x1a", attributes)
 
+    def _group_of(self, resource: Resource, scope: InstrumentationScope | None) -> _Group:
+        # Found by identity; no id is used twice while a group that is kept holds on to it.
+        ids = (id(resource), id(scope))
+        group = self._groups.get(ids)
+        if group is None:
+            origins = self._origin(resource, self._resource), self._origin(scope, self._scope)
+            if len(self._groups) >= _ORIGINS_KEPT:
+                return _Group(*origins, b"")
+            group = _Group(*origins, next(self._numbers).to_bytes(_NUMBER, "big"))
+            self._numbered[group.number] = self._groups[ids] = group
+        return group
+
     def _origin(self, of: Any, message: Callable[[Any], bytes]) -> _Origin:
         origin = self._origins.get(id(of))
         if origin is None:
-            origin = self._origins[id(of)] = _Origin(of, message(of))
+            origin = _Origin(of, message(of))
+            if len(self._origins) < _ORIGINS_KEPT:
+                self._origins[id(of)] = origin
         return origin
 
 
 class _Origin:
     """A resource or a scope, and its bytes. Equal ones are equal here, yet each keeps the bytes of its own values."""
 
-    __slots__ = ("_hash", "_head", "_of", "_tail")
+    __slots__ = ("_hash", "_head", "_tail", "of")
 
     def __init__(self, of: Resource | InstrumentationScope | None, message: bytes) -> None:
         # ResourceSpans: 1 resource, 2 scope_spans, 3 schema_url. ScopeSpans: 1 scope, 2 spans, 3 schema_url
-        self._of = of
+        self.of = of
         self._head = b"\x0a" + _sized(message)
         self._tail = _text(b"\x1a", of.schema_url) if of is not None else b""
         try:
@@ -227,7 +261,7 @@ class _Origin:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Origin) and self._of == other._of
+        return isinstance(other, _Origin) and self.of == other.of
 
     def around(self, tag: bytes, within: list[bytes]) -> list[bytes]:
         """Return the `ResourceSpans` around `ScopeSpans`, or the `ScopeSpans` around spans.
@@ -236,6 +270,30 @@ class _Origin:
         """
         pieces = [self._head, *within, self._tail]
         return [tag, _varint(sum(map(len, pieces))), *pieces]
+
+
+class _Group(NamedTuple):
+    """Where spans come from, and the number that their records begin with; none when there are too many groups."""
+
+    resource: _Origin
+    scope: _Origin
+    number: bytes
+
+
+_Grouped = dict[_Origin, dict[_Origin, list[bytes]]]
+"""The fields of spans in `ScopeSpans`, by resource and scope."""
+
+
+def _resource_spans(grouped: _Grouped) -> list[bytes]:
+    """Return the pieces of a request with these spans."""
+    # ExportTraceServiceRequest: 1 resource_spans. ResourceSpans: 2 scope_spans
+    pieces: list[bytes] = []
+    for resource, scopes in grouped.items():
+        scope_spans: list[bytes] = []
+        for scope, fields in scopes.items():
+            scope_spans += scope.around(b"\x12", fields)
+        pieces += resource.around(b"\x0a", scope_spans)
+    return pieces
 
 
 class _AttributeMemo:
@@ -253,6 +311,8 @@ class _AttributeMemo:
         self._tables: dict[type, dict[str, _Values | _KeptValues]] = {}
         self._forgotten_misses = 0
         self._logged = False
+        # Nobody waits for it: the thread that has it may be the very one that a signal handler has interrupted.
+        self._writes = threading.Lock()
 
     @property
     def misses(self) -> int:
@@ -271,32 +331,52 @@ class _AttributeMemo:
             key_values = self._one_by_one(dict(attributes))
         return list(key_values)
 
-    def reserve(self) -> bool:
-        """Count one more entry, if there is room for it; tell whether there was."""
-        if self._kept >= self._size:
-            return False
-        self._kept += 1
-        return True
-
     def keep(self, table: _KeptValues, value: Any, encoded: bytes) -> None:
         """Remember one more value of a key; let the key rest when these fill its share."""
-        if not self.reserve():
-            self._forget()
+        if not self._writes.acquire(blocking=False):
             return
-        table[value] = encoded
-        if len(table) == self._share:
-            self._kept -= self._share
-            table.anew.rest(_RESTS * self._share)
-            self._tables[table.anew.kind][table.anew.key] = table.anew
+        try:
+            anew = table.anew
+            if self._tables.get(anew.kind, {}).get(anew.key) is not table or value in table or not self._reserve():
+                return
+            table[value] = encoded
+            if len(table) == self._share:
+                self._kept -= self._share
+                anew.rest(_RESTS * self._share)
+                self._tables[anew.kind][anew.key] = anew
+        finally:
+            self._writes.release()
+
+    def keep_head(self, heads: dict[int, bytes], size: int, head: bytes) -> None:
+        """Remember what stands before values of one size."""
+        if not self._writes.acquire(blocking=False):
+            return
+        try:
+            if size not in heads and self._reserve():
+                heads[size] = head
+        finally:
+            self._writes.release()
 
     def resume(self, anew: _SimpleValues) -> None:
         """Remember the values of a key that has rested."""
-        self._tables[anew.kind][anew.key] = _KeptValues(self, anew)
+        if not self._writes.acquire(blocking=False):
+            return  # the next value of it is another occasion
+        try:
+            if self._tables.get(anew.kind, {}).get(anew.key) is anew:
+                anew.rest(math.inf)
+                self._tables[anew.kind][anew.key] = _KeptValues(self, anew)
+        finally:
+            self._writes.release()
 
-    def _forget(self) -> None:
+    def _reserve(self) -> bool:
+        """Count one more entry; when there is no room for it, forget all of them, and tell."""
+        if self._kept < self._size:
+            self._kept += 1
+            return True
         self._forgotten_misses = self.misses
         self._kept = 0
         self._tables.clear()
+        return False
 
     def _one_by_one(self, attributes: dict[str, Any]) -> Iterator[bytes]:
         for key, value in attributes.items():
@@ -311,16 +391,18 @@ class _AttributeMemo:
     def _table(self, kind: type, key: str) -> _Values | _KeptValues:
         """Decide, once for each key unless it is long, what becomes of its values of one type."""
         table = self._tables.get(kind, {}).get(key)
-        if table is None:
-            if len(key) > _LONGEST_KEPT:
-                self._forgotten_misses += 1
-                return _Values(key)
+        if table is not None:
+            return table
+        if len(key) > _LONGEST_KEPT or not self._writes.acquire(blocking=False):
+            self._forgotten_misses += 1
+            return _Values(key)
+        try:
             table = _KeptValues(self, _SimpleValues(self, kind, key)) if kind in _OCTETS else _Values(key)
-            if not self.reserve():
-                self._forget()
+            if not self._reserve():
                 self._kept = 1
-            self._tables.setdefault(kind, {})[key] = table
-        return table
+            return self._tables.setdefault(kind, {}).setdefault(key, table)
+        finally:
+            self._writes.release()
 
 
 class _Values:
@@ -352,15 +434,15 @@ class _SimpleValues(_Values):
         self._memo = memo
         self._octets = _OCTETS[kind]
         self._heads: dict[int, bytes] = {}
-        self._resumes = 0
+        self._resumes = math.inf
 
-    def rest(self, values: int) -> None:
+    def rest(self, values: float) -> None:
         """Expect to be asked for so many values, and let the memo resume then."""
         self._resumes = self.misses + values
 
     def __getitem__(self, value: Any) -> bytes:
         self.misses = misses = self.misses + 1
-        if misses == self._resumes:
+        if misses >= self._resumes:
             self._memo.resume(self)
         try:
             octets = self._octets(value)
@@ -371,8 +453,8 @@ class _SimpleValues(_Values):
     def _with_head(self, value: Any) -> bytes:
         encoded = _key_value(self._tag_and_key, _any_value(value))
         size = len(_utf8(value) if self.kind is str else _integer(value))
-        if size <= _LONGEST_KEPT and size not in self._heads and self._memo.reserve():
-            self._heads[size] = encoded[: len(encoded) - size]
+        if size <= _LONGEST_KEPT:
+            self._memo.keep_head(self._heads, size, encoded[: len(encoded) - size])
         return encoded
 
 

@@ -1,15 +1,10 @@
-"""What an exporter is: it encodes a batch once and makes one attempt at a time. Policy is the delivery's."""
+"""What an exporter is: it makes one attempt at a time to send what is encoded already. Policy is the delivery's."""
 
 from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Final, NamedTuple
-
-from opentelemetry.sdk.trace import ReadableSpan
-
-from tracemw._export.encoding import SpanEncoder
 
 TO_START_ONE: Final = (
     "Is a trace backend running there? `tracemw view` starts one on this machine; init(endpoint=...), "
@@ -82,27 +77,14 @@ class Request(NamedTuple):
 
     body: bytes
     spans: int
-    """How many are in it; what cannot be encoded is left out."""
+    """How many are in it."""
 
 
 class Exporter(ABC):
-    """Sends batches to one backend. It belongs to one thread.
-
-    Args:
-        encoder: Makes the bytes of a batch.
-    """
-
-    def __init__(self, encoder: SpanEncoder) -> None:
-        self._encoder = encoder
-
-    def encode(self, spans: Sequence[ReadableSpan]) -> Request:
-        """Return what is to be sent, however often it takes."""
-        before = self._encoder.spans_left_out
-        body = self._encoder.encode(spans)
-        return Request(self.packed(body), len(spans) - (self._encoder.spans_left_out - before))
+    """Sends batches to one backend. It belongs to one thread."""
 
     def packed(self, body: bytes) -> bytes:
-        """Return a body as it travels."""
+        """Return a body as it travels, however often it takes."""
         return body
 
     @abstractmethod

@@ -13,7 +13,6 @@ import grpc
 
 from tracemw._export import exporter
 from tracemw._export.answers import partial_success, retry_delay
-from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request
 from tracemw._version import __version__
 
@@ -50,7 +49,6 @@ class OtlpGrpcExporter(Exporter):
     """Send spans to an OTLP/gRPC endpoint.
 
     Args:
-        encoder: Makes the bytes of a batch.
         endpoint: `http://host:port`, or `https://host:port` for TLS.
         headers: The metadata of each request.
         compress: Whether messages are sent as gzip.
@@ -61,7 +59,6 @@ class OtlpGrpcExporter(Exporter):
 
     def __init__(
         self,
-        encoder: SpanEncoder,
         endpoint: str,
         *,
         headers: Mapping[str, str],
@@ -69,7 +66,6 @@ class OtlpGrpcExporter(Exporter):
         certificates: Certificates = (None, None, None),
         proxy: str | None = None,
     ) -> None:
-        super().__init__(encoder)
         parts = urlsplit(endpoint)
         self._target = parts.netloc if parts.port else f"{parts.netloc}:{443 if parts.scheme == 'https' else 80}"
         self._is_secure = parts.scheme == "https"

@@ -16,7 +16,6 @@ from tracemw._export import exporter
 from tracemw._export.answers import partial_success
 from tracemw._export.connection import Answer as HttpAnswer
 from tracemw._export.connection import Connection, ProxyError
-from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request
 from tracemw._version import __version__
 
@@ -38,7 +37,6 @@ class OtlpHttpExporter(Exporter):
     """Post spans to an OTLP/HTTP endpoint.
 
     Args:
-        encoder: Makes the bytes of a batch.
         endpoint: The URL to post to.
         headers: Headers of each request.
         compress: Whether bodies are sent as gzip.
@@ -48,7 +46,6 @@ class OtlpHttpExporter(Exporter):
 
     def __init__(
         self,
-        encoder: SpanEncoder,
         endpoint: str,
         *,
         headers: Mapping[str, str],
@@ -56,7 +53,6 @@ class OtlpHttpExporter(Exporter):
         context: ssl.SSLContext | None = None,
         proxy: str | None = None,
     ) -> None:
-        super().__init__(encoder)
         self._compress = compress
         self._connection = Connection(endpoint, context=context, proxy=proxy)
         self._headers = {"user-agent": f"tracemw/{__version__}", **{key.lower(): headers[key] for key in headers}}
