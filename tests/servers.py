@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any
 
 import uvicorn
@@ -36,14 +37,18 @@ def uvicorn_serving(app: Any, **options: Any) -> Iterator[str]:
             thread.join(timeout=10)
 
 
-@contextmanager
-def werkzeug_serving(app: Any) -> Iterator[str]:
+def werkzeug_serving(app: Any) -> AbstractContextManager[str]:
     """Serve a WSGI application from threads of this process and give its base URL."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    return socketserver_serving(make_server("127.0.0.1", 0, app, threaded=True))
+
+
+@contextmanager
+def socketserver_serving(server: TCPServer) -> Iterator[str]:
+    """Have a server of the standard library's kind serve from a thread of this process, and give its base URL."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.port}"
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
     finally:
         server.shutdown()
         server.server_close()

@@ -12,6 +12,7 @@ import pytest
 from a2wsgi import ASGIMiddleware, WSGIMiddleware
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.applications import Starlette
+from starlette.middleware.opentelemetry import OpenTelemetryMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -179,6 +180,18 @@ class TestARequestThatTheProcessMakesToItself:
         inner, outer = recorded.of_kind(SpanKind.SERVER)
         assert (inner.name, inner.parent) == ("GET /order/<int:order_id>", None)
         assert outer.name == "GET /order/7"
+
+
+def test_starlettes_own_middleware_stays_silent_in_a_flask_application(recorded: Recorded) -> None:
+    inner: Any = Starlette(routes=[Route("/order/{order_id}", lambda _: PlainTextResponse("ok"))])
+    inner.add_middleware(OpenTelemetryMiddleware)
+    inner.add_middleware(tracemw.starlette.TraceMiddleware)
+    wsgi_app: Any = ASGIMiddleware(inner)
+    with werkzeug_serving(tracemw.wsgi.TraceMiddleware(wsgi_app)) as url:
+        assert httpx.get(f"{url}/order/7").text == "ok"
+        wait_until(lambda: bool(recorded.all))
+    assert recorded.server.name == "GET /order/{order_id}"
+    assert len(recorded.all) == 1
 
 
 class TestFastAPIInAFlaskApplication:

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from wsgiref.handlers import SimpleHandler
@@ -27,7 +27,7 @@ from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 import tracemw
 from calls import WSGIServer, environ
 from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Meters, Recorded
-from servers import free_port, process, wait_until
+from servers import free_port, process, socketserver_serving, wait_until
 from tracemw import _guard
 from tracemw.wsgi import TraceMiddleware
 
@@ -497,16 +497,8 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
-@contextmanager
-def wsgiref_serving(app: Any) -> Iterator[str]:
-    with make_server("127.0.0.1", 0, app, handler_class=Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+def wsgiref_serving(app: Any) -> AbstractContextManager[str]:
+    return socketserver_serving(make_server("127.0.0.1", 0, app, handler_class=Quiet))
 
 
 def test_a_real_server_derives_the_content_length_as_without_the_door(recorded: Recorded) -> None:

@@ -58,19 +58,19 @@ class TraceMiddleware:
             return
         exchange = (_Response if kind == "http" else _WebSocket)(receive, send)
         begun = self._begin(exchange, scope)
-        if begun is not exchange:
-            if begun is not None:  # a WSGI application around this one has the request
-                scope[_EXCHANGE] = begun
-                scope = self._observed(scope, begun)
+        if begun is None:
+            await self.app(scope, receive, send)
+            return
+        scope[_EXCHANGE] = begun
+        # The frameworks' native telemetry leaves a request alone that carries its own keys.
+        scope.setdefault("starlette.opentelemetry", True)
+        scope.setdefault("fastapi.telemetry")
+        given, scope = scope, self._observed(scope, begun)
+        if begun is not exchange:  # that of a WSGI application around this one, which watches the response
             await self.app(scope, receive, send)
             return
         if kind == "websocket":
             exchange.lasts()
-        scope[_EXCHANGE] = exchange
-        # The frameworks' native telemetry leaves a request alone that carries its own keys.
-        scope.setdefault("starlette.opentelemetry", True)
-        scope.setdefault("fastapi.telemetry")
-        given, scope = scope, self._observed(scope, exchange)
         if not exchange.ended:
             receive = exchange.receive
         returned = False

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import io
-import threading
 import wsgiref.simple_server
 import wsgiref.util
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -32,7 +31,7 @@ import tracemw.flask
 import tracemw.starlette
 import tracemw.wsgi
 from conformance.service import Endpoint, Incoming, Reply, Service
-from servers import uvicorn_serving
+from servers import socketserver_serving, uvicorn_serving
 
 Headers = list[tuple[str, str]]
 """Headers of a request or a response, as latin-1 strings."""
@@ -473,16 +472,9 @@ class WSGIDoor(Door):
         answer.headers = server.headers
         return answer
 
-    @contextmanager
-    def serving(self, app: Any) -> Iterator[str]:
-        with wsgiref.simple_server.make_server("127.0.0.1", 0, app, _ThreadingServer, _QuietHandler) as server:
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-            thread.start()
-            try:
-                yield f"http://127.0.0.1:{server.server_port}"
-            finally:
-                server.shutdown()
-                thread.join()
+    def serving(self, app: Any) -> AbstractContextManager[str]:
+        server = wsgiref.simple_server.make_server("127.0.0.1", 0, app, _ThreadingServer, _QuietHandler)
+        return socketserver_serving(server)
 
 
 class _ThreadingServer(ThreadingMixIn, wsgiref.simple_server.WSGIServer):

@@ -154,7 +154,7 @@ class ServerTracing:
             tracer = self._tracers.get()
             if tracer is None:
                 exchange.context = parent
-                if instruments is not None:
+                if instruments is not None:  # then a mounted application's door measures nothing
                     exchange.context = with_exchange(exchange, None, parent)
                     exchange.record(request, instruments, time.time_ns())
                 return exchange
