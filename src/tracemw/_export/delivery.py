@@ -92,7 +92,7 @@ _WAKE: Final = None
 
 
 class Delivery(SpanProcessor):
-    """Queue sampled spans and deliver them in batches.
+    """Encode sampled spans as they end, queue them, and deliver them in batches.
 
     Args:
         make_exporter: Makes the exporter; called by the worker, once in each process that ends spans.
