@@ -1,15 +1,15 @@
 """What doors, clients and business spans share about the current context.
 
 Beside the current span, there travel in the OpenTelemetry context: the span of the request being served, for
-`tracemw.annotate()`; its exchange, for a door of another protocol that the same request passes through; and, for
-skipped requests, that tracing is off.
+`tracemw.annotate()`; its exchange, for a door of another protocol that the same request passes through; the context
+that the request arrived in, for the requests that come after it; and, for skipped requests, that tracing is off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Token
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import ref
 
 from opentelemetry import context as otel_context
@@ -36,6 +36,7 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
 _REQUEST_SPAN: Final = otel_context.create_key("tracemw-request-span")
 _EXCHANGE: Final = otel_context.create_key("tracemw-exchange")
+_GROUND: Final = otel_context.create_key("tracemw-ground")
 _SKIPPED: Final = otel_context.create_key("tracemw-skipped")
 # Where the API keeps the current span. Its functions are general, and cost a request as much as a span does.
 _SPAN: Final = _SPAN_KEY
@@ -84,11 +85,15 @@ class TracerSource:
     @property
     def provider(self) -> TracerProvider:
         """The provider in use now."""
-        return self._provider or trace.get_tracer_provider()
+        return trace.get_tracer_provider() if self._provider is None else self._provider
 
     def get(self) -> Tracer | None:
         """Return the tracer, or None while nobody listens; the provider is asked only when it is another one."""
-        provider = self._provider or _API.get("_TRACER_PROVIDER") or trace.get_tracer_provider()
+        provider = self._provider
+        if provider is None:
+            provider = _API.get("_TRACER_PROVIDER")
+            if provider is None:
+                provider = trace.get_tracer_provider()
         if provider is not self._tracer_provider:
             tracer = None
             # Before a provider is set, the API gives out a tracer that looks like any other.
@@ -100,34 +105,51 @@ class TracerSource:
         return self._tracer
 
 
-def incoming_context(here: Context) -> Context:
-    """Return `here` as the context in which a request arrives, without a current span.
-
-    When a traced client has called this very process, its context reaches as far as here, and no further: the clients
-    that the request uses are not the ones beneath that client.
-    """
-    if _SPAN not in here and _SUPPRESS_HTTP not in here:
-        return here
-    return Context({key: value for key, value in here.items() if key not in (_SPAN, _SUPPRESS_HTTP)})
-
-
 def with_span(span: Span, context: Context) -> Context:
     """Return `context` with `span` current."""
     return Context({**context, _SPAN: span})
 
 
-def with_exchange(exchange: object, span: Span | None, context: Context) -> Context:
-    """Return `context` with the exchange of the request being served noted, and its span, when it has one, current."""
+def with_exchange(exchange: object, span: Span | None, context: Context, ground: Context) -> Context:
+    """Return `context` with the exchange of the request being served noted, and its span, when it has one, current.
+
+    Args:
+        exchange: The exchange of the request.
+        span: The span of the request.
+        context: What the request carries.
+        ground: The context that the request has arrived in.
+    """
     # Weakly: tasks that outlive a request keep its context, and an exchange leads to all that the server gave for it.
     if span is None:
-        return Context({**context, _EXCHANGE: ref(exchange)})
-    return Context({**context, _SPAN: span, _REQUEST_SPAN: span, _EXCHANGE: ref(exchange)})
+        return Context({**context, _EXCHANGE: ref(exchange), _GROUND: ground})
+    return Context({**context, _SPAN: span, _REQUEST_SPAN: span, _EXCHANGE: ref(exchange), _GROUND: ground})
 
 
-def exchange_in(context: Context) -> object | None:
+def exchange_in(context: Context) -> Any:
     """Return the exchange of the request being served in `context`, as long as there is one."""
     found = context.get(_EXCHANGE)
     return found() if isinstance(found, ref) else None
+
+
+def ground_of(context: Context) -> Context | None:
+    """Return the context in which the request arrived that `context` belongs to; None when it belongs to none."""
+    found = context.get(_GROUND)
+    return found if isinstance(found, Context) else None
+
+
+def without(context: Context, more: Iterable[str] = ()) -> Context:
+    """Return `context` without a current span, the marks of the request being served, and `more`.
+
+    When a traced client has called this very process, its context reaches as far as here, and no further: the clients
+    that the request uses are not the ones beneath that client.
+    """
+    left_out = {*_OF_A_REQUEST, *more}
+    if left_out.isdisjoint(context):
+        return context
+    return Context({key: value for key, value in context.items() if key not in left_out})
+
+
+_OF_A_REQUEST: Final = frozenset({_SPAN, _SUPPRESS_HTTP, _REQUEST_SPAN, _EXCHANGE, _GROUND})
 
 
 def with_client_span(span: Span, context: Context) -> Context:
@@ -171,14 +193,15 @@ class _SkippedSpan(NonRecordingSpan):
         return self._made
 
 
-def skipped_context(here: Context) -> Context:
-    """Return `here` as a context in which nothing is traced.
+def skipped_context(ground: Context, exchange: object | None = None) -> Context:
+    """Return a context in which nothing is traced, for a request that has arrived in `ground`.
 
     Its current span is a non-recording one, unsampled, so that whatever starts a span in it inherits "not sampled";
     the key switches off tracemw's own spans and header injection, and the API's key those of the official
     instrumentations.
     """
-    return Context({**here, _SPAN: _SkippedSpan(), _SKIPPED: True, _SUPPRESS_ALL: True})
+    marks = {} if exchange is None else {_EXCHANGE: ref(exchange), _GROUND: ground}
+    return Context({**ground, **marks, _SPAN: _SkippedSpan(), _SKIPPED: True, _SUPPRESS_ALL: True})
 
 
 def is_skipped(context: Context | None = None) -> bool:

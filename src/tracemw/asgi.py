@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, Unpack
 
+from tracemw._context import attach, detach
 from tracemw._guard import fault
 from tracemw._http.semconv import RequestFacts
 from tracemw._http.server import ServerExchange, ServerOptions, ServerRequest, ServerTracing
@@ -19,7 +20,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[Any]]
 
 _EXCHANGE: Final = "tracemw.exchange"
 _BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
@@ -43,50 +44,47 @@ class TraceMiddleware:
         self.app = app
         self._tracing = ServerTracing(**options)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serve one ASGI connection."""
-        kind = scope["type"]
+        kind = scope.get("type")
         if kind == "lifespan":
-            await self.app(scope, receive, self._flushing(send))
-            return
+            return await self.app(scope, receive, self._flushing(send))
         if kind not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
+            return await self.app(scope, receive, send)
         outer = scope.get(_EXCHANGE)
         if isinstance(outer, ServerExchange):
-            await self.app(self._observed(scope, outer), receive, send)
-            return
+            return await self.app(self._observed(scope, outer), receive, send)
         exchange = (_Response if kind == "http" else _WebSocket)(receive, send)
-        begun = self._begin(exchange, scope)
-        if begun is None:
-            await self.app(scope, receive, send)
-            return
-        scope[_EXCHANGE] = begun
-        # The frameworks' native telemetry leaves a request alone that carries its own keys.
-        scope.setdefault("starlette.opentelemetry", True)
-        scope.setdefault("fastapi.telemetry")
-        given, scope = scope, self._observed(scope, begun)
-        if begun is not exchange:  # that of a WSGI application around this one, which watches the response
-            await self.app(scope, receive, send)
-            return
-        if kind == "websocket":
-            exchange.lasts()
-        if not exchange.ended:
-            receive = exchange.receive
-        returned = False
-        token = exchange.attach()
         try:
-            await self.app(scope, receive, exchange.send)
-            returned = True
-        except BaseException as error:
-            self.escaped(scope, exchange, error)
-            raise
+            begun = self._begin(exchange, scope)
+            if begun is None:
+                return await self.app(scope, receive, send)
+            scope[_EXCHANGE] = begun
+            # The frameworks' native telemetry leaves a request alone that carries its own keys.
+            scope.setdefault("starlette.opentelemetry", True)
+            scope.setdefault("fastapi.telemetry")
+            given, scope = scope, self._observed(scope, begun)
+            if begun is not exchange:  # that of a WSGI application around this one, which watches the response
+                return await self.app(scope, receive, send)
+            if kind == "websocket":
+                exchange.lasts()
+            returned = False
+            token = exchange.attach()
+            try:
+                result = await self.app(scope, exchange.receive, exchange.send)
+                returned = True
+                return result
+            except BaseException as error:
+                self.escaped(scope, exchange, error)
+                raise
+            finally:
+                exchange.finish(returned=returned)
+                exchange.detach(token)
+                # A server's channels lead to its scope: what leads from there to the exchange, which has the channels,
+                # would leave all that there is of the request to the garbage collector.
+                given.pop(_EXCHANGE, None)
         finally:
-            exchange.finish(returned=returned)
-            exchange.detach(token)
-            # A server's channels lead to its scope: what leads from there to the exchange, which has the channels,
-            # would leave all that there is of the request to the garbage collector.
-            given.pop(_EXCHANGE, None)
+            exchange.depart()
 
     def _begin(self, exchange: ServerExchange, scope: Scope) -> ServerExchange | None:
         try:
@@ -138,6 +136,18 @@ class _Exchange(ServerExchange):
         self._receive = receive
         self._send = send
 
+    async def received(self) -> Message:
+        """Return the server's next message, asked for in the context that the server has called the door in.
+
+        A server that resumes reading from the connection has its event loop keep the current context for whatever
+        comes in on it later, the next requests included.
+        """
+        token = attach(self.around)
+        try:
+            return await self._receive()
+        finally:
+            detach(token, self.around)
+
     def _answered(self, message: Message, status: Any) -> Message:
         """Note how the application answers, and return its message with the header that tells the trace id."""
         if self.status is not None:  # a second answer, which servers refuse: the first is what the client has
@@ -170,12 +180,17 @@ class _Response(_Exchange):
 
     _trailers = False
     _disconnected = False
+    _has_all = False
+    """Whether the application has received the whole body of the request."""
     _ended_at: int | None = None
 
     async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
+        message = await self.received()
+        kind = message["type"]
+        if kind == "http.disconnect":
             self._disconnected = True
+        elif not message.get("more_body"):
+            self._has_all = True
         return message
 
     async def send(self, message: Message) -> None:
@@ -183,12 +198,24 @@ class _Response(_Exchange):
         if kind == "http.response.start":
             message = self._answered(message, message.get("status"))
             self._trailers = bool(message.get("trailers"))
-        await self._send(message)
-        if not self.ended and (
+        if not (
             (kind in _BODIES and not self._trailers and not message.get("more_body"))
             or (kind == "http.response.trailers" and not message.get("more_trailers"))
             or kind == "http.response.pathsend"
         ):
+            await self._send(message)
+            return
+        # What the server does now may be for the next request already, in this context.
+        self.is_over = True
+        if self._has_all or self.method == "GET":
+            await self._send(message)
+        else:  # it will resume reading, what the application has not received
+            token = attach(self.around)
+            try:
+                await self._send(message)
+            finally:
+                detach(token, self.around)
+        if not self.ended:
             self._complete()
 
     def _complete(self) -> None:
@@ -201,6 +228,8 @@ class _Response(_Exchange):
 
     def finish(self, *, returned: bool) -> None:
         if not self.ended:
+            if not self._disconnected:
+                self.unanswered()
             incomplete = returned and self._ended_at is None and not self._disconnected
             self.end(at=self._ended_at, incomplete=incomplete)
 
@@ -209,7 +238,7 @@ class _WebSocket(_Exchange):
     """One WebSocket connection being served, watched for its handshake and its close."""
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        message = await self.received()
         if message["type"] == "websocket.disconnect":
             self.annotate("websocket.close_code", message.get("code", 1005))
         return message
@@ -229,6 +258,7 @@ class _WebSocket(_Exchange):
 
     def finish(self, *, returned: bool) -> None:
         del returned  # an application may leave the closing of a WebSocket to the server
+        self.unanswered()
         self.end()
 
 
@@ -254,17 +284,23 @@ class _Request(ServerRequest, _Headers):
     _by_name: dict[bytes, bytes] | None = None
 
     def __init__(self, scope: Scope) -> None:
-        headers = scope.get("headers", ())
+        headers = scope.get("headers") or ()
         if not isinstance(headers, (list, tuple)):  # any iterable is allowed, so one that can be read only once
             headers = scope["headers"] = list(headers)
         self._raw = headers
         self._scope = scope
-        self.method = scope.get("method", "GET")
-        self.path = scope["path"]
+        self.method = scope.get("method") or "GET"
+        self.path = scope.get("path") or ""
+        root = scope.get("root_path")
+        self.mount = root if isinstance(root, str) else ""
 
     @property
     def headers(self) -> _Request:
         return self
+
+    def mount_points(self) -> tuple[str, ...]:
+        outermost = self._scope.get("app_root_path")  # of Starlette's, whose mounts add to the root path
+        return (self.mount, outermost) if isinstance(outermost, str) else (self.mount,)
 
     def defer(self) -> None:
         # What stands within, frameworks and proxy headers' middleware say, changes the scope itself.
@@ -290,7 +326,7 @@ class _Request(ServerRequest, _Headers):
         query = scope.get("query_string")
         server, peer = scope.get("server"), scope.get("client")
         scheme = scope.get("scheme") or "http"
-        if scope["type"] == "websocket" and scheme in ("http", "https"):  # some servers give that of the handshake
+        if scope.get("type") == "websocket" and scheme in ("http", "https"):  # some servers give that of the handshake
             scheme = scheme.replace("http", "ws")
         return RequestFacts(
             self.method,

@@ -5,12 +5,15 @@ One SERVER span per request. Flask, whose routes are known, has a door of its ow
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, Final, Unpack
+from weakref import ref
 
 from opentelemetry.context import Context
 
+from tracemw._context import attach, current_context
 from tracemw._guard import fault, guarded
 from tracemw._http.semconv import RequestFacts
 from tracemw._http.server import ServerExchange, ServerOptions, ServerRequest, ServerTracing
@@ -45,32 +48,79 @@ class TraceMiddleware:
         if EXCHANGE in environ:
             return self.app(environ, start_response)
         exchange = _Exchange()
-        request = _request(environ)
-        begun = None if request is None else self._tracing.begin(exchange, request)
-        if begun is not None:
-            environ[EXCHANGE] = begun
-        if begun is not exchange:  # an ASGI application around this one has the request, or there is none
-            return self.app(environ, start_response)
-        token = exchange.attach()
+        handed_out = False
         try:
-            body = self.app(environ, _observed(start_response, exchange))
-        except BaseException as error:
-            exchange.failure(error)
-            exchange.end()
-            raise
-        finally:
-            exchange.detach(token)
-        file_wrapper = environ.get("wsgi.file_wrapper")
-        if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
-            _watch_file(body, exchange)
+            request = _request(environ)
+            begun = None if request is None else self._tracing.begin(exchange, request)
+            if begun is not None:
+                environ[EXCHANGE] = begun
+            if begun is not exchange:  # an ASGI application around this one has the request, or there is none
+                return self.app(environ, start_response)
+            token = exchange.attach()
+            try:
+                body = self.app(environ, _observed(start_response, exchange))
+            except BaseException as error:
+                exchange.failed(error)
+                raise
+            finally:
+                exchange.detach(token)
+            file_wrapper = environ.get("wsgi.file_wrapper")
+            if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
+                _watch_file(body, exchange)
+            else:
+                body = (_SizedBody if hasattr(body, "__len__") else _Body)(body, exchange)
+            handed_out = True
             return body
-        return (_SizedBody if hasattr(body, "__len__") else _Body)(body, exchange)
+        finally:
+            if not handed_out:
+                exchange.depart()
 
 
 class _Exchange(ServerExchange):
-    """One request being served."""
+    """One request being served, and how much of its response has been handed to the server."""
 
     protocol = "wsgi"
+    last_byte_at: int | None = None
+    """When the latest part of the body was handed over, as nanoseconds since the epoch."""
+    begun = False
+    """Whether that was any byte at all: a server sends the head of the response with the first (PEP 3333)."""
+    left: int | None = None
+    """How many bytes are to come, when the application has declared how many there are."""
+
+    def sent(self, data: bytes) -> None:
+        """Take note of a part of the body; the request ends with the last byte that was declared.
+
+        Who reads no further than that, as some servers and test clients do, may never close the body.
+        """
+        self.last_byte_at = time.time_ns()
+        if not data:
+            return
+        if not self.begun:
+            self.begun = True
+            self.first_byte()
+        if self.left is not None:
+            self.left -= len(data)
+            if self.left <= 0:
+                self.is_over = True
+                self.end(at=self.last_byte_at)
+
+    def failed(self, error: BaseException) -> None:
+        """Note an exception that goes to the server, and end the request.
+
+        Before the first byte, what the application has said of the status is not sent: the server answers with a 500.
+        """
+        if not self.ended:
+            if not self.begun:
+                self.status = None
+            self.failure(error)
+            self.unanswered()
+            self.end()
+
+    def abandon(self) -> None:
+        """End the request when nobody has its body any more, with the time of its latest byte."""
+        if not self.is_settled:
+            self.is_over = True
+            self.end(at=self.last_byte_at, incomplete=self.status is None)
 
 
 def _observed(start_response: StartResponse, exchange: _Exchange) -> StartResponse:
@@ -81,28 +131,35 @@ def _observed(start_response: StartResponse, exchange: _Exchange) -> StartRespon
         traced = _with_header(headers, exchange)
         write = start_response(status, traced, exc_info) if exc_info else start_response(status, traced)
         _note(status, headers, exchange)  # not before: a server refuses a second status once the headers are out
-        if exchange.held is None:
+        if exchange.ended:
             return write
 
         # Nor does the exchange have it: a server's functions lead to its environ, as a rule, and that to the exchange.
         def observing_write(data: bytes) -> object:
-            if data:
-                exchange.first_byte()
-            return write(data)
+            written = write(data)
+            exchange.sent(data)
+            return written
 
         return observing_write
 
     return observing_start_response
 
 
-def _note(status: str, headers: list[tuple[str, str]], exchange: ServerExchange) -> None:
+def _note(status: str, headers: list[tuple[str, str]], exchange: _Exchange) -> None:
     try:
         if status[:3].isdecimal():
             exchange.status = int(status[:3])  # the headers leave with the first byte of the body, as PEP 3333 says
+        exchange.left = None
+        for name, value in headers:
+            if len(name) == _LENGTH and name.lower() == "content-length":
+                exchange.left = int(value) if value.isdecimal() else None
         if exchange.captures_response:
             exchange.capture(_ResponseHeaders(headers))
     except Exception as error:
         fault("wsgi._note", error)
+
+
+_LENGTH: Final = len("content-length")
 
 
 def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> list[tuple[str, str]]:
@@ -124,7 +181,7 @@ class _Body:
 
     __slots__ = ("_body", "_exchange", "_iterator")
 
-    def __init__(self, body: Iterable[bytes], exchange: ServerExchange) -> None:
+    def __init__(self, body: Iterable[bytes], exchange: _Exchange) -> None:
         self._body = body
         self._exchange = exchange
         self._iterator: Iterator[bytes] | None = None
@@ -133,38 +190,52 @@ class _Body:
         return self
 
     def __next__(self) -> bytes:
-        token: Token[Context] = self._exchange.attach()
+        exchange = self._exchange
+        around = current_context()
         try:
-            if self._iterator is None:
-                self._iterator = iter(self._body)
-            chunk = next(self._iterator)
-            if chunk:
-                self._exchange.first_byte()
-            return chunk
-        except StopIteration:
-            # With the last byte: what the application does in close() is background work. By now it has to have called
-            # start_response; a server answers for one that has not.
-            self._exchange.end(incomplete=self._exchange.status is None)
-            raise
-        except BaseException as error:
-            self._exchange.failure(error)
-            raise
+            token: Token[Context] = exchange.attach()
+            try:
+                if self._iterator is None:
+                    self._iterator = iter(self._body)
+                chunk = next(self._iterator)
+                exchange.sent(chunk)
+                return chunk
+            except StopIteration:
+                # With the last byte: what the application does in close() is background work. By now it has to have
+                # called start_response; a server answers for one that has not.
+                exchange.is_over = True
+                exchange.end(incomplete=exchange.status is None)
+                raise
+            except BaseException as error:
+                exchange.failed(error)
+                raise
+            finally:
+                exchange.detach(token)
         finally:
-            self._exchange.detach(token)
+            if current_context() is exchange.context:  # the step was interrupted
+                attach(around)
 
     def close(self) -> None:
         """Close the application's iterable and end the span: a server calls this whatever happened before."""
-        token = self._exchange.attach()
+        exchange = self._exchange
+        around = current_context()
         try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        except BaseException as error:
-            self._exchange.failure(error)
-            raise
+            token = exchange.attach()
+            try:
+                close = getattr(self._body, "close", None)
+                if close is not None:
+                    close()
+            except BaseException as error:
+                exchange.failure(error)
+                raise
+            finally:
+                exchange.end()
+                exchange.detach(token)
         finally:
-            self._exchange.end()
-            self._exchange.detach(token)
+            exchange.depart(around)
+
+    def __del__(self) -> None:
+        self._exchange.abandon()
 
 
 class _SizedBody(_Body):
@@ -176,22 +247,39 @@ class _SizedBody(_Body):
         return len(self._body)  # type: ignore[arg-type]  # made only for bodies that have it
 
 
-def _watch_file(file: Any, exchange: ServerExchange) -> None:
-    """Watch for the end of the server's own file wrapper, which it tells by its type and sends its own way."""
-    exchange.first_byte()
-    close = getattr(file, "close", None)
+class _FileEnd:
+    """What a server calls when it has sent a file its own way, or lets go of."""
 
-    def close_and_end() -> None:
+    __slots__ = ("_close", "_exchange", "_file")
+
+    def __init__(self, file: Any, exchange: _Exchange) -> None:
+        self._exchange = exchange
+        close = getattr(file, "close", None)
+        # The file has this, which is not to have the file.
+        self._file = ref(file) if getattr(close, "__self__", None) is file else None
+        self._close: Any = close if self._file is None else getattr(close, "__func__", None)
+
+    def __call__(self) -> None:
         try:
-            if close is not None:
-                close()
+            if self._file is not None and (file := self._file()) is not None and self._close is not None:
+                self._close(file)
+            elif self._file is None and self._close is not None:
+                self._close()
         finally:
-            exchange.end()
+            self._exchange.depart()
 
+    def __del__(self) -> None:
+        self._exchange.abandon()
+
+
+def _watch_file(file: Any, exchange: _Exchange) -> None:
+    """Watch for the end of the server's own file wrapper, which it tells by its type and sends its own way."""
+    exchange.begun = True
+    exchange.first_byte()
     try:
-        file.close = close_and_end
+        file.close = _FileEnd(file, exchange)
     except Exception:  # one written in C, say, which takes no other: the application's own part is over
-        exchange.end()
+        exchange.depart()
 
 
 class _ResponseHeaders:
@@ -214,8 +302,10 @@ class _Request(ServerRequest):
 
     def __init__(self, environ: WSGIEnvironment) -> None:
         self._environ = environ
-        self.method = environ["REQUEST_METHOD"]
-        self.path = _decoded(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/"
+        self.method = environ.get("REQUEST_METHOD") or "GET"
+        mount = environ.get("SCRIPT_NAME") or ""
+        self.path = _decoded(mount + (environ.get("PATH_INFO") or "")) or "/"
+        self.mount = _decoded(mount)
 
     @property
     def headers(self) -> _Request:
@@ -241,13 +331,13 @@ class _Request(ServerRequest):
 
     def read(self) -> RequestFacts:
         environ = self._environ
-        protocol = environ.get("SERVER_PROTOCOL", "")
+        protocol = environ.get("SERVER_PROTOCOL") or ""
         server, peer = environ.get("SERVER_NAME"), environ.get("REMOTE_ADDR")
         return RequestFacts(
             self.method,
             self.path,
-            _decoded(environ.get("QUERY_STRING", "")),
-            environ.get("wsgi.url_scheme", "http"),
+            _decoded(environ.get("QUERY_STRING") or ""),
+            environ.get("wsgi.url_scheme") or "http",
             self,
             protocol.removeprefix("HTTP/") if protocol.startswith("HTTP/") else None,
             (server, _port(environ.get("SERVER_PORT"))) if server else None,

@@ -18,6 +18,9 @@ from opentelemetry.context import Context
 
 _RECEIVED: Final = otel_context.create_key("tracemw-baggage-received")
 
+KEYS: Final = (_BAGGAGE_KEY, _RECEIVED)
+"""Where a context holds baggage."""
+
 # Section 3.3.1: a token, and a value of printable ASCII without space, quote, comma, semicolon and backslash.
 _KEY: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")

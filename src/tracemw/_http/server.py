@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, TypedDict
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, TracerProvider
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode, TracerProvider
 
 from tracemw._attributes import AttributeValue, LazyAttributes
 from tracemw._context import (
@@ -22,18 +22,18 @@ from tracemw._context import (
     attach,
     current_context,
     detach,
-    exchange_in,
-    incoming_context,
+    ground_of,
     is_skipped,
-    request_span,
     skipped_context,
     span_in,
     with_exchange,
+    without,
 )
 from tracemw._errors import exception_type, put_stage
 from tracemw._guard import call_hook, fault, guarded
 from tracemw._held import Held, as_held
 from tracemw._http import propagation, semconv
+from tracemw._http.arrival import already_traced, arrival_context, is_handed_on, outer_exchange
 from tracemw._http.metrics import Instruments, MeterSource
 from tracemw._http.proxies import TrustedProxies
 from tracemw._http.semconv import Headers, RequestFacts, RequestHeaders
@@ -44,6 +44,8 @@ _SERVER: Final = SpanKind.SERVER  # a member of an enumeration costs a look-up t
 
 # What some servers pass on is what the client has written, of which there may be any number.
 _VERSIONS: Final = frozenset({"1.0", "1.1", "2", "3"})
+
+_NOWHERE: Final = Context()
 
 RouteSource = Callable[[], str | None]
 
@@ -134,35 +136,40 @@ class ServerTracing:
         """
         try:
             exchange.tracing = request.tracing = self
-            here = current_context()  # empty, but in a process that calls itself, or beneath other instrumentation
-            if self._skip.matches(request) or (here and is_skipped(here)):
-                exchange.context = skipped_context(here)
+            exchange.method, exchange.path = request.method, request.path
+            exchange.around = ground = here = current_context()
+            outer = None
+            if here:  # it is empty, but in a process that calls itself, beneath other instrumentation, and after a leak
+                outer = outer_exchange(here)
+                ground = arrival_context(here, outer)
+            mounts = request.mount_points() if request.mount else ()
+            if self._skip.matches(request, mounts) or (outer is not None and is_skipped(here)):
+                exchange.context = skipped_context(ground, exchange)
                 return exchange
             # The parent is what the request carries, or nothing: never a span that happens to be active here.
-            bare = incoming_context(here) if here else here
-            exchange.carried = carried = propagation.extract(request.headers, bare)
-            exchange.method, exchange.path = request.method, request.path
+            exchange.carried = carried = propagation.extract(request.headers, ground)
             if here:
-                if (outer := _handed_on(here, exchange, request)) is not None:
+                if outer is not None and is_handed_on(outer, exchange):
                     return outer
-                if bare is not here and (adopted := _already_traced(here, carried)) is not None:
-                    exchange.context, exchange.span = with_exchange(exchange, adopted, carried), adopted
+                if (adopted := already_traced(here, span_in(carried))) is not None:
+                    if outer is None and ground_of(here) is None:  # all that is here has come with this very request
+                        carried = propagation.extract(request.headers, without(here))
+                    exchange.context, exchange.span = with_exchange(exchange, adopted, carried, ground), adopted
                     exchange.held = as_held(adopted)
                     return exchange
-            parent, links = (carried, None) if self._trust_inbound else (bare, _link_to(carried))
+            parent, links = (carried, None) if self._trust_inbound else (ground, _link_to(carried))
             instruments = self._meters.get()
             tracer = self._tracers.get()
             if tracer is None:
-                exchange.context = parent
-                if instruments is not None:  # then a mounted application's door measures nothing
-                    exchange.context = with_exchange(exchange, None, parent)
+                exchange.context = with_exchange(exchange, None, parent, ground)
+                if instruments is not None:
                     exchange.record(request, instruments, time.time_ns())
                 return exchange
             started = None if instruments is None else time.time_ns()
             method = request.method if request.method in self.known_methods else semconv.UNKNOWN_METHOD
             known: Any = request if self._tracers.takes_lazy_attributes else request.made()
             span = exchange.span = tracer.start_span(method, parent, _SERVER, known, links, started)
-            exchange.context = with_exchange(exchange, span, parent)
+            exchange.context = with_exchange(exchange, span, parent, ground)
             if instruments is not None or self._has_hooks or span.is_recording():
                 exchange.record(request, instruments, started)
             return exchange
@@ -191,12 +198,18 @@ class ServerRequest(LazyAttributes):
     method: str
     path: str
     """The whole path, the application's mount point included."""
+    mount: str
+    """The path at which the application is mounted, empty for most."""
     tracing: ServerTracing
 
     @property
     def headers(self) -> RequestHeaders:
         """The request's headers."""
         raise NotImplementedError
+
+    def mount_points(self) -> tuple[str, ...]:
+        """Return the paths at which the application is mounted, as the server and as applications around see it."""
+        return (self.mount,)
 
     def read(self) -> RequestFacts:
         """Return the facts as the server gives them."""
@@ -221,46 +234,6 @@ def _link_to(carried: Context) -> list[Link]:
     return [] if caller is None else [Link(caller.get_span_context())]
 
 
-def _handed_on(here: Context, exchange: ServerExchange, request: ServerRequest) -> ServerExchange | None:
-    """Return the exchange of this very request in the application that this one is mounted in, if there is one.
-
-    Within one protocol it lies in what the server gives for the request. From one protocol to the other, only the
-    context goes along; there, a request that this process makes to itself has another path, or carries another parent.
-    """
-    outer = exchange_in(here)
-    if not isinstance(outer, ServerExchange) or outer.protocol == exchange.protocol:
-        return None
-    is_the_same = (
-        outer.method == request.method
-        and outer.path == request.path
-        and _caller_ids(outer.carried) == _caller_ids(exchange.carried)
-    )
-    return outer if is_the_same else None
-
-
-def _already_traced(here: Context, carried: Context) -> Span | None:
-    """Return the SERVER span that someone else's instrumentation has started for this very request, if any.
-
-    That is so when the current span is a SERVER span whose parent is the context that this request carries. A span
-    that a door of ours started belongs to another request, one that this process serves within the first: doors know
-    their own requests by the exchange that they leave in them.
-    """
-    span = span_in(here)
-    if span is None or getattr(span, "kind", None) is not _SERVER or span is request_span(here):
-        return None
-    parent = getattr(span, "parent", None)
-    return span if _caller_ids(carried) == (_ids(parent) if parent is not None else None) else None
-
-
-def _caller_ids(carried: Context) -> tuple[int, int] | None:
-    caller = span_in(carried)
-    return None if caller is None else _ids(caller.get_span_context())
-
-
-def _ids(context: SpanContext) -> tuple[int, int] | None:
-    return (context.trace_id, context.span_id) if context.is_valid else None
-
-
 class ServerExchange:
     """One request being served; until `record` is called, one of which nothing is recorded.
 
@@ -275,8 +248,12 @@ class ServerExchange:
     path: str
     carried: Context
     """The context that the request carries."""
-    context: Context
+    context: Context = _NOWHERE
     """The context that the application runs in."""
+    around: Context = _NOWHERE
+    """The context that the door was called in."""
+    is_over = False
+    """Whether the application has done its part: what still lies about of the request's context counts for nothing."""
     span: Span | None = None
     ended = True
     """Whether nothing more is recorded for this request."""
@@ -290,11 +267,13 @@ class ServerExchange:
     _instruments: Instruments | None = None
     _labels: dict[str, str | int]
     _started: int
+    is_settled = True
+    """Whether nothing of the request is left to be ended or counted down."""
 
     def record(self, request: ServerRequest, instruments: Instruments | None, started: int | None) -> None:
         """Take note of the request from now on: it has a span, metrics, or hooks that want to know of it."""
         tracing = self.tracing
-        self.ended = False
+        self.ended = self.is_settled = False
         self.held = as_held(self.span)
         if instruments is None and not tracing.keeps_facts:
             return
@@ -314,6 +293,33 @@ class ServerExchange:
     def detach(self, token: Token[Context]) -> None:
         """Make current again what was current before `attach`."""
         detach(token, self.context)
+
+    def depart(self, around: Context | None = None) -> None:
+        """Note that the application has done its part, and do what an interrupted step of the door has left undone.
+
+        An exception may come between any two steps: KeyboardInterrupt, or what a signal handler or another thread
+        raises. The door calls this last, whatever has happened.
+
+        Args:
+            around: What was current before the last step, when that was not the first one.
+        """
+        self.is_over = True
+        if current_context() is self.context:
+            attach(self.around if around is None else around)
+        if self.is_settled:
+            return
+        try:
+            self.end()
+        finally:
+            if not self.is_settled:  # it was the end that was interrupted
+                self._abort()
+
+    def _abort(self) -> None:
+        if self._instruments is not None:
+            self._instruments.ended(self)
+        if self.span is not None and self.span.is_recording():
+            self._leave(None)
+        self.is_settled = True
 
     @property
     def response_header(self) -> tuple[str, str] | None:
@@ -359,6 +365,11 @@ class ServerExchange:
             self.span.record_exception(error)
             put_stage(self.span, error)
 
+    def unanswered(self) -> None:
+        """Note what becomes of an exception that escapes before the response has begun: servers answer with a 500."""
+        if self.status is None and isinstance(self._failure, Exception):
+            self.status = 500
+
     @guarded
     def annotate(self, name: str, value: str | int) -> None:
         """Put an attribute of the protocol on the span, for what only one kind of door knows."""
@@ -374,8 +385,8 @@ class ServerExchange:
         """
         if self.ended:
             return
-        self.ended = True
         try:
+            self.ended = True
             if self._instruments is not None:
                 self._instruments.ended(self)
             error_type = self._error_type(incomplete=incomplete)
@@ -404,6 +415,7 @@ class ServerExchange:
                 self.span.end(at)
         except Exception as error:
             fault("ServerExchange.end", error)
+        self.is_settled = True
 
     def _error_type(self, *, incomplete: bool) -> str | None:
         error_type = semconv.server_error_type(self.status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from tracemw._guard import call_hook
@@ -43,7 +43,8 @@ class SkipRule:
 
     Args:
         skip: Paths (`"/internal/status"`), globs (`"/static/*"`, where `*` crosses slashes), predicates on
-            `RequestFacts`, or several of them, in addition to `DEFAULT_PATHS`; None skips nothing at all.
+            `RequestFacts`, or several of them, in addition to `DEFAULT_PATHS`; None skips nothing at all. A path counts
+            with and without the application's mount point.
 
     Raises:
         ValueError: for a path or glob that does not start with `/` or `*`.
@@ -70,10 +71,28 @@ class SkipRule:
         self._paths = PathPatterns(paths if skip is None else (*DEFAULT_PATHS, *paths))
         self._predicates = tuple(predicates)
 
-    def matches(self, request: Request) -> bool:
-        """Tell whether a request is skipped; a predicate that raises skips none."""
+    def matches(self, request: Request, mounts: Sequence[str] = ()) -> bool:
+        """Tell whether a request is skipped; a predicate that raises skips none.
+
+        Args:
+            request: The request.
+            mounts: The paths at which the application is mounted.
+        """
         if self._paths.match(request.path):
+            return True
+        if mounts and any(map(self._paths.match, _other_paths(request.path, mounts))):
             return True
         return bool(self._predicates) and any(
             call_hook("skip", predicate, request.facts) for predicate in self._predicates
         )
+
+
+def _other_paths(path: str, mounts: Sequence[str]) -> list[str]:
+    """Return the paths that an application's own view, or a proxy's, has of a request."""
+    others = []
+    for mount in mounts:
+        prefix = mount.rstrip("/")
+        rest = path.removeprefix(prefix)
+        is_beneath = len(rest) < len(path) and (not rest or rest.startswith("/"))
+        others.append((rest or "/") if is_beneath else prefix + path)
+    return others
