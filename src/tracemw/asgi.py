@@ -24,6 +24,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[Any]]
 
 _EXCHANGE: Final = "tracemw.exchange"
 _BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
+_UNPAUSED: Final = 16_384
+"""Bytes of a body for which no server pauses reading; uvicorn does from 64 KiB on."""
 
 
 class TraceMiddleware:
@@ -180,8 +182,8 @@ class _Response(_Exchange):
 
     _trailers = False
     _disconnected = False
-    _has_all = False
-    """Whether the application has received the whole body of the request."""
+    _may_be_paused = True
+    """Whether the server may have paused reading: for a body that the application has not read, or a large part."""
     _ended_at: int | None = None
 
     async def receive(self) -> Message:
@@ -189,8 +191,8 @@ class _Response(_Exchange):
         kind = message["type"]
         if kind == "http.disconnect":
             self._disconnected = True
-        elif not message.get("more_body"):
-            self._has_all = True
+        else:
+            self._may_be_paused = bool(message.get("more_body")) or len(message.get("body") or b"") > _UNPAUSED
         return message
 
     async def send(self, message: Message) -> None:
@@ -207,9 +209,9 @@ class _Response(_Exchange):
             return
         # What the server does now may be for the next request already, in this context.
         self.is_over = True
-        if self._has_all or self.method == "GET":
+        if self.method == "GET" or not self._may_be_paused:
             await self._send(message)
-        else:  # it will resume reading, what the application has not received
+        else:  # as in `received`; only then, since some servers write their access log now, with the trace's id
             token = attach(self.around)
             try:
                 await self._send(message)
