@@ -59,8 +59,15 @@ def call_hook(option: str, hook: Callable[..., R], *args: object) -> R | None:
     try:
         return hook(*args)
     except Exception as error:
-        _report(f"{option}={hook!r} raised; the request is not affected", error)
+        _report(f"{option}={_shown(hook)} raised; the request is not affected", error)
         return None
+
+
+def _shown(hook: object) -> str:
+    try:
+        return repr(hook)
+    except Exception:
+        return f"<{type(hook).__name__}>"
 
 
 def _report(message: str, error: Exception) -> None:

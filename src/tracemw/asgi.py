@@ -180,6 +180,9 @@ class _Exchange(ServerExchange):
 class _Response(_Exchange):
     """One HTTP request being served, watched for its response and its end."""
 
+    status_of_silence = 500
+    _has_begun = False
+    """Whether the application has sent a part of the body."""
     _trailers = False
     _disconnected = False
     _may_be_paused = True
@@ -206,6 +209,8 @@ class _Response(_Exchange):
             or kind == "http.response.pathsend"
         ):
             await self._send(message)
+            if kind in _BODIES:
+                self._has_begun = True
             return
         # What the server does now may be for the next request already, in this context.
         self.is_over = True
@@ -231,9 +236,19 @@ class _Response(_Exchange):
     def finish(self, *, returned: bool) -> None:
         if not self.ended:
             if not self._disconnected:
+                if not (returned or self._has_begun or self.is_over) and _delays_the_head(self._send):
+                    self.status = None
                 self.unanswered()
             incomplete = returned and self._ended_at is None and not self._disconnected
             self.end(at=self._ended_at, incomplete=incomplete)
+
+
+def _delays_the_head(send: Send) -> bool:
+    """Tell whether a server sends the head of a response with the first part of its body, and a 500 if none comes.
+
+    The specification has it so, and most servers send it at once.
+    """
+    return type(getattr(send, "__self__", None)).__module__.startswith("granian.")
 
 
 class _WebSocket(_Exchange):

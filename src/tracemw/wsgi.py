@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 EXCHANGE: Final = "tracemw.exchange"
 """The key under which a request's exchange lies in its `environ`."""
 
+# PEP 3333 has the head of a response wait for the first byte of its body. Most servers take the first part for that,
+# even an empty one. Some send it at once, and only few keep to the letter: by the modules of their `start_response`.
+_START_RESPONSE: Final = "start_response"
+_PART: Final = "part"
+_BYTE: Final = "byte"
+_HABITS: Final = {
+    "a2wsgi.wsgi": _START_RESPONSE,
+    "uvicorn.middleware.wsgi": _START_RESPONSE,
+    "waitress.task": _BYTE,
+}
+
 
 class TraceMiddleware:
     """Trace the requests to a WSGI application.
@@ -48,6 +59,11 @@ class TraceMiddleware:
         if EXCHANGE in environ:
             return self.app(environ, start_response)
         exchange = _Exchange()
+        habit = _HABITS.get(getattr(start_response, "__module__", None))
+        if habit is not None:
+            exchange.head_goes_with = habit
+        elif "uwsgi.version" in environ:
+            exchange.head_goes_with, exchange.is_answered_for = _START_RESPONSE, False
         handed_out = False
         try:
             request = _request(environ)
@@ -80,10 +96,14 @@ class _Exchange(ServerExchange):
     """One request being served, and how much of its response has been handed to the server."""
 
     protocol = "wsgi"
+    head_goes_with: str = _PART
+    """With what the server sends the status and the headers, from where on nothing can replace them."""
+    is_answered_for = True
+    """Whether the server answers with a 500 when an exception comes before that."""
+    has_begun = False
+    """Whether the head of the response is out."""
     last_byte_at: int | None = None
     """When the latest part of the body was handed over, as nanoseconds since the epoch."""
-    begun = False
-    """Whether that was any byte at all: a server sends the head of the response with the first (PEP 3333)."""
     left: int | None = None
     """How many bytes are to come, when the application has declared how many there are."""
 
@@ -93,11 +113,12 @@ class _Exchange(ServerExchange):
         Who reads no further than that, as some servers and test clients do, may never close the body.
         """
         self.last_byte_at = time.time_ns()
+        if data or self.head_goes_with is not _BYTE:
+            self.has_begun = True
         if not data:
             return
-        if not self.begun:
-            self.begun = True
-            self.first_byte()
+        if self.held is not None:
+            self.held.answered()
         if self.left is not None:
             self.left -= len(data)
             if self.left <= 0:
@@ -107,13 +128,14 @@ class _Exchange(ServerExchange):
     def failed(self, error: BaseException) -> None:
         """Note an exception that goes to the server, and end the request.
 
-        Before the first byte, what the application has said of the status is not sent: the server answers with a 500.
+        Before the head is out, what the application has said of the status counts for nothing.
         """
         if not self.ended:
-            if not self.begun:
+            if not self.has_begun:
                 self.status = None
             self.failure(error)
-            self.unanswered()
+            if self.is_answered_for:
+                self.unanswered()
             self.end()
 
     def abandon(self) -> None:
@@ -147,8 +169,11 @@ def _observed(start_response: StartResponse, exchange: _Exchange) -> StartRespon
 
 def _note(status: str, headers: list[tuple[str, str]], exchange: _Exchange) -> None:
     try:
+        if exchange.has_begun:  # a second status, which comes too late
+            return
+        exchange.has_begun = exchange.head_goes_with is _START_RESPONSE
         if status[:3].isdecimal():
-            exchange.status = int(status[:3])  # the headers leave with the first byte of the body, as PEP 3333 says
+            exchange.status = int(status[:3])
         exchange.left = None
         for name, value in headers:
             if len(name) == _LENGTH and name.lower() == "content-length":
@@ -274,7 +299,7 @@ class _FileEnd:
 
 def _watch_file(file: Any, exchange: _Exchange) -> None:
     """Watch for the end of the server's own file wrapper, which it tells by its type and sends its own way."""
-    exchange.begun = True
+    exchange.has_begun = True
     exchange.first_byte()
     try:
         file.close = _FileEnd(file, exchange)

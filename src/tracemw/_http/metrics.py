@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from opentelemetry import metrics
 from opentelemetry.context import Context
@@ -93,13 +93,33 @@ class Instruments:
 
 
 _lock = threading.Lock()
-_made: Final[WeakKeyDictionary[MeterProvider, dict[str, Instruments]]] = WeakKeyDictionary()
+# By identity, since anybody's object may be a provider: it need not have a hash, or be equal to itself.
+_made: Final[dict[int, tuple[Callable[[], MeterProvider | None], dict[str, Instruments]]]] = {}
+
+
+def _instruments_of(provider: MeterProvider) -> dict[str, Instruments]:
+    """Return what has been made of a provider so far, by end."""
+    found = _made.get(id(provider))
+    if found is not None and found[0]() is provider:
+        return found[1]
+    number = id(provider)
+    ends: dict[str, Instruments] = {}
+
+    def forget(_: object) -> None:
+        if number in _made and _made[number][1] is ends:
+            del _made[number]
+
+    try:
+        _made[number] = (ref(provider, forget), ends)
+    except TypeError:  # one that cannot be referred to weakly stays
+        _made[number] = (lambda: provider, ends)
+    return ends
 
 
 def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
-    for ends in list(_made.values()):
+    for _, ends in list(_made.values()):
         for instruments in ends.values():
             instruments.forget()
 
@@ -126,7 +146,7 @@ class MeterSource:
 
     def get(self) -> Instruments | None:
         """Return the instruments; None while nobody listens."""
-        provider = self._provider or _global_provider()
+        provider = _global_provider() if self._provider is None else self._provider
         if provider is not self._instruments_of:
             self._instruments = self._made_by(provider)
             self._instruments_of = provider
@@ -136,10 +156,7 @@ class MeterSource:
         if provider is None or is_silent(provider):
             return None
         with _lock:
-            try:
-                ends = _made.setdefault(provider, {})
-            except TypeError:  # it cannot be a key
-                ends = {}
+            ends = _instruments_of(provider)
             if self._end not in ends:
                 ends[self._end] = Instruments(provider, self._end)
             return ends[self._end]

@@ -7,7 +7,6 @@ ignored: a malformed header starts a new trace, it never fails a request.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
@@ -18,6 +17,7 @@ from opentelemetry.trace import NonRecordingSpan
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tracemw._context import span_in, with_span
+from tracemw._guard import call_hook
 from tracemw._http import baggage, tracecontext
 from tracemw._http.semconv import Headers, RequestHeaders
 from tracemw.config import unknown_propagators
@@ -33,7 +33,8 @@ def extract(headers: RequestHeaders, context: Context) -> Context:
     propagator = propagate.get_global_textmap()
     formats = _own_formats(propagator)
     if formats is None:
-        return propagator.extract(headers, context, _GETTER)
+        extracted = call_hook("the global propagator", propagator.extract, headers, context, _GETTER)
+        return extracted if isinstance(extracted, Context) else context
     if not headers.carries_context():
         return context
     if formats.trace_context:
@@ -71,9 +72,22 @@ class _Formats(NamedTuple):
     baggage: bool
 
 
-@lru_cache(maxsize=8)
+_read: tuple[TextMapPropagator | None, _Formats | None] = (None, None)
+"""The propagator in use, and its formats."""
+
+
 def _own_formats(propagator: TextMapPropagator) -> _Formats | None:
     """Return which formats a propagator stands for, when it stands for nothing but those that we handle ourselves."""
+    global _read
+    # By identity, since anybody's object may be one: it need not have a hash, or be equal to itself.
+    read, formats = _read
+    if read is not propagator:
+        formats = _formats_of(propagator)
+        _read = (propagator, formats)
+    return formats
+
+
+def _formats_of(propagator: TextMapPropagator) -> _Formats | None:
     if type(propagator) is not CompositePropagator:
         return None
     kinds = {type(part) for part in propagator._propagators}  # noqa: SLF001  it has no public name

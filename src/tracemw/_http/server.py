@@ -243,6 +243,8 @@ class ServerExchange:
 
     protocol: ClassVar[str]
     """The interface that the door serves: `asgi` or `wsgi`."""
+    status_of_silence: ClassVar[int | None] = None
+    """What servers answer for an application that returns without a response, if they are of one mind."""
     tracing: ServerTracing
     method: str
     path: str
@@ -390,6 +392,8 @@ class ServerExchange:
             if self._instruments is not None:
                 self._instruments.ended(self)
             error_type = self._error_type(incomplete=incomplete)
+            if incomplete and self.status is None:
+                self.status = self.status_of_silence
             if self.held is not None and error_type is None and not self.tracing.keeps_facts:
                 at = time.time_ns() if at is None else at
                 if self.held.is_dismissed(at):
