@@ -13,8 +13,8 @@ CONSTRAINTS ?=
 .DEFAULT_GOAL := test
 
 # What holds at the doors, which must hold with the SDK's own provider too.
-HTTP_SUITE = tests/conformance $(addprefix tests/test_,asgi.py fastapi.py flask.py httpx.py mounts.py options.py requests.py \
-  skip.py spans.py starlette.py w3c_services.py websocket.py wsgi.py)
+HTTP_SUITE = tests/conformance $(addprefix tests/test_,asgi.py error_pages.py fastapi.py flask.py httpx.py mounts.py options.py \
+  requests.py skip.py spans.py starlette.py w3c_services.py websocket.py wsgi.py)
 
 install: $(VENV)/installed
 
@@ -68,7 +68,7 @@ test-lowest:
 	  EXTRAS=starlette,flask,httpx,requests,viewer,test \
 	  PYTEST_ARGS='--ignore tests/test_fastapi.py $(PYTEST_ARGS)'
 	$(MAKE) test-python VENV=.venv-lowest-fastapi CONSTRAINTS=tests/lowest-fastapi.txt EXTRAS=all,test \
-	  PYTEST_ARGS='tests/test_fastapi.py tests/test_w3c_services.py $(PYTEST_ARGS)'
+	  PYTEST_ARGS='tests/test_error_pages.py tests/test_fastapi.py tests/test_w3c_services.py $(PYTEST_ARGS)'
 
 # What tracemw costs beside others, as a table: see benchmarks/README.md. ROWS="asgi encode" runs some rows,
 # BENCH_QUICK=1 all of them in a few minutes.

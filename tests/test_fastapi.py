@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request, WebSocket
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, FastAPI, HTTPException, Request, WebSocket
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.telemetry import get_telemetry_data
+from opentelemetry._logs import LogRecord
+from opentelemetry.context import get_current
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -24,7 +30,7 @@ from starlette.routing import Mount, Route
 
 import tracemw
 from calls import Answer, ask, carrying, http_scope
-from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Recorded
+from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Meters, Recorded
 from servers import uvicorn_serving, wait_until
 from tracemw import asgi, starlette
 from tracemw.fastapi import TraceMiddleware
@@ -369,9 +375,9 @@ class Hiding:
         await self._wrapped(scope, receive, send)
 
 
-def hidden(app: FastAPI, **options: Any) -> FastAPI:
-    app.add_middleware(Hiding)
-    app.add_middleware(TraceMiddleware, **options)
+def hidden(app: FastAPI) -> FastAPI:
+    """Add the door in a way that neither the application nor the door can tell to whom it belongs."""
+    app.add_middleware(lambda app: TraceMiddleware(Hiding(app)))
     return app
 
 
@@ -415,13 +421,27 @@ class TestBesideNativeTelemetry:
         assert answer.header(b"x-trace-id") is None
         assert not recorded.all
 
-    async def test_a_provider_of_its_own_records_nothing_more(self, recorded: Recorded, install: Install) -> None:
-        memory = InMemorySpanExporter()
-        own = TracerProvider(shutdown_on_exit=False)
-        own.add_span_processor(SimpleSpanProcessor(memory))
-        await ask(install(shop(telemetry={"tracer_provider": own})), "/checkout/7")
-        assert recorded.server.name == "GET /checkout/{order_id}"
-        assert memory.get_finished_spans() == ()
+    @pytest.mark.parametrize("around", [lambda app: app, lambda app: TraceMiddleware(app)])
+    async def test_a_door_without_providers_takes_those_of_the_native_telemetry(
+        self, recorded: Recorded, install: Install, around: Callable[[Any], Any], meters: Meters
+    ) -> None:
+        own, memory = memory_provider()
+        app = shop(telemetry={"tracer_provider": own, "meter_provider": meters.provider})
+        await ask(around(install(app)), "/checkout/7")
+        assert [span.name for span in memory.get_finished_spans()] == ["GET /checkout/{order_id}"]
+        (point,) = meters.points("http.server.request.duration")
+        assert point.attributes["http.route"] == "/checkout/{order_id}"
+        assert not recorded.all
+
+    async def test_a_door_with_providers_of_its_own_keeps_them(self, recorded: Recorded, install: Install) -> None:
+        given, unused = memory_provider()
+        own, memory = memory_provider()
+        metered = MeterProvider(shutdown_on_exit=False)
+        app = shop(telemetry={"tracer_provider": given, "meter_provider": MeterProvider(shutdown_on_exit=False)})
+        await ask(install(app, tracer_provider=own, meter_provider=metered), "/checkout/7")
+        assert [span.name for span in memory.get_finished_spans()] == ["GET /checkout/{order_id}"]
+        assert unused.get_finished_spans() == ()
+        assert not recorded.all
 
     async def test_a_native_span_that_is_there_already_is_taken_over_once(self, recorded: Recorded) -> None:
         app = FastAPI()
@@ -485,6 +505,168 @@ class TestBesideNativeTelemetry:
             wait_until(lambda: recorded.all)
         assert added == []
         assert len(recorded.all) == 1
+
+
+def memory_provider() -> tuple[TracerProvider, InMemorySpanExporter]:
+    memory = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    return provider, memory
+
+
+class Logged:
+    """What FastAPI's native telemetry has logged."""
+
+    def __init__(self) -> None:
+        self._memory = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+        self.provider = LoggerProvider(shutdown_on_exit=False)
+        self.provider.add_log_record_processor(SimpleLogRecordProcessor(self._memory))
+
+    @property
+    def all(self) -> list[LogRecord]:
+        return [log.log_record for log in self._memory.get_finished_logs()]
+
+
+@pytest.fixture
+def logged() -> Iterator[Logged]:
+    made = Logged()
+    yield made
+    made.provider.shutdown()
+
+
+class TestNativeLogRecords:
+    @pytest.mark.parametrize(
+        ("path", "event", "raised"),
+        [
+            ("/checkout/seven", "fastapi.validation.failed", None),
+            ("/boom", "http.server.request.exception", ValueError),
+            ("/sub/boom", "http.server.request.exception", KeyError),
+        ],
+    )
+    @pytest.mark.parametrize("only_fastapi", [True, False])
+    async def test_are_written_once_and_in_the_trace(
+        self,
+        recorded: Recorded,
+        logged: Logged,
+        install: Install,
+        path: str,
+        event: str,
+        raised: Any,
+        only_fastapi: bool,
+    ) -> None:
+        app = shop(only_fastapi=only_fastapi, telemetry={"logger_provider": logged.provider})
+        sub: Any = next(route.app for route in app.routes if isinstance(route, Mount) and route.path == "/sub")
+
+        async def boom() -> None:
+            raise KeyError("boom")
+
+        sub.add_api_route("/boom", boom)
+        with pytest.raises(raised) if raised else nullcontext():
+            await ask(install(app), path)
+        (record,) = logged.all
+        assert record.event_name == event
+        assert (record.trace_id, record.span_id) == (recorded.server.context.trace_id, recorded.server.context.span_id)
+        assert (record.attributes or {})["http.route"] == (recorded.server.attributes or {})["http.route"]
+
+    async def test_tell_of_a_handler_that_raises(self, recorded: Recorded, logged: Logged, install: Install) -> None:
+        async def broken(request: Request, error: Exception) -> Response:
+            raise TypeError("handler")
+
+        app = shop(telemetry={"logger_provider": logged.provider}, exception_handlers={Exception: broken})
+        with pytest.raises(TypeError):
+            await ask(install(app), "/boom")
+        assert [(record.attributes or {})["exception.type"] for record in logged.all] == ["ValueError", "TypeError"]
+        assert {record.trace_id for record in logged.all} == {recorded.server.context.trace_id}
+
+    @pytest.mark.parametrize("setting", [{"logs": False}, {"exclude": lambda scope: True}])
+    async def test_are_not_written_where_the_application_wants_none(
+        self, recorded: Recorded, logged: Logged, install: Install, setting: Any
+    ) -> None:
+        app = shop(telemetry={"logger_provider": logged.provider, **setting})
+        assert (await ask(install(app), "/checkout/seven")).status == 422
+        assert not logged.all
+        assert recorded.server.name == "GET /checkout/{order_id}"
+
+    async def test_are_written_for_requests_that_are_not_traced(self, logged: Logged, install: Install) -> None:
+        app = shop(telemetry={"logger_provider": logged.provider})
+        with pytest.raises(ValueError, match="boom"):
+            await ask(install(app, skip="/boom"), "/boom")
+        assert [record.event_name for record in logged.all] == ["http.server.request.exception"]
+
+    async def test_leave_the_route_as_it_is_beneath_a_root_path(
+        self, recorded: Recorded, logged: Logged, install: Install
+    ) -> None:
+        app = shop(only_fastapi=True, telemetry={"logger_provider": logged.provider})
+        await ask(install(app), "/api/sub/leaf/1", root_path="/api")
+        assert recorded.server.name == "GET /api/sub/leaf/{leaf}"
+
+
+class TestTelemetryData:
+    @pytest.mark.parametrize("logs", [True, False])
+    @pytest.mark.parametrize("only_fastapi", [True, False])
+    @pytest.mark.parametrize("around", [lambda app: app, asgi.TraceMiddleware, starlette.TraceMiddleware])
+    async def test_is_there_as_long_as_the_request_is_served(
+        self, recorded: Recorded, logged: Logged, install: Install, logs: bool, only_fastapi: bool, around: Any
+    ) -> None:
+        app = shop(only_fastapi=only_fastapi, telemetry={"logger_provider": logged.provider} if logs else None)
+        seen: list[Any] = []
+        context: list[Any] = []
+
+        @app.post("/orders/{order_id}")
+        async def order(request: Request, order_id: int, item: Annotated[str, Body(embed=True)]) -> None:
+            data = get_telemetry_data()
+            assert data is not None
+            seen.append((data.request is request, data.body, data.values))
+            context.append(get_current())
+
+        headers = [(b"content-type", b"application/json")]
+        answer = await ask(around(install(app)), "/orders/7", method="POST", headers=headers, body=b'{"item": "tea"}')
+        assert answer.status == 200
+        ((is_request, body, values),) = seen
+        assert is_request
+        assert body == {"item": "tea"}
+        assert values["order_id"] == 7
+        assert get_telemetry_data(context[0]) is None
+        assert recorded.server.name in ("POST /orders/{order_id}", "POST")
+
+    async def test_is_that_of_the_request_and_not_of_one_beside_it(self, install: Install) -> None:
+        app = FastAPI()
+        both = asyncio.Event()
+
+        @app.get("/{number}")
+        async def number(request: Request, number: int) -> int:
+            if number:
+                both.set()
+            await both.wait()
+            data = get_telemetry_data()
+            assert data is not None
+            assert data.request is request
+            return (data.values or {})["number"]  # type: ignore[no-any-return]
+
+        traced = install(app)
+        answers = await asyncio.gather(ask(traced, "/0"), ask(traced, "/1"))
+        assert [answer.body for answer in answers] == [b"0", b"1"]
+
+    async def test_of_a_websocket_is_there_too(self, recorded: Recorded, install: Install) -> None:
+        app = FastAPI()
+        seen: list[Any] = []
+
+        @app.websocket("/chat")
+        async def chat(websocket: WebSocket) -> None:
+            data = get_telemetry_data()
+            seen.append(data is not None and data.websocket is websocket)
+            await websocket.accept()
+            await websocket.close()
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            pass
+
+        scope = {**http_scope("/chat"), "type": "websocket", "scheme": "ws", "subprotocols": []}
+        await install(app)(scope, receive, send)
+        assert seen == [True]
 
 
 def routes(reader: InMemoryMetricReader) -> Iterator[Any]:

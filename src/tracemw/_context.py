@@ -83,6 +83,11 @@ class TracerSource:
         """Whether the tracer that `get` has returned takes `LazyAttributes`, as our recorder's do."""
 
     @property
+    def follows_the_global_one(self) -> bool:
+        """Whether no provider was given."""
+        return self._provider is None
+
+    @property
     def provider(self) -> TracerProvider:
         """The provider in use now."""
         return trace.get_tracer_provider() if self._provider is None else self._provider

@@ -28,6 +28,17 @@ def router_of(app: object) -> Router | None:
     return app if isinstance(app, Router) else None
 
 
+def application_of(app: object) -> Starlette | None:
+    """Follow a chain of middleware to the application that it belongs to; None when it cannot be followed."""
+    seen: set[int] = set()
+    while app is not None and not isinstance(app, Starlette) and id(app) not in seen:
+        seen.add(id(app))
+        # FastAPI's routers know their application.
+        owner = getattr(app, "dependency_overrides_provider", None)
+        app = owner if owner is not None else getattr(app, "app", None)
+    return app if isinstance(app, Starlette) else None
+
+
 def application_root(scope: Scope) -> str:
     """Return the root path at which a server has put the application, as a prefix of its routes."""
     root = scope.get("app_root_path", scope.get("root_path"))

@@ -11,7 +11,11 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, Unpack
 
-from tracemw._context import attach, detach
+from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from tracemw._context import attach, current_context, detach
 from tracemw._guard import fault
 from tracemw._http.semconv import RequestFacts
 from tracemw._http.server import ServerExchange, ServerOptions, ServerRequest, ServerTracing
@@ -55,7 +59,17 @@ class TraceMiddleware:
             return await self.app(scope, receive, send)
         outer = scope.get(_EXCHANGE)
         if isinstance(outer, ServerExchange):
-            return await self.app(self._observed(scope, outer), receive, send)
+            scope = self._observed(scope, outer)
+            here = current_context()
+            context = self.enter(scope, here)
+            if context is here:
+                return await self.app(scope, receive, send)
+            token = attach(context)
+            try:
+                return await self.app(scope, receive, send)
+            finally:
+                detach(token, context)
+                self.leave(scope)
         exchange = (_Response if kind == "http" else _WebSocket)(receive, send)
         try:
             begun = self._begin(exchange, scope)
@@ -71,6 +85,7 @@ class TraceMiddleware:
             if kind == "websocket":
                 exchange.lasts()
             returned = False
+            exchange.context = self.enter(scope, exchange.context)
             token = exchange.attach()
             try:
                 result = await self.app(scope, exchange.receive, exchange.send)
@@ -82,6 +97,7 @@ class TraceMiddleware:
             finally:
                 exchange.finish(returned=returned)
                 exchange.detach(token)
+                self.leave(scope)
                 # A server's channels lead to its scope: what leads from there to the exchange, which has the channels,
                 # would leave all that there is of the request to the garbage collector.
                 given.pop(_EXCHANGE, None)
@@ -103,10 +119,22 @@ class TraceMiddleware:
             fault("asgi.TraceMiddleware.observe", error)
             return scope
 
+    def take_over(self, *, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> None:
+        """Use providers that a framework's native telemetry was given, unless the options have named others."""
+        self._tracing.take_over(tracer_provider=tracer_provider, meter_provider=meter_provider)
+
     def observe(self, scope: Scope, exchange: ServerExchange) -> Scope:
         """Return the scope for the application; doors that know routes override this to learn the route."""
         del exchange
         return scope
+
+    def enter(self, scope: Scope, context: Context) -> Context:
+        """Return the context for the application; doors whose framework looks for something in it override this."""
+        del scope
+        return context
+
+    def leave(self, scope: Scope) -> None:
+        """Let go of what `observe` and `enter` have put into the scope, now that the application has returned."""
 
     def escaped(self, scope: Scope, exchange: ServerExchange, error: BaseException) -> None:
         """Note an exception that the application let escape; doors that know who answers it override this."""
@@ -127,6 +155,12 @@ class TraceMiddleware:
             await send(message)
 
         return flush_then_send
+
+
+def exchange_of(scope: Scope) -> ServerExchange | None:
+    """Return the exchange of the request that `scope` belongs to, as long as it is being served."""
+    found = scope.get(_EXCHANGE)
+    return found if isinstance(found, ServerExchange) else None
 
 
 class _Exchange(ServerExchange):

@@ -1,17 +1,30 @@
-"""The door for Starlette: `app.add_middleware(TraceMiddleware)`, or `app = TraceMiddleware(app)` from outside."""
+"""The door for Starlette: `app.add_middleware(TraceMiddleware)`, or `app = TraceMiddleware(app)` from outside.
+
+Either way the door stands outside of all else. Starlette answers unhandled exceptions in a layer around all middleware
+that was added: a door beneath it would see neither that answer nor its status, and the handler would run when the
+span has ended. Starlette has no other seam for it than the method that builds the layers.
+"""
 
 from __future__ import annotations
 
-from typing import Unpack
+import functools
+from typing import Any, Final, Unpack
+from weakref import WeakSet
 
 try:
+    from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.middleware.opentelemetry import OpenTelemetryMiddleware
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from tracemw._routes import RouteIndex, RouteScope
+    from tracemw._routes import RouteIndex, RouteScope, application_of
 except ImportError as error:
     raise ImportError("tracemw.starlette needs Starlette: pip install 'tracemw[starlette]'") from error
 
 from tracemw import asgi
+from tracemw._guard import guarded
 from tracemw._http.server import ServerExchange, ServerOptions
 
 
@@ -30,6 +43,20 @@ class TraceMiddleware(asgi.TraceMiddleware):
     def __init__(self, app: asgi.ASGIApp, **options: Unpack[ServerOptions]) -> None:
         super().__init__(app, **options)
         self._index = RouteIndex(app)
+        self.serves(application_of(app))
+
+    @guarded
+    def serves(self, app: Starlette | None) -> None:
+        """Take over from the native telemetry of the application that this door belongs to."""
+        if app is None:
+            return
+        _served.add(app)
+        for layer in app.user_middleware:
+            if _is_a(layer, OpenTelemetryMiddleware):
+                options: dict[str, Any] = layer.kwargs
+                self.take_over(
+                    tracer_provider=options.get("tracer_provider"), meter_provider=options.get("meter_provider")
+                )
 
     def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
         """Return a scope that notes the routes which Starlette's own matching puts into it."""
@@ -43,7 +70,7 @@ class TraceMiddleware(asgi.TraceMiddleware):
         return observed
 
     def escaped(self, scope: asgi.Scope, exchange: ServerExchange, error: BaseException) -> None:
-        """Note an exception that goes on to a layer of Starlette outside of this one, which will answer it."""
+        """Note an exception that goes on to a layer of Starlette, or the server, outside of this one to answer it."""
         if exchange.status is None and isinstance(error, Exception) and scope["type"] == "http" and "app" in scope:
             if not getattr(scope, "beneath_handlers", False):
                 exchange.status = 500  # the outermost layer; a handler of its own may choose another status
@@ -51,3 +78,66 @@ class TraceMiddleware(asgi.TraceMiddleware):
                 exchange.status = error.status_code
                 return
         exchange.failure(error)
+
+
+def stand_outside(kind: type[Starlette]) -> None:
+    """Have applications of this class put a door that was added to them around all of their layers."""
+    build = kind.build_middleware_stack
+
+    @functools.wraps(build)
+    def build_middleware_stack(app: Starlette) -> ASGIApp:
+        given = app.user_middleware
+        doors = [layer for layer in given if _is_a(layer, TraceMiddleware)]
+        if not doors and app not in _served:
+            return build(app)
+        others = [layer for layer in given if layer not in doors]
+        if any(_is_a(layer, BaseHTTPMiddleware) for layer in others):
+            others.append(Middleware(_BrokenResponses))
+        app.user_middleware = others
+        try:
+            stack = build(app)
+        finally:
+            app.user_middleware = given
+        for door, args, kwargs in reversed(doors):
+            made: Any = door(stack, *args, **kwargs)
+            made.serves(app)
+            stack = made
+        return stack
+
+    kind.build_middleware_stack = build_middleware_stack  # type: ignore[assignment, method-assign]
+
+
+def _is_a(layer: Middleware, kind: type) -> bool:
+    return isinstance(layer.cls, type) and issubclass(layer.cls, kind)
+
+
+class _BrokenResponses:
+    """Tells the door of an exception that breaks a response off.
+
+    BaseHTTPMiddleware completes such a response before it raises the exception again, which is too late for the span.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def observed(message: Message) -> None:
+            nonlocal begun
+            begun = message["type"] == "http.response.start" or (begun and bool(message.get("more_body")))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, observed)
+        except Exception as error:
+            exchange = asgi.exchange_of(scope)
+            if begun and exchange is not None:
+                exchange.failure(error)
+            raise
+
+
+_served: Final[WeakSet[Starlette]] = WeakSet()
+"""Applications that have a door around them."""
+
+stand_outside(Starlette)

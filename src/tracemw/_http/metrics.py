@@ -144,6 +144,11 @@ class MeterSource:
         self._instruments_of: MeterProvider | None = None
         _load_named_provider()
 
+    @property
+    def follows_the_global_one(self) -> bool:
+        """Whether no provider was given."""
+        return self._provider is None
+
     def get(self) -> Instruments | None:
         """Return the instruments; None while nobody listens."""
         provider = _global_provider() if self._provider is None else self._provider

@@ -177,6 +177,13 @@ class ServerTracing:
             fault("ServerTracing.begin", error)
             return None
 
+    def take_over(self, *, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> None:
+        """Use these providers, given to a framework's native telemetry, where the options have named none."""
+        if tracer_provider is not None and self._tracers.follows_the_global_one:
+            self._tracers = TracerSource(tracer_provider)
+        if meter_provider is not None and self._meters.follows_the_global_one:
+            self._meters = MeterSource("server", meter_provider)
+
     def facts(self, request: ServerRequest) -> RequestFacts:
         """Return the facts of a request, as the trusted proxies that it came through tell them."""
         facts = request.read()
