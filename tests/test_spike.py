@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import http.client
 import json
 import os
@@ -500,6 +502,132 @@ def test_the_file_is_readable_for_services_of_other_users_and_keeps_its_mode_and
     assert sorted(tmp_path.iterdir()) == [file, link]
 
 
+def test_a_file_that_is_replaced_keeps_its_owner_and_group(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    file = tmp_path / "control.json"
+    control.add(file, Spike(ratio=1.0, until=soon()))
+    os.chown(file, 12345, 23456)
+    file.chmod(0o640)
+    control.add(file, Spike(ratio=0.5, path="/a", until=soon()))
+    found = file.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o640)
+
+
+def test_a_new_file_can_be_read_by_services_of_other_users_whatever_the_umask(tmp_path: Path) -> None:
+    file = tmp_path / "control.json"
+    before = os.umask(0o077)
+    try:
+        control.add(file, Spike(ratio=1.0, until=soon()))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_out_of_its_folder_is_followed_by_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, is_there: bool
+) -> None:
+    target, folder = tmp_path / "other" / "theirs.json", tmp_path / "mine"
+    target.parent.mkdir()
+    folder.mkdir()
+    if is_there:
+        target.write_text(content({"ratio": 1.0, "until": soon()}))
+    before = target.read_text() if is_there else None
+    straight, by_a_folder = folder / "straight.json", folder / "sub" / ".." / "by-a-folder.json"
+    straight.symlink_to(target)
+    (folder / "out").symlink_to(target.parent)
+    (folder / "sub").mkdir()
+    by_a_folder.symlink_to("out/theirs.json")
+    for file in (straight, by_a_folder):
+        ended = [
+            command(*arguments, "--file", str(file)) for arguments in (("1", "--for", "1m"), ("--off",), ("--status",))
+        ]
+        assert [each.returncode for each in ended] == [2, 2, 2]
+        assert all("it is a link out of its folder, which is not followed" in each.stderr for each in ended)
+    assert (target.read_text() if is_there else None) == before
+    assert list(target.parent.iterdir()) == ([target] if is_there else [])
+    taken = Taken()
+    with watching(straight, taken) as watch:
+        watch.look_again()
+    assert taken.all == []
+    assert ("is a link out of its folder" in caplog.text) is is_there
+
+
+def test_a_folder_that_is_a_link_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "linked").symlink_to("real")
+    control.add(tmp_path / "linked" / "control.json", Spike(ratio=0.5, until=soon()))
+    assert [spike.ratio for spike in control.read(tmp_path / "real" / "control.json")] == [0.5]
+
+
+def test_a_config_map_that_is_replaced_while_it_is_read_is_not_taken_for_one_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version, ratio in (("..1", 0.5), ("..2", 1.0)):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "control.json").write_text(content({"ratio": ratio, "until": soon()}))
+    (tmp_path / "..data").symlink_to("..1")
+    file = tmp_path / "control.json"
+    file.symlink_to("..data/control.json")
+    read = control._content_of
+
+    def replaced_first(found: Path) -> bytes:
+        if found.parent.name == "..1":
+            (tmp_path / "..new").symlink_to("..2")
+            (tmp_path / "..new").rename(tmp_path / "..data")
+            found.unlink()
+        return read(found)
+
+    monkeypatch.setattr(control, "_content_of", replaced_first)
+    assert [spike.ratio for spike in control.read(file)] == [1.0]
+
+
+# Clocks that are set
+
+
+def test_a_clock_that_is_set_back_prolongs_no_shared_spike(monkeypatch: pytest.MonkeyPatch) -> None:
+    class SetBack(Clock):
+        back = 0.0
+
+        def time(self) -> float:
+            return super().time() - self.back
+
+    clock = SetBack()
+    monkeypatch.setattr("tracemw.sampling.sampler.time", clock)
+    sampler = ConsistentSampler(0.0)
+    spike = Spike(ratio=1.0, until=clock.time() + 60)
+    sampler.share([spike])
+    clock.back = 5 * 3600.0
+    sampler.share([spike, Spike(ratio=0.5, path="/a", until=clock.time() + 60)])  # the file has changed, and is read
+    clock.now += 59.9
+    assert outcome(sampler, 1)[0]
+    clock.now += 0.2
+    assert not outcome(sampler, 1)[0]
+    sampler.share([])
+    sampler.share([spike])  # nor does it come back
+    assert not outcome(sampler, 1)[0]
+
+
+def test_a_shared_spike_ends_after_24_hours_in_each_process_whatever_the_clock_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("tracemw.sampling.sampler.time", clock)
+    sampler = ConsistentSampler(0.0)
+    spike = Spike(ratio=1.0, until=clock.time() + 10 * 24 * 3600)
+    for _ in range(24):
+        sampler.share([spike])
+        assert outcome(sampler, 1)[0]
+        clock.now += 3600
+    sampler.share([spike])
+    assert not outcome(sampler, 1)[0]
+    clock.now += 5 * 24 * 3600
+    sampler.share([spike])
+    assert not outcome(sampler, 1)[0]
+
+
 # The command
 
 
@@ -648,6 +776,135 @@ def test_help_has_an_example_and_the_command_loads_no_sdk() -> None:
     assert "example:\n  export TRACEMW_CONTROL_FILE=" in command("--help").stdout
     code = "import sys, tracemw.control; print([m for m in sys.modules if m.startswith('opentelemetry.sdk')])"
     assert run(code) == "[]\n"
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tracemw", "spike", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def all_end(commands: list[subprocess.Popen[str]]) -> list[str]:
+    """Wait for commands, and return what they have printed; all of them must have done what they were asked for."""
+    printed = [each.communicate(timeout=60)[0] for each in commands]
+    assert [each.returncode for each in commands] == [0] * len(commands), printed
+    return printed
+
+
+def held(file: Path) -> int:
+    """Hold the lock of a control file, so that commands come to wait for one another."""
+    handle = os.open(file.parent, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def test_of_eight_spikes_that_begin_at_once_all_are_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "control.json"
+    paths = [f"/{number}" for number in range(8)]
+    lock = held(file)
+    commands = [started("1", "--for", "10m", "--path", path, "--file", str(file)) for path in paths]
+    os.close(lock)
+    all_end(commands)
+    assert sorted(str(spike.path) for spike in control.read(file)) == paths
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_spikes_that_end_while_others_begin_are_the_only_ones_that_do(tmp_path: Path) -> None:
+    file = tmp_path / "control.json"
+    for number in range(4):
+        control.add(file, Spike(ratio=1.0, path=f"/old/{number}", until=soon()))
+    all_end(
+        [
+            *(started("--off", "--path", f"/old/{number}", "--file", str(file)) for number in range(4)),
+            *(started("1", "--for", "10m", "--path", f"/new/{number}", "--file", str(file)) for number in range(4)),
+        ]
+    )
+    assert sorted(str(spike.path) for spike in control.read(file)) == [f"/new/{number}" for number in range(4)]
+
+
+def test_threads_of_many_writers_lose_nothing_by_way_of_a_link_either(tmp_path: Path) -> None:
+    file, link = tmp_path / "control.json", tmp_path / "link.json"
+    link.symlink_to("control.json")
+    writers = [
+        threading.Thread(
+            target=control.add, args=((file, link)[number % 2], Spike(ratio=1.0, path=f"/{number}", until=soon()))
+        )
+        for number in range(16)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(control.read(file)) == 16
+
+
+def test_where_a_folder_cannot_be_locked_a_file_beside_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock, locked = fcntl.flock, []
+
+    def as_nfs_has_it(handle: int, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        locked.append(os.readlink(f"/proc/self/fd/{handle}"))
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", as_nfs_has_it)
+    file = tmp_path / "control.json"
+    control.add(file, Spike(ratio=1.0, until=soon()))
+    assert locked == [str(tmp_path / ".control.json.lock")]
+    assert len(control.read(file)) == 1
+
+
+def test_where_nothing_can_be_locked_a_spike_begins_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    file = tmp_path / "control.json"
+    control.add(file, Spike(ratio=1.0, until=soon()))
+    assert len(control.read(file)) == 1
+
+
+def test_a_lock_that_somebody_does_not_let_go_of_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_LONGEST_TURN", 0.05)
+    file = tmp_path / "control.json"
+    lock = held(file)
+    try:
+        with pytest.raises(control.ControlError, match="another process has held its lock"):
+            control.add(file, Spike(ratio=1.0, until=soon()))
+    finally:
+        os.close(lock)
+    control.add(file, Spike(ratio=1.0, until=soon()))
+
+
+@pytest.mark.usefixtures("often")
+def test_what_stands_in_the_file_gives_no_orders_to_a_terminal_or_a_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    order = "\x1b]0;owned\x07\x9b31m\u202e\ud800\r"
+    for name, text in (
+        ("path.json", content({"ratio": 1.0, "path": f"/a{order}", "until": soon()})),
+        ("key.json", content(**{order: 1})),
+        ("entry.json", content({"ratio": 1.0, "until": soon(), order: 1})),
+        ("json.json", order.encode("utf-8", "replace").decode()),
+        (f"name{order[:-2]}.json", content({"ratio": 1.0, "until": soon()})),
+    ):
+        file = tmp_path / name
+        file.write_text(text)
+        for arguments in (("--status",), ("1", "--for", "1m"), ("--off",)):
+            ended = command(*arguments, "--file", str(file))
+            for line in (*ended.stdout.split("\n"), *ended.stderr.split("\n")):
+                assert line.isprintable()
+            assert "Traceback" not in ended.stderr
+        file.write_text(content(**{order: 1}))
+        with watching(file, Taken()) as watch:
+            watch.look_again()
+    assert caplog.messages
+    assert all(message.isprintable() for message in caplog.messages)
 
 
 # Services

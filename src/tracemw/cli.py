@@ -156,7 +156,7 @@ def _spike(options: argparse.Namespace) -> int:
         else:
             spike = control.Spike(ratio=options.ratio, path=options.path, until=time.time() + options.seconds)
             control.add(file, spike)
-            print(f"{_described(spike)}, wherever TRACEMW_CONTROL_FILE is {file}")
+            _say(f"{_described(spike)}, wherever TRACEMW_CONTROL_FILE is {file}")
     except (control.ControlError, ValueError) as error:
         return _error(
             f"tracemw spike: {file}: {error}" if isinstance(error, control.ControlError) else f"tracemw spike: {error}"
@@ -171,19 +171,19 @@ def _print_status(file: Path, *, as_json: bool) -> None:
         print(json.dumps({"file": str(file), "spikes": entries}))
         return
     for spike in spikes:
-        print(_described(spike))
+        _say(_described(spike))
     if not spikes:
-        print(_none_is_active(file))
+        _say(_none_is_active(file))
 
 
 def _end(file: Path, path: str | None) -> None:
     ended = control.remove(file, path)
     if not ended:
-        print(_none_is_active(file, path))
+        _say(_none_is_active(file, path))
         return
-    print(f"ended {len(ended)} spike{'s' if len(ended) > 1 else ''} in {file}:")
+    _say(f"ended {len(ended)} spike{'s' if len(ended) > 1 else ''} in {file}:")
     for spike in ended:
-        print(_named(spike))
+        _say(_named(spike))
 
 
 def _none_is_active(file: Path, path: str | None = None) -> str:
@@ -201,8 +201,13 @@ def _described(spike: control.Spike) -> str:
     return f"{_named(spike)} until {until} ({left // 3600}:{left // 60 % 60:02}:{left % 60:02} from now)"
 
 
+def _say(line: str) -> None:
+    """Print a line; what came from a file, or as an argument, gives the terminal no orders."""
+    print(control.printable(line))
+
+
 def _error(message: str) -> int:
-    print(message, file=sys.stderr)
+    print(control.printable(message), file=sys.stderr)
     return EXIT_ERROR
 
 

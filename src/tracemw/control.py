@@ -3,11 +3,14 @@
 The file is JSON: `{"version": 1, "spikes": [{"ratio": 1.0, "path": "POST /checkout/*", "until": 1763720000.0}]}`,
 where `until` is in seconds since the epoch, by the clock of the machine that reads it, and `path` may be left out.
 `tracemw spike` writes it, by renaming a complete file into place, and a `Watch` in each process reads it, off the
-request's path.
+request's path. Writers take turns by a lock on the folder, since the file itself is replaced. A link is followed within
+its folder, as a mounted ConfigMap needs it, and not out of it: who may write there should reach no other file.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
 import math
@@ -17,7 +20,8 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +45,11 @@ POLL: Final = 0.5
 _MOST_BYTES: Final = 65_536
 _SKEW: Final = 60.0
 """Seconds that the clocks of the machine that writes and of the one that reads may differ."""
+
+_LONGEST_TURN: Final = 10.0
+"""Seconds that a writer waits for the others; each takes milliseconds."""
+
+_LOOK_FOR_TURN: Final = 0.01
 
 
 class ControlError(Exception):
@@ -73,6 +82,13 @@ class Spike:
             RequestPattern(self.path)
         if not _is_number(self.until):
             raise ValueError(f"until={self.until!r} is not accepted: a number of seconds since the epoch")
+
+
+def printable(text: str) -> str:
+    """Return a text as a terminal or a log can bear it: what is not printable is escaped, as in a string of Python."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _is_number(value: object) -> bool:
@@ -166,10 +182,32 @@ def _require_keys(entry: dict[str, Any], known: set[str], needed: set[str]) -> N
 
 
 def _content(file: Path) -> bytes:
-    if not stat.S_ISREG(file.stat().st_mode):  # to open a pipe would wait for its writer
+    found = _within_folder(file)
+    try:
+        return _content_of(found)
+    except FileNotFoundError:
+        if found == (found := _within_folder(file)):
+            raise
+        return _content_of(found)  # the links lead elsewhere by now, as when a ConfigMap is replaced
+
+
+def _content_of(found: Path) -> bytes:
+    if not stat.S_ISREG(found.stat().st_mode):  # to open a pipe would wait for its writer
         raise ControlError("it is not a file")
-    with file.open("rb") as opened:
+    with os.fdopen(os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as opened:
         return opened.read(_MOST_BYTES + 1)
+
+
+def _within_folder(file: Path) -> Path:
+    """Return where the links of a control file lead.
+
+    Raises:
+        ControlError: when that is out of its folder.
+    """
+    folder, found = Path(os.path.realpath(file.parent)), Path(os.path.realpath(file))
+    if not found.is_relative_to(folder):
+        raise ControlError("it is a link out of its folder, which is not followed: name the file that it leads to")
+    return found
 
 
 def add(file: Path, spike: Spike) -> None:
@@ -178,7 +216,8 @@ def add(file: Path, spike: Spike) -> None:
     Raises:
         ControlError: when the file is no control file, or cannot be written.
     """
-    _write(file, (*(other for other in read(file) if other.path != spike.path), spike))
+    with _turn_at(file):
+        _write(file, (*(other for other in read(file) if other.path != spike.path), spike))
 
 
 def remove(file: Path, path: str | None = None) -> tuple[Spike, ...]:
@@ -187,26 +226,82 @@ def remove(file: Path, path: str | None = None) -> tuple[Spike, ...]:
     Raises:
         ControlError: when the file is no control file, or cannot be written.
     """
-    spikes = read(file)
-    ended = tuple(spike for spike in spikes if path in (None, spike.path))
-    if ended:
-        _write(file, (spike for spike in spikes if spike not in ended))
-    return ended
+    with _turn_at(file):
+        spikes = read(file)
+        ended = tuple(spike for spike in spikes if path in (None, spike.path))
+        if ended:
+            _write(file, (spike for spike in spikes if spike not in ended))
+        return ended
+
+
+@contextmanager
+def _turn_at(file: Path) -> Iterator[None]:
+    """Keep other writers of a control file out for the length of the block.
+
+    Raises:
+        ControlError: when one of them does not come to its end.
+    """
+    if not has_folder(file):
+        raise ControlError("its folder must be there, and is not")
+    handle = _lock(_within_folder(file))
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)  # and with it goes the lock
+
+
+def _lock(file: Path) -> int | None:
+    """Return the open file that holds the lock; None where the file system knows no locks."""
+    # The folder of a network file system cannot be locked, for which it would have to be open for writing.
+    beside = file.with_name(f".{file.name}.lock")
+    for path, flags in ((file.parent, os.O_RDONLY | os.O_DIRECTORY), (beside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)):
+        try:
+            handle = os.open(path, flags | os.O_CLOEXEC, 0o666)
+        except OSError:  # a folder that may not be listed, or takes no new files: what follows says so if it matters
+            continue
+        try:
+            _wait_for_lock(handle)
+        except OSError:
+            os.close(handle)
+        except BaseException:
+            os.close(handle)
+            raise
+        else:
+            return handle
+    return None
+
+
+def _wait_for_lock(handle: int) -> None:
+    give_up_at = time.monotonic() + _LONGEST_TURN
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        else:
+            return
+        if time.monotonic() >= give_up_at:
+            raise ControlError(
+                f"another process has held its lock for {_LONGEST_TURN:g} seconds; `lslocks` or `lsof` names that one"
+            )
+        time.sleep(_LOOK_FOR_TURN)
 
 
 def _write(file: Path, spikes: Iterable[Spike]) -> None:
     entries = [{key: value for key, value in asdict(spike).items() if value is not None} for spike in spikes]
     if len(entries) > MOST_SPIKES:
         raise ControlError(f"it has {MOST_SPIKES} spikes already: end them, or wait for an end")
-    file = Path(os.path.realpath(file))  # to rename over a link would part it from what it links to
+    file = _within_folder(file)  # to rename over a link would part it from what it links to
     try:
-        mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o644  # the services run as other users
+        before = file.stat() if file.exists() else None
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as opened:
                 json.dump({"version": VERSION, "spikes": entries}, opened, indent=1)
                 opened.write("\n")
-            Path(temporary).chmod(mode)
+                _make_like(opened.fileno(), before)
             Path(temporary).replace(file)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -215,6 +310,19 @@ def _write(file: Path, spikes: Iterable[Spike]) -> None:
         raise ControlError(
             f"it cannot be written: {error.strerror}; its folder must be there and take new files"
         ) from None
+
+
+def _make_like(handle: int, before: os.stat_result | None) -> None:
+    """Give a new file the owner, group and mode of the one whose place it takes, as far as that is allowed."""
+    if before is None:
+        os.fchmod(handle, 0o644)  # whatever the umask: the services run as other users
+        return
+    for owner, group in ((-1, before.st_gid), (before.st_uid, -1)):
+        try:
+            os.fchown(handle, owner, group)
+        except PermissionError:  # for root, and for members of the group
+            pass
+    os.fchmod(handle, stat.S_IMODE(before.st_mode))
 
 
 class Watch:
@@ -241,7 +349,7 @@ class Watch:
         if not has_folder(file):
             _logger.warning(
                 "no spike can come from %s, whose folder is not there: make it, or correct TRACEMW_CONTROL_FILE",
-                file,
+                printable(str(file)),
             )
         this = weakref.ref(self)
 
@@ -324,8 +432,8 @@ class Watch:
                 _logger.warning(
                     "the control file %s is left out, and sampling goes on as before: %s. "
                     "`tracemw spike` writes such files, `tracemw spike --status` checks one",
-                    self._file,
-                    reason,
+                    printable(str(self._file)),
+                    printable(reason),
                 )
             return
         self._reported = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import ip_network
 from typing import Final
@@ -11,13 +12,18 @@ from tracemw.config.values import address, get, wrong_secret
 
 
 def proxy_to(url: str, argument: str | None) -> str | None:
-    """Return the proxy to a URL: the argument, else `HTTP_PROXY` or `HTTPS_PROXY` unless `NO_PROXY` names the host."""
+    """Return the proxy to a URL: the argument, else `HTTP_PROXY` or `HTTPS_PROXY` unless `NO_PROXY` names the host.
+
+    Where `REQUEST_METHOD` is set, as under CGI, `HTTP_PROXY` is what a client has sent as the header `Proxy`: only
+    `http_proxy` counts there (CVE-2016-5385).
+    """
     parts = urlsplit(url)
     if argument is not None:
         name, value = "proxy", argument
     else:
         name = f"{parts.scheme}_proxy".upper()
-        value = get(name.lower()) or get(name) or ""
+        may_be_a_header = name == "HTTP_PROXY" and "REQUEST_METHOD" in os.environ
+        value = get(name.lower()) or (None if may_be_a_header else get(name)) or ""
         if _passes_by_proxies(url, get("no_proxy") or get("NO_PROXY") or ""):
             value = ""
     if not value:

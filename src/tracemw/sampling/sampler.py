@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.context import Context
@@ -45,21 +46,28 @@ class Odds(NamedTuple):
 
 
 class Boost:
-    """A spike as the decision wants it."""
+    """A spike as the decision wants it.
 
-    __slots__ = ("_clock", "_deadline", "path", "pattern", "ratio", "threshold")
+    Args:
+        ratio: The share of new traces to sample.
+        path: Which requests it applies to.
+        deadline: The end, by the monotonic clock.
+        until: The end by the clock on the wall, if it has one; what comes first counts.
+    """
 
-    def __init__(self, ratio: float, path: str | None, deadline: float, clock: Callable[[], float]) -> None:
+    __slots__ = ("_deadline", "_until", "path", "pattern", "ratio", "threshold")
+
+    def __init__(self, ratio: float, path: str | None, deadline: float, until: float = math.inf) -> None:
         self.ratio = ratio
         self.threshold = threshold_of(ratio)
         self.path = path
         self.pattern = None if path is None else RequestPattern(path)
         self._deadline = deadline
-        self._clock = clock
+        self._until = until
 
     def is_over(self) -> bool:
-        """Tell whether its deadline has passed."""
-        return self._clock() >= self._deadline
+        """Tell whether it has ended."""
+        return time.monotonic() >= self._deadline or time.time() >= self._until
 
 
 class Policy(NamedTuple):
@@ -125,11 +133,13 @@ class ConsistentSampler(Sampler):
         self._rules = tuple((RequestPattern(rule.pattern), Odds.of(rule.ratio)) for rule in rules)
         self._own: dict[Boost, None] = {}
         self._shared: tuple[Boost, ...] = ()
+        self._ends: dict[control.Spike, float] = {}
+        """When the shared spikes end at the latest, by the monotonic clock."""
         self.policy = self._policy_with(())
 
     def spike(self, ratio: float, *, seconds: float, path: str | None = None) -> None:
         """Raise sampling in this process; a spike of the same path comes to its end."""
-        new = Boost(ratio, path, time.monotonic() + seconds, time.monotonic)
+        new = Boost(ratio, path, time.monotonic() + seconds)
         others = [boost for boost in tuple(self._own) if boost.path == path]
         self._own[new] = None
         for other in others:
@@ -143,8 +153,18 @@ class ConsistentSampler(Sampler):
         self._renew()
 
     def share(self, spikes: Iterable[control.Spike]) -> None:
-        """Put these spikes, which several processes share, in place of those before."""
-        self._shared = tuple(Boost(spike.ratio, spike.path, spike.until, time.time) for spike in spikes)
+        """Put these spikes, which several processes share, in place of those before.
+
+        The clock that their ends go by may be set meanwhile: what was left of a spike when it was first seen, 24 hours
+        at most, is counted by a clock that nobody sets, and no later time that it is read adds to it.
+        """
+        now, on_the_wall, ends = time.monotonic(), time.time(), self._ends
+        given = tuple(spikes)
+        new = {spike: now + min(spike.until - on_the_wall, control.LONGEST) for spike in given if spike not in ends}
+        # Also of those that are gone: a clock that is set back could bring them back.
+        long_ago = now - control.LONGEST
+        self._ends = ends = {spike: end for spike, end in (ends | new).items() if end > long_ago or spike in given}
+        self._shared = tuple(Boost(spike.ratio, spike.path, ends[spike], spike.until) for spike in given)
         self._renew()
 
     def _renew(self) -> Policy:
