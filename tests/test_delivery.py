@@ -963,7 +963,7 @@ def test_without_new_threads_the_caller_does_the_work(fake: Fake, made: Made, mo
         raise RuntimeError("can't start new thread at interpreter shutdown")
 
     to = made()
-    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    monkeypatch.setattr(delivery, "start_thread", refuse)
     record(to, 3)
     assert to.flush(timeout=5) is True
     record(to, 2)
@@ -983,7 +983,7 @@ def test_without_new_threads_the_caller_waits_no_longer_than_its_timeout_and_may
         raise KeyboardInterrupt
 
     to = made()
-    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    monkeypatch.setattr(delivery, "start_thread", refuse)
     record(to, 1)
     with monkeypatch.context() as patch:
         patch.setattr(fake, "send", interrupt)

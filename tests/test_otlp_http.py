@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from backend import Backend, backend_serving, bodies_from, nobody_serving, proxy_serving, sockets_serving
 from servers import free_port
+from tracemw._export import connection
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Answer, Outcome, Request
 from tracemw._export.otlp_http import OtlpHttpExporter
@@ -242,7 +243,7 @@ def test_an_address_that_takes_no_connection_leaves_time_for_the_next(
     with nobody_serving() as url:
         ports = [int(each.rpartition(":")[2]) for each in (url, backend.url)]
         found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in ports]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(connection, "getaddrinfo", lambda *_, **__: found)
         assert sent(made("http://tempo.test"), timeout=2).answer is ACCEPTED
     assert backend.names == ["a"]
 

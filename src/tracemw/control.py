@@ -17,18 +17,21 @@ import math
 import os
 import stat
 import tempfile
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tracemw._guard import fault
+from tracemw._native import make_lock, start_thread
 from tracemw._pattern import RequestPattern
 from tracemw.config.values import to_ratio
+
+if TYPE_CHECKING:
+    from tracemw._native import Lock
 
 _logger = logging.getLogger("tracemw")
 
@@ -343,7 +346,8 @@ class Watch:
         self._seen: object = None
         self._reported: object = None
         self._active = True
-        self._running: list[tuple[threading.Thread, threading.Lock]] = []
+        self._running: list[tuple[Lock, Lock]] = []
+        """Of the thread: what it ends by when it is released, and what it releases at its end."""
         self._unclaimed = [True]
         """Taken by whoever starts the thread: of several that have forked at once, one."""
         if not has_folder(file):
@@ -382,34 +386,37 @@ class Watch:
         except IndexError:  # it runs
             return
         # A lock, not an event, which a signal handler might set while the interrupted code does.
-        ending = threading.Lock()
+        ending, ended = make_lock(), make_lock()
         ending.acquire()
-        thread = threading.Thread(target=self._run, args=(ending,), name="tracemw-control", daemon=True)
+        ended.acquire()
         try:
-            thread.start()
+            start_thread(self._run, (ending, ended))
         except RuntimeError:  # the interpreter is shutting down and takes no new threads
             self._unclaimed.append(True)
             return
-        self._running.append((thread, ending))
+        self._running.append((ending, ended))
 
     def _pause(self, timeout: float = 1.0) -> None:
         while self._running:
             try:
-                thread, ending = self._running.pop()
+                ending, ended = self._running.pop()
             except IndexError:  # another thread was faster
                 return
             ending.release()
-            thread.join(timeout)  # in vain only when the file system hangs
+            ended.acquire(timeout=timeout)  # in vain only when the file system hangs
             self._unclaimed.append(True)
 
-    def _run(self, ending: threading.Lock) -> None:
-        while True:
-            try:
-                self._look()
-            except Exception as error:
-                fault("Watch", error)
-            if ending.acquire(timeout=POLL):
-                return
+    def _run(self, ending: Lock, ended: Lock) -> None:
+        try:
+            while True:
+                try:
+                    self._look()
+                except Exception as error:
+                    fault("Watch", error)
+                if ending.acquire(timeout=POLL):
+                    return
+        finally:
+            ended.release()
 
     def _look(self) -> None:
         content = b""

@@ -1,0 +1,1 @@
+"""What needs a foreign server or library: the faults that users of these would meet."""

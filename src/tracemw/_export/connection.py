@@ -3,25 +3,34 @@
 A socket's timeout is that of each operation: a server that sends a byte now and then can keep a client for ever. Here
 all operations of one request share one deadline, from the first packet to the last byte of the answer. Only the
 resolution of a name cannot be cut short; the resolver has timeouts of its own.
+
+Sockets are those of the operating system, and TLS is spoken in memory: what the modules `socket`, `select` and `ssl`
+hold may be gevent's or eventlet's.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import select
 import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from email.message import Message
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 from urllib.parse import SplitResult, unquote, urlsplit
+
+from tracemw._native import Socket, getaddrinfo
 
 _LARGEST_ANSWER: Final = 65536  # bytes; of a larger one the rest is not read
 _PORTS: Final = {"http": 80, "https": 443}
+_PART: Final = 65536  # bytes that go through TLS at a time
+
+T = TypeVar("T")
 
 
 class Answer(NamedTuple):
@@ -80,9 +89,14 @@ class Connection:
         """Whether a connection is there that the server has not closed, as far as is known."""
         if self._wire is None:
             return False
-        poll = select.poll()
-        poll.register(self._wire.socket, select.POLLIN)
-        return not poll.poll(0)  # nothing is owed, so that what comes can only be the end
+        try:
+            self._wire.socket.settimeout(0)
+            self._wire.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False  # nothing is owed, so that what comes can only be the end
 
     def open(self, deadline: float) -> None:
         """Connect."""
@@ -94,10 +108,7 @@ class Connection:
             if self._context is not None:
                 if self._proxy is not None:
                     self._tunnel(wire)
-                tls = self._context.wrap_socket(wire.socket, server_hostname=self._host, do_handshake_on_connect=False)
-                wire.socket = tls
-                tls.settimeout(wire.left())
-                tls.do_handshake()
+                wire.begin_tls(self._context, self._host)
         except BaseException:
             self.close()
             raise
@@ -147,9 +158,11 @@ class Connection:
 
     def _dial(self, host: str, port: int, deadline: float) -> _Wire:
         """Connect to the first address that answers; each gets its share of the time."""
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # As bytes, as a rule: a string would load codecs, and a fork in the midst of that locks up the child.
+        name = host.encode() if host.isascii() else host
+        addresses = getaddrinfo(name, port, type=socket.SOCK_STREAM)
         for index, (family, kind, protocol, _, address) in enumerate(addresses):
-            wire = self._wire = _Wire(socket.socket(family, kind, protocol), deadline)  # a fork may come at any time
+            wire = self._wire = _Wire(Socket(family, kind, protocol), deadline)  # a fork may come at any time
             try:
                 wire.socket.settimeout(max((deadline - time.monotonic()) / (len(addresses) - index), 0.001))
                 wire.socket.connect(address)
@@ -192,12 +205,47 @@ class Connection:
 class _Wire:
     """What `http.client` needs of a socket, with a deadline."""
 
-    def __init__(self, its: socket.socket, deadline: float) -> None:
+    def __init__(self, its: Socket, deadline: float) -> None:
         self.socket = its
         self.deadline = deadline
         self.has_sent = False
+        self._tls: ssl.SSLObject | None = None
+        self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
 
-    def left(self) -> float:
+    def begin_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Speak TLS from now on."""
+        self._tls = tls = context.wrap_bio(self._arrived, self._leaving, server_hostname=host)
+        self._through_tls(tls.do_handshake)
+
+    def sendall(self, data: bytes) -> None:
+        tls, rest = self._tls, memoryview(data)
+        while rest:
+            if tls is None:
+                rest = rest[self._send(rest) :]
+            else:
+                part = rest[:_PART]
+                rest = rest[self._through_tls(partial(tls.write, part)) :]
+            self.has_sent = True
+
+    def receive_into(self, buffer: memoryview) -> int:
+        """Read as many bytes as there are, and fit in; none at the end."""
+        tls = self._tls
+        if tls is None:
+            self.socket.settimeout(self._left())
+            return self.socket.recv_into(buffer)
+        try:
+            return cast("int", self._through_tls(partial(tls.read, len(buffer), cast("bytearray", buffer))))
+        except ssl.SSLEOFError:  # closed without a farewell, as many servers do: HTTP knows whether that was all
+            return 0
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        del mode  # reading, always
+        return io.BufferedReader(_Reader(self))
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def _left(self) -> float:
         """Return the seconds that are left.
 
         Raises:
@@ -208,36 +256,44 @@ class _Wire:
             raise TimeoutError("timed out")
         return left
 
-    def sendall(self, data: bytes) -> None:
-        rest = memoryview(data)
+    def _send(self, data: memoryview | bytes) -> int:
+        self.socket.settimeout(self._left())
+        return self.socket.send(data)
+
+    def _through_tls(self, step: Callable[[], T]) -> T:
+        """Take a step of TLS: what it wants to read is read, and what it has written leaves."""
+        while True:
+            try:
+                taken = step()
+            except ssl.SSLWantReadError:
+                self._send_tls()
+                self.socket.settimeout(self._left())
+                if data := self.socket.recv(_PART):
+                    self._arrived.write(data)
+                else:
+                    self._arrived.write_eof()
+            except ssl.SSLError:
+                with suppress(OSError):  # to tell the other side why is a courtesy
+                    self._send_tls()
+                raise
+            else:
+                self._send_tls()
+                return taken
+
+    def _send_tls(self) -> None:
+        rest = memoryview(self._leaving.read())
         while rest:
-            self.socket.settimeout(self.left())
-            rest = rest[self.socket.send(rest) :]
-            self.has_sent = True
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        del mode  # reading, always
-        return io.BufferedReader(_Reader(self))
-
-    def close(self) -> None:
-        self.socket.close()
+            rest = rest[self._send(rest) :]
 
 
 class _Reader(io.RawIOBase):
-    """The reading end of a wire. As with a socket's own, the socket stays open until it is closed, too."""
+    """The reading end of a wire, which stays open when this is closed."""
 
     def __init__(self, wire: _Wire) -> None:
         self._wire = wire
-        self._file: Any = wire.socket.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
-        self._wire.socket.settimeout(self._wire.left())
-        read: int | None = self._file.readinto(buffer)
-        return read
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+    def readinto(self, buffer: Any) -> int:
+        return self._wire.receive_into(buffer)

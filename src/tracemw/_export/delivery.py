@@ -11,21 +11,18 @@ among them, and whoever looks sees each span in one place.
 
 from __future__ import annotations
 
-import _thread
 import contextvars
 import logging
 import math
 import os
 import random
-import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
-from queue import Empty, SimpleQueue
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import TraceFlags
@@ -44,7 +41,11 @@ from tracemw._export.stats import (
     Stats,
 )
 from tracemw._guard import log
+from tracemw._native import Empty, SimpleQueue, make_lock, start_thread, wait_for
 from tracemw.config import DELIVERY_TIMEOUT
+
+if TYPE_CHECKING:
+    from tracemw._native import Lock
 
 _EXPORTED: Final = "exported"
 _REJECTED: Final = "rejected"
@@ -79,7 +80,7 @@ class _Order:
 
     stop: bool
     lost_before: int
-    done: threading.Lock = field(default_factory=threading.Lock)
+    done: Lock = field(default_factory=make_lock)
     """Held until it has been done."""
 
     delivered: bool = False
@@ -271,7 +272,7 @@ class Delivery(SpanProcessor):
         if not self._is_started:
             try:
                 # Not threading's: its start takes locks and waits, and a signal handler may be what comes here.
-                _thread.start_new_thread(self._work, ())
+                start_thread(self._work, ())
             except RuntimeError:  # the interpreter is at its end and takes no new threads, or there are too many
                 return False
             self._is_started = True
@@ -284,7 +285,7 @@ class Delivery(SpanProcessor):
         return self._wait_for(order, timeout)
 
     def _wait_for(self, order: _Order, timeout: float) -> bool:
-        if not order.done.acquire(timeout=min(max(timeout, 0), LONGEST_WAIT)):
+        if not wait_for(order.done, min(max(timeout, 0), LONGEST_WAIT)):
             return False
         order.done.release()  # others may wait for the same
         return order.delivered

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from struct import Struct
@@ -26,6 +25,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.util import BoundedList
 
 from tracemw._guard import log
+from tracemw._native import make_lock
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -312,7 +312,7 @@ class _AttributeMemo:
         self._forgotten_misses = 0
         self._logged = False
         # Nobody waits for it: the thread that has it may be the very one that a signal handler has interrupted.
-        self._writes = threading.Lock()
+        self._writes = make_lock()
 
     @property
     def misses(self) -> int:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import grpc
+import grpc._channel  # which grpc would load in the worker's thread, and a fork in the midst of that locks up the child
 
 from tracemw._export import exporter
 from tracemw._export.answers import partial_success, retry_delay
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request
+from tracemw._native import make_lock
 from tracemw._version import __version__
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ class _Calls:
     """Keeps forks out of calls, as long as they can wait: a child forked in the midst of one may crash within grpc."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._forking: int | None = None
         _all_calls.add(self)
 
@@ -137,7 +139,7 @@ class _Calls:
 
     def start_afresh(self) -> None:
         """Let calls begin, in a child whose parent may have been within one."""
-        self._lock, self._forking = threading.Lock(), None
+        self._lock, self._forking = make_lock(), None
 
 
 _all_calls: Final[weakref.WeakSet[_Calls]] = weakref.WeakSet()

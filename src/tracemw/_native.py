@@ -1,0 +1,65 @@
+"""Threads, locks, queues and sockets of the operating system, whatever gevent or eventlet puts in their place.
+
+A monkey patch replaces what the standard library's modules hold, before tracemw is imported, or later: gunicorn's
+gevent workers patch after the fork, when `init` has long been called. So tracemw's own thread and everything that it
+waits for are bound once, here, and all are of the operating system's kind. They do without the event loop of greenlets,
+which the application may keep busy, and which does not run while a signal is handled.
+
+Bound from modules written in C that no patch touches, and what gevent and eventlet do replace there, they give back.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from _queue import Empty, SimpleQueue
+from _socket import getaddrinfo
+from _socket import socket as Socket  # noqa: N812  a class, which C spells like its module
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from _thread import LockType
+    from collections.abc import Callable
+
+    Lock = LockType
+
+__all__ = ["Empty", "SimpleQueue", "Socket", "getaddrinfo", "make_lock", "sleep", "start_thread", "wait_for"]
+
+
+def _original(module: str, name: str) -> Any:
+    """Return what a module of the standard library held before it was patched, if it was."""
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if gevent is not None and gevent.is_module_patched(module):
+        return gevent.get_original(module, name)
+    if eventlet is not None and eventlet.is_monkey_patched("thread"):
+        return getattr(eventlet.original(module), name)
+    return getattr(import_module(module), name)
+
+
+start_thread: Final[Callable[..., int]] = _original("_thread", "start_new_thread")
+make_lock: Final[Callable[[], Lock]] = _original("_thread", "allocate_lock")
+sleep: Final[Callable[[float], None]] = _original("time", "sleep")
+
+_SHORTEST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.02
+
+
+def wait_for(lock: Lock, timeout: float) -> bool:
+    """Acquire a lock that a thread of ours releases; tell whether that was so within `timeout` seconds.
+
+    Where threads are greenlets, the others run on meanwhile.
+    """
+    if time.sleep is sleep:
+        return lock.acquire(timeout=timeout)
+    until, pause = time.monotonic() + timeout, _SHORTEST_PAUSE
+    while not lock.acquire(blocking=False):
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        try:
+            time.sleep(min(pause, left))
+        except Exception:  # within the event loop itself, as a signal's handler may be: there, nothing else can run
+            return lock.acquire(timeout=left)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+    return True
