@@ -115,7 +115,7 @@ def test_inside_the_edge_baggage_reaches_the_application(serve: Callable[..., Ca
 
 def test_trusted_proxies_tell_of_the_original_request(serve: Callable[..., Call], recorded: Recorded) -> None:
     forwarded = {"forwarded": "for=6.6.6.6, for=203.0.113.7;proto=https;host=outside.example"}
-    serve(trusted_proxies=["10.0.0.0/8"])("/200", headers=forwarded)
+    serve(trusted_proxies=["10.0.0.0/8"], proxy_header="forwarded")("/200", headers=forwarded)
     attributes = recorded.server.attributes or {}
     assert attributes["client.address"] == "203.0.113.7"
     assert attributes["network.peer.address"] == "10.0.0.1"

@@ -59,7 +59,7 @@ class TraceMiddleware:
         if EXCHANGE in environ:
             return self.app(environ, start_response)
         exchange = _Exchange()
-        habit = _HABITS.get(getattr(start_response, "__module__", None))
+        habit = _HABITS.get(getattr(start_response, "__module__", ""))
         if habit is not None:
             exchange.head_goes_with = habit
         elif "uwsgi.version" in environ:

@@ -298,8 +298,12 @@ def test_at_a_public_edge_a_new_trace_starts_linked_to_the_callers_and_baggage_i
 @pytest.mark.parametrize(
     "headers",
     [
-        [("forwarded", "for=6.6.6.6, for=203.0.113.7;proto=https;host=outside.example")],
         [
+            ("forwarded", "for=6.6.6.6, for=203.0.113.7;proto=https;host=outside.example"),
+            ("x-forwarded-for", "7.7.7.7"),
+        ],
+        [
+            ("forwarded", "for=7.7.7.7;host=forged.example"),
             ("x-forwarded-for", "6.6.6.6, 203.0.113.7"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "outside.example"),
@@ -311,7 +315,9 @@ def test_at_a_public_edge_a_new_trace_starts_linked_to_the_callers_and_baggage_i
 def test_only_trusted_proxies_tell_of_the_original_request(
     door: Door, service: Service, recorded: Recorded, headers: Headers, trusted: bool
 ) -> None:
-    door.ask(door.traced(service, trusted_proxies=["192.0.2.0/24"] if trusted else ()), headers=headers)
+    written = "forwarded" if headers[1][1] == "7.7.7.7" else "x-forwarded-for"
+    options: Any = {"trusted_proxies": ["192.0.2.0/24"] if trusted else (), "proxy_header": written}
+    door.ask(door.traced(service, **options), headers=headers)
     names = ("client.address", "network.peer.address", "url.scheme", "server.address", "server.port")
     told = tuple(attributes(recorded.server)[name] for name in names)
     if trusted:

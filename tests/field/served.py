@@ -266,7 +266,7 @@ def made(door: str, around: str) -> Any:
     if around == "asgiref":
         from asgiref.wsgi import WsgiToAsgi
 
-        return WsgiToAsgi(app)
+        return WsgiToAsgi(app)  # type: ignore[no-untyped-call]
     if around == "a2wsgi":
         from a2wsgi import WSGIMiddleware
 

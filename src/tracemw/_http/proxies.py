@@ -1,21 +1,32 @@
-"""Who really called, through proxies that we trust: `Forwarded` (RFC 7239) and the `X-Forwarded-*` headers.
+"""Who really called, through proxies that we trust: `X-Forwarded-*` headers, `Forwarded` (RFC 7239), or another.
 
-Anybody can send these headers. They count only as far as each hop that wrote them is trusted: the connection's other
-end first, then, from the last entry to the first, each address that the hop behind it has seen.
+Anybody can send these headers, and a proxy passes on what it does not write itself. So one header counts, which the
+proxies are known to write. It counts as far as each hop that wrote it is trusted: the connection's other end first,
+then, from the last entry to the first, each address that the hop behind it has seen. The entries are read from their
+end, and no more of them than there can be proxies.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from tracemw._http.semconv import RequestFacts, split_host
+from tracemw._http.semconv import RequestFacts, is_header_name, split_host
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_PAIR: Final = re.compile(r"""\s*([!#$%&'*+\-.^_`|~\w]+)=(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))\s*(;|,|$)""")
+FORWARDED: Final = "forwarded"
+X_FORWARDED_FOR: Final = "x-forwarded-for"
+
+_MOST_HOPS: Final = 32
+_MOST_CHARACTERS: Final = 4096
+"""How much of a header is read, from its end."""
+_LONGEST_NODE: Final = 64
+"""Characters of an address with its port; the longest that there is has 53."""
+
+_PAIR: Final = re.compile(r"""([!#$%&'*+\-.^_`|~\w]+)=(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))[ \t]*(?:;[ \t]*|$)""")
 
 
 class Origin(NamedTuple):
@@ -32,16 +43,26 @@ class TrustedProxies:
     Args:
         proxies: Addresses and networks (`"10.0.0.0/8"`), `"unix"` for connections over a Unix socket, which have no
             address, and `"*"` for any. One string or several.
+        header: The header that they write, and no other counts: `x-forwarded-for`, with `x-forwarded-proto`,
+            `x-forwarded-host` and `x-forwarded-port`; `forwarded`; or another one that holds the client's address,
+            such as `cf-connecting-ip`.
 
     Raises:
         ValueError: for what is none of these.
     """
 
-    def __init__(self, proxies: str | Iterable[str] = ()) -> None:
+    def __init__(self, proxies: str | Iterable[str] = (), header: str = X_FORWARDED_FOR) -> None:
         names = {proxies} if isinstance(proxies, str) else set(proxies)
         self._any = "*" in names
         self._unix = "unix" in names or self._any
         self._networks = tuple(_network(name) for name in names - {"*", "unix"})
+        name: object = header
+        if not isinstance(name, str) or not is_header_name(name):
+            raise ValueError(
+                f"proxy_header={header!r} is not accepted: the one header that the trusted proxies write, such as "
+                "'x-forwarded-for' or 'forwarded'"
+            )
+        self._header = header.lower()
 
     def __bool__(self) -> bool:
         return self._any or self._unix or bool(self._networks)
@@ -73,14 +94,26 @@ class TrustedProxies:
         """Return what trusted proxies say of a request: nothing when the other end of its connection is not one."""
         if not self.trusts(facts.peer[0] if facts.peer is not None else None):
             return Origin()
-        hops = _forwarded(facts.headers.get("forwarded")) or _x_forwarded(facts)
-        if not hops:
-            return Origin()
-        # Each hop was written by the one to its right; the first that is not trusted is the client.
-        for index in range(len(hops) - 1, -1, -1):
-            if index == 0 or not self.trusts(hops[index].client):
-                return hops[index]
-        return Origin()
+        if self._header == FORWARDED:
+            hops = _forwarded(facts.headers.get(FORWARDED))
+        elif self._header == X_FORWARDED_FOR:
+            hops = _x_forwarded(facts)
+        else:
+            hops = (Origin(node) for node in _from_the_end(facts.headers.get(self._header)))
+        # Each hop was written by the one before it here; the first that is not trusted is the client.
+        origin = Origin()
+        for _, origin in zip(range(_MOST_HOPS), hops, strict=False):
+            if not self._trusts_node(origin.client):
+                break
+        return origin._replace(client=_address(origin.client))
+
+    def _trusts_node(self, node: str | None) -> bool:
+        if self._any:
+            return True
+        if node == "unix:":  # what a proxy writes of one that is connected by a Unix socket
+            return self._unix
+        address = _address(node)
+        return address is not None and self.trusts(address)
 
 
 def _network(name: str) -> Network:
@@ -92,53 +125,91 @@ def _network(name: str) -> Network:
         ) from None
 
 
-def _forwarded(headers: Sequence[str]) -> list[Origin]:
-    """Return the hops of `Forwarded` headers, the client's first; a header that is not valid has none."""
-    hops: list[Origin] = []
+def _forwarded(headers: Sequence[str]) -> Iterator[Origin]:
+    """Yield the hops of `Forwarded` headers, the last one first, up to one that is not valid."""
+    for element in _from_the_end(headers, quoted=True):
+        pairs = _pairs(element)
+        if not pairs:
+            return
+        yield Origin(pairs.get("for"), pairs.get("proto"), pairs.get("host"))
+
+
+def _pairs(element: str) -> dict[str, str]:
+    """Return the parameters of one hop; none when it is not valid."""
     pairs: dict[str, str] = {}
-    text = ",".join(headers)
     position = 0
-    while position < len(text):
-        match = _PAIR.match(text, position)
+    while position < len(element):
+        match = _PAIR.match(element, position)
         if match is None:
-            return []
-        name, quoted, token, end = match.groups()
+            return {}
+        name, quoted, token = match.groups()
         pairs[name.lower()] = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else token
         position = match.end()
-        if end != ";":
-            hops.append(Origin(_address(pairs.get("for")), pairs.get("proto"), pairs.get("host")))
-            pairs = {}
-    return hops
+    return pairs
 
 
-def _x_forwarded(facts: RequestFacts) -> list[Origin]:
-    """Return the hops of the `X-Forwarded-*` headers, the client's first."""
-    clients = _list(facts.headers.get("x-forwarded-for"))
-    schemes = _list(facts.headers.get("x-forwarded-proto"))
-    hosts = _list(facts.headers.get("x-forwarded-host"))
-    count = len(clients) or min(len(schemes) + len(hosts), 1)
-    return [
-        Origin(
-            _address(clients[index]) if clients else None, _entry(schemes, index, count), _entry(hosts, index, count)
-        )
-        for index in range(count)
-    ]
+def _x_forwarded(facts: RequestFacts) -> Iterator[Origin]:
+    """Yield the hops of the `X-Forwarded-*` headers, the last one first."""
+    get = facts.headers.get
+    clients = list(_from_the_end(get(X_FORWARDED_FOR)))
+    schemes = list(_from_the_end(get("x-forwarded-proto")))
+    hosts = list(_from_the_end(get("x-forwarded-host")))
+    ports = list(_from_the_end(get("x-forwarded-port")))
+    if not clients and not (schemes or hosts):
+        return
+    count = max(len(clients), 1)
+    for index in range(count):
+        host, port = _entry(hosts, index, count), _entry(ports, index, count)
+        if host is not None and port is not None and port.isdecimal() and (split := split_host(host)) is not None:
+            host = host if split[1] is not None else f"{host}:{port}"
+        yield Origin(clients[index] if clients else None, _entry(schemes, index, count), host)
 
 
 def _entry(values: Sequence[str], index: int, count: int) -> str | None:
     """Return the value that belongs to a hop: its own when each hop has written one, else the nearest proxy's."""
     if not values:
         return None
-    return values[index] if len(values) == count else values[-1]
+    return values[index] if len(values) == count else values[0]
 
 
-def _list(headers: Sequence[str]) -> list[str]:
-    return [value.strip() for header in headers for value in header.split(",") if value.strip()]
+def _from_the_end(headers: Sequence[str], *, quoted: bool = False) -> Iterator[str]:
+    """Yield the members of headers that are one list, the last one first, and not more than are worth reading.
+
+    Args:
+        headers: The values of the header, in their order.
+        quoted: Whether members may hold quoted strings, with commas in them.
+    """
+    budget = _MOST_CHARACTERS
+    for header in reversed(headers):
+        text = header[-budget:] if budget < len(header) else header
+        is_cut = len(text) < len(header)
+        budget -= len(text)
+        members = text.rsplit(",", _MOST_HOPS)
+        if is_cut or len(members) > _MOST_HOPS:
+            members[0] = ""  # what is left of several, or of one
+        yield from _whole(members) if quoted else filter(None, (member.strip() for member in reversed(members)))
+        if budget <= 0:
+            return
+
+
+def _whole(parts: Sequence[str]) -> Iterator[str]:
+    """Yield the members of a list that was taken apart at each comma, those in quoted strings included, from the end.
+
+    What a client has written stands before what proxies have: a quote that it has left open is its own.
+    """
+    member, quotes = "", 0
+    for part in reversed(parts):
+        member = f"{part},{member}" if quotes else part
+        quotes = (quotes + part.count('"') - part.count('\\"')) % 2
+        if not quotes and (stripped := member.strip()):
+            yield stripped
+    if quotes:
+        yield member  # which is not valid
 
 
 def _address(node: str | None) -> str | None:
     """Return the IP address of a node without its port; None for `unknown` and names that hide an address."""
-    if node is None:
+    if node is None or len(node) > _LONGEST_NODE:
         return None
     try:
         return str(ipaddress.ip_address(node))

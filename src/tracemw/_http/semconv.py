@@ -34,6 +34,10 @@ _REDACTED_QUERY_KEYS: Final = frozenset(
 )
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:/?#@\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
+_LONGEST_HOST: Final = 300
+"""Characters: a name has 253 at most, a port 6."""
+_LONGEST_KEPT: Final = 1024
+"""Characters of what a client sends up to which its attributes are remembered."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 _SIGNS_OF_REDACTED_KEYS: Final = ("ignature", "sig", "X-Amz-", "AWSAccessKeyId", "%", "+")
@@ -106,7 +110,10 @@ def server_attributes(facts: RequestFacts, known: frozenset[str]) -> Attributes:
     if host is None and (hosts := headers.get("host")):
         host = hosts[0]
     agents = headers.get("user-agent")
-    attributes = _recurring(method, scheme, http_version, host, server, agents[0] if agents else None, known).copy()
+    agent = agents[0] if agents else None
+    is_long = len(method) + len(host or "") + len(agent or "") > _LONGEST_KEPT
+    recurring = _recurring.__wrapped__ if is_long else _recurring
+    attributes = recurring(method, scheme, http_version, host, server, agent, known).copy()
     attributes["url.path"] = path
     if query:
         attributes["url.query"] = redact_query(query)
@@ -237,9 +244,13 @@ def is_header_name(name: str) -> bool:
     return _TOKEN.fullmatch(name) is not None
 
 
-@lru_cache(maxsize=256)
 def split_host(value: str) -> tuple[str, int | None] | None:
     """Split a Host header into address and port, IPv6 without its brackets; None when it is not one."""
+    return None if len(value) > _LONGEST_HOST else _split_host(value)
+
+
+@lru_cache(maxsize=256)
+def _split_host(value: str) -> tuple[str, int | None] | None:
     match = _HOST.fullmatch(value.strip())
     if match is None:
         return None

@@ -35,7 +35,7 @@ from tracemw._held import Held, as_held
 from tracemw._http import propagation, semconv
 from tracemw._http.arrival import already_traced, arrival_context, is_handed_on, outer_exchange
 from tracemw._http.metrics import Instruments, MeterSource
-from tracemw._http.proxies import TrustedProxies
+from tracemw._http.proxies import X_FORWARDED_FOR, TrustedProxies
 from tracemw._http.semconv import Headers, RequestFacts, RequestHeaders
 from tracemw._http.skip import Skip, SkipRule
 from tracemw.config import DELIVERY_TIMEOUT, known_methods
@@ -62,6 +62,7 @@ class ServerOptions(TypedDict, total=False):
     capture_response_headers: Iterable[str]
     trust_inbound: bool
     trusted_proxies: str | Iterable[str]
+    proxy_header: str
     tracer_provider: TracerProvider | None
     meter_provider: MeterProvider | None
 
@@ -80,8 +81,10 @@ class ServerTracing:
         capture_request_headers: Names of request headers to record, as `http.request.header.<name>`.
         capture_response_headers: Names of response headers to record, as `http.response.header.<name>`.
         trust_inbound: False at a public edge: a new trace starts, linked to the caller's, and baggage is dropped.
-        trusted_proxies: Addresses and networks of the proxies whose `Forwarded` and `X-Forwarded-*` headers count;
-            see `TrustedProxies`.
+        trusted_proxies: Addresses and networks of the proxies that are believed; see `TrustedProxies`.
+        proxy_header: The one header in which they are: `x-forwarded-for`, together with `x-forwarded-proto`, `-host`
+            and `-port`; `forwarded` (RFC 7239); or another that holds the client's address, such as
+            `cf-connecting-ip`. Name what the proxies write themselves: the others come from the client as they are.
         tracer_provider: Use this provider in place of the global one.
         meter_provider: Use this provider in place of the global one.
 
@@ -102,6 +105,7 @@ class ServerTracing:
         capture_response_headers: Iterable[str] = (),
         trust_inbound: bool = True,
         trusted_proxies: str | Iterable[str] = (),
+        proxy_header: str = X_FORWARDED_FOR,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
     ) -> None:
@@ -120,7 +124,7 @@ class ServerTracing:
         self.captured_from_request = semconv.HeaderCapture("request", capture_request_headers)
         self.captures_request = bool(self.captured_from_request)
         self._trust_inbound = trust_inbound
-        proxies = TrustedProxies(trusted_proxies)
+        proxies = TrustedProxies(trusted_proxies, proxy_header)
         self._proxies = proxies or None
         self._has_hooks = on_request is not None or on_response is not None
         self.keeps_facts = self._has_hooks or span_name is not None
