@@ -34,6 +34,7 @@ from tracemw._export import Delivery
 from tracemw._export import Stats as Stats
 from tracemw._export.delivery import LONGEST_WAIT
 from tracemw._export.exporter import Exporter
+from tracemw._forks import begin_anew_with, check
 from tracemw._recording import Books, FlightRecorder, TracerProvider
 from tracemw.config import DELIVERY_TIMEOUT, Config, Otlp
 from tracemw.control import Spike, Watch, require_duration
@@ -136,6 +137,7 @@ class Tracing:
 
     def stats(self) -> Stats:
         """Return what became of this process's spans so far."""
+        check()
         if self._recorder is None:
             return Stats()
         return self._recorder.at_rest(self._count)
@@ -495,7 +497,7 @@ def _certificates(to: Otlp) -> tuple[bytes | None, bytes | None, bytes | None]:
 def _take_ends_of_children() -> None:
     """Have the children of multiprocessing, billiard and Celery, which end without atexit's functions, `shutdown`."""
     _end_as_a_child()  # in a child that calls `init` itself
-    os.register_at_fork(after_in_child=_end_as_a_child)
+    begin_anew_with(_end_as_a_child)
 
 
 def _end_as_a_child() -> None:
