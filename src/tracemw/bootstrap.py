@@ -342,6 +342,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         return _tracing
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
+    _require_threads()
     sampler, resource = sampler_for(config, sampling.rules), _resource(config)
     delivery = _delivery(config) if config.exporter == "otlp" else None
     _outlet.lead_to(delivery)
@@ -371,6 +372,20 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
     _tracing = Tracing(_provider, description, delivery, meter_provider, sampler, recorder, watch)
     _observe(delivery, _tracing.stats)
     return _tracing
+
+
+def _require_threads() -> None:
+    """Say once what uWSGI does without threads: then other threads get their turn in the midst of a request only."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        return
+    options = {str(key): value for key, value in uwsgi.opt.items()}
+    if options.get("threads") or options.get("enable-threads", b"false") not in (b"false", b"0", b"no", b"off"):
+        return
+    _logger.warning(
+        "uWSGI runs no threads, so that spans wait for the next request or for the end of the worker, and may be lost: "
+        "set enable-threads = true in its configuration, or --enable-threads"
+    )
 
 
 def _described(config: Config, sampler: ConsistentSampler, keeping: Sampling | None) -> str:
