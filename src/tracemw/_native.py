@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
     Lock = LockType
 
-__all__ = ["Empty", "SimpleQueue", "Socket", "getaddrinfo", "make_lock", "sleep", "start_thread", "wait_for"]
+__all__ = [
+    "Empty",
+    "SimpleQueue",
+    "Socket",
+    "get_ident",
+    "getaddrinfo",
+    "make_lock",
+    "sleep",
+    "start_thread",
+    "wait_for",
+]
 
 
 def _original(module: str, name: str) -> Any:
@@ -38,6 +48,7 @@ def _original(module: str, name: str) -> Any:
 
 
 start_thread: Final[Callable[..., int]] = _original("_thread", "start_new_thread")
+get_ident: Final[Callable[[], int]] = _original("_thread", "get_ident")
 make_lock: Final[Callable[[], Lock]] = _original("_thread", "allocate_lock")
 sleep: Final[Callable[[float], None]] = _original("time", "sleep")
 

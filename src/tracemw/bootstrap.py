@@ -34,6 +34,7 @@ from tracemw._export import Delivery
 from tracemw._export import Stats as Stats
 from tracemw._export.delivery import LONGEST_WAIT
 from tracemw._export.exporter import Exporter
+from tracemw._forks import begin_anew_with, check
 from tracemw._recording import Books, FlightRecorder, TracerProvider
 from tracemw.config import DELIVERY_TIMEOUT, Config, Otlp
 from tracemw.control import Spike, Watch, require_duration
@@ -136,6 +137,7 @@ class Tracing:
 
     def stats(self) -> Stats:
         """Return what became of this process's spans so far."""
+        check()
         if self._recorder is None:
             return Stats()
         return self._recorder.at_rest(self._count)
@@ -340,6 +342,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         return _tracing
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
+    _require_threads()
     sampler, resource = sampler_for(config, sampling.rules), _resource(config)
     delivery = _delivery(config) if config.exporter == "otlp" else None
     _outlet.lead_to(delivery)
@@ -369,6 +372,20 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
     _tracing = Tracing(_provider, description, delivery, meter_provider, sampler, recorder, watch)
     _observe(delivery, _tracing.stats)
     return _tracing
+
+
+def _require_threads() -> None:
+    """Say once what uWSGI does without threads: then other threads get their turn in the midst of a request only."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        return
+    options = {str(key): value for key, value in uwsgi.opt.items()}
+    if options.get("threads") or options.get("enable-threads", b"false") not in (b"false", b"0", b"no", b"off"):
+        return
+    _logger.warning(
+        "uWSGI runs no threads, so that spans wait for the next request or for the end of the worker, and may be lost: "
+        "set enable-threads = true in its configuration, or --enable-threads"
+    )
 
 
 def _described(config: Config, sampler: ConsistentSampler, keeping: Sampling | None) -> str:
@@ -495,7 +512,7 @@ def _certificates(to: Otlp) -> tuple[bytes | None, bytes | None, bytes | None]:
 def _take_ends_of_children() -> None:
     """Have the children of multiprocessing, billiard and Celery, which end without atexit's functions, `shutdown`."""
     _end_as_a_child()  # in a child that calls `init` itself
-    os.register_at_fork(after_in_child=_end_as_a_child)
+    begin_anew_with(_end_as_a_child)
 
 
 def _end_as_a_child() -> None:

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tracemw._forks import begin_anew_with
 from tracemw._guard import fault
 from tracemw._native import make_lock, start_thread
 from tracemw._pattern import RequestPattern
@@ -365,12 +366,8 @@ class Watch:
             if (watch := this()) is not None:
                 watch._start()  # noqa: SLF001
 
-        def after_in_child() -> None:
-            if (watch := this()) is not None:
-                watch._running, watch._unclaimed = [], [True]  # noqa: SLF001  another fork's may have been running
-                watch._start()  # noqa: SLF001
-
-        os.register_at_fork(before=before, after_in_parent=after_in_parent, after_in_child=after_in_child)
+        os.register_at_fork(before=before, after_in_parent=after_in_parent)
+        begin_anew_with(self._start_in_child)
         self._start()
 
     def stop(self, timeout: float = 1.0) -> None:
@@ -395,6 +392,10 @@ class Watch:
             self._unclaimed.append(True)
             return
         self._running.append((ending, ended))
+
+    def _start_in_child(self) -> None:
+        self._running, self._unclaimed = [], [True]  # another fork's may have been running
+        self._start()
 
     def _pause(self, timeout: float = 1.0) -> None:
         while self._running:

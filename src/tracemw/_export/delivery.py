@@ -14,10 +14,8 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
-import os
 import random
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +38,7 @@ from tracemw._export.stats import (
     SHUTDOWN,
     Stats,
 )
+from tracemw._forks import begin_anew_with, check
 from tracemw._guard import log
 from tracemw._native import Empty, SimpleQueue, make_lock, start_thread, wait_for
 from tracemw.config import DELIVERY_TIMEOUT
@@ -125,7 +124,7 @@ class Delivery(SpanProcessor):
         self._timeout = min(timeout, LONGEST_WAIT)
         self._refuses: str | None = None
         self._start_afresh()
-        _deliveries.add(self)
+        begin_anew_with(self.leave_to_parent)
 
     def leave_to_parent(self) -> None:
         """Begin anew in a process just forked: the worker is not there, and what is queued is the parent's to send."""
@@ -193,6 +192,7 @@ class Delivery(SpanProcessor):
 
     def flush(self, timeout: float) -> bool:
         """Send what is queued; tell whether the backend had accepted all of it within `timeout` seconds."""
+        check()
         if self._stopping is not None:
             return self.shutdown(timeout)
         if self._refuses is not None:
@@ -210,6 +210,7 @@ class Delivery(SpanProcessor):
 
         A second call waits for the first, and says the same.
         """
+        check()
         order, deadline = _Order(stop=True, lost_before=self._lost()), time.monotonic() + timeout
         first = self._stopping
         if first is not None:
@@ -232,6 +233,7 @@ class Delivery(SpanProcessor):
 
     def stats(self) -> Stats:
         """Return what became of the spans so far."""
+        check()
         if self._is_over:
             self._drop_all(_LATE)  # taken by a thread that was about to when the shutdown began
         while True:
@@ -512,14 +514,3 @@ def _printable(said: str) -> str:
     """Return what a backend has said as the log can bear it: in one line, without control characters, and short."""
     short = said if len(said) <= _LONGEST_ERROR else f"{said[:_LONGEST_ERROR]}..."
     return "".join(character if character.isprintable() else " " for character in short)
-
-
-_deliveries: Final[weakref.WeakSet[Delivery]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for delivery in list(_deliveries):
-        delivery.leave_to_parent()
-
-
-os.register_at_fork(after_in_child=_after_fork)

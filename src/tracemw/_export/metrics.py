@@ -6,7 +6,6 @@ when a reader asks. The conventions know nothing of traces that are kept: these 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
@@ -16,6 +15,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracemw._export.delivery import Delivery
 from tracemw._export.stats import BREAKER_OPEN, CAUSES, ENCODING, QUEUE_FULL, RETRIES_EXHAUSTED, SHUTDOWN, Stats
+from tracemw._forks import begin_anew_with
 from tracemw._version import __version__
 
 Attributes = Mapping[str, str | int]
@@ -53,7 +53,7 @@ class Observer:
     def __init__(self, provider: MeterProvider) -> None:
         self._shown: tuple[Totals, Source | None] = ({}, None)  # one object, which other threads see as a whole
         # What the parent has counted is the parent's.
-        os.register_at_fork(after_in_child=self._start_afresh)
+        begin_anew_with(self._start_afresh)
         meter = provider.get_meter("tracemw", __version__)
         meter.create_observable_up_down_counter(
             "otel.sdk.processor.span.queue.size",

@@ -15,6 +15,7 @@ import grpc._channel  # which grpc would load in the worker's thread, and a fork
 from tracemw._export import exporter
 from tracemw._export.answers import partial_success, retry_delay
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request
+from tracemw._forks import begin_anew_with
 from tracemw._native import make_lock
 from tracemw._version import __version__
 
@@ -153,11 +154,8 @@ def _for_all(step: Callable[[_Calls], None]) -> Callable[[], None]:
     return take
 
 
-os.register_at_fork(
-    before=_for_all(_Calls.hold),
-    after_in_parent=_for_all(_Calls.go_on),
-    after_in_child=_for_all(_Calls.start_afresh),
-)
+os.register_at_fork(before=_for_all(_Calls.hold), after_in_parent=_for_all(_Calls.go_on))
+begin_anew_with(_for_all(_Calls.start_afresh))
 
 
 def metric_exporter(

@@ -5,7 +5,6 @@ They are on when a meter provider is set, globally or by option; without one a r
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, _internal
 
 from tracemw._context import SCHEMA_URL, is_silent
+from tracemw._forks import begin_anew_with
 from tracemw._guard import guarded
 from tracemw._version import __version__
 
@@ -124,7 +124,7 @@ def _after_fork() -> None:
             instruments.forget()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+begin_anew_with(_after_fork)
 
 
 class MeterSource:

@@ -13,7 +13,6 @@ counted, with no call among the steps: only there does the interpreter change th
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 import weakref
@@ -26,6 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tracemw._attributes import LazyAttributes
+from tracemw._forks import begin_anew_with
 from tracemw._guard import fault
 from tracemw._recording.span import NO_TYPES, SCALARS, UNSET, Span, marked
 
@@ -95,14 +95,7 @@ class FlightRecorder:
         self._reserve = min(self._burst // 2, self._burst - self._interval)
         self._first_at = -math.inf if rate else math.inf
         self._start_afresh()
-        # A forked child does not hold what its parent does.
-        this = weakref.ref(self)
-
-        def after_fork() -> None:
-            if (recorder := this()) is not None:
-                recorder._start_afresh()
-
-        os.register_at_fork(after_in_child=after_fork)
+        begin_anew_with(self._start_afresh)  # a forked child does not hold what its parent does
 
     def _start_afresh(self) -> None:
         self.books = Books()

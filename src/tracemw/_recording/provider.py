@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from typing import Any
 
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource, ServiceInstanceIdResourceDetector
@@ -16,6 +15,7 @@ from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import AnyValue, Attributes
 
+from tracemw._forks import begin_anew_with
 from tracemw._recording.keeping import FlightRecorder
 from tracemw._recording.tracer import KNOWS_THE_SDK, Processors, Tracer
 
@@ -54,14 +54,8 @@ class TracerProvider(SdkTracerProvider):
         self._recorder = recorder
         self._given_out: dict[tuple[str, str | None, str | None], ApiTracer] = {}
         self._instance = _instance()
-        if not hasattr(SdkTracerProvider, "_handle_fork"):
-            this = weakref.ref(self)
-
-            def after_fork() -> None:
-                if (provider := this()) is not None:
-                    provider._handle_fork()
-
-            os.register_at_fork(after_in_child=after_fork)
+        self._process = os.getpid()
+        begin_anew_with(self._handle_fork)
 
     def get_tracer(
         self,
@@ -96,8 +90,11 @@ class TracerProvider(SdkTracerProvider):
     def _handle_fork(self) -> None:
         """Make a forked child an instance of its own, unless it has been told which one it is.
 
-        Newer SDKs call this by themselves; theirs replaces an instance that is configured, too.
+        Newer SDKs call this by themselves, too; theirs replaces an instance that is configured.
         """
+        if self._process == os.getpid():
+            return
+        self._process = os.getpid()
         self._tracers_lock = threading.Lock()  # one that the parent held at the fork would stay held
         was = self.resource.attributes.get(SERVICE_INSTANCE_ID)
         if theirs := getattr(super(), "_handle_fork", None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from random import getrandbits
+from random import Random
 from time import time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
@@ -39,6 +39,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracemw._attributes import LazyAttributes
 from tracemw._context import current_context, request_span
+from tracemw._forks import begin_anew_with, here, renew
 from tracemw._recording.keeping import DROPPED, FlightRecorder, HeldSpan
 from tracemw._recording.span import Limits, Span
 from tracemw.sampling.threshold import RANDOMNESS
@@ -191,6 +192,8 @@ class Tracer(SdkTracer):
         Raises:
             TypeError: when the context's current span has a span context that is none.
         """
+        if not here[0]:
+            renew()
         current = current_context() if context is None else context
         active: Any = current.get(_SPAN_KEY)
         if isinstance(active, Span):
@@ -433,3 +436,8 @@ def _local_root_of(parent: object, context: Context, trace_id: int) -> HeldSpan 
 
 _new: Final = object.__new__
 _tuple: Final = tuple.__new__
+
+# Not the module's own generator, which applications seed, so that each of their processes would make the same ids.
+_ids: Final = Random()  # noqa: S311  no secret
+getrandbits: Final = _ids.getrandbits
+begin_anew_with(lambda: _ids.seed())

@@ -1,0 +1,151 @@
+"""uWSGI forks in C, where no hook of Python's runs: its workers trace as if they had been started by themselves."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from backend import Backend, backend_serving, grpc_backend_serving
+from servers import free_port, process, wait_until
+from tracemw import control
+
+UWSGI = Path(sys.executable).parent / "uwsgi"
+
+SERVICE = (
+    "import logging, os, sys, flask, tracemw\n"
+    "from tracemw.flask import TraceMiddleware\n"
+    "logging.basicConfig(stream=sys.stdout)\n"
+    "tracing = tracemw.init('shop')\n"
+    "with tracemw.span('start'): pass\n"
+    "app = flask.Flask(__name__)\n"
+    "TraceMiddleware(app)\n"
+    "@app.get('/items/<int:n>')\n"
+    "def item(n): return str(os.getpid())\n"
+)
+
+
+@contextmanager
+def serving(folder: Path, environment: dict[str, str], *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run uWSGI with two workers, and give the process and its port."""
+    (folder / "service.py").write_text(SERVICE)
+    port = free_port()
+    arguments = ("--http-socket", f"127.0.0.1:{port}", "--module", "service:app", "--disable-logging", *options)
+    call = f"import os, sys; os.execv({str(UWSGI)!r}, ['uwsgi', *sys.argv[1:]])"
+    two = ("--master", "--processes", "2", "--die-on-term")
+    with process("-c", call, *arguments, *two, env=environment, cwd=folder) as running:
+        wait_until(lambda: listening(port), timeout=30)
+        yield running, port
+
+
+def asked(port: int, path: str) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    connection.request("GET", path)
+    answer = connection.getresponse().read().decode()
+    connection.close()
+    return answer
+
+
+def listening(port: int) -> bool:
+    try:
+        return asked(port, "/health") != ""
+    except OSError:
+        return False
+
+
+def workers_of(port: int) -> Counter[str]:
+    """Ask until both workers have answered several times; return how often each has."""
+    workers: Counter[str] = Counter()
+    deadline = time.monotonic() + 20
+    while len(workers) < 2 or min(workers.values()) < 5:
+        assert time.monotonic() < deadline, workers
+        workers[asked(port, "/items/1")] += 1
+    return workers
+
+
+def instances(backend: Backend) -> Counter[str]:
+    return Counter(
+        pair.value.string_value
+        for batch in backend.resource_spans
+        for scope in batch.scope_spans
+        for _ in scope.spans
+        for pair in batch.resource.attributes
+        if pair.key == "service.instance.id"
+    )
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize(
+    "options",
+    [("--enable-threads",), ("--threads", "2"), ("--lazy-apps", "--enable-threads"), ()],
+    ids=["enable-threads", "threads", "lazy-apps", "no threads"],
+)
+def test_each_worker_exports_what_it_serves_as_an_instance_of_its_own(
+    tmp_path: Path, protocol: str, options: tuple[str, ...]
+) -> None:
+    with backend_serving() if protocol == "http/protobuf" else grpc_backend_serving() as backend:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+        with serving(tmp_path, environment, *options) as (running, port):
+            workers = workers_of(port)
+            running.send_signal(signal.SIGTERM)
+            output, _ = running.communicate(timeout=20)
+        # The last requests of a worker that is ended in the midst of one may be lost: uWSGI runs no atexit there.
+        starts = 2 if "--lazy-apps" in options else 1
+        served = Counter(backend.names)
+        assert served["start"] == starts
+        assert sum(workers.values()) - 1 <= served["GET /items/<int:n>"] <= sum(workers.values())
+        assert len(instances(backend)) == (2 if "--lazy-apps" in options else 3)
+        spans = [(span.trace_id, span.span_id) for span in backend.spans]
+        assert len(set(spans)) == len(spans)
+        assert len({trace_id for trace_id, _ in spans}) == len(spans)
+        assert output.count("enable-threads = true") == (not options), output
+
+
+def test_a_spike_reaches_workers_that_were_forked_in_c(tmp_path: Path) -> None:
+    file = tmp_path / "control.json"
+    with backend_serving() as backend:
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": backend.url,
+            "OTEL_TRACES_SAMPLER_ARG": "0",
+            "TRACEMW_CONTROL_FILE": str(file),
+        }
+        with serving(tmp_path, environment, "--enable-threads") as (running, port):
+            workers_of(port)
+            assert backend.names == []
+            control.add(file, control.Spike(ratio=1.0, until=time.time() + 60))
+            wait_until(lambda: asked(port, "/items/1") and len(instances(backend)) == 2, timeout=20)
+            running.send_signal(signal.SIGTERM)
+            running.communicate(timeout=20)
+
+
+def test_a_fork_in_c_in_the_midst_of_a_span_leaves_each_process_its_own() -> None:
+    code = (
+        "import ctypes, os, random, tracemw\n"
+        "random.seed(1)  # as applications do\n"
+        "tracing = tracemw.init('shop')\n"
+        "with tracemw.span('before'): pass\n"
+        "pid = ctypes.PyDLL(None).fork()\n"
+        "random.seed(1)\n"
+        "for _ in range(3):\n"
+        "    with tracemw.span('child' if pid == 0 else 'parent'): pass\n"
+        "assert tracing.shutdown()\n"
+        "assert tracing.stats().ended == tracing.stats().exported == (4 if pid else 3)\n"
+        "if pid == 0: os._exit(0)\n"
+        "assert os.waitpid(pid, 0)[1] == 0\n"
+    )
+    with backend_serving() as backend:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+        with process("-c", code, env=environment) as running:
+            output, _ = running.communicate(timeout=30)
+        assert (running.returncode, output) == (0, "")
+        assert Counter(backend.names) == {"before": 1, "parent": 3, "child": 3}
+        assert len(instances(backend)) == 2
+        assert len({span.trace_id for span in backend.spans}) == 7
