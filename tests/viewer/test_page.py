@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -244,7 +245,13 @@ def test_an_address_that_is_no_trace_id_says_so(browser: Browser, viewer: Viewer
 
 
 def test_numbers_beyond_what_javascript_counts_and_no_numbers_at_all_are_shown(page: Page, viewer: Viewer) -> None:
-    values = {"big": 2**63 - 1, "small": -(2**63), "nan": float("nan"), "inf": float("inf"), "nothing": None}
+    values: dict[str, Any] = {
+        "big": 2**63 - 1,
+        "small": -(2**63),
+        "nan": float("nan"),
+        "inf": float("inf"),
+        "nothing": None,
+    }
     viewer.send(one(9, name="odd", **values, __proto__="x", nested={"a": [None, 2**53 + 1, b"\xff"], "__proto__": 1}))
     page.goto(f"/trace/{hex_id(9)}")
     page.get_by_role("treeitem").click()

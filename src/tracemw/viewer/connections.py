@@ -25,7 +25,7 @@ _OTHER_DESCRIPTORS = 150  # of this process: the database's, for each thread tha
 
 _HEAD, _BODY, _ANSWER = "head", "body", "answer"
 # A body that is read has its time in `bodies`, whose answer says so; this is for one that nobody reads.
-_PATIENCE = {_HEAD: HEAD_SECONDS, _BODY: BODY_SECONDS + 5, _ANSWER: ANSWER_SECONDS}
+PATIENCE = {_HEAD: HEAD_SECONDS, _BODY: BODY_SECONDS + 5, _ANSWER: ANSWER_SECONDS}
 
 
 @cache
@@ -104,7 +104,7 @@ class Connection(H11Protocol):
             self._patience = None
         if what:
             self.waiting_since = self.loop.time()
-            self._patience = self.loop.call_later(_PATIENCE[what], self.give_up)
+            self._patience = self.loop.call_later(PATIENCE[what], self.give_up)
 
     def give_up(self) -> None:
         """Close the connection, without another word."""

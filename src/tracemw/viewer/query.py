@@ -330,7 +330,8 @@ _SUPPORTED = (
     "the viewer knows one { ... } of comparisons (= != < <= > >= =~ !~) joined by && and ||, on span.*, resource.* "
     "and .* attributes and on name, kind, status, statusMessage, duration, rootName, rootServiceName and traceDuration"
 )
-_DEEPEST = 50
+_DEEPEST = 50  # nested parentheses, of TraceQL and of a regular expression
+_GROUP = re.compile(r"\\.|[()]", re.DOTALL)
 
 
 def parse_traceql(text: str) -> Condition | None:
@@ -460,6 +461,11 @@ def _number(text: str) -> int | float:
 def _check_pattern(pattern: Value) -> None:
     if not isinstance(pattern, str):
         raise QueryError("TraceQL: =~ and !~ want a regular expression in quotes")
+    depth = 0
+    for bracket in _GROUP.findall(pattern):
+        depth += {"(": 1, ")": -1}.get(bracket, 0)
+        if depth > _DEEPEST:
+            raise QueryError(f"TraceQL: regular expression {pattern[:64]!r}: more than {_DEEPEST} nested groups")
     try:
         _compiled(pattern)
     except re2.error as error:

@@ -301,18 +301,23 @@ class Store:
             with self._turn:
                 yield self._database.writing
             return
-        try:
-            database, connection = self._idle.get_nowait()
-        except queue.Empty:
-            database = self._database
-            connection = database.connect()
+        database, connection = self._connection()
         try:
             yield connection
         finally:
+            self._idle.put((database, connection))
+
+    def _connection(self) -> tuple[Database, sqlite3.Connection]:
+        """A connection for one reader, to the file as it is now."""
+        while True:
+            try:
+                database, connection = self._idle.get_nowait()
+            except queue.Empty:
+                database = self._database
+                return database, database.connect()
             if database is self._database:
-                self._idle.put((database, connection))
-            else:  # the file is another one by now
-                connection.close()
+                return database, connection
+            connection.close()  # to a file that has been deleted
 
     def _opened(self) -> tuple[Database, Totals, int]:
         database = Database(self._path)
