@@ -84,15 +84,22 @@ def _add_view(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="N",
         help="when there are more spans, the oldest traces go (default: %(default)s)",
     )
+    view.add_argument(
+        "--max-bytes",
+        type=_positive,
+        default=256 * 1024 * 1024,
+        metavar="N",
+        help="when the spans have more bytes, the oldest traces go (default: %(default)s, which is 256 MiB)",
+    )
     view.set_defaults(run=_view)
 
 
 def _view(options: argparse.Namespace) -> int:
     try:
+        from tracemw.viewer.database import StoreError
         from tracemw.viewer.serve import PortError, serve
-        from tracemw.viewer.store import StoreError
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn", "anyio", "h11"):
+        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn", "anyio", "h11", "re2"):
             raise
         return _error(f"tracemw view needs {error.name}: pip install 'tracemw[viewer]'")
 
@@ -105,6 +112,7 @@ def _view(options: argparse.Namespace) -> int:
             port=options.port,
             db=options.db,
             max_spans=options.max_spans,
+            max_bytes=options.max_bytes,
             announce=announce,
         )
     except (PortError, StoreError) as error:

@@ -45,9 +45,11 @@ class Viewer:
 
 
 @contextmanager
-def viewer(*arguments: str) -> Iterator[Viewer]:
+def viewer(
+    *arguments: str, command: tuple[str, ...] = (*COMMAND, "--port", "0"), stderr: int | None = None
+) -> Iterator[Viewer]:
     """Run ``tracemw view`` on a free port until the block ends."""
-    with subprocess.Popen([*COMMAND, "--port", "0", *arguments], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
         assert process.stdout is not None
         running = Viewer(process, process.stdout.readline())
         try:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -216,3 +220,83 @@ def test_a_link_leads_to_a_span_and_the_source_of_an_error_is_marked(page: Page,
     expect(panel.get_by_role("heading").first).to_contain_text("authorize card")
     page.reload()
     expect(panel.get_by_role("heading").first).to_contain_text("authorize card")
+
+
+def test_a_kind_and_a_status_that_nobody_knows_are_shown_as_unspecified(page: Page, viewer: Viewer) -> None:
+    odd = span(8, 1, name="from the future")
+    odd.kind, odd.status.code = 77, 99  # type: ignore[assignment]
+    far = span(8, 2, 1, name="far", start=2**63 - 10**9)
+    far.kind = -5  # type: ignore[assignment]
+    viewer.send(Spans("shop", (odd, far)))
+    page.goto("/")
+    page.get_by_role("link", name="from the future").click()
+    page.get_by_role("treeitem", name="shop from the future").click()
+    panel = page.get_by_role("complementary", name="Span")
+    expect(panel).to_contain_text("unspecified")
+    expect(panel).to_contain_text("unset")
+
+
+@pytest.mark.parametrize("path", ["%ff", "xyz", "%", "0" * 33])
+def test_an_address_that_is_no_trace_id_says_so(browser: Browser, viewer: Viewer, path: str) -> None:
+    with browser.new_context(base_url=viewer.url) as context:
+        page = context.new_page()
+        page.goto(f"/trace/{path}")
+        expect(page.get_by_role("alert")).to_contain_text("is not 1 to 32 hex digits")
+
+
+def test_numbers_beyond_what_javascript_counts_and_no_numbers_at_all_are_shown(page: Page, viewer: Viewer) -> None:
+    values: dict[str, Any] = {
+        "big": 2**63 - 1,
+        "small": -(2**63),
+        "nan": float("nan"),
+        "inf": float("inf"),
+        "nothing": None,
+    }
+    viewer.send(one(9, name="odd", **values, __proto__="x", nested={"a": [None, 2**53 + 1, b"\xff"], "__proto__": 1}))
+    page.goto(f"/trace/{hex_id(9)}")
+    page.get_by_role("treeitem").click()
+    for text in ("9223372036854775807", "-9223372036854775808", "NaN", "Infinity", "(empty)", "9007199254740993"):
+        expect(page.get_by_role("complementary", name="Span")).to_contain_text(text)
+
+
+@contextmanager
+def site(content: str) -> Iterator[str]:
+    """A web site of somebody else with one page: its address."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(content.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://localhost:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_link_on_another_site_leads_to_a_trace_and_nothing_else_on_it_reaches_the_viewer(
+    browser: Browser, viewer: Viewer
+) -> None:
+    viewer.send(one(10, name="linked"))
+    trace, search = f"{viewer.url}/trace/{hex_id(10)}", f"{viewer.url}/api/search"
+    content = f'<iframe src="{trace}"></iframe> <a href="{trace}">trace</a> <a href="{search}">search</a>'
+    answers: dict[str, int] = {}
+    with site(content) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.on("response", lambda response: answers.update({response.url: response.status}))
+        page.goto(address, wait_until="networkidle")
+        assert answers[trace] == 403
+        page.get_by_role("link", name="search").click()
+        expect(page.get_by_text("another origin is refused")).to_be_visible()
+        page.go_back()
+        page.get_by_role("link", name="trace").click()
+        expect(page.get_by_role("treeitem", name="shop linked")).to_be_visible()

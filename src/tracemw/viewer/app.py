@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from tracemw.viewer import otlp, tempo
+from tracemw.viewer.bodies import Bodies
+from tracemw.viewer.database import StoreError
+from tracemw.viewer.effort import Effort, EffortError
 from tracemw.viewer.guard import Guard
 from tracemw.viewer.query import QueryError, find, parse_search, parse_trace_id, parse_window
-from tracemw.viewer.store import Store, StoreError, Summary
+from tracemw.viewer.store import Store, Summary
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_BODY_BYTES = 20 * 1024 * 1024  # the OpenTelemetry Collector's, and so Tempo's
 
 _PAGE = Path(__file__).parent / "page"
-_BODY_SECONDS = 30.0  # a sender that needs longer for one body has gone
-_BODIES_AT_ONCE = 8  # bounds the memory that bodies take, together with MAX_BODY_BYTES
+_PARSED_AT_ONCE = 2  # bodies that have become objects, from parsing to their commit
+_SEARCHES_AT_ONCE = 4
+_SEARCHES_WAITING = 64
+_READS_AT_ONCE = 8
 _PROTOBUF_ANSWERS = ("application/protobuf", otlp.PROTOBUF)
 
 
@@ -55,7 +62,12 @@ def create_app(store: Store, *, local_only: bool = True, max_body_bytes: int = M
             Mount("/page", _PageFiles(directory=_PAGE)),
         ],
         middleware=[Middleware(Guard, local_only=local_only)],
-        exception_handlers={QueryError: _bad_request, HTTPException: _plain},
+        exception_handlers={
+            QueryError: _bad_request,
+            EffortError: _bad_request,
+            StoreError: _unavailable,
+            HTTPException: _plain,
+        },
     )
 
 
@@ -65,15 +77,17 @@ class _Ingest:
     def __init__(self, store: Store, max_body_bytes: int) -> None:
         self._store = store
         self._limit = max_body_bytes
-        self._slots = asyncio.Semaphore(_BODIES_AT_ONCE)
+        self._bodies = Bodies(max_body_bytes)
+        self._parsing = CapacityLimiter(_PARSED_AT_ONCE)
 
     async def traces(self, request: Request) -> Response:
         """``POST /v1/traces``: answer when the spans can be found."""
         content_type = otlp.PROTOBUF
         try:
             content_type = otlp.media_type(request.headers.get("content-type"))
-            async with self._slots:
-                batch = await self._parsed(request, content_type)
+            encoding = otlp.content_encoding(request.headers.get("content-encoding"))
+            async with self._bodies.read(request) as body, self._parsing:
+                batch = await to_thread.run_sync(self._parsed, body, content_type, encoding)
                 await asyncio.wrap_future(self._store.add(batch))
         except otlp.OtlpError as error:
             return _refusal(error, content_type)
@@ -83,86 +97,110 @@ class _Ingest:
             return Response(status_code=400)
         return Response(otlp.response(batch, content_type), media_type=content_type)
 
-    async def _parsed(self, request: Request, content_type: str) -> otlp.Batch:
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await self._body(request)
-        except TimeoutError:
-            raise otlp.OtlpError(408, f"the body did not arrive within {_BODY_SECONDS:.0f} seconds") from None
-        return await run_in_threadpool(
-            otlp.parse_request,
-            body,
-            content_type=content_type,
-            content_encoding=request.headers.get("content-encoding", ""),
-            limit=self._limit,
-        )
-
-    async def _body(self, request: Request) -> bytes:
-        """The body as sent; reading stops at the limit, and does not begin when the length is known to be beyond."""
-        length = request.headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._limit:
-            raise otlp.too_large(self._limit)
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._limit:
-                raise otlp.too_large(self._limit)
-        return bytes(body)
+    def _parsed(self, body: bytes, content_type: str, encoding: str) -> otlp.Batch:
+        return otlp.parse_request(body, content_type=content_type, content_encoding=encoding, limit=self._limit)
 
 
 class _Queries:
-    """The reading end. These functions wait for SQLite, so Starlette runs them on its threads."""
+    """The reading end. Everything that waits for SQLite runs on a thread, and few at a time, so that others get on."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._searching = CapacityLimiter(_SEARCHES_AT_ONCE)
+        self._reading = CapacityLimiter(_READS_AT_ONCE)
 
-    def trace_v1(self, request: Request) -> Response:
+    async def trace_v1(self, request: Request) -> Response:
         """``GET /api/traces/{id}``: JSON, or protobuf for a client that accepts it."""
-        trace = self._trace(request)
-        if not trace.resource_spans:
-            return PlainTextResponse("trace not found", status_code=404)
         if any(name in request.headers.get("accept", "") for name in _PROTOBUF_ANSWERS):
-            return Response(trace.SerializeToString(), media_type="application/protobuf")
-        return JSONResponse(tempo.trace_v1(trace))
+            return await self._trace(request, tempo.trace_protobuf, "application/protobuf")
+        return await self._trace(request, tempo.trace_v1, otlp.JSON)
 
-    def trace_v2(self, request: Request) -> Response:
+    async def trace_v2(self, request: Request) -> Response:
         """``GET /api/v2/traces/{id}``."""
-        return JSONResponse(tempo.trace_v2(self._trace(request)))
+        return await self._trace(request, tempo.trace_v2, otlp.JSON)
 
-    def search(self, request: Request) -> Response:
+    async def search(self, request: Request) -> Response:
         """``GET /api/search``."""
-        search = parse_search(request.query_params)
-        return JSONResponse(tempo.search_result(find(self._store, search), search))
 
-    def tag_names(self, _: Request) -> Response:
+        def result(effort: Effort) -> bytes:
+            return tempo.search_result(find(self._store, parse_search(request.query_params), effort))
+
+        return await self._searched(request, result)
+
+    async def tag_names(self, request: Request) -> Response:
         """``GET /api/search/tags``."""
-        return JSONResponse(tempo.tag_names(self._store))
+        return await self._searched(request, lambda effort: tempo.tag_names(self._store, effort))
 
-    def tag_values(self, request: Request) -> Response:
+    async def tag_values(self, request: Request) -> Response:
         """``GET /api/search/tag/{name}/values``."""
-        return JSONResponse(tempo.tag_values(self._store, request.path_params["name"]))
+        name = request.path_params["name"]
+        return await self._searched(request, lambda effort: tempo.tag_values(self._store, name, effort))
 
-    def listed(self, request: Request) -> Response:
+    async def listed(self, request: Request) -> Response:
         """``GET /viewer/traces``: the page's list, which is exact to the nanosecond where Tempo's search is not."""
-        found = find(self._store, parse_search(request.query_params))
-        return JSONResponse({"traces": [_listed(each.trace) for each in found]})
 
-    def status(self, _: Request) -> Response:
+        def result(effort: Effort) -> bytes:
+            found = find(self._store, parse_search(request.query_params), effort)
+            return tempo.answer((_listed(each.trace) for each in found), lambda _: {})
+
+        return await self._searched(request, result)
+
+    async def status(self, _: Request) -> Response:
         """``GET /viewer/status``: how much there is, and from which services."""
         totals = self._store.totals()
         return JSONResponse(
             {
                 "traces": totals.traces,
                 "spans": totals.spans,
-                "maxSpans": totals.max_spans,
-                "services": self._store.services(),
+                "maxSpans": self._store.max_spans,
+                "services": await to_thread.run_sync(self._store.services, limiter=self._reading),
             }
         )
 
-    def _trace(self, request: Request) -> Any:
+    async def _searched(self, request: Request, work: Callable[[Effort], bytes]) -> Response:
+        """Answer with what ``work`` makes, unless too many wait already; end it when the client has gone."""
+        if self._searching.statistics().tasks_waiting >= _SEARCHES_WAITING:
+            return PlainTextResponse("too many searches at once\n", status_code=429, headers={"retry-after": "5"})
+        effort = Effort()
+
+        async def end_when_nobody_waits() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            effort.stop()
+
+        watch = asyncio.ensure_future(end_when_nobody_waits())
+        try:
+            body = await to_thread.run_sync(work, effort, limiter=self._searching)
+        finally:
+            watch.cancel()
+        return Response(body, media_type=otlp.JSON)
+
+    async def _trace(
+        self, request: Request, write: Callable[[Iterator[TracesData]], Iterator[bytes]], media_type: str
+    ) -> Response:
+        """A trace, piece by piece as the client takes them."""
         trace_id = parse_trace_id(request.path_params["trace_id"])
         parse_window(request.query_params)  # hints for Tempo's blocks: they have to be right, and change nothing here
-        return self._store.trace(trace_id)
+        pieces = write(self._store.trace(trace_id))
+
+        async def following() -> bytes | None:
+            return await to_thread.run_sync(next, pieces, None, limiter=self._reading)
+
+        first, second = await following(), await following()
+        if first is None:
+            return PlainTextResponse("trace not found", status_code=404)
+        third = await following()
+        if third is None:
+            return Response(first + (second or b""), media_type=media_type)
+
+        async def all_pieces() -> AsyncIterator[bytes]:
+            yield first + (second or b"")
+            piece: bytes | None = third
+            while piece is not None:
+                yield piece
+                piece = await following()
+
+        return StreamingResponse(all_pieces(), media_type=media_type)
 
 
 class _PageFiles(StaticFiles):
@@ -220,6 +258,10 @@ def _page(_: Request) -> Response:
 
 def _bad_request(_: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{error}\n", status_code=400)
+
+
+def _unavailable(_: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"{error}\n", status_code=503, headers={"retry-after": "5"})
 
 
 def _plain(request: Request, error: Exception) -> Response:

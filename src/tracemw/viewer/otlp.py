@@ -24,6 +24,16 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tracemw.viewer.bounds import (
+    MAX_FIELDS,
+    MAX_SPAN_BYTES,
+    MAX_SPAN_FIELDS,
+    MAX_SPANS,
+    MAX_VALUES,
+    has_more_fields,
+    has_more_values,
+)
+
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 ENCODINGS = ("identity", "gzip", "deflate")
@@ -31,8 +41,11 @@ ENCODINGS = ("identity", "gzip", "deflate")
 TRACE_ID_BYTES = 16
 SPAN_ID_BYTES = 8
 
+_GZIP_MEMBERS = 1024  # a body has one as a rule; each costs time, and an empty one has 20 bytes
+_PIECE_BYTES = 64 * 1024  # what is inflated at a time: what follows a gzip member is copied for each member
+
 # google.rpc.Code, by the HTTP status that it goes with.
-_RPC_CODES = {400: 3, 403: 7, 404: 5, 405: 12, 408: 4, 413: 8, 415: 3, 503: 14}
+_RPC_CODES = {400: 3, 403: 7, 404: 5, 405: 12, 408: 4, 413: 8, 415: 3, 429: 8, 503: 14}
 
 
 class OtlpError(Exception):
@@ -83,8 +96,16 @@ def media_type(content_type: str | None) -> str:
     """The media type of a trace request without its parameters, or `OtlpError` 415 for one that OTLP does not know."""
     name = (content_type or "").partition(";")[0].strip().lower()
     if name not in (PROTOBUF, JSON):
-        raise OtlpError(415, f"content-type {name or '(none)'!r} is not OTLP: send {PROTOBUF} or {JSON}")
+        raise OtlpError(415, f"content-type {name[:64] or '(none)'!r} is not OTLP: send {PROTOBUF} or {JSON}")
     return name
+
+
+def content_encoding(value: str | None) -> str:
+    """The content-encoding in lower case, identity for none, or `OtlpError` 415 for one that is not known."""
+    encoding = (value or "").strip().lower() or "identity"
+    if encoding not in ENCODINGS:
+        raise OtlpError(415, f"content-encoding {encoding[:64]!r} is not known: send {', '.join(ENCODINGS)}")
+    return encoding
 
 
 def parse_request(body: bytes, *, content_type: str, content_encoding: str, limit: int) -> Batch:
@@ -97,18 +118,21 @@ def parse_request(body: bytes, *, content_type: str, content_encoding: str, limi
         limit: how many bytes the body may inflate to
 
     Raises:
-        OtlpError: 400 for a body that is not what its headers say, 413 beyond the limit, 415 for an unknown encoding
+        OtlpError: 400 for a body that is not what its headers say, 413 beyond the limit or for more than `bounds` has
+            room for, 415 for an unknown encoding
     """
     plain = decompress(body, content_encoding, limit)
     request = _from_json(plain) if content_type == JSON else _from_protobuf(plain)
-    return _validated(request)
+    spans = sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
+    if spans > MAX_SPANS:
+        raise OtlpError(413, f"body has more than {MAX_SPANS} spans: send smaller batches")
+    # A span can only be too large where the whole body is: a string of JSON is never shorter than its protobuf.
+    return _validated(request, any_size=len(plain) <= min(MAX_SPAN_BYTES, 2 * MAX_SPAN_FIELDS))
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     """Undo the content-encoding, giving up as soon as the result passes ``limit`` bytes (a zip bomb stays small)."""
-    encoding = encoding.strip().lower() or "identity"
-    if encoding not in ENCODINGS:
-        raise OtlpError(415, f"content-encoding {encoding!r} is not known: send {', '.join(ENCODINGS)}")
+    encoding = content_encoding(encoding)
     plain = body if encoding == "identity" else _inflate(body, encoding, limit)
     if len(plain) > limit:
         raise too_large(limit)
@@ -131,7 +155,8 @@ def response(batch: Batch, content_type: str) -> bytes:
 
 def failure(error: OtlpError, content_type: str) -> bytes:
     """The ``google.rpc.Status`` that OTLP wants as the body of an error, in the request's own content type."""
-    return _encode(Status(code=_RPC_CODES.get(error.status, 2), message=error.message), content_type)
+    message = error.message.encode(errors="backslashreplace").decode()  # it may tell of a lone surrogate in JSON
+    return _encode(Status(code=_RPC_CODES.get(error.status, 2), message=message), content_type)
 
 
 def _encode(message: Message, content_type: str) -> bytes:
@@ -146,23 +171,32 @@ def _inflate(body: bytes, encoding: str, limit: int) -> bytes:
     wbits = 31 if encoding == "gzip" else 15
     parts: list[bytes] = []
     room = limit + 1
-    while True:
-        inflater = zlib.decompressobj(wbits)
-        try:
-            parts.append(inflater.decompress(body, room))
-        except zlib.error as error:
-            raise OtlpError(400, f"body is not {encoding}: {error}") from None
-        room -= len(parts[-1])
-        if room <= 0:
-            raise too_large(limit)
-        if not inflater.eof:
-            raise OtlpError(400, f"body is cut off: its {encoding} stream does not end")
-        body = inflater.unused_data
-        if not body:
-            return b"".join(parts)
+    members = 1
+    inflater = zlib.decompressobj(wbits)
+    for start in range(0, len(body), _PIECE_BYTES):
+        piece = body[start : start + _PIECE_BYTES]
+        while piece:
+            if inflater.eof:
+                members += 1
+                if members > _GZIP_MEMBERS:
+                    raise OtlpError(413, f"body has more than {_GZIP_MEMBERS} gzip members: send one")
+                inflater = zlib.decompressobj(wbits)
+            try:
+                parts.append(inflater.decompress(piece, room))
+            except zlib.error as error:
+                raise OtlpError(400, f"body is not {encoding}: {error}") from None
+            room -= len(parts[-1])
+            if room <= 0:
+                raise too_large(limit)
+            piece = inflater.unused_data
+    if not inflater.eof:
+        raise OtlpError(400, f"body is cut off: its {encoding} stream does not end")
+    return b"".join(parts)
 
 
 def _from_protobuf(body: bytes) -> ExportTraceServiceRequest:
+    if has_more_fields(body, ExportTraceServiceRequest.DESCRIPTOR, MAX_FIELDS):
+        raise OtlpError(413, f"body has more than {MAX_FIELDS} fields: send smaller batches")
     try:
         request = ExportTraceServiceRequest()
         request.ParseFromString(body)
@@ -173,9 +207,11 @@ def _from_protobuf(body: bytes) -> ExportTraceServiceRequest:
 
 def _from_json(body: bytes) -> ExportTraceServiceRequest:
     """Read OTLP's JSON, which is protobuf's own but for the ids: those are hex (base64 is taken as well)."""
+    if has_more_values(body, MAX_VALUES):
+        raise OtlpError(413, f"body has more than {MAX_VALUES} values: send smaller batches")
     request = ExportTraceServiceRequest()
     try:
-        document = json.loads(body)
+        document = json.loads(body.decode("utf-8-sig"))  # JSON is UTF-8 (RFC 8259, 8.1), and what was counted is
         if not isinstance(document, dict):
             raise OtlpError(400, "body is JSON but not an object with resourceSpans")
         for holder in _holders_of_ids(document):
@@ -234,20 +270,39 @@ def _from_base64(value: str) -> bytes:
     return base64.b64decode(value, validate=True)
 
 
-def _validated(request: ExportTraceServiceRequest) -> Batch:
+def _validated(request: ExportTraceServiceRequest, *, any_size: bool) -> Batch:
     batch = Batch()
     for resource_spans in request.resource_spans:
+        resource = resource_spans.resource
+        excess_of_resource = "" if any_size else _excess(resource)
         for scope_spans in resource_spans.scope_spans:
-            origin = Origin(
-                resource_spans.resource, resource_spans.schema_url, scope_spans.scope, scope_spans.schema_url
-            )
+            if not scope_spans.spans:
+                continue
+            excess = excess_of_resource or ("" if any_size else _excess(scope_spans.scope))
+            if excess:
+                batch.reject(len(scope_spans.spans), f"their resource or scope has {excess}")
+                continue
+            origin = Origin(resource, resource_spans.schema_url, scope_spans.scope, scope_spans.schema_url)
             for span in scope_spans.spans:
                 complaint = _complaint(span)
+                if not (any_size or complaint) and (excess := _excess(span)):
+                    complaint = f"it has {excess}"
                 if complaint:
                     batch.reject(1, f"{complaint} (span {span.name[:64]!r})")
                 else:
                     batch.spans.append((origin, span))
     return batch
+
+
+def _excess(message: Message) -> str:
+    """What a span, resource or scope has too much of, or an empty string."""
+    if message.ByteSize() > MAX_SPAN_BYTES:
+        return f"more than {MAX_SPAN_BYTES} bytes"
+    if message.ByteSize() > 2 * MAX_SPAN_FIELDS and has_more_fields(
+        message.SerializeToString(), message.DESCRIPTOR, MAX_SPAN_FIELDS
+    ):
+        return f"more than {MAX_SPAN_FIELDS} attributes, values and other fields"
+    return ""
 
 
 def _complaint(span: Span) -> str:

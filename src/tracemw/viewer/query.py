@@ -6,24 +6,36 @@ without decoding them. Attributes are not indexed; a span that has one contains 
 
 from __future__ import annotations
 
+import heapq
 import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from itertools import islice
 from typing import Any, Protocol
 
+import re2
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from tracemw.viewer.effort import Effort
 from tracemw.viewer.store import Sieve, Store, StoredSpan, Summary
 
 Value = str | int | float | bool | None
 
 DEFAULT_LIMIT = 20
 DEFAULT_SPANS_PER_SET = 3
+MAX_LIMIT = 262_144  # Tempo's
+MAX_SPANS_PER_SET = 100  # Tempo's
+MAX_LENGTH = 8 * 1024  # characters of any one parameter
+MAX_CONDITIONS = 100
 
+_LONGEST_NUMBER = 40  # characters of a number or a duration
+_PATTERN_BYTES = 256 * 1024  # that a compiled regular expression may take, which bounds its time on each character
+_MATCHED_CHARACTERS = 16 * 1024  # a longer text is matched by its start; Tempo cuts values at 2,048 bytes
 _LARGEST_INTEGER = 2**63 - 1
 _NANOSECONDS = {
     "ns": 1,
@@ -35,7 +47,7 @@ _NANOSECONDS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION_PART = re.compile(r"([0-9]++\.?[0-9]*+|\.[0-9]++)(ns|us|µs|μs|ms|s|m|h)")
 _STATUS = {"unset": Status.STATUS_CODE_UNSET, "ok": Status.STATUS_CODE_OK, "error": Status.STATUS_CODE_ERROR}
 _KIND = {name.removeprefix("SPAN_KIND_").lower(): number for name, number in Span.SpanKind.items()}
 
@@ -168,27 +180,60 @@ class Search:
     spans_per_set: int
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class FoundSpan:
+    """What is told of a span that matched. Times are nanoseconds since the epoch."""
+
+    start: int
+    span_id: bytes
+    end: int
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A trace that matched, with its matching spans (none when no condition on spans was given)."""
+    """A trace that matched.
+
+    Attributes:
+        matched: how many of its spans fulfil the condition, 0 when there was none
+        spans: the first of them, by start time
+    """
 
     trace: Summary
-    spans: list[StoredSpan]
+    matched: int = 0
+    spans: tuple[FoundSpan, ...] = ()
 
 
-def find(store: Store, search: Search) -> list[Found]:
-    """The newest traces that match."""
+def find(store: Store, search: Search, effort: Effort) -> Iterator[Found]:
+    """The newest traces that match, `Search.limit` of them at most.
+
+    Raises:
+        EffortError: it takes too long
+    """
+    return islice(_found(store, search, effort), search.limit)
+
+
+def _found(store: Store, search: Search, effort: Effort) -> Iterator[Found]:
+    summaries = store.summaries(search.traces, effort)
     condition = search.condition
     if condition is None:
-        return [Found(trace, []) for trace in store.summaries(search.traces, limit=search.limit)]
-    found: list[Found] = []
-    for trace, candidates in store.candidates(store.summaries(search.traces), condition.sieve()):
-        spans = [span for span in candidates if condition.matches(trace, span)]
-        if spans:
-            found.append(Found(trace, spans))
-            if len(found) == search.limit:
-                break
-    return found
+        yield from map(Found, summaries)
+        return
+    for traces, candidates in store.candidates(summaries, condition.sieve(), effort):
+        by_id = {trace.trace_id: trace for trace in traces}
+        matched = dict.fromkeys(by_id, 0)
+        first: dict[bytes, list[FoundSpan]] = {trace_id: [] for trace_id in by_id}
+        for span in candidates:
+            if condition.matches(by_id[span.trace_id], span):
+                matched[span.trace_id] += 1
+                spans = first[span.trace_id]
+                spans.append(FoundSpan(span.start, span.span_id, span.end, span.span.name))
+                if len(spans) >= 2 * search.spans_per_set:
+                    first[span.trace_id] = heapq.nsmallest(search.spans_per_set, spans)
+        for trace in traces:
+            if matched[trace.trace_id]:
+                spans = heapq.nsmallest(search.spans_per_set, first[trace.trace_id])
+                yield Found(trace, matched[trace.trace_id], tuple(spans))
 
 
 def parse_search(parameters: Mapping[str, str]) -> Search:
@@ -200,14 +245,17 @@ def parse_search(parameters: Mapping[str, str]) -> Search:
     Raises:
         QueryError: one of them does not have the form it should have
     """
+    for name, value in parameters.items():
+        if len(value) > MAX_LENGTH:
+            raise QueryError(f"{name[:64]} is longer than {MAX_LENGTH} characters")
     if parameters.get("q") and parameters.get("tags"):
         raise QueryError("q and tags exclude each other")
     condition = parse_traceql(parameters["q"]) if parameters.get("q") else _tags(parameters.get("tags", ""))
     return Search(
         condition=condition,
         traces=_joined(" AND ", list(_trace_sieves(parameters))),
-        limit=_positive(parameters, "limit", DEFAULT_LIMIT),
-        spans_per_set=_positive(parameters, "spss", DEFAULT_SPANS_PER_SET),
+        limit=_positive(parameters, "limit", DEFAULT_LIMIT, MAX_LIMIT),
+        spans_per_set=_positive(parameters, "spss", DEFAULT_SPANS_PER_SET, MAX_SPANS_PER_SET),
     )
 
 
@@ -229,6 +277,8 @@ def parse_window(parameters: Mapping[str, str]) -> tuple[int | None, int | None]
 def parse_duration(text: str) -> int:
     """Nanoseconds of a Go duration (``time.ParseDuration``) such as ``600ms``, ``1.5s`` or ``1m30s``, not negative."""
     total, position = Fraction(0), 0
+    if len(text) > _LONGEST_NUMBER:
+        raise QueryError(f"duration {text[:64]!r} is longer than {_LONGEST_NUMBER} characters")
     while part := _DURATION_PART.match(text, position):
         total += Fraction(part[1].rstrip(".")) * _NANOSECONDS[part[2]]
         position = part.end()
@@ -239,7 +289,7 @@ def parse_duration(text: str) -> int:
     return int(total)
 
 
-_LOGFMT_PAIR = re.compile(r'\s*([^\s="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]*))?(?=\s|$)', re.DOTALL)
+_LOGFMT_PAIR = re.compile(r'\s*+([^\s="]++)(?:=("(?:[^"\\]|\\.)*+"|[^\s"]*+))?+(?=\s|$)', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
@@ -249,6 +299,8 @@ def parse_logfmt(text: str) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     position, text = 0, text.rstrip()
     while position < len(text):
+        if len(pairs) == MAX_CONDITIONS:
+            raise QueryError(f"tags are more than {MAX_CONDITIONS}")
         pair = _LOGFMT_PAIR.match(text, position)
         if pair is None:
             raise QueryError(f'tags are not key=value or key="quoted value" from {text[position:][:64]!r} on')
@@ -262,13 +314,14 @@ def parse_logfmt(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
+# Quantifiers are possessive: none gives back what it took, so that a text is read once.
 _TOKEN = re.compile(
-    r"""\s*(?:
-        (?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)
-      | (?P<attribute>(?:[a-z]+)?\.(?:"(?:[^"\\]|\\.)*"|[^\s{}()=!<>&|~^,"`]+))
-      | (?P<duration>-?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+(?![A-Za-z0-9_.]))
-      | (?P<number>-?[0-9]+(?:\.[0-9]+)?(?![A-Za-z0-9_.]))
-      | (?P<word>[A-Za-z][A-Za-z:]*)
+    r"""\s*+(?:
+        (?P<string>"(?:[^"\\]|\\.)*+"|`[^`]*+`)
+      | (?P<attribute>(?:[a-z]++)?+\.(?:"(?:[^"\\]|\\.)*+"|[^\s{}()=!<>&|~^,"`]++))
+      | (?P<duration>-?+(?:(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:ns|us|µs|μs|ms|s|m|h))++(?![A-Za-z0-9_.]))
+      | (?P<number>-?+[0-9]++(?:\.[0-9]++)?+(?![A-Za-z0-9_.]))
+      | (?P<word>[A-Za-z][A-Za-z:]*+)
       | (?P<symbol>&&|\|\||=~|!~|!=|<=|>=|=|<|>|[{}()])
     )""",
     re.VERBOSE | re.DOTALL,
@@ -277,7 +330,8 @@ _SUPPORTED = (
     "the viewer knows one { ... } of comparisons (= != < <= > >= =~ !~) joined by && and ||, on span.*, resource.* "
     "and .* attributes and on name, kind, status, statusMessage, duration, rootName, rootServiceName and traceDuration"
 )
-_DEEPEST = 50
+_DEEPEST = 50  # nested parentheses, of TraceQL and of a regular expression
+_GROUP = re.compile(r"\\.|[()]", re.DOTALL)
 
 
 def parse_traceql(text: str) -> Condition | None:
@@ -292,6 +346,7 @@ class _TraceQL:
         self._tokens = list(_tokens(text))
         self._next = 0
         self._depth = 0
+        self._comparisons = 0
 
     def parse(self) -> Condition | None:
         self._expect("{")
@@ -325,6 +380,9 @@ class _TraceQL:
         return condition
 
     def _comparison(self) -> Condition:
+        self._comparisons += 1
+        if self._comparisons > MAX_CONDITIONS:
+            raise QueryError(f"TraceQL: more than {MAX_CONDITIONS} comparisons")
         scope, name = self._field()
         kind, symbol = self._peek()
         if kind != "symbol" or symbol not in _OPERATORS:
@@ -394,7 +452,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _number(text: str) -> int | float:
-    number = float(text) if "." in text else int(text[:32])
+    number = math.inf if len(text) > _LONGEST_NUMBER else float(text) if "." in text else int(text)
     if abs(number) > _LARGEST_INTEGER:
         raise QueryError(f"TraceQL: {text[:64]} is too large")
     return number
@@ -403,14 +461,32 @@ def _number(text: str) -> int | float:
 def _check_pattern(pattern: Value) -> None:
     if not isinstance(pattern, str):
         raise QueryError("TraceQL: =~ and !~ want a regular expression in quotes")
+    depth = 0
+    for bracket in _GROUP.findall(pattern):
+        depth += {"(": 1, ")": -1}.get(bracket, 0)
+        if depth > _DEEPEST:
+            raise QueryError(f"TraceQL: regular expression {pattern[:64]!r}: more than {_DEEPEST} nested groups")
     try:
-        re.compile(pattern)
-    except re.error as error:
-        raise QueryError(f"TraceQL: regular expression {pattern[:64]!r}: {error}") from None
+        _compiled(pattern)
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error
+        raise QueryError(f"TraceQL: regular expression {pattern[:64]!r}: {reason} (its syntax is RE2's)") from None
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> Any:
+    """The pattern for an engine like Tempo's, whose time grows with the text and no faster; ``.`` is any character."""
+    options = re2.Options()
+    options.max_mem = _PATTERN_BYTES
+    options.log_errors = False
+    options.never_capture = True
+    options.dot_nl = True
+    return re2.compile(pattern.encode(), options)
 
 
 def _matches(actual: Value, pattern: Value) -> bool:
-    return re.fullmatch(str(pattern), str(actual)) is not None
+    text = str(actual)[:_MATCHED_CHARACTERS]
+    return _compiled(str(pattern)).fullmatch(text.encode()) is not None
 
 
 _SQL_OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -471,7 +547,8 @@ def attribute_text(value: AnyValue) -> Iterator[str]:
 
 
 def _status_text(span: StoredSpan) -> str:
-    return next((text for text, code in _STATUS.items() if code == span.span.status.code), "")
+    # A code that OTLP does not know says no more than none.
+    return next((text for text, code in _STATUS.items() if code == span.span.status.code), "unset")
 
 
 def _attribute_values(scope: str, key: str, span: StoredSpan) -> Iterator[Value]:
@@ -521,9 +598,7 @@ def _comparable(actual: Value, wanted: Value) -> bool:
 
 def _mentions(scope: str, text: str) -> Sieve:
     """The text's bytes stand in the encoded span or resource; where they do not, no attribute has them."""
-    columns = {"span": ["spans.proto"], "resource": ["origins.resource"]}.get(
-        scope, ["spans.proto", "origins.resource"]
-    )
+    columns = {"span": ["spans.proto"], "resource": ["resources.proto"]}.get(scope, ["spans.proto", "resources.proto"])
     return _joined(" OR ", [Sieve(f"instr({column}, ?)", (text.encode(),)) for column in columns])
 
 
@@ -543,6 +618,12 @@ def _tags(text: str) -> Condition | None:
     return AllOf(tuple(tags)) if tags else None
 
 
+_SERVICES = (
+    "SELECT 1 FROM shares JOIN origins ON origins.id = shares.origin JOIN resources ON resources.id = origins.resource "
+    "WHERE shares.trace_id = traces.trace_id"
+)
+
+
 def _trace_sieves(parameters: Mapping[str, str]) -> Iterator[Sieve]:
     start, end = parse_window(parameters)
     if start is not None:
@@ -554,22 +635,26 @@ def _trace_sieves(parameters: Mapping[str, str]) -> Iterator[Sieve]:
     if parameters.get("maxDuration"):
         yield Sieve("traces.duration <= ?", (parse_duration(parameters["maxDuration"]),))
     if parameters.get("service"):
-        yield Sieve("EXISTS (SELECT 1 FROM json_each(traces.services) WHERE key = ?)", (parameters["service"],))
+        yield Sieve(f"EXISTS ({_SERVICES} AND resources.service = ?)", (parameters["service"],))
     if parameters.get("errors") == "true":
         yield Sieve("traces.errors > 0")
     if parameters.get("text"):
         text = parameters["text"].strip()
         yield Sieve(
-            "instr(lower(hex(traces.trace_id)), lower(?)) OR instr(lower(traces.services), lower(?)) OR EXISTS "
-            "(SELECT 1 FROM spans WHERE spans.trace_id = traces.trace_id AND instr(lower(spans.name), lower(?)))",
+            "instr(lower(hex(traces.trace_id)), lower(?)) "  # noqa: S608
+            f"OR EXISTS ({_SERVICES} AND instr(lower(resources.service), lower(?))) "
+            "OR EXISTS (SELECT 1 FROM spans WHERE spans.trace_id = traces.trace_id "
+            "AND instr(lower(spans.name), lower(?)))",
             (text, text, text),
         )
 
 
-def _positive(parameters: Mapping[str, str], name: str, default: int) -> int:
+def _positive(parameters: Mapping[str, str], name: str, default: int, most: int) -> int:
     text = parameters.get(name) or str(default)
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
         raise QueryError(f"{name} {text[:64]!r} is not a positive number")
+    if int(text) > most:
+        raise QueryError(f"{name} {text} is more than {most}")
     return int(text)
 
 

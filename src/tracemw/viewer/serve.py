@@ -13,6 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from tracemw.viewer.app import create_app
+from tracemw.viewer.connections import Connection
 from tracemw.viewer.store import Store
 
 _BACKLOG = 512
@@ -26,7 +27,9 @@ class PortError(Exception):
     """The address cannot be listened on; the message names it and the remedy."""
 
 
-def serve(*, host: str, port: int, db: Path | None, max_spans: int, announce: Callable[[str], None]) -> None:
+def serve(
+    *, host: str, port: int, db: Path | None, max_spans: int, max_bytes: int, announce: Callable[[str], None]
+) -> None:
     """Run the viewer until SIGINT or SIGTERM.
 
     Args:
@@ -34,6 +37,7 @@ def serve(*, host: str, port: int, db: Path | None, max_spans: int, announce: Ca
         port: the TCP port, 0 for any free one
         db: the database file, None to keep traces in memory
         max_spans: how many spans are kept at most
+        max_bytes: how many bytes they may have at most
         announce: called, as soon as connections are taken, with a line that has the viewer's URL and facts, and with
             a warning when others than this machine may connect
 
@@ -42,7 +46,7 @@ def serve(*, host: str, port: int, db: Path | None, max_spans: int, announce: Ca
         StoreError: the database file cannot be used
     """
     with _listening(host, port) as listener:
-        store = Store(db, max_spans=max_spans)
+        store = Store(db, max_spans=max_spans, max_bytes=max_bytes)
         try:
             address, chosen = listener.getsockname()[:2]
             local_only = ipaddress.ip_address(address.partition("%")[0]).is_loopback
@@ -60,6 +64,7 @@ def _run(app: Starlette, listener: socket.socket) -> None:
         uvicorn.Config(
             app,
             loop="asyncio",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,

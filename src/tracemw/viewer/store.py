@@ -1,60 +1,52 @@
 """Spans in SQLite: one writer thread that commits in groups, readers that see what was acknowledged.
 
 A span is kept as its OTLP bytes, so nothing of it is lost, beside the columns that lists and searches need. Resources
-and scopes repeat on every request and are kept once, by content. A trace's summary is computed anew whenever spans of
-it arrive, so a span that is sent twice counts once.
+and scopes repeat on every request and are kept once, by content. Which spans of a trace came from where is counted in
+``shares``. A trace's summary costs the same however large the trace is: counts change by what has arrived, and each
+other fact is one look into an index; a span that is sent again takes the place of the first and counts once.
+
+Nothing reads or writes much at a time: in memory readers and the writer share one connection, and whoever has it keeps
+all others waiting. So every statement is bounded, in rows or by an `Effort`, and answers are made slice by slice.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status, TracesData
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, TracesData
 
+from tracemw.viewer.database import Database, StoreError, remedy
+from tracemw.viewer.effort import Effort
 from tracemw.viewer.otlp import Batch, Origin
+from tracemw.viewer.transaction import Totals, Transaction
 
 DEFAULT_MAX_SPANS = 200_000
+DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 
-_APPLICATION_ID = 0x74_6D_77_76  # "tmwv", in the file's header
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE traces (
-    trace_id BLOB PRIMARY KEY, arrival INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
-    duration INTEGER NOT NULL, spans INTEGER NOT NULL, errors INTEGER NOT NULL,
-    root_service TEXT, root_name TEXT, first_service TEXT NOT NULL, first_name TEXT NOT NULL, services TEXT NOT NULL
-);
-CREATE INDEX traces_by_start ON traces (start);
-CREATE INDEX traces_by_arrival ON traces (arrival);
-CREATE TABLE origins (
-    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, service TEXT NOT NULL,
-    resource BLOB NOT NULL, resource_schema_url TEXT NOT NULL, scope BLOB NOT NULL, scope_schema_url TEXT NOT NULL
-);
-CREATE TABLE spans (
-    trace_id BLOB NOT NULL, span_id BLOB NOT NULL, parent_id BLOB, origin INTEGER NOT NULL,
-    name TEXT NOT NULL, kind INTEGER NOT NULL, status INTEGER NOT NULL,
-    start INTEGER NOT NULL, "end" INTEGER NOT NULL, proto BLOB NOT NULL
-);
-CREATE UNIQUE INDEX spans_by_id ON spans (trace_id, span_id);
-"""
-_LARGEST_INTEGER = 2**63 - 1  # SQLite's integers are signed, OTLP's times are not
-_BUSY_SECONDS = 5.0
 _GROUP_BATCHES = 64  # how many waiting requests share one commit at most
-_CANDIDATES = 50  # how many traces a search looks into at a time
+_SPANS_AT_ONCE = 2_000  # of one commit, and of one look into spans
+_TRACES_AT_ONCE = 200
+_SLICE_BYTES = 256 * 1024  # of encoded spans that are held at a time
+_SLICE_SPANS = 500
+_SERVICES_TOLD = 1_000
+_RESOURCE_BYTES = 8 * 1024 * 1024  # of decoded resources that a search remembers
+_STEPS = 2_000  # of SQLite's machine between two looks at the effort
 
+_Row = TypeVar("_Row")
 
-class StoreError(Exception):
-    """The store cannot be opened or written; the message names the file and the remedy."""
+_log = logging.getLogger("tracemw.viewer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +78,7 @@ class Summary:
 class StoredSpan:
     """One span as a search sees it. Times are nanoseconds since the epoch, as far as SQLite can hold them."""
 
+    trace_id: bytes
     span_id: bytes
     start: int
     end: int
@@ -97,46 +90,41 @@ class StoredSpan:
 class Sieve:
     """An SQL condition that every wanted row fulfils, and perhaps others do too.
 
-    `Store.summaries` gives it the table ``traces``, `Store.candidates` also ``spans`` and ``origins``; columns are
-    named with their table.
+    `Store.summaries` gives it the table ``traces``, `Store.candidates` also ``spans``, ``origins`` and ``resources``;
+    columns are named with their table.
     """
 
     sql: str = "1"
     parameters: tuple[str | int | float | bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """How much the store holds, and how much it may hold."""
-
-    traces: int
-    spans: int
-    max_spans: int
-
-
 class Store:
     """Spans in a SQLite file, or in memory when ``path`` is None; safe to use from any thread.
+
+    A file that is deleted under it is created anew, with a line in the log; while another stands in its place, nothing
+    is taken.
 
     Args:
         path: the database file, created if it is not there
         max_spans: when more spans than this are kept, the traces that were heard of longest ago go, each as a whole
+        max_bytes: the same for their size, which is that of their encoding and what SQLite needs beside it
 
     Raises:
         StoreError: the file cannot be used
     """
 
-    def __init__(self, path: Path | None = None, *, max_spans: int = DEFAULT_MAX_SPANS) -> None:
+    def __init__(
+        self, path: Path | None = None, *, max_spans: int = DEFAULT_MAX_SPANS, max_bytes: int = DEFAULT_MAX_BYTES
+    ) -> None:
         self._path = path
-        self._max_spans = max_spans
-        self._writing = _open(path)
+        self.max_spans = max_spans
+        self.max_bytes = max_bytes
         # SQLite in memory belongs to one connection: readers and the writer take turns. On a file readers have
         # connections of their own, and with a write-ahead log nobody waits.
         self._turn = threading.Lock()
-        self._local = threading.local()
-        self._readers: list[sqlite3.Connection] = []
-        self._spans = _scalar(self._writing, "SELECT coalesce(sum(spans), 0) FROM traces")
-        self._arrival = _scalar(self._writing, "SELECT coalesce(max(arrival), 0) FROM traces")
-        self._pruned = 0
+        self._database, self._totals, self._arrival = self._opened()
+        self._idle: queue.LifoQueue[tuple[Database, sqlite3.Connection]] = queue.LifoQueue()
+        self._trouble = ""
         self._waiting: queue.SimpleQueue[tuple[Batch, Future[None]] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="tracemw-viewer-writer", daemon=True)
         self._writer.start()
@@ -144,8 +132,8 @@ class Store:
     def add(self, batch: Batch) -> Future[None]:
         """Hand over spans; the future is done when they are committed and every later read finds them.
 
-        Spans that the store has no room for (more than ``max_spans`` of a single trace) are counted in the batch as
-        rejected. The future fails with `StoreError` when the database cannot be written.
+        Spans that the store has no room for (more than ``max_spans`` or ``max_bytes`` of a single trace) are counted in
+        the batch as rejected. The future fails with `StoreError` when the database cannot be written.
         """
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # from here on nobody can cancel what the writer will finish
@@ -156,296 +144,348 @@ class Store:
         """Commit what was handed over and close the database."""
         self._waiting.put(None)
         self._writer.join()
-        for connection in (*self._readers, self._writing):
-            connection.close()
+        while not self._idle.empty():
+            self._idle.get_nowait()[1].close()
+        self._database.close()
 
     def totals(self) -> Totals:
         """How much there is."""
-        with self._read() as connection:
-            traces, spans = connection.execute("SELECT count(*), coalesce(sum(spans), 0) FROM traces").fetchone()
-        return Totals(traces=traces, spans=spans, max_spans=self._max_spans)
+        return self._totals
 
     def services(self) -> list[str]:
-        """The names of all services, in the order in which they were first heard of."""
-        sql = "SELECT service FROM origins GROUP BY service ORDER BY min(id)"
-        with self._read() as connection:
-            return [name for (name,) in connection.execute(sql)]
+        """The names of the first 1,000 services, in the order in which they were heard of."""
+        sql = "SELECT service FROM resources GROUP BY service ORDER BY min(id) LIMIT ?"
+        return [name for (name,) in self._rows(sql, (_SERVICES_TOLD,))]
 
-    def trace(self, trace_id: bytes) -> TracesData:
-        """All spans of a trace by start time, grouped by resource and scope; empty for an unknown trace."""
-        with self._read() as connection:
-            rows = connection.execute(
-                "SELECT origins.id, resource, resource_schema_url, scope, scope_schema_url, proto FROM spans "
-                "JOIN origins ON origins.id = spans.origin WHERE trace_id = ? ORDER BY start, span_id",
-                (trace_id,),
-            ).fetchall()
-        return _grouped(rows)
+    def trace(self, trace_id: bytes) -> Iterator[TracesData]:
+        """A trace in slices of bounded size, grouped by resource and scope, each by start time; none if it is unknown.
 
-    def summaries(self, sieve: Sieve, *, limit: int | None = None) -> list[Summary]:
-        """The summaries of the traces that pass ``sieve``, newest first."""
-        with self._read() as connection:
-            rows = connection.execute(
-                'SELECT trace_id, start, "end", duration, spans, errors, root_service, root_name, first_service, '  # noqa: S608
-                f"first_name, services FROM traces WHERE {sieve.sql} ORDER BY start DESC, trace_id LIMIT ?",
-                (*sieve.parameters, -1 if limit is None else limit),
-            ).fetchall()
-        return [Summary(*(*row[:-1], _services(row[-1]))) for row in rows]
-
-    def candidates(self, traces: Iterable[Summary], sieve: Sieve) -> Iterator[tuple[Summary, list[StoredSpan]]]:
-        """Of each trace the spans that pass ``sieve``, by start time; traces without any are left out.
-
-        It reads some traces at a time, so whoever stops early has not paid for the rest.
+        The encodings of all slices, one after the other, are the encoding of the whole.
         """
-        resources: dict[int, Resource] = {}
-        for part in _parts(list(traces), _CANDIDATES):
-            marks = ",".join("?" * len(part))
-            with self._read() as connection:
-                rows = connection.execute(
-                    'SELECT spans.trace_id, span_id, spans.start, spans."end", proto, origin, resource '  # noqa: S608
-                    "FROM spans JOIN origins ON origins.id = spans.origin JOIN traces USING (trace_id) "
-                    f"WHERE spans.trace_id IN ({marks}) AND ({sieve.sql}) ORDER BY spans.start, span_id",
-                    (*(summary.trace_id for summary in part), *sieve.parameters),
-                ).fetchall()
-            found: dict[bytes, list[StoredSpan]] = {}
-            for trace_id, span_id, start, end, proto, origin, resource in rows:
-                if origin not in resources:
-                    resources[origin] = Resource.FromString(resource)
-                span = StoredSpan(span_id, start, end, Span.FromString(proto), resources[origin])
-                found.setdefault(trace_id, []).append(span)
-            for summary in part:
-                if summary.trace_id in found:
-                    yield summary, found[summary.trace_id]
+        for rows in _sliced(self._ordered(trace_id), size=lambda row: row[2]):
+            slice_ = _Slice(self)
+            protos = self._protos([rowid for rowid, _, _ in rows])
+            for rowid, origin, _ in rows:
+                if rowid in protos:  # else it went while somebody was reading
+                    slice_.add(origin, protos[rowid])
+            yield slice_.traces
+
+    def summaries(self, sieve: Sieve, effort: Effort | None = None) -> Iterator[Summary]:
+        """The summaries of the traces that pass ``sieve``, newest first, read as they are asked for."""
+        below: tuple[int, bytes] | None = None
+        while True:
+            rows = self._rows(
+                f"SELECT start, trace_id, ({sieve.sql}) FROM traces "  # noqa: S608
+                f"{'' if below is None else 'WHERE (start, trace_id) < (?, ?) '}"
+                "ORDER BY start DESC, trace_id DESC LIMIT ?",
+                (*sieve.parameters, *(below or ()), _TRACES_AT_ONCE),
+                effort,
+            )
+            yield from self._summarized([trace_id for _, trace_id, passes in rows if passes], effort)
+            if len(rows) < _TRACES_AT_ONCE:
+                return
+            below = rows[-1][:2]
+
+    def candidates(
+        self, traces: Iterable[Summary], sieve: Sieve, effort: Effort
+    ) -> Iterator[tuple[list[Summary], Iterator[StoredSpan]]]:
+        """Some traces at a time, in their order, and of these the spans that pass ``sieve``, in no order.
+
+        Whoever stops early has not paid for the rest.
+        """
+        resources = _Resources(self)
+        for some in _parts(traces):
+            yield some, self._passing(some, sieve, effort, resources)
+
+    def _passing(
+        self, traces: list[Summary], sieve: Sieve, effort: Effort, resources: _Resources
+    ) -> Iterator[StoredSpan]:
+        limit = -1 if len(traces) > 1 else _SPANS_AT_ONCE  # several traces are small ones: see _parts
+        after = b""
+        while True:
+            rows = self._rows(
+                'SELECT spans.trace_id, span_id, spans.rowid, spans.start, spans."end", origin, spans.bytes, '  # noqa: S608
+                f"({sieve.sql}) FROM spans JOIN origins ON origins.id = spans.origin "
+                "JOIN resources ON resources.id = origins.resource JOIN traces ON traces.trace_id = spans.trace_id "
+                f"WHERE spans.trace_id IN ({_marks(traces)}) AND span_id > ? ORDER BY spans.trace_id, span_id LIMIT ?",
+                (*sieve.parameters, *(trace.trace_id for trace in traces), after, limit),
+                effort,
+            )
+            for part in _sliced((row for row in rows if row[-1]), size=lambda row: row[-2]):
+                protos = self._protos([row[2] for row in part], effort)
+                for trace_id, span_id, rowid, start, end, origin, _, _ in part:
+                    if rowid in protos:
+                        span = Span.FromString(protos[rowid])
+                        yield StoredSpan(trace_id, span_id, start, end, span, resources.of(origin))
+                effort.check()
+            if len(rows) != limit:
+                return
+            after = rows[-1][1]
+
+    def _summarized(self, trace_ids: list[bytes], effort: Effort | None) -> list[Summary]:
+        marks, parameters = _marks(trace_ids), tuple(trace_ids)
+        services: dict[bytes, dict[str, tuple[int, int]]] = {trace_id: {} for trace_id in trace_ids}
+        for trace_id, service, spans, errors in self._rows(
+            "SELECT trace_id, service, sum(shares.spans), sum(shares.errors) FROM shares "  # noqa: S608
+            "JOIN origins ON origins.id = shares.origin JOIN resources ON resources.id = origins.resource "
+            f"WHERE trace_id IN ({marks}) GROUP BY trace_id, service ORDER BY trace_id, service",
+            parameters,
+            effort,
+        ):
+            services[trace_id][service] = (spans, errors)
+        rows = self._rows(
+            'SELECT trace_id, start, "end", duration, spans, errors, root_service, root_name, first_service, '  # noqa: S608
+            f"first_name FROM traces WHERE trace_id IN ({marks}) ORDER BY start DESC, trace_id DESC",
+            parameters,
+            effort,
+        )
+        return [Summary(*(*row, services[row[0]])) for row in rows]
+
+    def _ordered(self, trace_id: bytes) -> Iterator[tuple[int, int, int]]:
+        """The row, origin and size of each span of a trace: by resource, by origin, and by start time."""
+        spans_of: dict[int, tuple[array[int], array[int]]] = {}
+        after = (-1, b"")
+        while True:
+            rows = self._rows(
+                "SELECT rowid, origin, bytes, start, span_id FROM spans "
+                "WHERE trace_id = ? AND (start, span_id) > (?, ?) ORDER BY start, span_id LIMIT ?",
+                (trace_id, *after, _SPANS_AT_ONCE),
+            )
+            for rowid, origin, size, _, _ in rows:
+                rowids, sizes = spans_of.setdefault(origin, (array("q"), array("q")))
+                rowids.append(rowid)
+                sizes.append(size)
+            if len(rows) < _SPANS_AT_ONCE:
+                break
+            after = rows[-1][3:]
+        origins_of: dict[int, list[int]] = {}
+        for origin in spans_of:
+            for (resource,) in self._rows("SELECT resource FROM origins WHERE id = ?", (origin,)):
+                origins_of.setdefault(resource, []).append(origin)
+        for origins in origins_of.values():
+            for origin in origins:
+                for rowid, size in zip(*spans_of[origin], strict=True):
+                    yield rowid, origin, size
+
+    def _protos(self, rowids: list[int], effort: Effort | None = None) -> dict[int, bytes]:
+        sql = f"SELECT rowid, proto FROM spans WHERE rowid IN ({_marks(rowids)})"  # noqa: S608
+        return dict(self._rows(sql, tuple(rowids), effort))
+
+    def read_origin(self, origin: int) -> tuple[int, str, bytes] | None:
+        """The number of an origin's resource, and its scope's schema URL and encoding; None when it has gone."""
+        return next(iter(self._rows("SELECT resource, schema_url, proto FROM origins WHERE id = ?", (origin,))), None)
+
+    def read_resource(self, resource: int) -> tuple[str, bytes]:
+        """A resource's schema URL and encoding, empty when it has gone."""
+        found = self._rows("SELECT schema_url, proto FROM resources WHERE id = ?", (resource,))
+        return found[0] if found else ("", b"")
+
+    def _rows(self, sql: str, parameters: tuple[Any, ...], effort: Effort | None = None) -> list[Any]:
+        """Everything that a query finds. Whoever asks bounds it, since others may be waiting."""
+        try:
+            with self._reading() as connection:
+                if effort is not None:
+                    connection.set_progress_handler(effort.is_spent, _STEPS)
+                try:
+                    return connection.execute(sql, parameters).fetchall()
+                finally:
+                    connection.set_progress_handler(None, 0)
+        except sqlite3.Error as error:
+            if effort is not None:
+                effort.check()
+            raise StoreError(f"cannot read {self._path or 'memory'}: {error}; {remedy(error, self._path)}") from None
 
     @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> Iterator[sqlite3.Connection]:
         if self._path is None:
             with self._turn:
-                yield self._writing
+                yield self._database.writing
             return
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = _connect(self._path)
-            self._readers.append(connection)
-        yield connection
+        database, connection = self._connection()
+        try:
+            yield connection
+        finally:
+            self._idle.put((database, connection))
+
+    def _connection(self) -> tuple[Database, sqlite3.Connection]:
+        """A connection for one reader, to the file as it is now."""
+        while True:
+            try:
+                database, connection = self._idle.get_nowait()
+            except queue.Empty:
+                database = self._database
+                return database, database.connect()
+            if database is self._database:
+                return database, connection
+            connection.close()  # to a file that has been deleted
+
+    def _opened(self) -> tuple[Database, Totals, int]:
+        database = Database(self._path)
+        try:
+            traces, spans, size, arrival = database.writing.execute(
+                "SELECT count(*), coalesce(sum(spans), 0), coalesce(sum(bytes), 0), coalesce(max(arrival), 0) "
+                "FROM traces"
+            ).fetchone()
+            for table in ("resources", "origins"):
+                size += database.writing.execute(f"SELECT coalesce(sum(bytes), 0) FROM {table}").fetchone()[0]  # noqa: S608
+        except sqlite3.Error as error:
+            database.close()
+            raise StoreError(f"cannot use {self._path}: {error}; {remedy(error, self._path)}") from None
+        return database, Totals(traces, spans, size), arrival
 
     def _write(self) -> None:
-        """The writer thread: everything that waits goes into one transaction, and is acknowledged after its commit."""
+        """The writer thread: what waits goes into one transaction, and is acknowledged after its commit."""
         open_for_more = True
         while open_for_more:
             group: list[tuple[Batch, Future[None]]] = []
-            while open_for_more and len(group) < _GROUP_BATCHES and (not group or not self._waiting.empty()):
+            spans = 0
+            while (
+                open_for_more
+                and len(group) < _GROUP_BATCHES
+                and spans < _SPANS_AT_ONCE
+                and (not group or not self._waiting.empty())
+            ):
                 item = self._waiting.get()
                 if item is None:
                     open_for_more = False
                 else:
                     group.append(item)
+                    spans += len(item[0].spans)
             if group:
                 self._commit(group)
 
     def _commit(self, group: list[tuple[Batch, Future[None]]]) -> None:
         try:
-            with self._turn, self._writing:
-                touched = {span.trace_id for batch, _ in group for _, span in batch.spans}
-                spans = self._spans - self._count(touched)
-                for batch, _ in group:
-                    self._insert(batch)
-                for trace_id in touched:
-                    self._summarize(trace_id)
-                spans += self._count(touched)
-                spans -= self._prune(spans - self._max_spans)
+            self._keep(group)
         except Exception as error:  # the thread has to live on, and the senders have to be told
-            failure = StoreError(f"cannot write {self._path or 'memory'}: {error}")
+            failure = error
+            if not isinstance(error, StoreError):
+                text = f"cannot write {self._path or 'memory'}: {error}"
+                failure = StoreError(
+                    f"{text}; {remedy(error, self._path)}" if isinstance(error, sqlite3.Error) else text
+                )
+            self._tell(str(failure))
             for _, done in group:
                 done.set_exception(failure)
             return
-        self._spans = spans
+        self._tell("")
         for _, done in group:
             done.set_result(None)
 
-    def _count(self, trace_ids: Iterable[bytes]) -> int:
-        count = 0
-        for trace_id in trace_ids:
-            row = self._writing.execute("SELECT spans FROM traces WHERE trace_id = ?", (trace_id,)).fetchone()
-            count += row[0] if row else 0
-        return count
+    def _tell(self, trouble: str) -> None:
+        """Log when spans cannot be taken any more, and when they can again: once each, not for each request."""
+        if bool(trouble) != bool(self._trouble):
+            _log.warning(trouble or "spans are taken again")
+        self._trouble = trouble
 
-    def _insert(self, batch: Batch) -> None:
-        room: dict[bytes, int] = {}
-        origins: dict[int, int] = {}
-        for origin, span in batch.spans:
-            if span.trace_id not in room:
-                sql = "SELECT count(*) FROM spans WHERE trace_id = ?"
-                room[span.trace_id] = self._max_spans - _scalar(self._writing, sql, (span.trace_id,))
-            if room[span.trace_id] <= 0:
-                batch.reject(1, f"trace {span.trace_id.hex()} has more spans than the viewer's --max-spans")
-                continue
-            room[span.trace_id] -= 1
-            if id(origin) not in origins:
-                origins[id(origin)] = self._origin(origin)
-            self._writing.execute(
-                "INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    span.trace_id,
-                    span.span_id,
-                    span.parent_span_id if any(span.parent_span_id) else None,
-                    origins[id(origin)],
-                    span.name,
-                    span.kind,
-                    span.status.code,
-                    min(span.start_time_unix_nano, _LARGEST_INTEGER),
-                    min(span.end_time_unix_nano, _LARGEST_INTEGER),
-                    span.SerializeToString(),
-                ),
-            )
-
-    def _origin(self, origin: Origin) -> int:
-        values = (
-            origin.resource.SerializeToString(deterministic=True),
-            origin.resource_schema_url,
-            origin.scope.SerializeToString(deterministic=True),
-            origin.scope_schema_url,
-        )
-        digest = hashlib.sha256(repr(values).encode()).digest()
-        self._writing.execute(
-            "INSERT OR IGNORE INTO origins VALUES (NULL, ?, ?, ?, ?, ?, ?)",
-            (digest, service_name(origin.resource), *values),
-        )
-        return _scalar(self._writing, "SELECT id FROM origins WHERE digest = ?", (digest,))
-
-    def _summarize(self, trace_id: bytes) -> None:
-        rows = self._writing.execute(
-            'SELECT service, count(*), sum(status = ?), min(start), max("end") FROM spans '
-            "JOIN origins ON origins.id = spans.origin WHERE trace_id = ? GROUP BY service ORDER BY service",
-            (Status.STATUS_CODE_ERROR, trace_id),
-        ).fetchall()
-        # The root is the earliest span without a parent, if there is one yet; the first span stands in for it.
-        first = self._writing.execute(
-            "SELECT service, name FROM spans JOIN origins ON origins.id = spans.origin WHERE trace_id = ? "
-            "ORDER BY start, span_id LIMIT 1",
-            (trace_id,),
-        ).fetchone()
-        root = self._writing.execute(
-            "SELECT service, name FROM spans JOIN origins ON origins.id = spans.origin WHERE trace_id = ? "
-            "AND parent_id IS NULL ORDER BY start, span_id LIMIT 1",
-            (trace_id,),
-        ).fetchone()
-        start, end = min(row[3] for row in rows), max(row[4] for row in rows)
-        self._arrival += 1
-        self._writing.execute(
-            "INSERT OR REPLACE INTO traces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                trace_id,
-                self._arrival,
-                start,
-                end,
-                max(end - start, 0),
-                sum(row[1] for row in rows),
-                sum(row[2] for row in rows),
-                *(root or (None, None)),
-                *first,
-                json.dumps({service: [spans, errors] for service, spans, errors, *_ in rows}, ensure_ascii=False),
-            ),
-        )
-
-    def _prune(self, excess: int) -> int:
-        """Delete whole traces, those heard of longest ago first, until ``excess`` spans are gone."""
-        gone = 0
-        while gone < excess:
-            oldest = self._writing.execute("SELECT trace_id, spans FROM traces ORDER BY arrival LIMIT 1").fetchone()
-            if oldest is None:  # another process works on the same file
+    def _keep(self, group: list[tuple[Batch, Future[None]]]) -> None:
+        self._find_file()
+        spans = [(batch, origin, span) for batch, _ in group for origin, span in batch.spans]
+        while True:
+            rejected: list[tuple[Batch, str]] = []
+            for part in _sliced(spans, size=lambda _: 0, count=_SPANS_AT_ONCE):
+                rejected += self._transact(part)
+            if not self._find_file():
                 break
-            trace_id, spans = oldest
-            self._writing.execute("DELETE FROM spans WHERE trace_id = ?", (trace_id,))
-            self._writing.execute("DELETE FROM traces WHERE trace_id = ?", (trace_id,))
-            gone += spans
-        self._pruned += gone
-        if self._pruned > self._max_spans // 10:
-            # Looking for origins without spans reads every span, so it is done once in a while.
-            self._writing.execute("DELETE FROM origins WHERE id NOT IN (SELECT origin FROM spans)")
-            self._pruned = 0
-        return gone
+        for batch, reason in rejected:
+            batch.reject(1, reason)
 
-
-def service_name(resource: Resource) -> str:
-    """The resource's ``service.name``, or what the specification says to put in its place."""
-    for attribute in resource.attributes:
-        if attribute.key == "service.name" and attribute.value.string_value:
-            return str(attribute.value.string_value)
-    return "unknown_service"
-
-
-def _grouped(rows: Iterable[tuple[int, bytes, str, bytes, str, bytes]]) -> TracesData:
-    traces = TracesData()
-    by_resource: dict[tuple[bytes, str], ResourceSpans] = {}
-    by_origin: dict[int, ScopeSpans] = {}
-    for origin, resource, resource_schema_url, scope, scope_schema_url, proto in rows:
-        if origin not in by_origin:
-            key = (resource, resource_schema_url)
-            if key not in by_resource:
-                by_resource[key] = traces.resource_spans.add(
-                    resource=Resource.FromString(resource), schema_url=resource_schema_url
-                )
-            by_origin[origin] = by_resource[key].scope_spans.add(
-                scope=InstrumentationScope.FromString(scope), schema_url=scope_schema_url
+    def _find_file(self) -> bool:
+        """Make sure that what is written can be found again; whether the file had to be created anew for that."""
+        missing = self._database.missing()
+        if not missing:
+            return False
+        if missing == "replaced":
+            raise StoreError(
+                f"cannot write {self._path}: another file stands in its place; "
+                "start tracemw view again to use that one, or delete it to begin anew"
             )
-        by_origin[origin].spans.append(Span.FromString(proto))
-    return traces
+        before = self._database
+        self._database, self._totals, self._arrival = self._opened()
+        before.close()
+        _log.warning("%s was deleted, with all traces in it; the viewer goes on with a new one", self._path)
+        return True
+
+    def _transact(self, spans: list[tuple[Batch, Origin, Span]]) -> list[tuple[Batch, str]]:
+        """Commit some spans; those for which there is no room, each with its batch and the reason."""
+        with self._turn, self._database.writing as connection:
+            transaction = Transaction(
+                connection, self._totals, self._arrival, max_spans=self.max_spans, max_bytes=self.max_bytes
+            )
+            refused = [(batch, transaction.insert(origin, span)) for batch, origin, span in spans]
+            transaction.finish()
+        self._totals, self._arrival = transaction.totals, transaction.arrival
+        return [(batch, reason) for batch, reason in refused if reason]
 
 
-def _services(text: str) -> dict[str, tuple[int, int]]:
-    return {service: (spans, errors) for service, (spans, errors) in json.loads(text).items()}
+class _Resources:
+    """Resources as a search needs them, decoded once as long as they are not too many."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._by_origin: dict[int, Resource] = {}
+        self._bytes = 0
+
+    def of(self, origin: int) -> Resource:
+        """The resource of an origin, empty when it has gone."""
+        resource = self._by_origin.get(origin)
+        if resource is None:
+            found = self._store.read_origin(origin)
+            proto = self._store.read_resource(found[0])[1] if found else b""
+            self._bytes += len(proto)
+            if self._bytes > _RESOURCE_BYTES:
+                self._by_origin.clear()
+                self._bytes = len(proto)
+            resource = self._by_origin[origin] = Resource.FromString(proto)
+        return resource
 
 
-def _parts(items: list[Summary], size: int) -> Iterator[list[Summary]]:
-    for index in range(0, len(items), size):
-        yield items[index : index + size]
+class _Slice:
+    """Some spans of a trace, put under their resources and scopes as they come."""
+
+    def __init__(self, store: Store) -> None:
+        self.traces = TracesData()
+        self._store = store
+        self._resource: tuple[int, ResourceSpans] | None = None
+        self._origin: tuple[int, ScopeSpans] | None = None
+
+    def add(self, origin: int, proto: bytes) -> None:
+        """Add a span of an origin."""
+        if self._origin is None or self._origin[0] != origin:
+            resource, schema_url, scope = self._store.read_origin(origin) or (0, "", b"")
+            if self._resource is None or self._resource[0] != resource:
+                resource_schema_url, resource_proto = self._store.read_resource(resource)
+                resource_spans = self.traces.resource_spans.add(
+                    resource=Resource.FromString(resource_proto), schema_url=resource_schema_url
+                )
+                self._resource = (resource, resource_spans)
+            scope_spans = self._resource[1].scope_spans.add(
+                scope=InstrumentationScope.FromString(scope), schema_url=schema_url
+            )
+            self._origin = (origin, scope_spans)
+        self._origin[1].spans.append(Span.FromString(proto))
 
 
-def _scalar(connection: sqlite3.Connection, sql: str, parameters: tuple[bytes, ...] = ()) -> int:
-    value: int = connection.execute(sql, parameters).fetchone()[0]
-    return value
+def _parts(traces: Iterable[Summary]) -> Iterator[list[Summary]]:
+    """Traces that are looked into at a time: many small ones, or a single larger one."""
+    yield from _sliced(traces, size=lambda trace: trace.spans, most=_SPANS_AT_ONCE, count=_TRACES_AT_ONCE)
 
 
-def _connect(path: Path | None) -> sqlite3.Connection:
-    # Only the writer thread writes, and readers in memory take turns with it, so no connection is used by two at once.
-    return sqlite3.connect(path or ":memory:", timeout=_BUSY_SECONDS, check_same_thread=False)
+def _sliced(
+    rows: Iterable[_Row], *, size: Callable[[_Row], int], most: int = _SLICE_BYTES, count: int = _SLICE_SPANS
+) -> Iterator[list[_Row]]:
+    """Rows in lists of ``count`` at most, each with ``most`` of their sizes together or a single row."""
+    part: list[_Row] = []
+    total = 0
+    for row in rows:
+        if part and (total + size(row) > most or len(part) == count):
+            yield part
+            part, total = [], 0
+        part.append(row)
+        total += size(row)
+    if part:
+        yield part
 
 
-def _open(path: Path | None) -> sqlite3.Connection:
-    """Open the database for writing, creating the schema in a new one; a file of another program stays untouched."""
-    if path is not None and not path.parent.is_dir():
-        raise StoreError(f"cannot open {path}: there is no directory {path.parent}; create it or choose another --db")
-    if path is not None and path.is_dir():
-        raise StoreError(f"cannot open {path}: it is a directory; name a file with --db")
-    try:
-        connection = _connect(path)
-        try:
-            _prepare(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-    except sqlite3.Error as error:
-        remedy = "choose another file with --db, or give this one write permission"
-        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-            remedy = "choose another file with --db; this one is left as it is"
-        raise StoreError(f"cannot open {path}: {error}; {remedy}") from None
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
-    application = _scalar(connection, "PRAGMA application_id")
-    version = _scalar(connection, "PRAGMA user_version")
-    empty = not _scalar(connection, "SELECT count(*) FROM sqlite_master")
-    if not empty and (application, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
-        whose = "another version of tracemw" if application == _APPLICATION_ID else "another program"
-        raise StoreError(f"cannot use {path}: it is a database of {whose}; choose another file with --db")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")  # with a write-ahead log: a power cut loses the last, no more
-    # Take the write lock now, so that a file that cannot be written is found at the start and not at the first span.
-    connection.execute("BEGIN IMMEDIATE")
-    if empty:
-        for statement in _SCHEMA.split(";"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-    connection.commit()
+def _marks(values: Sized) -> str:
+    return ",".join("?" * len(values))

@@ -18,6 +18,15 @@ addEventListener("click", (event) => {
   go(link.getAttribute("href"));
 });
 
+/** A part of an address as it was meant; one that means nothing stays as it is, for the viewer to say so. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 function App() {
   const [address, setAddress] = useState(location.pathname + location.search);
   useLayoutEffect(() => {
@@ -28,7 +37,7 @@ function App() {
   const url = new URL(address, location.origin);
   const traceId = /^\/trace\/([^/]+)\/?$/.exec(url.pathname)?.[1];
   return traceId
-    ? html`<${TraceView} key=${traceId} traceId=${decodeURIComponent(traceId).toLowerCase()} />`
+    ? html`<${TraceView} key=${traceId} traceId=${decoded(traceId).toLowerCase()} />`
     : html`<${TraceList} address=${url} go=${go} />`;
 }
 

@@ -118,7 +118,7 @@ function Filters({ filters, services, change }) {
 
 function Table({ traces, known }) {
   const colours = serviceColours(new Set([...known, ...traces.flatMap((trace) => Object.keys(trace.services))]));
-  const longest = Math.max(...traces.map((trace) => Number(trace.durationNanos)), 1);
+  const longest = traces.reduce((most, trace) => Math.max(most, Number(trace.durationNanos)), 1);
   return html`
     <table class="traces">
       <thead>

@@ -43,8 +43,8 @@ function readSpan(span, service, resource, scope) {
     id: hex(span.spanId),
     parentId: hex(span.parentSpanId ?? ""),
     name: span.name ?? "",
-    kind: (span.kind ?? "SPAN_KIND_UNSPECIFIED").replace("SPAN_KIND_", "").toLowerCase(),
-    status: (span.status?.code ?? "STATUS_CODE_UNSET").replace("STATUS_CODE_", "").toLowerCase(),
+    kind: enumName(span.kind, "SPAN_KIND_", "unspecified"),
+    status: enumName(span.status?.code, "STATUS_CODE_", "unset"),
     error: span.status?.code === "STATUS_CODE_ERROR",
     message: span.status?.message ?? "",
     service,
@@ -75,6 +75,11 @@ function readSpan(span, service, resource, scope) {
     orphan: false,
     source: false,
   };
+}
+
+/** The name of an enum's value; one that OTLP does not know yet comes as a number, and says as little as none. */
+function enumName(value, prefix, none) {
+  return typeof value === "string" ? value.replace(prefix, "").toLowerCase() : none;
 }
 
 /** Give every span its children and return the roots, all by start time. */

@@ -83,7 +83,7 @@ function Missing({ loading, traceId }) {
     <div class="empty">
       <h2>${loading ? "Waiting for this trace" : "This trace is not here"}</h2>
       <p><code>${traceId}</code></p>
-      <p>It has not arrived, it was not sampled, or it was old and made room for others (see <code>--max-spans</code>).</p>
+      <p>It has not arrived, it was not sampled, or it was old and made room for others (see <code>--max-spans</code> and <code>--max-bytes</code>).</p>
     </div>
   `;
 }
