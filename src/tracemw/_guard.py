@@ -63,6 +63,11 @@ def call_hook(option: str, hook: Callable[..., R], *args: object) -> R | None:
         return None
 
 
+def unusable(what: str, error: Exception) -> None:
+    """Take note of a value of the application's that is left out, since it cannot be had."""
+    _report(f"{what} cannot be used and is left out", error)
+
+
 def _report(message: str, error: Exception) -> None:
     faults[message] += 1
     now = time.monotonic()
