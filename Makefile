@@ -13,8 +13,8 @@ CONSTRAINTS ?=
 .DEFAULT_GOAL := test
 
 # What holds at the doors, which must hold with the SDK's own provider too.
-HTTP_SUITE = tests/conformance $(addprefix tests/test_,asgi.py error_pages.py fastapi.py flask.py httpx.py mounts.py options.py \
-  requests.py skip.py spans.py starlette.py w3c_services.py websocket.py wsgi.py)
+HTTP_SUITE = tests/conformance $(wildcard tests/field/test_client_*.py) $(addprefix tests/test_,asgi.py error_pages.py \
+  fastapi.py flask.py httpx.py mounts.py options.py requests.py skip.py spans.py starlette.py w3c_services.py websocket.py wsgi.py)
 
 install: $(VENV)/installed
 
@@ -65,7 +65,7 @@ test-python: install
 # FastAPI apart: each of its versions with native telemetry needs a newer OpenTelemetry than the lowest.
 test-lowest:
 	$(MAKE) test-python VENV=.venv-lowest CONSTRAINTS=tests/lowest-versions.txt \
-	  EXTRAS=starlette,flask,httpx,requests,viewer,test \
+	  EXTRAS=starlette,flask,httpx,httpx2,requests,viewer,test \
 	  PYTEST_ARGS='--ignore tests/test_fastapi.py $(PYTEST_ARGS)'
 	$(MAKE) test-python VENV=.venv-lowest-fastapi CONSTRAINTS=tests/lowest-fastapi.txt EXTRAS=all,test \
 	  PYTEST_ARGS='tests/test_error_pages.py tests/test_fastapi.py tests/test_w3c_services.py $(PYTEST_ARGS)'

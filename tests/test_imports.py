@@ -13,7 +13,7 @@ import pytest
 import tracemw
 
 SOURCE = Path(tracemw.__file__).parent
-FRAMEWORKS = {"fastapi", "flask", "starlette", "httpx", "requests", "urllib3", "uvicorn", "django", "grpc"}
+FRAMEWORKS = {"fastapi", "flask", "starlette", "httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc"}
 TOOLS = {"cli", "__main__", "viewer"}
 SDK_ROOMS = {"bootstrap", "sampling", "_recording", "_export"}
 
@@ -23,26 +23,19 @@ ALLOWED = {
     "__main__": {"cli"},
     "_attributes": set(),
     "_context": {"_version"},
-    "_errors": {"_guard"},
+    "_errors": {"_guard", "redaction"},
     "_forks": {"_guard", "_native"},
     "_guard": set(),
     "_native": set(),
     "_pattern": {"config"},
     "_version": set(),
     "_http": {
-        "_attributes",
-        "_context",
-        "_errors",
-        "_forks",
-        "_guard",
-        "_held",
-        "_http",
-        "_pattern",
-        "_version",
-        "config",
+        *("_attributes", "_context", "_errors", "_forks", "_guard", "_held", "_http", "_pattern", "_version", "config"),
+        "redaction",
     },
+    "_httpx": {"_http", "_guard"},
     "_held": set(),
-    "_recording": {"_attributes", "_context", "_errors", "_forks", "_guard", "_recording", "sampling"},
+    "_recording": {"_attributes", "_context", "_errors", "_forks", "_guard", "_recording", "redaction", "sampling"},
     "_export": {"_context", "_export", "_forks", "_guard", "_native", "_version", "config"},
     "asgi": {"_context", "_guard", "_http"},
     "wsgi": {"_context", "_guard", "_http"},
@@ -50,13 +43,15 @@ ALLOWED = {
     "starlette": {"asgi", "_http", "_guard", "_routes"},
     "fastapi": {"asgi", "starlette", "_context", "_http", "_guard", "_routes"},
     "flask": {"wsgi", "_http", "_guard"},
-    "httpx": {"_http", "_guard"},
+    "httpx": {"_http", "_httpx"},
+    "httpx2": {"_http", "_httpx"},
     "requests": {"_http", "_guard"},
     "spans": {"_context", "_errors", "_guard", "_held"},
     "config": {"config"},
     "control": {"_forks", "_guard", "_native", "_pattern", "config"},
     "sampling": {"_attributes", "_pattern", "config", "control", "sampling"},
-    "bootstrap": {"_context", "_export", "_forks", "_recording", "config", "control", "sampling"},
+    "bootstrap": {"_context", "_export", "_forks", "_guard", "_recording", "config", "control", "sampling"},
+    "redaction": {"redaction"},
     "cli": {"_version", "config", "control", "viewer"},
     "viewer": {"_version", "viewer"},
 }
@@ -102,6 +97,7 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
         "fastapi": {"fastapi", "starlette"},
         "flask": {"flask"},
         "httpx": {"httpx"},
+        "httpx2": {"httpx2"},
         "requests": {"requests", "urllib3"},
         "_export": {"grpc", "requests"},
         "viewer": {"starlette", "uvicorn"},
@@ -156,7 +152,9 @@ PRIVATE = {
         "_tracer_config",
         "_tracer_metrics",
     },
+    "_httpx.py": {"_mounts", "_transport"},
     "cli.py": {"_SubParsersAction"},
+    "requests.py": {"_content"},
     "fastapi.py": {
         "_REQUEST_TELEMETRY_KEY",
         "_RequestTelemetry",
@@ -237,6 +235,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("fastapi", "fastapi", "fastapi"),
         ("flask", "flask", "flask"),
         ("httpx", "httpx", "httpx"),
+        ("httpx2", "httpx2", "httpx2"),
         ("requests", "requests", "requests"),
     ],
 )

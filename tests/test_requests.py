@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 import re
 import select
@@ -14,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -334,7 +335,7 @@ def test_trace_session_returns_the_session_and_keeps_the_adapters_settings() -> 
         assert trace_session(session) is session
 
         adapter = session.get_adapter("http://example/")
-        assert type(adapter) is TraceAdapter
+        assert isinstance(adapter, TraceAdapter)
         assert (adapter.max_retries.total, adapter.max_retries.backoff_factor) == (4, 2)
         assert adapter.poolmanager.connection_pool_kw["maxsize"] == 7
         internal = session.get_adapter("http://internal/")
@@ -352,19 +353,262 @@ def test_trace_session_twice_is_harmless(service: Service, session: requests.Ses
     assert len(recorded.all) == 1
 
 
-def test_trace_session_leaves_foreign_adapters_alone_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    class Foreign(HTTPAdapter):
-        pass
+class Pinned(HTTPAdapter):
+    """An adapter as applications write them: settings and methods of its own, and `send` with keywords only."""
 
-    foreign = Foreign()
+    __attrs__ = [*HTTPAdapter.__attrs__, "pin"]  # noqa: RUF012  as its base class has it
+
+    def __init__(self, pin: str) -> None:
+        self.pin = pin
+        self.sent: list[str] = []
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **{"source_address": ("127.0.0.1", 0), **kwargs})
+
+    def send(self, request: requests.PreparedRequest, **more: Any) -> requests.Response:  # type: ignore[override]
+        vars(self).setdefault("sent", []).append(request.url or "")
+        return super().send(request, **more)
+
+    def again(self) -> Pinned:
+        return type(self)(self.pin)
+
+
+def test_an_adapter_of_the_applications_own_stays_the_object_that_it_is(service: Service, recorded: Recorded) -> None:
+    adapter = Pinned("ab:cd")
+    held = dict(vars(adapter))
+    pools = adapter.poolmanager
     with requests.Session() as session:
-        session.mount("https://internal/", foreign)
+        session.mount("http://", adapter)
+        session.mount("http://internal/", adapter)
+        adapters = list(session.adapters.items())
         trace_session(session)
 
-        assert session.get_adapter("https://internal/") is foreign
-        assert isinstance(session.get_adapter("https://example/"), TraceAdapter)
+        assert list(session.adapters.items()) == adapters
+        assert session.get_adapter("http://internal/") is session.get_adapter("http://example/") is adapter
+        assert held.items() <= vars(adapter).items()
+        assert adapter.poolmanager is pools
+        assert isinstance(adapter, Pinned)
+        assert type(adapter).__qualname__ == "Pinned"
+        assert session.get(service.url).text == "hello"
+        assert adapter.sent == [f"{service.url}/"]
+        again = adapter.again()
+        assert (again.pin, again.poolmanager.connection_pool_kw["source_address"]) == ("ab:cd", ("127.0.0.1", 0))
+
+    assert recorded.client.name == "GET"
+    assert len(service.traceparents[0]) == 1
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda adapter: pickle.loads(pickle.dumps(adapter))])
+def test_a_copied_or_pickled_adapter_keeps_its_class_its_settings_and_the_third_parties(
+    service: Service, recorded: Recorded, again: Any
+) -> None:
+    with requests.Session() as session, requests.Session() as other:
+        session.mount("http://", Pinned("ab:cd"))
+        trace_session(session, third_parties=["127.0.0.1"])
+        adapter = again(session.get_adapter("http://"))
+        other.mount("http://", adapter)
+        other.get(service.url)
+
+    assert isinstance(adapter, Pinned)
+    assert adapter.pin == "ab:cd"
+    assert adapter.poolmanager.connection_pool_kw["source_address"] == ("127.0.0.1", 0)
+    assert recorded.client.name == "GET"
+    assert service.traceparents == [[]]
+
+
+def test_a_pickled_session_traces_what_is_mounted_later(service: Service, recorded: Recorded) -> None:
+    session = pickle.loads(pickle.dumps(trace_session(requests.Session(), third_parties=["127.0.0.1"])))
+    with session:
+        session.mount("http://", HTTPAdapter())
+        session.get(service.url)
+
+    assert recorded.client.name == "GET"
+    assert service.traceparents == [[]]
+
+
+def test_connections_that_were_open_before_are_used_and_traced(service: Service, recorded: Recorded) -> None:
+    with requests.Session() as session:
+        session.get(service.url)
+        (pool,) = pools_of(session)
+        trace_session(session)
+        session.get(service.url)
+
+        assert pools_of(session) == [pool]
+        assert (pool.num_connections, pool.num_requests) == (1, 2)
+
+    assert recorded.client.name == "GET"
+
+
+def pools_of(session: requests.Session) -> list[Any]:
+    adapter: Any = session.get_adapter("http://")
+    return list(map(adapter.poolmanager.pools.get, adapter.poolmanager.pools.keys()))
+
+
+def test_an_adapter_that_is_mounted_later_is_traced(
+    service: Service, session: requests.Session, recorded: Recorded
+) -> None:
+    session.mount(service.url, Pinned("ab:cd"))
+    session.get(service.url)
+
+    assert recorded.client.name == "GET"
+    assert list(session.adapters) == [service.url, "https://", "http://"]
+
+
+def test_an_adapter_shared_by_two_sessions_is_traced_once(service: Service, recorded: Recorded) -> None:
+    adapter = HTTPAdapter()
+    with requests.Session() as one, requests.Session() as other:
+        for session in (one, other):
+            session.mount("http://", adapter)
+            trace_session(session).get(service.url)
+
+    assert len(recorded.all) == 2
+
+
+def test_a_manager_that_the_adapter_makes_anew_is_traced(
+    service: Service, session: requests.Session, recorded: Recorded
+) -> None:
+    adapter: Any = session.get_adapter(service.url)
+    adapter.init_poolmanager(1, 1)
+    session.get(service.url)
+
+    assert recorded.client.name == "GET"
+
+
+def test_pools_of_an_adapters_own_are_traced(service: Service, recorded: Recorded) -> None:
+    host, _, port = service.url.removeprefix("http://").partition(":")
+
+    class OwnPools(HTTPAdapter):
+        def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+            return urllib3.HTTPConnectionPool(host, int(port))
+
+    with requests.Session() as session:
+        session.mount("http://", OwnPools())
+        trace_session(session).get("http://elsewhere.example/")
+
+    assert (recorded.client.attributes or {})["server.address"] == "elsewhere.example"
+    assert len(service.traceparents[0]) == 1
+
+
+def test_an_adapter_that_sends_by_the_manager_itself_is_traced(service: Service, recorded: Recorded) -> None:
+    class ByManager(HTTPAdapter):
+        def send(self, request: Any, **more: Any) -> requests.Response:  # type: ignore[override]
+            answer = self.poolmanager.urlopen(
+                request.method, request.url, headers=request.headers, preload_content=False, retries=False
+            )
+            return self.build_response(request, answer)
+
+    with requests.Session() as session:
+        session.mount("http://", ByManager())
+        assert trace_session(session).get(service.url).text == "hello"
+
+    assert recorded.client.name == "GET"
+    assert len(service.traceparents[0]) == 1
+
+
+def test_each_attempt_of_an_adapter_that_tries_again_itself_is_a_span(service: Service, recorded: Recorded) -> None:
+    class Persistent(HTTPAdapter):
+        def send(self, request: Any, **more: Any) -> requests.Response:  # type: ignore[override]
+            while (response := super().send(request, **more)).status_code == 503:
+                response.close()
+            return response
+
+    with requests.Session() as session:
+        session.mount("http://", Persistent())
+        assert trace_session(session).get(f"{service.url}/flaky/persistent").text == "hello"
+
+    assert of_clients(recorded, "http.response.status_code") == [503, 503, 200]
+    assert of_clients(recorded, "http.request.resend_count") == [None, 1, 2]
+    assert len({tuple(received) for received in service.traceparents}) == 3
+
+
+def test_a_session_of_a_class_of_its_own_is_returned_as_it_is(service: Service, recorded: Recorded) -> None:
+    class OwnSession(requests.Session):
+        def send(self, request: requests.PreparedRequest, **more: Any) -> requests.Response:
+            request.headers["X-Own"] = "1"
+            return super().send(request, **more)
+
+    with trace_session(OwnSession()) as session:
+        assert type(session) is OwnSession
+        assert session.get(service.url).request.headers["X-Own"] == "1"
+
+    assert recorded.client.name == "GET"
+
+
+def test_an_adapter_without_connection_pools_gets_a_span_around_its_send(recorded: Recorded) -> None:
+    class InMemory(requests.adapters.BaseAdapter):
+        def send(self, request: Any, **more: Any) -> requests.Response:  # type: ignore[override]
+            self.seen = request
+            if request.url.endswith("/broken"):
+                raise requests.ConnectionError("no such memory", request=request)
+            response = requests.Response()
+            response.status_code = 404
+            response.url = request.url
+            response.request = request
+            response.raw = urllib3.HTTPResponse(io.BytesIO(b"nothing"), preload_content=False)
+            return response
+
+        def close(self) -> None:
+            pass
+
+    adapter = InMemory()
+    with trace_session(requests.Session()) as session:
+        session.mount("memory://", adapter)
+        request = session.prepare_request(requests.Request("GET", "memory://there/"))
+        response = session.send(request)
+        assert response.text == "nothing"
+        assert response.request is request
+        with pytest.raises(requests.ConnectionError) as failed:
+            session.get("memory://there/broken")
+        assert failed.value.request is not None
+        assert "traceparent" not in failed.value.request.headers
+
+    first, second = recorded.all
+    assert (first.attributes or {})["http.response.status_code"] == 404
+    assert (second.attributes or {})["error.type"] == "requests.exceptions.ConnectionError"
+    assert second.context is not None
+    assert adapter.seen.headers["traceparent"].split("-")[2] == f"{second.context.span_id:016x}"
+    assert "traceparent" not in request.headers
+
+
+def test_an_adapter_that_cannot_be_traced_is_left_alone_with_a_word_in_the_log(
+    session: requests.Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slotted:
+        __slots__ = ()
+
+        def close(self) -> None:
+            pass
+
+    adapter: Any = Slotted()
+    session.mount("odd://", adapter)
+
+    found: Any = session.get_adapter("odd://x/")
+    assert found is adapter
+    assert type(adapter) is Slotted
     (record,) = caplog.records
-    assert "trace_session leaves https://internal/ alone" in record.getMessage()
+    assert "Slotted alone" in record.getMessage()
+
+
+def test_a_class_that_keeps_account_of_its_subclasses_hears_of_none(recorded: Recorded) -> None:
+    known: list[type] = []
+
+    class Registered(HTTPAdapter):
+        def __init_subclass__(cls, *, label: str) -> None:
+            known.append(cls)
+
+    with requests.Session() as session:
+        session.mount("http://", Registered())
+        with suppress(requests.ConnectionError):
+            trace_session(session).get(f"http://127.0.0.1:{free_port()}/")
+
+    assert known == []
+    assert recorded.client.name == "GET"
+
+
+def test_what_is_no_session_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"takes a requests\.Session, not builtins\.dict"):
+        trace_session({})  # type: ignore[type-var]
 
 
 # Around it.

@@ -15,14 +15,13 @@ from tracemw._http.semconv import (
     client_error_type,
     is_header_name,
     method_attributes,
-    redact_query,
-    redact_url,
     server_attributes,
     server_error_type,
     span_name,
     split_host,
 )
 from tracemw.config import KNOWN_METHODS
+from tracemw.redaction.urls import redact_query, redact_url
 
 SIGNATURE_KEYS = [
     "AWSAccessKeyId",

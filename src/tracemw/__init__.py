@@ -37,7 +37,7 @@ __all__ = [
 
 
 _FROM_BOOTSTRAP = ("Stats", "Tracing", "init", "shutdown")
-_DOORS = ("asgi", "fastapi", "flask", "httpx", "requests", "starlette", "wsgi")
+_DOORS = ("asgi", "fastapi", "flask", "httpx", "httpx2", "requests", "starlette", "wsgi")
 
 
 def __getattr__(name: str) -> Any:

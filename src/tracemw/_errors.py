@@ -8,11 +8,13 @@ pools and task groups, where a context variable would stay behind.
 from __future__ import annotations
 
 import itertools
+import traceback
 from typing import Any, Final
 
 from opentelemetry.trace import Span
 
 from tracemw._guard import guarded
+from tracemw.redaction.urls import redact_text
 
 _MARKS: Final = "__tracemw_stages__"
 _TRACES: Final = 32
@@ -25,6 +27,30 @@ def exception_type(error: BaseException) -> str:
     """Return the exception's fully qualified class, without the module for built-in ones."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def described(error: BaseException) -> str:
+    """Return the exception as the description of a status, without the secrets of URLs."""
+    return redact_text(f"{type(error).__name__}: {error}")
+
+
+def texts(error: BaseException) -> dict[str, str]:
+    """Return what an exception event says, without the secrets of the URLs that libraries put into their messages."""
+    return {
+        "exception.message": redact_text(str(error)),
+        "exception.stacktrace": redact_text("".join(traceback.format_exception(error))),
+    }
+
+
+def record_exception(span: Span, error: BaseException, at: int | None = None) -> None:
+    """Record an exception on whichever span, without the secrets of URLs.
+
+    Args:
+        span: The span.
+        error: The exception.
+        at: When it was raised, as nanoseconds since the epoch, if that was earlier than now.
+    """
+    span.record_exception(error, texts(error), at)
 
 
 def moment() -> int:

@@ -70,6 +70,11 @@ def _shown(hook: object) -> str:
         return f"<{type(hook).__name__}>"
 
 
+def unusable(what: str, error: Exception) -> None:
+    """Take note of a value of the application's that is left out, since it cannot be had."""
+    _report(f"{what} cannot be used and is left out", error)
+
+
 def _report(message: str, error: Exception) -> None:
     faults[message] += 1
     now = time.monotonic()

@@ -35,6 +35,7 @@ from tracemw._export import Stats as Stats
 from tracemw._export.delivery import LONGEST_WAIT
 from tracemw._export.exporter import Exporter
 from tracemw._forks import begin_anew_with, check
+from tracemw._guard import unusable
 from tracemw._recording import Books, FlightRecorder, TracerProvider
 from tracemw.config import DELIVERY_TIMEOUT, Config, Otlp
 from tracemw.control import Spike, Watch, require_duration
@@ -213,7 +214,10 @@ class _BaggageKeys(SpanProcessor):
         for key in self.keys:
             value = get_baggage(key, parent_context)
             if value is not None:
-                span.set_attribute(key, str(value))
+                try:
+                    span.set_attribute(key, str(value))
+                except Exception as error:  # the application's own `__str__`
+                    unusable(f"the value of baggage {key!r}", error)
 
 
 _outlet: Final = _Outlet()

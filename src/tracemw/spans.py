@@ -19,7 +19,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
 from tracemw._context import TracerSource, detach, is_skipped, request_span, with_span
-from tracemw._errors import exception_type, mark_stage, moment, put_stage
+from tracemw._errors import described, exception_type, mark_stage, moment, put_stage, record_exception
 from tracemw._guard import guarded
 from tracemw._held import as_held
 
@@ -140,8 +140,8 @@ def _end(ending: Span, error: BaseException | None) -> None:
             ending.set_status(StatusCode.ERROR)
             put_stage(ending, error)
             # What follows asks for str(error), which may raise.
-            ending.record_exception(error)
-            ending.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+            record_exception(ending, error)
+            ending.set_status(Status(StatusCode.ERROR, described(error)))
     finally:
         ending.end()
 

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import httpx
+import httpx2
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
 from urllib3.util import Retry
 
-from tracemw.httpx import AsyncTraceTransport, TraceTransport
-from tracemw.requests import TraceAdapter
+import tracemw.httpx
+import tracemw.httpx2
+from tracemw.requests import TraceAdapter, trace_session
 
 R = TypeVar("R")
 
@@ -107,17 +110,30 @@ class Door:
 
 
 class HttpxDoor(Door):
+    """The door for httpx, and that for httpx2, whose names are the same: by a transport, or by `trace_client`."""
+
     lacks: ClassVar = {"retries": "httpx: HTTPTransport(retries=) tries connecting again, within one handle_request"}
-    connect_error = tls_error = "httpx.ConnectError"
-    read_timeout = "httpx.ReadTimeout"
-    disconnected = "httpx.ReadError"
-    garbage = cut_short = "httpx.RemoteProtocolError"
+    library: ClassVar[Any] = httpx
+    door: ClassVar[Any] = tracemw.httpx
+    by_transport: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        name = cls.library.__name__
+        cls.connect_error = cls.tls_error = f"{name}.ConnectError"
+        cls.read_timeout = f"{name}.ReadTimeout"
+        cls.disconnected = f"{name}.ReadError"
+        cls.garbage = cls.cut_short = f"{name}.RemoteProtocolError"
 
     def __init__(self, **options: Any) -> None:
-        self.client = httpx.Client(transport=TraceTransport(**options), follow_redirects=True)
+        self.client = self.make_client(self.library.Client, self.door.TraceTransport, options)
+
+    def make_client(self, kind: Any, transport: Any, options: dict[str, Any]) -> Any:
+        if self.by_transport:
+            return kind(transport=transport(**options), follow_redirects=True)
+        return self.door.trace_client(kind(follow_redirects=True), **options)
 
     def request(self, method: str, url: str, *, digest: Any = None, **options: Any) -> Answer:
-        auth = httpx.DigestAuth(*digest) if digest else None
+        auth = self.library.DigestAuth(*digest) if digest else None
         response = self.client.request(method, url, auth=auth, **options)
         return Answer(response.status_code, response.content)
 
@@ -132,13 +148,13 @@ class HttpxDoor(Door):
 class AsyncHttpxDoor(HttpxDoor):
     def __init__(self, **options: Any) -> None:
         self.runner = asyncio.Runner()
-        self.async_client = httpx.AsyncClient(transport=AsyncTraceTransport(**options), follow_redirects=True)
+        self.async_client = self.make_client(self.library.AsyncClient, self.door.AsyncTraceTransport, options)
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         return self.runner.run(coroutine, context=copy_context())
 
     def request(self, method: str, url: str, *, digest: Any = None, **options: Any) -> Answer:
-        auth = httpx.DigestAuth(*digest) if digest else None
+        auth = self.library.DigestAuth(*digest) if digest else None
         response = self.run(self.async_client.request(method, url, auth=auth, **options))
         return Answer(response.status_code, response.content)
 
@@ -147,7 +163,7 @@ class AsyncHttpxDoor(HttpxDoor):
         response = self.run(self.async_client.send(request, stream=True))
         return OpenResponse(response, self._chunks(response), lambda: self.run(response.aclose()))
 
-    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
+    def _chunks(self, response: Any) -> Iterator[bytes]:
         chunks = response.aiter_raw()
 
         async def following() -> bytes | None:
@@ -178,6 +194,46 @@ class AsyncHttpxDoor(HttpxDoor):
         self.runner.close()
 
 
+class TransportDoor(HttpxDoor):
+    """`httpx.Client(transport=TraceTransport())`."""
+
+
+class AsyncTransportDoor(AsyncHttpxDoor):
+    """`httpx.AsyncClient(transport=AsyncTraceTransport())`."""
+
+
+class ClientDoor(HttpxDoor):
+    """`trace_client(httpx.Client())`."""
+
+    by_transport: ClassVar[bool] = False
+
+
+class AsyncClientDoor(AsyncHttpxDoor):
+    """`trace_client(httpx.AsyncClient())`."""
+
+    by_transport: ClassVar[bool] = False
+
+
+class Httpx2TransportDoor(HttpxDoor):
+    """The same four for httpx2."""
+
+    library: ClassVar[Any] = httpx2
+    door: ClassVar[Any] = tracemw.httpx2
+
+
+class AsyncHttpx2TransportDoor(AsyncHttpxDoor):
+    library: ClassVar[Any] = httpx2
+    door: ClassVar[Any] = tracemw.httpx2
+
+
+class Httpx2ClientDoor(Httpx2TransportDoor):
+    by_transport: ClassVar[bool] = False
+
+
+class AsyncHttpx2ClientDoor(AsyncHttpx2TransportDoor):
+    by_transport: ClassVar[bool] = False
+
+
 class RequestsDoor(Door):
     connect_error = disconnected = garbage = "requests.exceptions.ConnectionError"
     tls_error = "requests.exceptions.SSLError"
@@ -188,9 +244,13 @@ class RequestsDoor(Door):
     }
 
     def __init__(self, **options: Any) -> None:
-        self.session = requests.Session()
+        self.session = self.make_session(options)
+
+    def make_session(self, options: dict[str, Any]) -> requests.Session:
+        session = requests.Session()
         for prefix in ("http://", "https://"):
-            self.session.mount(prefix, TraceAdapter(**options))
+            session.mount(prefix, TraceAdapter(**options))
+        return session
 
     def request(self, method: str, url: str, *, content: Any = None, digest: Any = None, **options: Any) -> Answer:
         auth = HTTPDigestAuth(*digest) if digest else None
@@ -203,11 +263,38 @@ class RequestsDoor(Door):
 
     def retry(self, status: int, times: int) -> None:
         adapter = self.session.get_adapter("http://")
-        assert isinstance(adapter, TraceAdapter)
+        assert isinstance(adapter, HTTPAdapter)
         adapter.max_retries = Retry(times, status_forcelist=[status], raise_on_status=False)
 
     def close(self) -> None:
         self.session.close()
 
 
-DOORS: dict[str, type[Door]] = {"httpx": HttpxDoor, "httpx-async": AsyncHttpxDoor, "requests": RequestsDoor}
+class SessionDoor(RequestsDoor):
+    """`trace_session(requests.Session())`, with an adapter of a class of the application's own."""
+
+    def make_session(self, options: dict[str, Any]) -> requests.Session:
+        class OwnAdapter(HTTPAdapter):
+            def send(self, request: requests.PreparedRequest, **more: Any) -> requests.Response:  # type: ignore[override]
+                return super().send(request, **more)
+
+        session = requests.Session()
+        session.mount("http://", OwnAdapter())
+        return trace_session(session, **options)
+
+
+DOORS: dict[str, type[Door]] = {
+    "httpx": ClientDoor,
+    "httpx-async": AsyncClientDoor,
+    "httpx-transport": TransportDoor,
+    "httpx-transport-async": AsyncTransportDoor,
+    "httpx2": Httpx2ClientDoor,
+    "httpx2-async": AsyncHttpx2ClientDoor,
+    "httpx2-transport": Httpx2TransportDoor,
+    "httpx2-transport-async": AsyncHttpx2TransportDoor,
+    "requests": SessionDoor,
+    "requests-adapter": RequestsDoor,
+}
+
+FAILURES = (httpx.HTTPError, httpx2.HTTPError, requests.RequestException)
+"""What the libraries raise when a call fails."""

@@ -16,6 +16,8 @@ from opentelemetry import context as otel_context
 from opentelemetry.baggage import _BAGGAGE_KEY
 from opentelemetry.context import Context
 
+from tracemw._guard import unusable
+
 _RECEIVED: Final = otel_context.create_key("tracemw-baggage-received")
 
 KEYS: Final = (_BAGGAGE_KEY, _RECEIVED)
@@ -33,14 +35,13 @@ _MOST_MEMBERS: Final = 64
 
 
 def extract(headers: Iterable[str], context: Context) -> Context:
-    """Return `context` with the members of the `baggage` headers; what is not valid is left out."""
+    """Return `context` with the members of the `baggage` headers; what is not valid, or too long, is left out."""
     received: dict[str, tuple[str, str]] = {}
-    size = 0
+    room = _MOST_BYTES + 1
     for member in ",".join(headers).split(","):
         stripped = member.strip(" \t")
-        size += len(stripped) + 1
-        if len(received) == _MOST_MEMBERS or size > _MOST_BYTES + 1:
-            break
+        if len(stripped) >= room:
+            continue
         pair, semicolon, properties = stripped.partition(";")
         key, equals, value = pair.partition("=")
         key, value = key.strip(" \t"), value.strip(" \t")
@@ -48,26 +49,43 @@ def extract(headers: Iterable[str], context: Context) -> Context:
             text = unquote(value)
             received[key] = (text, f"{key}={value}{semicolon}{properties}")
             context = baggage.set_baggage(key, text, context)
+            room -= len(stripped) + 1
+            if len(received) == _MOST_MEMBERS:
+                break
     return otel_context.set_value(_RECEIVED, received, context) if received else context
 
 
 def format_members(context: Context) -> str:
-    """Return the `baggage` header that hands on the baggage in `context`; empty when there is none."""
+    """Return the `baggage` header that hands on the baggage in `context`; empty when there is none.
+
+    A member that cannot be written, or is too long, is left out, and costs the others nothing.
+    """
     if _BAGGAGE_KEY not in context:
         return ""
     members = baggage.get_all(context)
     kept = otel_context.get_value(_RECEIVED, context)
     received: dict[str, tuple[str, str]] = kept if isinstance(kept, dict) else {}
     written: list[str] = []
-    size = 0
+    room = _MOST_BYTES + 1
     for key, value in members.items():
         text, member = received.get(key, ("", ""))
-        if not member or text != value:
-            if not _KEY.fullmatch(key):
+        if not member or type(value) is not str or text != value:
+            try:
+                member = _member(key, value)
+            except Exception as error:  # the application's own `__str__`, or a lone surrogate
+                unusable(f"the value of baggage {key!r}", error)
                 continue
-            member = f"{key}={quote(str(value), safe=_SAFE)}"
-        size += len(member) + 1
-        if len(written) == _MOST_MEMBERS or size > _MOST_BYTES + 1:
-            break
+        if not member or len(member) >= room:
+            continue
         written.append(member)
+        room -= len(member) + 1
+        if len(written) == _MOST_MEMBERS:
+            break
     return ",".join(written)
+
+
+def _member(key: object, value: object) -> str:
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        return ""
+    text = str(value)
+    return f"{key}={quote(text, safe=_SAFE)}" if len(text) <= _MOST_BYTES else ""

@@ -7,8 +7,9 @@ A client door makes one `ClientTracing` from its options and asks it to `begin` 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextvars import Token
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, Unpack
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
@@ -24,10 +25,11 @@ from tracemw._context import (
     suppress_clients,
     with_client_span,
 )
-from tracemw._errors import exception_type, put_stage
+from tracemw._errors import exception_type, put_stage, record_exception
 from tracemw._guard import fault, guarded
 from tracemw._http import propagation, semconv
 from tracemw._http.metrics import Instruments, MeterSource
+from tracemw._http.third_parties import ThirdParties
 from tracemw.config import known_methods
 
 
@@ -36,6 +38,7 @@ class ClientOptions(TypedDict, total=False):
 
     tracer_provider: TracerProvider | None
     meter_provider: MeterProvider | None
+    third_parties: Iterable[str]
 
 
 class ClientTracing:
@@ -44,14 +47,46 @@ class ClientTracing:
     Args:
         tracer_provider: Use this provider in place of the global one.
         meter_provider: Use this provider in place of the global one.
+        third_parties: Hosts whose calls are traced, and that get neither trace context nor baggage, such as
+            `("api.stripe.com", "*.openai.com")`; see `ThirdParties`.
+
+    Raises:
+        TypeError: for an unknown option, and for one string as `third_parties`.
+        ValueError: for what is no host.
     """
 
     def __init__(
-        self, *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        third_parties: Iterable[str] = (),
     ) -> None:
+        if not isinstance(third_parties, str) and isinstance(third_parties, Iterable):
+            third_parties = tuple(third_parties)
+        self._options: ClientOptions = {
+            "tracer_provider": tracer_provider,
+            "meter_provider": meter_provider,
+            "third_parties": third_parties,
+        }
+        self._third_parties = ThirdParties(third_parties)
+        self._has_third_parties = bool(self._third_parties)
         self.known_methods = known_methods()
         self._tracers = TracerSource(tracer_provider)
         self._meters = MeterSource("client", meter_provider)
+
+    def but(self, **options: Unpack[ClientOptions]) -> ClientTracing:
+        """Return the same with some options replaced."""
+        replaced = self._options.copy()
+        replaced.update(options)
+        return ClientTracing(**replaced)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ClientTracing:
+        return self  # nothing of it changes, and providers cannot be copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In another process the providers are those of that process.
+        return _restored, (self._options["third_parties"],)
 
     def begin(
         self,
@@ -77,20 +112,25 @@ class ClientTracing:
                 return None
             tracer = self._tracers.get()
             instruments = self._meters.get()
+            hands_on = not (self._has_third_parties and self._third_parties.called_by(url))
             if tracer is None and instruments is None:
-                return ClientExchange(None, suppress_clients(here))
+                return ClientExchange(None, suppress_clients(here), hands_on=hands_on)
             attributes = ClientAttributes(method, url, template, resend_count, self.known_methods)
-            labels = semconv.client_labels(attributes.made(), url) if instruments is not None else None
+            labels = semconv.client_labels(attributes.made()) if instruments is not None else None
             started = time.time_ns()
             if tracer is None:
-                return ClientExchange(None, suppress_clients(here), started, instruments, labels)
+                return ClientExchange(None, suppress_clients(here), started, instruments, labels, hands_on=hands_on)
             name = semconv.span_name(method, template, self.known_methods)
             known: Any = attributes if self._tracers.takes_lazy_attributes else attributes.made()
             span = tracer.start_span(name, here, _CLIENT, known, None, started)
-            return ClientExchange(span, with_client_span(span, here), started, instruments, labels)
+            return ClientExchange(span, with_client_span(span, here), started, instruments, labels, hands_on=hands_on)
         except Exception as error:
             fault("ClientTracing.begin", error)
             return None
+
+
+def _restored(third_parties: Iterable[str]) -> ClientTracing:
+    return ClientTracing(third_parties=third_parties)
 
 
 class ClientAttributes(LazyAttributes):
@@ -131,6 +171,7 @@ class ClientExchange:
         "_context",
         "_ended",
         "_error_type",
+        "_hands_on",
         "_headers_at",
         "_instruments",
         "_labels",
@@ -145,8 +186,11 @@ class ClientExchange:
         started: int = 0,
         instruments: Instruments | None = None,
         labels: dict[str, str | int] | None = None,
+        *,
+        hands_on: bool = True,
     ) -> None:
         self._span = span
+        self._hands_on = hands_on
         self._context = context
         self._started = started
         self._instruments = instruments
@@ -161,7 +205,9 @@ class ClientExchange:
         return self._ended
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that hand the trace on to the service being called."""
+        """Return the headers that hand the trace on to the service being called; none for a third party."""
+        if not self._hands_on:
+            return _NO_HEADERS
         try:
             return propagation.inject(self._context)
         except Exception as error:
@@ -215,7 +261,7 @@ class ClientExchange:
                 self._error_type = self._error_type or exception_type(error)
                 if self._span is not None:
                     put_stage(self._span, error)
-                    self._span.record_exception(error, timestamp=at)
+                    record_exception(self._span, error, at)
         finally:
             self.end(at=at)
 

@@ -7,6 +7,8 @@ ignored: a malformed header starts a new trace, it never fails a request.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
@@ -19,7 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from tracemw._context import span_in, with_span
 from tracemw._guard import call_hook
 from tracemw._http import baggage, tracecontext
-from tracemw._http.semconv import Headers, RequestHeaders
+from tracemw._http.semconv import Headers, RequestHeaders, is_header_name
 from tracemw.config import unknown_propagators
 
 try:
@@ -30,11 +32,20 @@ except ValueError as error:  # what OTEL_PROPAGATORS names is looked up in this 
 
 def extract(headers: RequestHeaders, context: Context) -> Context:
     """Return `context` with the caller's span and baggage, as far as `headers` carry them."""
-    propagator = propagate.get_global_textmap()
-    formats = _own_formats(propagator)
-    if formats is None:
-        extracted = call_hook("the global propagator", propagator.extract, headers, context, _GETTER)
-        return extracted if isinstance(extracted, Context) else context
+    formats = _formats_of(propagate.get_global_textmap())
+    if formats.parts:
+        for part in formats.parts:
+            own = _OWN.get(type(part))
+            if own is not None:
+                context = _extract_own(own, headers, context)
+            else:
+                extracted = call_hook("propagator", part.extract, headers, context, _GETTER)
+                context = extracted if isinstance(extracted, Context) else context
+        return context
+    return _extract_own(formats, headers, context)
+
+
+def _extract_own(formats: _Formats, headers: RequestHeaders, context: Context) -> Context:
     if not headers.carries_context():
         return context
     if formats.trace_context:
@@ -50,13 +61,27 @@ def extract(headers: RequestHeaders, context: Context) -> Context:
 
 
 def inject(context: Context) -> dict[str, str]:
-    """Return the headers that hand `context` on to the service being called."""
-    propagator = propagate.get_global_textmap()
-    formats = _own_formats(propagator)
-    headers: dict[str, str] = {}
-    if formats is None:
-        propagator.inject(headers, context)
+    """Return the headers that hand `context` on to the service being called.
+
+    A propagator of others that raises costs headers of its own, and none of anybody else's.
+    """
+    formats = _formats_of(propagate.get_global_textmap())
+    if formats.parts:
+        headers: dict[str, str] = {}
+        for part in formats.parts:
+            own = _OWN.get(type(part))
+            if own is not None:
+                headers.update(_inject_own(own, context))
+            else:
+                written: dict[str, str] = {}
+                call_hook("propagator", part.inject, written, context)
+                headers.update(filter(_is_sendable, written.items()))
         return headers
+    return _inject_own(formats, context)
+
+
+def _inject_own(formats: _Formats, context: Context) -> dict[str, str]:
+    headers: dict[str, str] = {}
     span = span_in(context)
     if span is not None and formats.trace_context:
         headers = tracecontext.format_headers(span.get_span_context())
@@ -67,33 +92,54 @@ def inject(context: Context) -> dict[str, str]:
     return headers
 
 
+# Section 5.5 of RFC 9110.
+_VALUE: Final = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+
+
 class _Formats(NamedTuple):
     trace_context: bool
     baggage: bool
+    parts: tuple[TextMapPropagator, ...]
+    """What the propagator is made of, when any of it is of a format that we do not handle ourselves."""
 
 
-_read: tuple[TextMapPropagator | None, _Formats | None] = (None, None)
+_OWN: Final = {
+    TraceContextTextMapPropagator: _Formats(True, False, ()),
+    W3CBaggagePropagator: _Formats(False, True, ()),
+}
+
+_read: tuple[TextMapPropagator | None, _Formats] = (None, _Formats(False, False, ()))
 """The propagator in use, and its formats."""
 
 
-def _own_formats(propagator: TextMapPropagator) -> _Formats | None:
-    """Return which formats a propagator stands for, when it stands for nothing but those that we handle ourselves."""
+def _formats_of(propagator: TextMapPropagator) -> _Formats:
     global _read
     # By identity, since anybody's object may be one: it need not have a hash, or be equal to itself.
     read, formats = _read
     if read is not propagator:
-        formats = _formats_of(propagator)
+        parts = tuple(_parts_of(propagator))
+        kinds = {type(part) for part in parts}
+        formats = _Formats(
+            TraceContextTextMapPropagator in kinds,
+            W3CBaggagePropagator in kinds,
+            () if kinds <= _OWN.keys() else parts,
+        )
         _read = (propagator, formats)
     return formats
 
 
-def _formats_of(propagator: TextMapPropagator) -> _Formats | None:
-    if type(propagator) is not CompositePropagator:
-        return None
-    kinds = {type(part) for part in propagator._propagators}  # noqa: SLF001  it has no public name
-    if not kinds <= {TraceContextTextMapPropagator, W3CBaggagePropagator}:
-        return None
-    return _Formats(TraceContextTextMapPropagator in kinds, W3CBaggagePropagator in kinds)
+def _parts_of(propagator: TextMapPropagator) -> Iterator[TextMapPropagator]:
+    if type(propagator) is CompositePropagator:
+        for part in propagator._propagators:  # noqa: SLF001  it has no public name
+            yield from _parts_of(part)
+    else:
+        yield propagator
+
+
+def _is_sendable(header: tuple[object, object]) -> bool:
+    """Tell whether a header would not make the call fail."""
+    name, value = header
+    return isinstance(name, str) and is_header_name(name) and isinstance(value, str) and bool(_VALUE.fullmatch(value))
 
 
 class _HeaderGetter(Getter[Headers]):

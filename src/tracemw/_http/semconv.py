@@ -9,39 +9,24 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import urlsplit
 
 from tracemw._attributes import AttributeValue
+from tracemw.redaction.urls import redact_path, redact_query, redact_url
 
 UNKNOWN_METHOD: Final = "HTTP"
 """What stands for an unknown method in a span's name."""
 
-REDACTED: Final = "REDACTED"
-
 INCOMPLETE_RESPONSE: Final = "incomplete_response"
 """`error.type` of an application that returned normally without having sent a complete response."""
 
-_REDACTED_QUERY_KEYS: Final = frozenset(
-    {
-        "AWSAccessKeyId",
-        "Signature",
-        "X-Amz-Credential",
-        "X-Amz-Security-Token",
-        "X-Amz-Signature",
-        "X-Goog-Signature",
-        "sig",
-    }
-)
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:/?#@\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _LONGEST_HOST: Final = 300
 """Characters: a name has 253 at most, a port 6."""
 _LONGEST_KEPT: Final = 1024
 """Characters of what a client sends up to which its attributes are remembered."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-
-_SIGNS_OF_REDACTED_KEYS: Final = ("ignature", "sig", "X-Amz-", "AWSAccessKeyId", "%", "+")
-"""A query without any of them has no key to redact, however it is encoded."""
 
 Attributes = dict[str, AttributeValue]
 
@@ -145,7 +130,7 @@ def _recurring(
     if address is not None:
         attributes["server.address"], port = address
         if port is None:
-            port = _DEFAULT_PORTS.get(scheme)
+            port = DEFAULT_PORTS.get(scheme)
         if port is not None:
             attributes["server.port"] = port
     if agent:
@@ -157,12 +142,16 @@ def _recurring(
 
 def client_attributes(method: str, url: str, known: frozenset[str]) -> Attributes:
     """Return the attributes that a CLIENT span has from its start."""
+    origin = origin_of(url)
+    attributes, shown = _calls(method, origin, known)
+    return {**attributes, "url.full": shown + redact_path(url[len(origin) :])}
+
+
+def origin_of(url: str) -> str:
+    """Return a URL as far as its path, which all calls of a service have in common; all of it when it has no path."""
     slash = url.find("/", url.find("://") + 3)
     origin = url[:slash] if slash > 0 else url
-    if "?" in origin or "#" in origin:
-        origin = url
-    attributes, shown = _calls(method, origin, known)
-    return {**attributes, "url.full": shown + _redact_path(url[len(origin) :])}
+    return url if "?" in origin or "#" in origin else origin
 
 
 @lru_cache(maxsize=256)
@@ -176,7 +165,7 @@ def _calls(method: str, url: str, known: frozenset[str]) -> tuple[Attributes, st
         port = None
     if parts.hostname:
         attributes["server.address"] = parts.hostname
-    port = port or _DEFAULT_PORTS.get(parts.scheme)
+    port = port or DEFAULT_PORTS.get(parts.scheme)
     if port is not None:
         attributes["server.port"] = port
     return attributes, redact_url(url)
@@ -219,9 +208,9 @@ def server_labels(facts: RequestFacts, known: frozenset[str]) -> dict[str, str |
     return {"http.request.method": facts.method if facts.method in known else "_OTHER", "url.scheme": facts.scheme}
 
 
-def client_labels(attributes: Attributes, url: str) -> dict[str, str | int]:
+def client_labels(attributes: Attributes) -> dict[str, str | int]:
     """Return what a client's duration has in common with its span, and nothing of high cardinality."""
-    labels: dict[str, str | int] = {"url.scheme": urlsplit(url).scheme}
+    labels: dict[str, str | int] = {}
     for name in ("http.request.method", "server.address", "server.port"):
         value = attributes.get(name)
         if isinstance(value, (str, int)):
@@ -256,34 +245,3 @@ def _split_host(value: str) -> tuple[str, int | None] | None:
         return None
     port = int(match["port"]) if match["port"] else None
     return None if port is not None and port > 65535 else (match["v6"] or match["name"], port)
-
-
-def redact_query(query: str) -> str:
-    """Replace the values of signature and credential keys, as the convention for `url.query` lists them."""
-    for sign in _SIGNS_OF_REDACTED_KEYS:
-        if sign in query:
-            break
-    else:
-        return query
-    pairs = query.split("&")
-    for index, pair in enumerate(pairs):
-        key, equals, _ = pair.partition("=")
-        if equals and (key in _REDACTED_QUERY_KEYS or unquote_plus(key) in _REDACTED_QUERY_KEYS):
-            pairs[index] = f"{key}={REDACTED}"
-    return "&".join(pairs)
-
-
-def redact_url(url: str) -> str:
-    """Return `url` with user name and password, and the values of signature keys, replaced; without its fragment."""
-    before_query = url.partition("#")[0].partition("?")[0]
-    scheme, slashes, rest = before_query.partition("://")
-    authority, slash, path = rest.partition("/")
-    if "@" in authority:
-        authority = f"{REDACTED}:{REDACTED}@{authority.rpartition('@')[2]}"
-    return f"{scheme}{slashes}{authority}{_redact_path(slash + path + url[len(before_query) :])}"
-
-
-def _redact_path(path: str) -> str:
-    """Do the same for what follows the authority of a URL."""
-    before, question, query = path.partition("#")[0].partition("?")
-    return f"{before}?{redact_query(query)}" if question else before

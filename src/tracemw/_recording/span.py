@@ -23,7 +23,8 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
 from tracemw._attributes import LazyAttributes
-from tracemw._errors import put_stage
+from tracemw._errors import exception_type, put_stage, texts
+from tracemw.redaction.urls import redact_text
 from tracemw.sampling.threshold import with_threshold
 
 if TYPE_CHECKING:
@@ -220,6 +221,8 @@ class Span(SdkSpan):
             status = Status(status, description)
         elif description is not None:
             _logger.warning("Description %s ignored. Use either `Status` or `(StatusCode, Description)`", description)
+        if status.description:  # others' instrumentations put the text of an exception there
+            status = Status(code, redact_text(status.description))
         self._status = status
 
     def _add_event(self, event: Any) -> None:
@@ -235,10 +238,21 @@ class Span(SdkSpan):
         else:
             _logger.warning("Tried calling %s on an ended span.", "_add_link")
 
-    def record_exception(self, exception: BaseException, *args: Any, **kwargs: Any) -> None:
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Mapping[str, Any] | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
         """Record an exception event, and the stage that the exception came from."""
         put_stage(self, exception)
-        super().record_exception(exception, *args, **kwargs)
+        told = {"exception.type": exception_type(exception)}
+        # Those who have the texts at hand, as doors have, do not have them made once more.
+        if not attributes or "exception.stacktrace" not in attributes:
+            told.update(texts(exception))
+        told["exception.escaped"] = str(escaped)
+        self.add_event("exception", {**told, **(attributes or {})}, timestamp)
 
     def start(self, start_time: int | None = None, parent_context: Context | None = None) -> None:
         """Do nothing but warn: a tracer has started the span."""

@@ -40,6 +40,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 from tracemw._attributes import LazyAttributes
 from tracemw._context import current_context, request_span
 from tracemw._forks import begin_anew_with, here, renew
+from tracemw._errors import described
 from tracemw._recording.keeping import DROPPED, FlightRecorder, HeldSpan
 from tracemw._recording.span import Limits, Span
 from tracemw.sampling.threshold import RANDOMNESS
@@ -388,7 +389,7 @@ class CurrentSpan:
                 if record_exception:
                     span.record_exception(error)
                 if set_status_on_exception:
-                    span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+                    span.set_status(Status(StatusCode.ERROR, described(error)))
         finally:
             if self._end_on_exit:
                 span.end()

@@ -1,0 +1,78 @@
+"""User names, passwords and signatures in URLs, alone and in the midst of a text.
+
+The rules are those of the OpenTelemetry semantic conventions v1.44 for `url.full` and `url.query`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote_plus
+
+REDACTED: Final = "REDACTED"
+
+_REDACTED_QUERY_KEYS: Final = frozenset(
+    {
+        "AWSAccessKeyId",
+        "Signature",
+        "X-Amz-Credential",
+        "X-Amz-Security-Token",
+        "X-Amz-Signature",
+        "X-Goog-Signature",
+        "sig",
+    }
+)
+_SIGNS_OF_REDACTED_KEYS: Final = ("ignature", "sig", "X-Amz-", "AWSAccessKeyId", "%", "+")
+"""A query without any of them has no key to redact, however it is encoded."""
+
+
+def _encoded_or_not(key: str) -> str:
+    return "".join(f"(?:{re.escape(character)}|%(?i:{ord(character):02x}))" for character in key)
+
+
+# In a text, a pair of a query follows a separator, also one that HTML or JSON has escaped, and ends where the URL must
+# end. No character is looked at by more than one match, so that the time is linear.
+_USERINFO: Final = re.compile(r"(?<=//)[^\s/?#]*@")
+_PAIR: Final = re.compile(
+    rf"(?:(?<=[?&;])|(?<=u0026))({'|'.join(map(_encoded_or_not, sorted(_REDACTED_QUERY_KEYS)))})=[^\s&#\"<>]+"
+)
+
+
+def redact_query(query: str) -> str:
+    """Replace the values of signature and credential keys, as the convention for `url.query` lists them."""
+    for sign in _SIGNS_OF_REDACTED_KEYS:
+        if sign in query:
+            break
+    else:
+        return query
+    pairs = query.split("&")
+    for index, pair in enumerate(pairs):
+        key, equals, _ = pair.partition("=")
+        if equals and (key in _REDACTED_QUERY_KEYS or unquote_plus(key) in _REDACTED_QUERY_KEYS):
+            pairs[index] = f"{key}={REDACTED}"
+    return "&".join(pairs)
+
+
+def redact_url(url: str) -> str:
+    """Return `url` with user name and password, and the values of signature keys, replaced; without its fragment."""
+    before_query = url.partition("#")[0].partition("?")[0]
+    scheme, slashes, rest = before_query.partition("://")
+    authority, slash, path = rest.partition("/")
+    if "@" in authority:
+        authority = f"{REDACTED}:{REDACTED}@{authority.rpartition('@')[2]}"
+    return f"{scheme}{slashes}{authority}{redact_path(slash + path + url[len(before_query) :])}"
+
+
+def redact_path(path: str) -> str:
+    """Do the same for what follows the authority of a URL."""
+    before, question, query = path.partition("#")[0].partition("?")
+    return f"{before}?{redact_query(query)}" if question else before
+
+
+def redact_text(text: str) -> str:
+    """Return a text, such as that of an exception, with the same replaced in every URL and `/path?query` in it."""
+    if "@" in text:
+        text = _USERINFO.sub(f"{REDACTED}:{REDACTED}@", text)
+    if "=" in text:
+        text = _PAIR.sub(rf"\1={REDACTED}", text)
+    return text
