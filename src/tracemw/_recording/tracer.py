@@ -39,8 +39,8 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracemw._attributes import LazyAttributes
 from tracemw._context import current_context, request_span
-from tracemw._forks import begin_anew_with, here, renew
 from tracemw._errors import described
+from tracemw._forks import begin_anew_with, here, renew
 from tracemw._recording.keeping import DROPPED, FlightRecorder, HeldSpan
 from tracemw._recording.span import Limits, Span
 from tracemw.sampling.threshold import RANDOMNESS
