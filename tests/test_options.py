@@ -240,3 +240,30 @@ def test_init_records_the_baggage_keys_it_is_told_and_exports_metrics() -> None:
             assert attributes["tenant.id"] == "a b"
             assert "secret" not in attributes
         assert sorted(backend.names) == ["GET", "inside"]
+
+
+def test_a_value_of_baggage_that_cannot_be_recorded_costs_that_attribute_only() -> None:
+    code = (
+        "import tracemw\n"
+        "from opentelemetry import baggage, context\n"
+        "class Unprintable:\n"
+        "    def __str__(self): raise LookupError('not today')\n"
+        "tracemw.init('shop', baggage=('first', 'bad', 'lone', 'long', 'last'))\n"
+        "here = context.get_current()\n"
+        "values = dict(first='1', bad=Unprintable(), lone='a\\ud800', long='x' * 9000, last=7)\n"
+        "for key, value in values.items(): here = baggage.set_baggage(key, value, here)\n"
+        "context.attach(here)\n"
+        "with tracemw.span('outer'):\n"
+        "    with tracemw.span('inner'): pass\n"
+        "tracemw.shutdown()\n"
+    )
+    with backend_serving() as backend:
+        with process("-W", "error", "-c", code, env={"TEMPO_ENDPOINT": backend.url}) as running:
+            output, _ = running.communicate(timeout=30)
+        assert running.returncode == 0, output
+        assert "the value of baggage 'bad' cannot be used and is left out" in output
+        assert sorted(backend.names) == ["inner", "outer"]
+        for span in backend.spans:
+            attributes = {pair.key: pair.value.string_value for pair in span.attributes}
+            assert (attributes["first"], attributes["last"], attributes["long"]) == ("1", "7", "x" * 9000)
+            assert "bad" not in attributes

@@ -222,6 +222,10 @@ def test_baggage_has_limits_both_ways() -> None:
     assert dict(baggage.get_all(long)) == {"a": "1", "c": "1"}
     own = baggage.set_baggage("big", "x" * 9000, Context())
     assert inject(own) == {}
+    assert inject(baggage.set_baggage("small", "1", own)) == {"baggage": "small=1"}
+    for number in range(100):
+        own = baggage.set_baggage(f"k{number}", "x" * 200, own)
+    assert 7900 < len(inject(own)["baggage"]) <= 8192
 
 
 def test_another_propagator_that_is_installed_is_used_instead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,17 +14,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 import pytest
-from opentelemetry import baggage, trace
+from opentelemetry import baggage, propagate, trace
 from opentelemetry import context as otel_context
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -107,6 +112,11 @@ def _service() -> Iterator[Service]:
         left = request.path_params["left"]
         return RedirectResponse(f"/redirect/{left - 1}" if left > 1 else "/", 302)
 
+    async def hop(request: Request) -> Response:
+        target = request.query_params["via"].split(" ")
+        rest = urlencode({"via": " ".join(target[1:])}) if len(target) > 1 else ""
+        return RedirectResponse(target[0] + ("?" + rest if rest else ""), 307)
+
     async def challenge(request: Request) -> Response:
         if "authorization" in request.headers:
             return Response("welcome")
@@ -128,6 +138,7 @@ def _service() -> Iterator[Service]:
                 ("/", answer),
                 ("/status/{code:int}", status),
                 ("/redirect/{left:int}", redirect),
+                ("/hop", hop),
                 ("/challenge", challenge),
                 ("/stream", stream),
             )
@@ -427,6 +438,141 @@ def test_a_call_beneath_another_instrumentation_gets_no_span(door: Door, service
     assert recorded.all == []
 
 
+# What baggage cannot carry costs itself only.
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("not today")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("bad", "\ud800"),
+        ("bad", "x" * 9000),
+        ("bad", Unprintable()),
+        ("bad key", "1"),
+        ("b\u00e4d", "1"),
+        ("bad\r\nx-injected", "1"),
+        ("", "1"),
+        (7, "1"),
+    ],
+    ids=["surrogate", "too-long", "unprintable", "space", "umlaut", "line-break", "empty", "number"],
+)
+def test_a_member_of_baggage_that_cannot_be_handed_on_costs_itself_only(
+    door: Door, service: Service, recorded: Recorded, key: Any, value: Any
+) -> None:
+    context = baggage.set_baggage(key, value, baggage.set_baggage("before", "1"))
+    token = otel_context.attach(baggage.set_baggage("after", "r\u00fchrt \U0001f600", context))
+    try:
+        assert door.get(service.url).body == b"hello"
+    finally:
+        otel_context.detach(token)
+
+    assert service.seen[0]["headers"]["baggage"] == "before=1,after=r%C3%BChrt%20%F0%9F%98%80"
+    assert service.traceparents == [traceparent_of(recorded.client)]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["first", "last"])
+def test_a_propagator_that_raises_costs_its_own_headers_only(
+    door: Door, service: Service, recorded: Recorded, monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    class Broken(TextMapPropagator):
+        fields: ClassVar[set[str]] = set()
+
+        def extract(self, *args: Any, **kwargs: Any) -> Any:
+            raise LookupError("no extraction")
+
+        def inject(self, carrier: Any, *args: Any, **kwargs: Any) -> None:
+            raise LookupError("no injection")
+
+    class Careless(Broken):
+        def inject(self, carrier: Any, *args: Any, **kwargs: Any) -> None:
+            carrier.update({"x-fine": "1", "x-lines": "1\r\nx-injected: 1", "x-number": 1, "x name": "1"})
+
+    parts = [Broken(), Careless(), W3CBaggagePropagator(), TraceContextTextMapPropagator()]
+    monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", CompositePropagator(parts[::order]))
+    token = otel_context.attach(baggage.set_baggage("tenant", "acme"))
+    try:
+        assert door.get(service.url).body == b"hello"
+    finally:
+        otel_context.detach(token)
+
+    assert service.traceparents == [traceparent_of(recorded.client)]
+    assert service.seen[0]["headers"]["baggage"] == "tenant=acme"
+    assert [name for name in service.seen[0]["headers"] if name.startswith("x-")] == ["x-fine"]
+
+
+# Third parties.
+
+
+def told(service: Service) -> list[tuple[bool, bool]]:
+    """Of each request that has arrived, whether it has brought the trace context, and baggage."""
+    return [("traceparent" in seen["headers"], "baggage" in seen["headers"]) for seen in service.seen]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_third"),
+    [
+        ("127.0.0.1", True),
+        ("127.*:{port}", True),
+        ("127.0.0.1:1", False),
+    ],
+)
+def test_a_third_party_is_called_in_a_span_and_told_nothing(
+    make_door: MakeDoor, service: Service, recorded: Recorded, pattern: str, is_third: bool
+) -> None:
+    door = make_door(third_parties=("api.stripe.com", pattern.format(port=service.url.rpartition(":")[2])))
+    token = otel_context.attach(baggage.set_baggage("tenant", "acme"))
+    try:
+        with tracemw.span("order.place") as order:
+            door.get(service.url)
+    finally:
+        otel_context.detach(token)
+
+    assert told(service) == [(not is_third, not is_third)]
+    assert recorded.client.parent == order.get_span_context()
+
+
+def test_the_name_of_a_third_party_counts_in_upper_and_lower_case(make_door: MakeDoor, service: Service) -> None:
+    door = make_door(third_parties=["LocalHost"])
+    door.get(service.url.replace("127.0.0.1", "LOCALHOST"))
+
+    assert told(service) == [(False, False)]
+
+
+def test_a_redirect_to_a_third_party_and_back_tells_each_what_is_its_own(
+    make_door: MakeDoor, service: Service, recorded: Recorded
+) -> None:
+    ours, theirs = service.url, service.url.replace("127.0.0.1", "localhost")
+    door = make_door(third_parties=["localhost"])
+    token = otel_context.attach(baggage.set_baggage("tenant", "acme"))
+    try:
+        via = urlencode({"via": f"{theirs}/hop {ours}/hop {theirs}/hop {ours}/"})
+        door.get(f"{ours}/hop?{via}")
+    finally:
+        otel_context.detach(token)
+
+    spans = recorded.of_kind(SpanKind.CLIENT)
+    assert told(service) == [(True, True), (False, False)] * 2 + [(True, True)]
+    assert service.traceparents[::2] == [traceparent_of(span) for span in spans[::2]]
+
+
+def test_a_third_party_is_told_nothing_without_a_provider_too(make_door: MakeDoor, service: Service) -> None:
+    door = make_door(tracer_provider=NoOpTracerProvider(), third_parties=["127.0.0.1"])
+    with tracemw.span("order.place"):
+        door.get(service.url)
+
+    assert told(service) == [(False, False)]
+
+
+@pytest.mark.parametrize(("given", "error"), [("api.stripe.com", TypeError), (["https://api.stripe.com"], ValueError)])
+def test_what_cannot_be_third_parties_is_refused(make_door: MakeDoor, given: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"third_parties.*'api\.stripe\.com'"):
+        make_door(third_parties=given)
+
+
 # Several attempts.
 
 
@@ -499,6 +645,50 @@ def fails(
 
 def test_a_refused_connection_is_an_error(door: Door, recorded: Recorded) -> None:
     fails(door, recorded, f"http://127.0.0.1:{free_port()}/", door.connect_error)
+
+
+SECRETS = ("sesame", "s3cret", "t0ken", "joe")
+SIGNED = "?X-Amz-Signature=s3cret&q=1&%73ig=s3cret'(%2F&X-Amz-Security-Token=t0ken"
+
+
+def everything_said(span: ReadableSpan) -> str:
+    """All the texts of a span."""
+    return repr([span.name, span.status.description, span.attributes, [event.attributes for event in span.events]])
+
+
+@tracemw.traced("order.place")
+def charge(door: Door, url: str) -> None:
+    try:
+        door.get(url, timeout=0.2)
+    except FAILURES as error:
+        raise LookupError(f"could not charge by {url}: {error!r}") from error
+
+
+@pytest.mark.parametrize(
+    ("scheme", "failure"),
+    [("http", "refused"), ("https", "refused"), ("https", "garbage"), ("http", "hanging"), ("http", "cut_short")],
+)
+def test_no_span_says_in_an_exception_what_its_url_does_not_say(
+    door: Door, recorded: Recorded, scheme: str, failure: str
+) -> None:
+    talk = {
+        "garbage": lambda connection: connection.sendall(b"220 ready\r\n\r\n"),
+        "hanging": hang,
+        "cut_short": cut_short,
+        "refused": reset,
+    }
+    with raw_server(talk[failure]) as url:
+        host = url.removeprefix("http://") if failure != "refused" else f"127.0.0.1:{free_port()}"
+        called = f"{scheme}://joe:sesame@{host}/charges{SIGNED}"
+        with pytest.raises(LookupError):
+            charge(door, called)
+
+    client, order = recorded.client, recorded.named("order.place")
+    assert client.status.status_code is order.status.status_code is StatusCode.ERROR
+    for span in (client, order):
+        assert [secret for secret in SECRETS if secret in everything_said(span)] == []
+    assert "REDACTED:REDACTED@" in str(order.status.description)
+    assert "X-Amz-Signature=REDACTED&q=1&" in str(order.status.description)
 
 
 def test_a_failed_tls_handshake_is_an_error(door: Door, service: Service, recorded: Recorded) -> None:

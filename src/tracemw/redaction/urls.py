@@ -71,8 +71,9 @@ def redact_path(path: str) -> str:
 
 def redact_text(text: str) -> str:
     """Return a text, such as that of an exception, with the same replaced in every URL and `/path?query` in it."""
-    if "@" in text:
-        text = _USERINFO.sub(f"{REDACTED}:{REDACTED}@", text)
+    # In this order: what follows two slashes up to an @ may have the keys of a query in it.
     if "=" in text:
         text = _PAIR.sub(rf"\1={REDACTED}", text)
+    if "@" in text:
+        text = _USERINFO.sub(f"{REDACTED}:{REDACTED}@", text)
     return text

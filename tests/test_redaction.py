@@ -1,0 +1,98 @@
+"""What no text may show of a URL."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.trace import Status, StatusCode
+
+from conftest import Recorded
+from tracemw.redaction.urls import redact_text, redact_url
+
+SECRET = "s3cret"  # what no text below may show
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see http://joe:s3cret@h/x and go", "see http://REDACTED:REDACTED@h/x and go"),
+        ("postgresql://joe:s3cret@h/db", "postgresql://REDACTED:REDACTED@h/db"),
+        ("//joe:p@s3cret@h:80", "//REDACTED:REDACTED@h:80"),
+        ("InvalidURL('http://joe:s3cret@h:x')", "InvalidURL('http://REDACTED:REDACTED@h:x')"),
+        ("with url: /v1?q=1&sig=s3cret (Caused by", "with url: /v1?q=1&sig=REDACTED (Caused by"),
+        ("?Signature=s3cret&Signature=s3cret", "?Signature=REDACTED&Signature=REDACTED"),
+        ("/?X-Amz-Credential=a/s3cret,x'(y)&q=1", "/?X-Amz-Credential=REDACTED&q=1"),
+        ("/?%73%69%67=s3cret&X%2dAmz%2DSignature=s3cret", "/?%73%69%67=REDACTED&X%2dAmz%2DSignature=REDACTED"),
+        ('<a href="http://h/?a=1&amp;sig=s3cret">', '<a href="http://h/?a=1&amp;sig=REDACTED">'),
+        ('{"url": "/?a=1\\u0026sig=s3cret"}', '{"url": "/?a=1\\u0026sig=REDACTED"}'),
+        ("/?list=1,http://h/?sig=s3cret#part", "/?list=1,http://h/?sig=REDACTED#part"),
+        ("a\n/?sig=s3cret\nb", "a\n/?sig=REDACTED\nb"),
+    ],
+)
+def test_secrets_of_urls_are_taken_out_of_a_text(text: str, shown: str) -> None:
+    assert redact_text(text) == shown
+    assert redact_text(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "joe@shop.example wrote", "sig=1", "f(sig=signature)", "/?SIG=1&design=2&sigma=3", "?sig=", "?sig"),
+        *("http://h/a@b", "http://h?a@b", "git@github.com:x/y", "a // b", "?q=a+b&page=2"),
+    ],
+)
+def test_all_else_stays(text: str) -> None:
+    assert redact_text(text) == text
+
+
+@given(
+    st.text(alphabet="ZQ:@%21", max_size=8),
+    st.lists(
+        st.one_of(
+            st.tuples(
+                st.sampled_from(["sig", "X-Amz-Signature", "%73ig"]), st.text(alphabet="ZQJ=?;%@/',:", max_size=9)
+            ),
+            st.tuples(st.sampled_from(["q", "x", ""]), st.text(alphabet="ab1=?;%@/',:", max_size=9)),
+        )
+    ),
+)
+def test_a_text_shows_no_more_of_a_url_than_its_attribute_does(userinfo: str, pairs: list[tuple[str, str]]) -> None:
+    url = f"http://{userinfo}@h/path?{'&'.join('='.join(pair) for pair in pairs)}"
+    for shown in (redact_url(url), redact_text(f"could not get {url} today")):
+        assert not {"Z", "Q", "J"} & set(shown), shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("//" * 500_000, "//a" * 300_000, "//" + "a" * 1_000_000, "//@" * 300_000, "?" * 1_000_000 + "="),
+        *("&sig=" * 200_000, "?sig=%" * 150_000, "&%73" * 250_000, "@=?" + "//:" * 300_000, "=?%" * 300_000),
+    ],
+    ids=range(10),
+)
+def test_a_text_costs_time_by_its_length_only(text: str) -> None:
+    began = time.process_time()
+    redact_text(text)
+    assert time.process_time() - began < 2
+
+
+def test_what_others_record_with_our_recorder_has_no_secrets_either(
+    recorded: Recorded, provider: SdkTracerProvider
+) -> None:
+    tracer = provider.get_tracer("somebody.elses")
+    with pytest.raises(OSError), tracer.start_as_current_span("one"):  # noqa: PT011
+        raise OSError(f"http://joe:{SECRET}@h/?sig={SECRET}")
+    span = tracer.start_span("two")
+    span.set_status(Status(StatusCode.ERROR, f"GET http://joe:{SECRET}@h/ failed"))
+    span.record_exception(ValueError(f"/?sig={SECRET}"))
+    span.end()
+    if type(provider) is SdkTracerProvider:
+        pytest.skip("another's recorder records what it is told")
+
+    for each in recorded.all:
+        assert SECRET not in repr([each.status.description, [event.attributes for event in each.events]])
+        assert each.status.status_code is StatusCode.ERROR
