@@ -1,4 +1,4 @@
-"""The application as a foreign server imports it: `FIELD_DOOR` names the door, `FIELD_AROUND` what stands around it.
+"""The application as a foreign server imports it: `FIELD_AROUND` names what stands around it, or `asgi`.
 
 What the door has recorded is asked for at `/recorded`, which is outside of the door.
 """
@@ -210,12 +210,13 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def wsgi_app(door: str) -> Any:
-    traced = in_flask() if door == "flask" else tracemw.wsgi.TraceMiddleware(plain, **OPTIONS)
+def wsgi_app() -> Any:
+    """Make an application with both doors; the header `X-Door` says which one a request goes through."""
+    doors = {"flask": in_flask(), "wsgi": tracemw.wsgi.TraceMiddleware(plain, **OPTIONS)}
 
     def outside(environ: Any, start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"] not in ("/recorded", "/outside"):
-            answer: Iterable[bytes] = traced(environ, start_response)
+            answer: Iterable[bytes] = doors[environ["HTTP_X_DOOR"]](environ, start_response)
             return answer
         body = recorded() if environ["PATH_INFO"] == "/recorded" else seen()
         start_response("200 OK", [("Content-Length", str(len(body)))])
@@ -259,10 +260,10 @@ def asgi_app() -> Any:
     return outside
 
 
-def made(door: str, around: str) -> Any:
-    if door == "asgi":
+def made(around: str) -> Any:
+    if around == "asgi":
         return asgi_app()
-    app = wsgi_app(door)
+    app = wsgi_app()
     if around == "asgiref":
         from asgiref.wsgi import WsgiToAsgi
 
@@ -282,4 +283,4 @@ def made(door: str, around: str) -> Any:
     return app
 
 
-app = made(os.environ.get("FIELD_DOOR", "wsgi"), os.environ.get("FIELD_AROUND", ""))
+app = made(os.environ.get("FIELD_AROUND", ""))

@@ -5,8 +5,7 @@ Each server is a process of its own; its application is `field.served`, which te
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -90,32 +89,43 @@ ASGI = {
 }
 
 SERVERS = {
-    **{("wsgi", name): server for name, server in WSGI.items()},
-    **{("flask", name): server for name, server in WSGI.items()},
-    **{("asgi", name): server for name, server in ASGI.items()},
+    **{f"wsgi-{name}": server for name, server in WSGI.items()},
+    **{f"asgi-{name}": server for name, server in ASGI.items()},
 }
 
 
 @dataclass
 class Running:
-    """A door behind a server."""
+    """A server, and the doors behind it."""
 
-    door: str
     server: Server
+    doors: tuple[str, ...]
     url: str
-    process: subprocess.Popen[str]
+    client: httpx.Client
 
     def recorded(self) -> Any:
         """Return the SERVER spans that have ended so far, and the number of requests being served."""
-        return httpx.get(f"{self.url}/recorded").json()
+        return self.get("/recorded")
 
-    def ask(self, path: str, *, method: str = "GET") -> tuple[int | None, dict[str, Any]]:
+    def get(self, path: str, door: str = "") -> Any:
+        """Return what a path that always answers tells."""
+        return self.send("GET", path, {"x-door": door})
+
+    def send(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> Any:
+        """Return the answer to a request on the kept connection, or on a new one where the server has closed it."""
+        try:
+            return self.client.request(method, path, headers=headers, content=body).json()
+        except httpx.TransportError:
+            return self.client.request(method, path, headers=headers, content=body).json()
+
+    def ask(self, door: str, path: str, *, method: str = "GET") -> tuple[int | None, dict[str, Any]]:
         """Make one request; return the status that came, and the one span of it when no request is active any more."""
         before = len(self.recorded()["spans"])
         status = None
+        # A connection of its own: some are broken off.
         with (
-            httpx.Client() as client,
-            suppress(httpx.RemoteProtocolError),
+            suppress(httpx.RemoteProtocolError, httpx.ReadError),
+            httpx.Client(headers={"x-door": door}) as client,
             client.stream(method, f"{self.url}{path}") as answer,
         ):
             status = answer.status_code
@@ -132,38 +142,29 @@ class Running:
         return status, span
 
 
-def running(door: str, name: str) -> Iterator[Running]:
-    server = SERVERS[door, name]
+@pytest.fixture(scope="module", params=SERVERS)
+def served(request: pytest.FixtureRequest) -> Iterator[Running]:
+    server = SERVERS[request.param]
     if find_spec(server.package.partition(".")[0]) is None or find_spec(server.package) is None:
         pytest.skip(f"{server.package} cannot be installed for this Python")
     port = free_port()
     arguments = [part.format(port=port, app=server.app) for part in server.arguments]
     root = Path(__file__).parents[1]
-    environment = {"FIELD_DOOR": door, "FIELD_AROUND": server.around, "PYTHONPATH": str(root)}
+    doors = ("asgi",) if server in ASGI.values() else ("wsgi", "flask")
+    environment = {"FIELD_AROUND": "asgi" if doors == ("asgi",) else server.around, "PYTHONPATH": str(root)}
     with ExitStack() as stack:
         started = stack.enter_context(process(*arguments, env=environment, cwd=root))
-        serving = Running(door, server, f"http://127.0.0.1:{port}", started)
+        kept = httpx.Limits(max_keepalive_connections=0 if "/up" in server.lacks else 1)
+        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", limits=kept))
 
         def up() -> bool:
             assert started.poll() is None, started.stdout and started.stdout.read()
             with suppress(httpx.TransportError):
-                return httpx.get(f"{serving.url}/recorded").status_code == 200
+                return client.get("/recorded").status_code == 200
             return False
 
         wait_until(up, timeout=30)
-        yield serving
-
-
-@pytest.fixture(scope="module", params=list(SERVERS), ids=[f"{door}-{name}" for door, name in SERVERS])
-def served(request: pytest.FixtureRequest) -> Iterator[Running]:
-    yield from running(*request.param)
-
-
-def over(*doors: str) -> Callable[[Any], Any]:
-    """Run a test over the servers of some doors only."""
-    chosen = [pair for pair in SERVERS if pair[0] in doors]
-    ids = [f"{door}-{name}" for door, name in chosen]
-    return pytest.mark.parametrize("served", chosen, indirect=True, ids=ids, scope="module")
+        yield Running(server, doors, f"http://127.0.0.1:{port}", client)
 
 
 # What a client gets of most servers, by path, and the exception that is recorded beside.
@@ -181,32 +182,39 @@ ANSWERS: dict[str, tuple[int, str | None]] = {
     "/midway": (200, BOOM),
 }
 NOT_IN_FLASK = ("/written", "/restart")
+ASGI_ANSWERS: dict[str, tuple[int, str | None]] = {
+    "/ok": (200, None),
+    "/boom": (500, BOOM),
+    "/late": (200, BOOM),
+    "/midway": (200, BOOM),
+    "/silent": (500, None),
+}
 
 
 def test_the_status_is_the_one_that_the_client_got(served: Running) -> None:
-    answers = ANSWERS
-    if served.door == "asgi":
-        answers = {"/ok": (200, None), "/boom": (500, BOOM), "/late": (200, BOOM), "/midway": (200, BOOM)}
-        answers["/silent"] = (500, None)
-    special = dict(served.server.statuses)
-    if served.door == "flask":  # it answers for its exceptions itself
-        special.pop("/boom", None)
-    for path, (usual, exception) in answers.items():
-        if path in served.server.lacks or (served.door == "flask" and path in NOT_IN_FLASK):
-            continue
-        expected = special.get(path, usual)
-        status, span = served.ask(path)
-        assert (path, status, span.get("http.response.status_code")) == (path, expected, expected)
-        assert (path, span["exceptions"]) == (path, [] if exception is None else [exception])
-        assert (path, "error.type" in span) == (path, exception is not None or (expected or 0) >= 500)
+    for door in served.doors:
+        special = dict(served.server.statuses)
+        if door == "flask":  # it answers for its exceptions itself
+            special.pop("/boom", None)
+        for path, (usual, exception) in (ASGI_ANSWERS if door == "asgi" else ANSWERS).items():
+            if path in served.server.lacks or (door == "flask" and path in NOT_IN_FLASK):
+                continue
+            case, expected = (door, path), special.get(path, usual)
+            status, span = served.ask(door, path)
+            assert (case, span.get("http.response.status_code")) == (case, expected)
+            # Of a connection that is broken off, the client may get nothing at all.
+            assert (case, status) in ((case, expected), (case, None if exception and expected == 200 else expected))
+            assert (case, span["exceptions"]) == (case, [] if exception is None else [exception])
+            assert (case, "error.type" in span) == (case, exception is not None or (expected or 0) >= 500)
 
 
-@over("wsgi", "flask")
 def test_a_response_that_a_head_request_leaves_out_ends_its_span(served: Running) -> None:
-    for path in ("/ok", "/stream", "/file"):
-        if path != "/file" or served.door == "flask":
-            status, span = served.ask(path, method="HEAD")
-            assert (status, span["http.response.status_code"], span["http.request.method"]) == (200, 200, "HEAD")
+    for door in served.doors:
+        for path in ("/ok", "/stream", "/file"):
+            if door == "asgi" or (door == "flask") is ("/empty" in served.server.lacks):
+                continue  # without a part of a body, as Flask has it for HEAD
+            status, span = served.ask(door, path, method="HEAD")
+            assert (door, path, status, span["http.response.status_code"]) == (door, path, 200, 200)
 
 
 def test_nothing_of_a_request_is_there_in_the_next_on_its_connection(served: Running) -> None:
@@ -214,18 +222,16 @@ def test_nothing_of_a_request_is_there_in_the_next_on_its_connection(served: Run
         pytest.skip(
             "asgiref leaves its own executor in the context that asyncio keeps, and fails by itself on the next"
         )
-    upload = b"x" * 300_000
-    with httpx.Client() as client:
-        for path in ("/up", "/health", "/other"):
+    for door in served.doors:
+        for path in ("/up", "/health", *(["/unread"] if door == "asgi" else [])):
             before = len(served.recorded()["spans"])
-            first = client.post(f"{served.url}{path}", content=upload, headers={"baggage": "tenant.id=A"})
-            following = [client.get(f"{served.url}/other").json() for _ in range(3)]
-            outside = client.get(f"{served.url}/outside").json()
-            if first.status_code == 200:  # Flask's /other takes no POST
-                assert first.json()["baggage"] == ({} if path == "/health" else {"tenant.id": "A"})
+            headers = {"x-door": door, "baggage": "tenant.id=A"}
+            first = served.send("POST", path, headers, b"x" * 300_000)
+            following = [served.get("/other", door) for _ in range(3)]
+            outside = served.get("/outside")
+            assert first["baggage"] == ({} if path == "/health" else {"tenant.id": "A"})
             assert [seen["baggage"] for seen in following] == [{}] * 3
             assert len({seen["trace"] for seen in following} - {None}) == 3
             assert outside == {"baggage": {}, "trace": None}
-            wait_until(
-                lambda before=before, path=path: len(served.recorded()["spans"]) == before + 4 - (path == "/health")
-            )
+            expected = before + 4 - (path == "/health")
+            wait_until(lambda expected=expected: len(served.recorded()["spans"]) == expected)
