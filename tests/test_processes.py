@@ -19,6 +19,7 @@ import pytest
 from backend import Backend, backend_serving, bodies_from, grpc_backend_serving, nobody_serving, sockets_serving
 from servers import free_port, process, wait_until
 from test_bootstrap import load, run
+from tracemw import control
 
 SERVING: dict[str, Callable[[], AbstractContextManager[Backend]]] = {
     "http/protobuf": backend_serving,
@@ -333,6 +334,87 @@ def test_no_time_is_too_long(backend: Backend, environment: dict[str, str]) -> N
     )
     assert (ended.returncode, ended.stdout) == (0, "")
     assert backend.names == ["one", "two"]
+
+
+WITHOUT_DESCRIPTORS = (
+    "import os, resource, time, tracemw\n"
+    "from tracemw._export import breaker\n"
+    "breaker.INTERVAL = 0.05\n"
+    "def eventually(condition, seconds=20):\n"
+    "    deadline = time.monotonic() + seconds\n"
+    "    while not (found := condition()) and time.monotonic() < deadline: time.sleep(0.01)\n"
+    "    return found\n"
+    "def exhaust():\n"
+    "    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n"
+    "    taken = []\n"
+    "    try:\n"
+    "        while True: taken.append(os.open('/dev/null', os.O_RDONLY))\n"
+    "    except OSError: return taken\n"
+    "def sent(name):\n"
+    "    with tracemw.span(name): pass\n"
+    "    return tracing.flush()\n"
+    "def threads(): return len(os.listdir('/proc/self/task'))\n"
+    "tracing = tracemw.init('shop')\n"
+)
+
+
+@pytest.mark.parametrize("state", ["before the first export", "between two exports"])
+def test_export_without_a_descriptor_left_fails_and_goes_on_once_there_are_some(protocol: str, state: str) -> None:
+    """grpc aborts the process when it starts without them, as it would whenever its last channel has been closed."""
+    port = free_port()
+    ended = run(
+        WITHOUT_DESCRIPTORS + f"if {state!r} != 'before the first export':\n"
+        "    assert not sent('nobody is there')\n"
+        "    eventually(lambda: threads() <= 2, seconds=2)  # grpc's end, if it ends\n"
+        "taken = exhaust()\n"
+        "for number in range(5):\n"
+        "    assert not sent('lost')\n"
+        "    time.sleep(0.1)\n"
+        "assert 'Too many open files' in tracing.stats().last_error\n"
+        "for each in taken: os.close(each)\n"
+        "print('goes on', flush=True)\n"
+        "eventually(lambda: not sent('lost') and 'open files' not in tracing.stats().last_error)\n"
+        "assert 'open files' not in tracing.stats().last_error\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        OTEL_EXPORTER_OTLP_TIMEOUT="500",
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "goes on" in ended.stdout
+    assert "ulimit -n" in ended.stdout
+    with SERVING[protocol]() as backend:
+        ended = run(
+            WITHOUT_DESCRIPTORS + f"if {state!r} != 'before the first export': assert sent('first')\n"
+            "taken = exhaust()\n"
+            "sent('perhaps')  # over a connection that is there\n"
+            "for each in taken: os.close(each)\n"
+            "assert eventually(lambda: sent('last'))\n",
+            OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+            OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+            OTEL_EXPORTER_OTLP_TIMEOUT="500",
+        )
+        assert ended.returncode == 0, ended.stdout
+        assert backend.names[-1] == "last"
+
+
+def test_a_control_file_that_comes_while_no_descriptor_is_left_is_read_once_there_are_some(tmp_path: Path) -> None:
+    control.add(tmp_path / "prepared", control.Spike(ratio=1.0, until=time.time() + 60))
+    ended = run(
+        WITHOUT_DESCRIPTORS + f"folder = {str(tmp_path)!r}\n"
+        "def sampled():\n"
+        "    with tracemw.span('x') as span: return span.is_recording()\n"
+        "taken = exhaust()\n"
+        "os.rename(f'{folder}/prepared', f'{folder}/control.json')\n"
+        "time.sleep(2 * 0.5)  # for two looks at it\n"
+        "assert not sampled()\n"
+        "for each in taken: os.close(each)\n"
+        "assert eventually(sampled)\n",
+        OTEL_TRACES_EXPORTER="none",
+        OTEL_TRACES_SAMPLER_ARG="0",
+        TRACEMW_CONTROL_FILE=str(tmp_path / "control.json"),
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert ended.stdout.count("Too many open files") == 1
 
 
 def test_threads_that_outlive_the_main_thread_deliver_their_spans(backend: Backend, slow: dict[str, str]) -> None:

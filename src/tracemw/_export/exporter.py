@@ -27,6 +27,10 @@ TO_BE_PLAIN: Final = (
     "Does it speak TLS at all? An endpoint with http:// in place of https:// or of no scheme, or "
     "OTEL_EXPORTER_OTLP_INSECURE=true for gRPC, speaks none"
 )
+TO_HAVE_DESCRIPTORS: Final = (
+    "Are files or sockets left open? `ulimit -n` says how many there may be, LimitNOFILE= does for systemd; "
+    "/proc/<pid>/fd lists those that are"
+)
 TO_BE_TRUSTED: Final = (
     "Is the right certificate trusted, or shown? init(certificate=..., client_certificate=..., client_key=...) or "
     "OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY name them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import weakref
@@ -47,6 +48,12 @@ _LONGEST_WAIT: Final = 1.0
 
 _of_parents: Final[list[grpc.Channel | None]] = []
 
+_NEEDED_TO_START: Final = 32
+"""Descriptors that must be free when grpc starts: in want of one it aborts the process."""
+
+_idle: list[grpc.Channel] = []
+"""A channel that nobody uses, and that is never closed: with the last one grpc would end, and have to start anew."""
+
 
 class OtlpGrpcExporter(Exporter):
     """Send spans to an OTLP/gRPC endpoint.
@@ -83,6 +90,11 @@ class OtlpGrpcExporter(Exporter):
         """Call once."""
         with self._calls:
             if self._channel is None:
+                try:
+                    _start_grpc()
+                except OSError as error:
+                    said = f"{error.strerror}: grpc does not start"
+                    return Outcome(Answer.NOT_SENT, error=said, remedy=exporter.TO_HAVE_DESCRIPTORS)
                 self._channel = self._connected()
             export = self._channel.unary_unary(_METHOD)  # without serializers it takes and gives bytes
             try:
@@ -111,6 +123,24 @@ class OtlpGrpcExporter(Exporter):
             return grpc.insecure_channel(self._target, self._options, self._compression)
         credentials = grpc.ssl_channel_credentials(*self._certificates)
         return grpc.secure_channel(self._target, credentials, self._options, self._compression)
+
+
+def _start_grpc() -> None:
+    """Start grpc for as long as the process lasts, unless that has been done.
+
+    Raises:
+        OSError: when there are too few descriptors left.
+    """
+    if _idle:
+        return
+    free: list[int] = []
+    try:
+        for _ in range(_NEEDED_TO_START):
+            free.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))  # noqa: PERF401  what has been opened is closed
+    finally:
+        for descriptor in free:
+            os.close(descriptor)
+    _idle.append(grpc.insecure_channel("127.0.0.1:1", _OPTIONS))  # it connects when it is used
 
 
 class _Calls:
@@ -200,6 +230,8 @@ def _outcome(error: Any) -> Outcome:
             remedy = exporter.TO_FIND_THE_WAY
         if "WRONG_VERSION_NUMBER" in details:
             remedy = exporter.TO_BE_PLAIN
+        if os.strerror(errno.EMFILE) in details:
+            remedy = exporter.TO_HAVE_DESCRIPTORS
         return Outcome(Answer.NOT_SENT, error=said, remedy=remedy)
     if delay is not None and (status in _UNANSWERED or status == "RESOURCE_EXHAUSTED"):
         return Outcome(Answer.BUSY, retry_after=delay, error=said)

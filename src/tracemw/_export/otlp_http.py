@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 import time
 import zlib
@@ -183,6 +184,8 @@ def _is_alert(error: Exception) -> bool:
 
 
 def _remedy(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return exporter.TO_HAVE_DESCRIPTORS
     if isinstance(error, ProxyError):
         return exporter.TO_BE_LET_THROUGH
     if isinstance(error, ssl.SSLError):
