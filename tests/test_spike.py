@@ -847,7 +847,7 @@ def test_where_a_folder_cannot_be_locked_a_file_beside_is(tmp_path: Path, monkey
     def as_nfs_has_it(handle: int, operation: int) -> None:
         if stat.S_ISDIR(os.fstat(handle).st_mode):
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        locked.append(os.readlink(f"/proc/self/fd/{handle}"))
+        locked.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
         flock(handle, operation)
 
     monkeypatch.setattr(fcntl, "flock", as_nfs_has_it)
