@@ -13,11 +13,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
+
+
+class Refusal(NamedTuple):
+    """How a request is refused: with this status, body and type over HTTP, or code and details over gRPC."""
+
+    status: int | str
+    body: bytes | str = b""
+    content_type: str = "text/plain; charset=utf-8"
 
 
 class Backend:
@@ -30,6 +38,12 @@ class Backend:
         self.hang = 0.0
         self.answer = b""
         self.location: str | None = None
+        self.judge: Callable[[bytes], Refusal | None] = lambda body: None
+        """Refuses the requests that it gives a refusal of; those for spans."""
+        self.content_type: str | None = None
+        self.refused = 0
+        self.metrics_attempts = 0
+        self.metrics_bodies: list[bytes] = []
         self.hangs_up: str | None = None
         """When the connection is closed unannounced: `before` the answer, or `after` it."""
         self.attempts = 0
@@ -80,13 +94,27 @@ def backend_serving(port: int = 0, *, tls: ssl.SSLContext | None = None) -> Iter
             if backend.hangs_up == "before":
                 self.close_connection = True
                 return
+            is_of_spans = self.path.endswith("/traces")
+            backend.metrics_attempts += not is_of_spans
+            if is_of_spans and (refusal := backend.judge(body)) is not None:
+                backend.refused += 1
+                self.send_response(int(refusal.status))
+                self.send_header("Content-Type", refusal.content_type)
+                self.send_header("Content-Length", str(len(refusal.body)))
+                self.end_headers()
+                self.wfile.write(bytes(refusal.body))  # type: ignore[arg-type]  # bytes, over HTTP
+                return
             if 200 <= backend.status < 300:
+                if not is_of_spans:
+                    backend.metrics_bodies.append(body)
                 if self.path.endswith("/traces"):
                     backend.requests.append(ExportTraceServiceRequest.FromString(body))
                 backend.headers.append({key.lower(): value for key, value in self.headers.items()})
                 backend.paths.append(self.path)
             self.send_response(backend.status)
             self.send_header("Content-Length", str(len(backend.answer)))
+            if backend.content_type is not None:
+                self.send_header("Content-Type", backend.content_type)
             if backend.retry_after is not None:
                 self.send_header("Retry-After", backend.retry_after)
             if backend.location is not None:
@@ -130,6 +158,9 @@ class GrpcBackend(Backend):
     def __init__(self) -> None:
         super().__init__()
         self.code = grpc.StatusCode.OK
+        self.details = "as the test says"
+        self.takes_metrics = True
+        self.metrics_refusal: Refusal | None = None
         self.trailers: tuple[tuple[str, bytes], ...] = ()
         self.metrics_headers: list[dict[str, str]] = []
 
@@ -145,12 +176,18 @@ def grpc_backend_serving(port: int = 0, *, credentials: grpc.ServerCredentials |
             time.sleep(backend.hang)
         if backend.code is not grpc.StatusCode.OK:
             context.set_trailing_metadata(backend.trailers)
-            context.abort(backend.code, "as the test says")
+            context.abort(backend.code, backend.details)
+        if (refusal := backend.judge(body)) is not None:
+            backend.refused += 1
+            context.abort(grpc.StatusCode[str(refusal.status)], refusal.body)
         backend.requests.append(ExportTraceServiceRequest.FromString(body))
         backend.headers.append(dict(context.invocation_metadata()))
         return backend.answer
 
     def export_metrics(body: bytes, context: Any) -> bytes:
+        if (refusal := backend.metrics_refusal) is not None:
+            context.abort(grpc.StatusCode[str(refusal.status)], refusal.body)
+        backend.metrics_bodies.append(body)
         backend.metrics_headers.append(dict(context.invocation_metadata()))
         return b""
 
@@ -158,7 +195,9 @@ def grpc_backend_serving(port: int = 0, *, credentials: grpc.ServerCredentials |
         def service(self, call: Any) -> Any:
             if call.method == "/opentelemetry.proto.collector.trace.v1.TraceService/Export":
                 return grpc.unary_unary_rpc_method_handler(export)
-            if call.method == "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export":
+            is_of_metrics = call.method == "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+            backend.metrics_attempts += is_of_metrics
+            if is_of_metrics and backend.takes_metrics:
                 return grpc.unary_unary_rpc_method_handler(export_metrics)
             return None
 

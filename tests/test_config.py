@@ -371,6 +371,44 @@ def test_tls_of_grpc_and_proxies_go_by_the_signal_too(monkeypatch: pytest.Monkey
     assert (config.metrics.endpoint, config.metrics.proxy) == ("http://mimir:4317", "http://p")
 
 
+@pytest.mark.parametrize("name", ["queue_bytes", "batch_bytes"])
+def test_limits_in_bytes_are_arguments_or_variables(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"TRACEMW_{name.upper()}", "50000")
+    assert getattr(Config.resolve(), name) == 50_000
+    options: dict[str, Any] = {name: 60_000}
+    assert getattr(Config.resolve(**options), name) == 60_000
+    for value in (0, 4095, -1, 1.5, True, "3 MB", "", float("inf")):
+        with pytest.raises(ValueError, match=f"{name}=.* is not accepted: a whole number of bytes from 4096 up"):
+            Config.resolve(**{name: value})  # type: ignore[arg-type]
+    for text in ("3MB", "4095", "-5000", "1e6", "\uff15\uff10000"):
+        monkeypatch.setenv(f"TRACEMW_{name.upper()}", text)
+        with pytest.raises(ValueError, match=f"TRACEMW_{name.upper()}=.* is not accepted"):
+            Config.resolve()
+
+
+def test_a_batch_is_no_larger_than_the_queue() -> None:
+    assert Config.resolve(queue_bytes=10_000).batch_bytes == 10_000
+    assert Config.resolve().batch_bytes < 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("variable", "field", "value"),
+    [
+        ("TEMPORALITY_PREFERENCE", "metrics_temporality", "delta"),
+        ("DEFAULT_HISTOGRAM_AGGREGATION", "metrics_histograms", "base2_exponential_bucket_histogram"),
+    ],
+)
+def test_preferences_of_metrics_are_as_the_specification_has_them(
+    monkeypatch: pytest.MonkeyPatch, variable: str, field: str, value: str
+) -> None:
+    name = f"OTEL_EXPORTER_OTLP_METRICS_{variable}"
+    monkeypatch.setenv(name, value.upper())
+    assert getattr(Config.resolve(), field) == value
+    monkeypatch.setenv(name, "some")
+    with pytest.raises(ValueError, match=f"{name}='some' is not accepted"):
+        Config.resolve()
+
+
 @pytest.mark.parametrize(
     ("endpoint", "environment", "proxy"),
     [

@@ -31,7 +31,8 @@ BUSY = Outcome(Answer.BUSY, error="it answers 503")
 REFUSED = Outcome(Answer.NOT_SENT, error="ConnectionRefusedError", remedy="Is anybody there?")
 BROKEN = Outcome(Answer.UNKNOWN, error="ConnectionResetError")
 
-NONE_DROPPED = {"queue_full": 0, "breaker_open": 0, "retries_exhausted": 0, "encoding": 0, "shutdown": 0}
+CAUSES = ("queue_full", "queue_bytes", "too_large", "breaker_open", "retries_exhausted", "encoding", "shutdown")
+NONE_DROPPED = dict.fromkeys(CAUSES, 0)
 
 
 def names_in(body: bytes) -> list[str]:
@@ -100,14 +101,17 @@ def made(fake: Fake) -> Iterator[Made]:
     deliveries: list[Delivery] = []
 
     def make(**options: float) -> Delivery:
-        settings = {"queue_size": 100, "batch_size": 10, "delay": 0.02, "timeout": 10.0, **options}
+        sizes = {"queue_size": 100, "queue_bytes": 10**6, "batch_size": 10, "batch_bytes": 10**6}
+        settings = {**sizes, "delay": 0.02, "timeout": 10.0, **options}
         deliveries.append(
             Delivery(
                 lambda: fake,
                 transport="http",
                 destination="http://the.test",
                 queue_size=int(settings["queue_size"]),
+                queue_bytes=int(settings["queue_bytes"]),
                 batch_size=int(settings["batch_size"]),
+                batch_bytes=int(settings["batch_bytes"]),
                 delay=settings["delay"],
                 timeout=settings["timeout"],
             )
@@ -1011,7 +1015,9 @@ def test_a_forked_child_delivers_its_own_spans_and_none_of_its_parents() -> None
         transport="http",
         destination="the test",
         queue_size=100,
+        queue_bytes=10**6,
         batch_size=10,
+        batch_bytes=10**6,
         delay=60,
         timeout=10,
     )

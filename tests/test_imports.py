@@ -99,7 +99,7 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
         "httpx": {"httpx"},
         "httpx2": {"httpx2"},
         "requests": {"requests", "urllib3"},
-        "_export": {"grpc", "requests"},
+        "_export": {"grpc"},
         "viewer": {"starlette", "uvicorn"},
     }.get(room(path), set())
     assert {parts[0] for parts in imported(path)} & FRAMEWORKS <= allowed

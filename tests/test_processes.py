@@ -298,9 +298,9 @@ def test_a_child_that_is_terminated_delivers_its_spans(backend: Backend, slow: d
         "import logging\n"
         "def fail(record): raise RuntimeError('a filter')\n"
         "logging.getLogger('tracemw').addFilter(fail)\n",
-        "from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter\n"
+        "from tracemw._export.metrics_exporter import MetricsExporter\n"
         "def fail(*_, **__): raise RuntimeError('an exporter of metrics')\n"
-        "OTLPMetricExporter.shutdown = fail\n",
+        "MetricsExporter.shutdown = fail\n",
     ],
     ids=["log", "metrics"],
 )
@@ -623,6 +623,8 @@ def test_metrics_tell_what_becomes_of_the_spans(protocol: str) -> None:
             "otel.sdk.processor.span.processed": {
                 None: sent,
                 "queue_full": 0,
+                "queue_bytes": 0,
+                "too_large": 0,
                 "breaker_open": 0,
                 "already_shutdown": 0,
                 "held_spans_per_trace": 0,
@@ -649,6 +651,31 @@ def test_metrics_tell_what_becomes_of_the_spans(protocol: str) -> None:
             "server.address": "127.0.0.1",
             "server.port": int(backend.url.rpartition(":")[2]),
         }
+
+
+def test_metrics_tell_what_is_lost_to_limits_of_bytes(protocol: str) -> None:
+    with SERVING[protocol]() as backend:
+        ended = run(
+            OBSERVED + "import logging\n"
+            "logging.disable()\n"
+            "tracing = tracemw.init('shop', batch_bytes=5_000, queue_bytes=20_000)\n"
+            "for size in (10, 6_000, *[4_000] * 5, 10):\n"
+            "    with tracemw.span('x', text='x' * size): pass\n"
+            "tracing.flush()\n"
+            "stats = tracing.stats()\n"
+            "print(json.dumps([observed(), dict(stats.dropped), stats.ended]))\n",
+            OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+            OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+            OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT="100000",
+        )
+    assert ended.returncode == 0, ended.stdout
+    seen, dropped, all_ended = json.loads(ended.stdout)
+    processed = {error: count for error, count, _ in seen["otel.sdk.processor.span.processed"]}
+    assert (dropped["too_large"], all_ended) == (1, 8)
+    assert {cause: processed[cause] for cause in ("queue_bytes", "too_large")} == {
+        cause: dropped[cause] for cause in ("queue_bytes", "too_large")
+    }
+    assert sum(processed.values()) == 8
 
 
 def test_metrics_tell_why_spans_are_lost_and_traces_are_kept_in_the_numbers_of_stats() -> None:
@@ -688,7 +715,7 @@ def test_metrics_tell_why_spans_are_lost_and_traces_are_kept_in_the_numbers_of_s
     exported = {error: count for error, count, _ in seen["otel.sdk.exporter.span.exported"]}
     told = {**processed, **exported, "shutdown": processed["already_shutdown"]}
     assert {cause: told[cause] for cause in dropped} == dropped
-    never = {"encoding", "held_traces", "held_spans", "late"}
+    never = {"encoding", "queue_bytes", "too_large", "held_traces", "held_spans", "late"}
     assert {cause for cause, count in dropped.items() if not count} == never
     assert processed[None] == exported["retries_exhausted"]  # what was tried
     assert {at["tracemw.kept"]: count for _, count, at in seen["tracemw.trace.kept"]} == kept

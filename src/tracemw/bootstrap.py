@@ -43,7 +43,6 @@ from tracemw.sampling import ConsistentSampler, Sampling, sampler_for
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import MetricExporter
 
     from tracemw._export.metrics import Observer
 
@@ -243,6 +242,8 @@ def init(
     compression: str | None = None,
     timeout: float | None = None,
     proxy: str | None = None,
+    queue_bytes: int | None = None,
+    batch_bytes: int | None = None,
     sampling: float | Sampling | None = None,
     metrics: bool | None = None,
     baggage: Iterable[str] = (),
@@ -264,7 +265,7 @@ def init(
         headers: Headers of each export, of spans and of metrics, added to `OTEL_EXPORTER_OTLP_HEADERS`.
         tenant: The header `X-Scope-OrgID` of each export, else `TRACEMW_TENANT`.
         certificate: The path of the CA certificates (PEM) to trust, else `OTEL_EXPORTER_OTLP_CERTIFICATE`, else those
-            that the system trusts; gRPC, and metrics over HTTP, trust those that come with grpc and requests instead.
+            that the system trusts; gRPC trusts those that come with grpc instead.
         client_certificate: The path of the certificate (PEM) to show, else `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`.
         client_key: The path of its key (PEM), unless both are in one file, else `OTEL_EXPORTER_OTLP_CLIENT_KEY`.
         compression: `gzip` or `none`, else `OTEL_EXPORTER_OTLP_COMPRESSION`, else gzip unless the backend is on this
@@ -273,6 +274,10 @@ def init(
             milliseconds, else 10.
         proxy: The http:// URL of a proxy to go through, else `HTTP_PROXY` or `HTTPS_PROXY`, by the endpoint's scheme,
             unless `NO_PROXY` names the backend. The empty string means none.
+        queue_bytes: Bytes of the spans that may wait for delivery, else `TRACEMW_QUEUE_BYTES`, else 64,000,000; when
+            there are more, the oldest are dropped.
+        batch_bytes: Bytes of one request at most, encoded and not compressed, else `TRACEMW_BATCH_BYTES`, else
+            3,000,000; a span that is larger is dropped.
         sampling: The share of new traces to sample, 0 to 1, or a `tracemw.sampling.Sampling`, else
             `OTEL_TRACES_SAMPLER`, else by environment: production 0.1, staging 0.5, anything else 1.
         metrics: Whether to export HTTP metrics too, to the same backend, with a meter provider of our own. Doors use
@@ -301,6 +306,8 @@ def init(
         compression=compression,
         timeout=timeout,
         proxy=proxy,
+        queue_bytes=queue_bytes,
+        batch_bytes=batch_bytes,
         ratio=sampling.ratio,
         metrics=metrics,
         baggage=baggage,
@@ -370,7 +377,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         _provider.add_span_processor(_baggage)
     if _baggage is not None:
         _baggage.keys = config.baggage
-    meter_provider = _install_metrics(config.metrics, resource) if config.metrics is not None else None
+    meter_provider = _install_metrics(config, config.metrics, resource) if config.metrics is not None else None
     watch = Watch(config.control_file, sampler.share) if config.control_file is not None else None
     description = _described(config, sampler, sampling if recorder.is_on else None)
     _tracing = Tracing(_provider, description, delivery, meter_provider, sampler, recorder, watch)
@@ -407,43 +414,23 @@ def _described(config: Config, sampler: ConsistentSampler, keeping: Sampling | N
     return ", ".join(parts)
 
 
-def _install_metrics(to: Otlp, resource: Resource) -> MeterProvider:
+def _install_metrics(config: Config, to: Otlp, resource: Resource) -> MeterProvider:
     # The metrics half of the SDK is loaded only by those who want it.
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    exporter = (_grpc_metrics if to.protocol == "grpc" else _http_metrics)(to)
+    from tracemw._export.metrics_exporter import MetricsExporter
+
+    exporter = MetricsExporter(
+        (_grpc_exporter(to, "metrics") if to.protocol == "grpc" else _http_exporter(to))(),
+        destination=to.destination,
+        timeout=to.timeout,
+        temporality=config.metrics_temporality,
+        histograms=config.metrics_histograms,
+    )
     provider = MeterProvider([PeriodicExportingMetricReader(exporter)], resource=resource, shutdown_on_exit=False)
     otel_metrics.set_meter_provider(provider)
     return provider
-
-
-def _http_metrics(to: Otlp) -> MetricExporter:
-    from tracemw._export.otlp_http import metric_exporter
-
-    return metric_exporter(
-        to.endpoint,
-        headers=to.headers,
-        timeout=to.timeout,
-        compress=to.compression == "gzip",
-        certificate=to.certificate,
-        client_certificate=to.client_certificate,
-        client_key=to.client_key,
-        proxy=to.proxy,
-    )
-
-
-def _grpc_metrics(to: Otlp) -> MetricExporter:
-    from tracemw._export.otlp_grpc import metric_exporter
-
-    return metric_exporter(
-        to.endpoint,
-        headers=to.headers,
-        timeout=to.timeout,
-        compress=to.compression == "gzip",
-        certificates=_certificates(to),
-        proxy=to.proxy,
-    )
 
 
 def _observe(delivery: Delivery | None, stats: Callable[[], Stats]) -> None:
@@ -474,7 +461,9 @@ def _delivery(config: Config) -> Delivery:
         transport="grpc" if to.protocol == "grpc" else "http",
         destination=to.destination,
         queue_size=config.queue_size,
+        queue_bytes=config.queue_bytes,
         batch_size=config.batch_size,
+        batch_bytes=config.batch_bytes,
         delay=config.delay,
         timeout=to.timeout,
     )
@@ -492,12 +481,13 @@ def _http_exporter(to: Otlp) -> Callable[[], Exporter]:
     )
 
 
-def _grpc_exporter(to: Otlp) -> Callable[[], Exporter]:
+def _grpc_exporter(to: Otlp, signal: str = "traces") -> Callable[[], Exporter]:
     from tracemw._export.otlp_grpc import OtlpGrpcExporter
 
     certificates = _certificates(to)
     return lambda: OtlpGrpcExporter(
         to.endpoint,
+        signal=signal,
         headers=to.headers,
         compress=to.compression == "gzip",
         certificates=certificates,

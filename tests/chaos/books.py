@@ -7,7 +7,7 @@ from typing import Any
 
 from chaos.running import Received
 
-_NEVER_SENT = ("queue_full", "breaker_open", "encoding", "shutdown")
+_NEVER_SENT = ("queue_full", "queue_bytes", "too_large", "breaker_open", "encoding", "shutdown")
 
 
 def audit(made: Collection[str], told: Iterable[Mapping[str, Any]], received: Received) -> str:

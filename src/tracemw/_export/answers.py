@@ -1,14 +1,119 @@
-"""What backends answer, in protobuf: too little of it to load the generated classes for, which take 50 ms."""
+"""What backends answer, and what they mean by it, whichever the protocol.
+
+Of protobuf there is too little to load the generated classes for, which take 50 ms.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from html import unescape
 from typing import Final
 
 _VARINT: Final = 0
 _FIXED64: Final = 1
 _SIZED: Final = 2
 _FIXED32: Final = 5
+
+_LONGEST: Final = 300
+"""Characters that are kept of what a backend, or a library, has to say."""
+
+_MOST_READ: Final = 4096
+"""Characters of an answer that are looked at for what it says."""
+
+_wants_tenant = re.compile(r"no org id", re.IGNORECASE).search
+_has_wrong_tenant = re.compile(r"\btenant id\b|multiple org ids", re.IGNORECASE).search
+_is_too_large = re.compile(
+    r"(?:body|message|payload|entity|request|content|batch)\b.{0,80}?"
+    r"(?:\btoo (?:large|big|long)|larger than|exceeds (?:the )?max|exceeds ingestion limit)|status: 413",
+    re.IGNORECASE,
+).search
+"""What Go, gRPC in its languages, proxies, the OpenTelemetry collector and Tempo say."""
+
+
+def wants_tenant(said: str) -> bool:
+    """Tell whether a backend misses a tenant, which it may answer with a status that is worth a retry by itself."""
+    return _wants_tenant(said) is not None
+
+
+def has_wrong_tenant(said: str) -> bool:
+    """Tell whether a backend, which has refused for good, has something against the tenant."""
+    return wants_tenant(said) or _has_wrong_tenant(said) is not None
+
+
+def is_too_large(said: str) -> bool:
+    """Tell whether a backend has refused a request for its size, whatever the status.
+
+    Tempo's `RATE_LIMITED: batch size (5 bytes) exceeds ingestion limit` is one: no pause will help.
+    """
+    return _is_too_large(said) is not None
+
+
+def said_in(body: bytes, charset: str | None = None) -> str:
+    """Return what the body of an error says: a `google.rpc.Status`, JSON, a page or plain text; "" when it is none.
+
+    The body is looked at, rather than its type, which proxies and backends get wrong.
+    """
+    message = _status_message(body)
+    if message is not None:
+        return message
+    try:
+        text = body.decode(charset or "utf-8").strip()
+    except (LookupError, UnicodeError):
+        return ""
+    if text.startswith(("{", "[")):
+        return _said_in_json(text)
+    return unescape(text)
+
+
+def plain(text: str) -> str:
+    """Return the text of what may be a page, in one line; its title, when it has one."""
+    text = text[:_MOST_READ]
+    if text.startswith("<"):
+        title = re.search(r"<title>([^<]*)", text, re.IGNORECASE)
+        text = title[1] if title is not None and title[1].strip() else re.sub(r"<[^<>]*>?", " ", text)
+    return " ".join(text.split())
+
+
+def printable(said: str) -> str:
+    """Return what a backend has said as the log can bear it: in one line, without control characters, and short."""
+    short = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+    return "".join(character if character.isprintable() else " " for character in short)
+
+
+def _status_message(body: bytes) -> str | None:
+    """Return the message of a `google.rpc.Status`; None of anything else."""
+    message = None
+    try:
+        for number, value in _fields(body):  # Status: 1 code, 2 message, 3 details
+            if number not in (1, 2, 3) or isinstance(value, int) != (number == 1):
+                return None
+            if number == 2 and isinstance(value, bytes):
+                message = value.decode()
+    except ValueError:
+        return None
+    return message
+
+
+def _said_in_json(text: str) -> str:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    for _ in range(4):  # {"error": {"message": "..."}}, {"errors": [{"detail": "..."}]} and the like
+        if isinstance(found, str):
+            return found
+        if isinstance(found, list):
+            found = found[0] if found else ""
+        elif isinstance(found, dict):
+            found = next((found[key] for key in _TELLING_KEYS if found.get(key)), text)
+        else:
+            break
+    return found if isinstance(found, str) else text
+
+
+_TELLING_KEYS: Final = ("message", "error", "errors", "detail", "title", "reason", "msg")
 
 
 def partial_success(body: bytes) -> tuple[int, str]:

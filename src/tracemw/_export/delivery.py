@@ -26,16 +26,20 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
 from tracemw._context import suppress_all
+from tracemw._export.answers import printable
 from tracemw._export.breaker import Breaker
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request
+from tracemw._export.portions import Portions
 from tracemw._export.stats import (
     BREAKER_OPEN,
     CAUSES,
     ENCODING,
+    QUEUE_BYTES,
     QUEUE_FULL,
     RETRIES_EXHAUSTED,
     SHUTDOWN,
+    TOO_LARGE,
     Stats,
 )
 from tracemw._forks import begin_anew_with, check
@@ -58,16 +62,22 @@ _FIRST_PAUSE: Final = 1.0
 _QUIET_SECONDS: Final = 60.0
 """Between two log lines about spans that are lost while others arrive."""
 
-_TOO_FAST: Final = (
-    "More spans end than are sent: a lower sampling ratio helps, or against bursts a longer queue: "
-    "OTEL_BSP_MAX_QUEUE_SIZE is %d here"
-)
-
-_LONGEST_ERROR: Final = 300
-"""Characters that are kept of what a backend, or a library, has to say."""
+_TOO_FAST: Final = "More spans end than are sent: a lower sampling ratio helps, or against bursts a longer queue: "
+_LIMITS: Final = {
+    QUEUE_FULL: f"{_TOO_FAST}OTEL_BSP_MAX_QUEUE_SIZE is %d here",
+    QUEUE_BYTES: f"{_TOO_FAST}TRACEMW_QUEUE_BYTES is %d here",
+    TOO_LARGE: "A span is lost that is larger than a request may be: TRACEMW_BATCH_BYTES is %d here",
+}
+"""What to do about spans that are lost to a limit of our own."""
 
 LONGEST_WAIT: Final = 1e6
 """Seconds; what is longer is as good as for ever, and more than a lock, a queue or a socket can count."""
+
+_OF_SPANS: Final = (Answer.TOO_LARGE, Answer.INVALID)
+"""Refusals that say nothing against the backend: other spans may be welcome."""
+
+_TELLING: Final = frozenset({Answer.ACCEPTED, Answer.TOO_LARGE})
+"""Answers after which the log is told of spans that are lost between others; else it is told when the breaker opens."""
 
 _OUT_OF_TIME: Final = (_UNKNOWN, RETRIES_EXHAUSTED, SHUTDOWN)
 """What becomes of spans for which the end of the process leaves no time."""
@@ -99,7 +109,9 @@ class Delivery(SpanProcessor):
         transport: What the exporter speaks, `http` or `grpc`.
         destination: The URL that the spans go to, for the log.
         queue_size: Spans that may wait; when there are more, the oldest are dropped and counted.
+        queue_bytes: Their bytes, encoded; when there are more, the oldest are dropped and counted, too.
         batch_size: Spans in one export at most.
+        batch_bytes: Bytes of one request at most, encoded and not compressed; a span that is larger is dropped.
         delay: Seconds that a span waits for others to be sent along with it.
         timeout: Seconds that the export of a batch may take, its retries included.
     """
@@ -111,7 +123,9 @@ class Delivery(SpanProcessor):
         transport: str,
         destination: str,
         queue_size: int,
+        queue_bytes: int,
         batch_size: int,
+        batch_bytes: int,
         delay: float,
         timeout: float,
     ) -> None:
@@ -119,7 +133,9 @@ class Delivery(SpanProcessor):
         self.transport = transport
         self.destination = destination
         self.queue_size = queue_size
+        self._queue_bytes = queue_bytes
         self._batch_size = batch_size
+        self._batch_bytes = batch_bytes
         self._delay = min(delay, LONGEST_WAIT)
         self._timeout = min(timeout, LONGEST_WAIT)
         self._refuses: str | None = None
@@ -138,7 +154,12 @@ class Delivery(SpanProcessor):
         self._encoder = SpanEncoder()
         self._queue: deque[bytes] = deque()
         self._next_records = iter(self._queue.popleft, None)
+        self._queued_bytes = 0
+        """Those of what is queued; added to, or taken from, with no call between that and the change of the queue."""
         self._batch: list[bytes] = []
+        self._under_way = 0
+        """How many of the batch, the first ones, are in a request that has not been answered."""
+        self._portions = Portions(self._batch_bytes)
         self._counts = dict.fromkeys((_EXPORTED, _REJECTED, _UNKNOWN, _LATE, *CAUSES), 0)
         self._told = self._counts.copy()
         """What the log has been told of."""
@@ -178,15 +199,22 @@ class Delivery(SpanProcessor):
         if record is None:
             self._counts[ENCODING] += 1
             return
+        size = len(record)
+        if size > self._batch_bytes:
+            self._counts[TOO_LARGE] += 1
+            return
         queue = self._queue
+        self._queued_bytes += size
         queue.append(record)
         if len(queue) > self.queue_size:
             self._drop_oldest(QUEUE_FULL)
+        while self._queued_bytes > self._queue_bytes and self._drop_oldest(QUEUE_BYTES):
+            pass
         if not self._awake:
             self._awake = True
             if not self._order(_WAKE):
                 self._awake = False
-        elif len(queue) >= self._batch_size and not self._hurried:
+        elif (len(queue) >= self._batch_size or self._queued_bytes >= self._batch_bytes) and not self._hurried:
             self._hurried = True
             self._order(_WAKE)
 
@@ -197,7 +225,7 @@ class Delivery(SpanProcessor):
             return self.shutdown(timeout)
         if self._refuses is not None:
             return False
-        if not self._is_started and not self._queue:
+        if not self._is_started and not self._queue and not self._batch:
             return True
         return self._give(_Order(stop=False, lost_before=self._lost()), timeout)
 
@@ -218,14 +246,14 @@ class Delivery(SpanProcessor):
             return delivered and not self._lost()
         self._stopping, self._stop_by = order, deadline
         was_open, self._refuses = self._refuses == BREAKER_OPEN, _LATE
-        if not self._is_started and not self._queue:
+        if not self._is_started and not self._queue and not self._batch:
             order.delivered = self._is_over = True
             order.done.release()
             return True
         delivered = self._give(order, 0.0 if was_open else timeout)
         self._drop_all(_LATE if delivered else SHUTDOWN)
-        if batch := self._batch:  # still under way, whatever comes of it
-            self._settle(batch, _UNKNOWN, len(batch))
+        if batch := self._batch:
+            self._give_up(batch)
         if not was_open:  # else the log has it
             self._tell_of_the_end()
         order.delivered, self._is_over = delivered, True
@@ -262,12 +290,18 @@ class Delivery(SpanProcessor):
             pass
 
     def _drop_oldest(self, cause: str) -> bool:
+        queue = self._queue
         try:
-            del self._queue[0]
-            self._counts[cause] += 1  # no call between the two
+            while True:
+                record = queue[0]
+                size = len(record)
+                if queue[0] is record:  # no call from here on
+                    del queue[0]
+                    self._queued_bytes -= size
+                    self._counts[cause] += 1
+                    return True
         except IndexError:  # the worker was faster
             return False
-        return True
 
     def _order(self, order: _Order | None) -> bool:
         """Hand an order to the worker; tell whether there is one."""
@@ -355,7 +389,7 @@ class Delivery(SpanProcessor):
 
     def _send_batches(self, exporter: Exporter, *, is_last: bool) -> bool:
         """Send what is queued, for the last time also what comes meanwhile; tell whether all of it had its turn."""
-        waiting = len(self._queue)
+        waiting = len(self._queue) + len(self._batch)
         while waiting > 0 or (is_last and self._queue):
             if self._breaker.state == "open" or time.monotonic() >= self._stop_by:
                 return False
@@ -364,33 +398,95 @@ class Delivery(SpanProcessor):
         return True
 
     def _send_batch(self, exporter: Exporter) -> None:
+        """Take a batch, and send it in as many requests as it takes."""
+        self._take_batch()
+        answers, refusal = set[Answer | None](), None
+        self._portions.begin(len(self._batch), self._timeout)
+        while batch := self._batch:
+            if time.monotonic() >= self._stop_by and answers:
+                break
+            if self._breaker.state == "open":
+                if self._stopping is None:
+                    self._settle(batch, len(batch), BREAKER_OPEN, len(batch))
+                break
+            outcome = self._send_portion(exporter, batch)
+            answers.add(outcome.answer if outcome is not None else None)
+            if outcome is not None and outcome.answer is Answer.INVALID:
+                refusal = outcome
+        if refusal is not None and Answer.ACCEPTED not in answers:
+            self._take_note_of_failure(refusal)
+        if answers & _TELLING and time.monotonic() >= self._quiet_until:
+            self._tell_of(self._untold())
+
+    def _take_batch(self) -> None:
         batch = self._batch
+        before = len(batch)
         try:
             batch.extend(islice(self._next_records, self._batch_size))
         except IndexError:  # these were all
             pass
+        taken = sum(map(len, islice(batch, before, None)))
+        self._queued_bytes -= taken
+        if not self._queue:  # no call between the two: nothing is left of what a signal handler may have cut short
+            self._queued_bytes = 0
+
+    def _send_portion(self, exporter: Exporter, batch: list[bytes]) -> Outcome | None:
+        """Send as much of a batch as one request bears; return how that ended, or None when nothing was sent.
+
+        What the backend may take in smaller requests stays in the batch.
+        """
+        portions = self._portions
+        count = portions.next(batch)
+        portion = batch if count == len(batch) else batch[:count]
         try:
-            request = Request(exporter.packed(self._encoder.request(batch)), len(batch))
+            body = self._encoder.request(portion)
+            if not portions.is_within(count, len(body)):
+                return None
+            request = Request(exporter.packed(body), count)
         except Exception as error:
             self._log_fault(error)
-            self._settle(batch, ENCODING, len(batch))
-            return
+            self._settle(batch, count, ENCODING, count)
+            return None
+        sizes = len(body), len(request.body)
+        if portions.is_hopeless(count, *sizes):
+            self._settle(batch, count, TOO_LARGE, count)
+            return None
+        self._under_way = count
         outcome, is_uncertain = self._attempts(exporter, request)
-        if outcome.answer is Answer.ACCEPTED:
-            cause, lost = _REJECTED, outcome.rejected
+        answer, cause, lost, is_halved = outcome.answer, _REJECTED, count, False
+        if answer is Answer.ACCEPTED:
+            portions.accepted(count)
+            lost = outcome.rejected
+        elif answer is Answer.TOO_LARGE:
+            is_halved = portions.too_large(count, *sizes)
+        elif answer is Answer.INVALID:
+            is_halved = portions.refused(count)
         else:
-            cause, lost = _REJECTED if outcome.answer is Answer.REJECTED else RETRIES_EXHAUSTED, request.spans
-        self._settle(batch, _UNKNOWN if is_uncertain else cause, lost)
-        if outcome.answer is Answer.ACCEPTED and time.monotonic() >= self._quiet_until:
-            self._tell_of(self._untold())
+            cause = _REJECTED if answer is Answer.REJECTED else RETRIES_EXHAUSTED
+        if is_halved:
+            self._under_way = 0
+            self._retries += 1
+        else:
+            self._settle(batch, count, _UNKNOWN if is_uncertain else cause, lost)
+        return outcome
 
-    def _settle(self, batch: list[bytes], cause: str, lost: int) -> None:
-        """Count the spans of a batch, unless the shutdown has; those that are not lost have been exported."""
-        counts, exported, nothing = self._counts, len(batch) - lost, list[bytes]()
+    def _settle(self, batch: list[bytes], count: int, cause: str, lost: int) -> None:
+        """Count the first spans of a batch, unless the shutdown has; those that are not lost have been exported."""
+        counts, exported, rest = self._counts, count - lost, batch[count:]
         if self._batch is batch:  # no call from here on
             counts[_EXPORTED] += exported
             counts[cause] += lost
+            self._batch = rest
+            self._under_way = 0
+
+    def _give_up(self, batch: list[bytes]) -> None:
+        """Count the spans of a batch at the end: what is under way may have arrived, whatever comes of it."""
+        counts, size, nothing = self._counts, len(batch), list[bytes]()
+        if self._batch is batch:  # no call from here on
+            counts[_UNKNOWN] += self._under_way
+            counts[SHUTDOWN] += size - self._under_way
             self._batch = nothing
+            self._under_way = 0
 
     def _attempts(self, exporter: Exporter, request: Request) -> tuple[Outcome, bool]:
         """Send a request as often as it takes.
@@ -408,6 +504,8 @@ class Delivery(SpanProcessor):
                 self._take_note_of_success(outcome)
                 return outcome, is_uncertain
             is_uncertain = is_uncertain or outcome.answer is Answer.UNKNOWN
+            if outcome.answer in _OF_SPANS:
+                return outcome, is_uncertain
             if not outcome.is_stale:
                 if self._take_note_of_failure(outcome) or outcome.answer is Answer.REJECTED:
                     return outcome, is_uncertain
@@ -429,7 +527,7 @@ class Delivery(SpanProcessor):
         except Exception as error:
             self._log_fault(error)
             outcome = Outcome(Answer.UNKNOWN, error=repr(error))
-        return outcome._replace(error=_printable(outcome.error)) if outcome.error else outcome
+        return outcome._replace(error=printable(outcome.error)) if outcome.error else outcome
 
     def _wait_between(self, seconds: float, *, is_asked: bool) -> bool:
         """Wait for the next attempt; tell whether there is time for one.
@@ -478,7 +576,7 @@ class Delivery(SpanProcessor):
         """Return the spans that are lost, by cause, since the log was told last; an open breaker has its own lines."""
         counts, told = self._counts.copy(), self._told
         self._told = counts
-        causes = (_REJECTED, _UNKNOWN, QUEUE_FULL, RETRIES_EXHAUSTED, ENCODING, SHUTDOWN)
+        causes = (_REJECTED, _UNKNOWN, QUEUE_FULL, QUEUE_BYTES, TOO_LARGE, RETRIES_EXHAUSTED, ENCODING, SHUTDOWN)
         return {cause: counts[cause] - told[cause] for cause in causes if counts[cause] > told[cause]}
 
     def _tell_of(self, lost: dict[str, int]) -> None:
@@ -486,8 +584,16 @@ class Delivery(SpanProcessor):
             self._quiet_until = time.monotonic() + _QUIET_SECONDS
             causes = ", ".join(f"{cause}: {count}" for cause, count in lost.items())
             said, facts = "%d spans are lost (%s) on their way to %s", (sum(lost.values()), causes)
-            if lost.keys() == {QUEUE_FULL}:  # whatever error there was has nothing to do with it
-                log(logging.WARNING, f"{said}. {_TOO_FAST}", *facts, self.destination, self.queue_size)
+            limits = {QUEUE_FULL: self.queue_size, QUEUE_BYTES: self._queue_bytes, TOO_LARGE: self._batch_bytes}
+            if lost.keys() <= limits.keys():  # whatever error there was has nothing to do with it
+                remedies = ". ".join(_LIMITS[cause] for cause in lost)
+                log(
+                    logging.WARNING,
+                    f"{said}. {remedies}",
+                    *facts,
+                    self.destination,
+                    *(limits[cause] for cause in lost),
+                )
             else:
                 self._report(said, *facts)
 
@@ -508,9 +614,3 @@ class Delivery(SpanProcessor):
         if not self._has_raised:
             self._has_raised = True
             log(logging.ERROR, "tracemw fails to export spans, and may again, unlogged", error=error)
-
-
-def _printable(said: str) -> str:
-    """Return what a backend has said as the log can bear it: in one line, without control characters, and short."""
-    short = said if len(said) <= _LONGEST_ERROR else f"{said[:_LONGEST_ERROR]}..."
-    return "".join(character if character.isprintable() else " " for character in short)

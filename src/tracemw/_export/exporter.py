@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import enum
+import re
 from abc import ABC, abstractmethod
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
+from urllib.parse import parse_qsl
 
 TO_START_ONE: Final = (
     "Is a trace backend running there? `tracemw view` starts one on this machine; init(endpoint=...), "
@@ -18,11 +22,22 @@ TO_FIND_THE_WAY: Final = (
     "Do endpoint and protocol fit together? By custom, port 4318 takes http/protobuf and port 4317 takes grpc; "
     "OTEL_EXPORTER_OTLP_ENDPOINT is a base, to which /v1/traces is added"
 )
+TO_TAKE_METRICS: Final = (
+    "Does it take metrics at all? Tempo does not: init(metrics=False) sends none, and "
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT names a backend that does, such as "
+    "http://prometheus:9090/api/v1/otlp/v1/metrics"
+)
 TO_BE_LET_THROUGH: Final = (
     "Does the proxy want credentials, or allow no such connection? init(proxy='http://user:password@host:port'), "
     "HTTP_PROXY or HTTPS_PROXY gives them; NO_PROXY names backends that need no proxy"
 )
-TO_BE_SMALLER: Final = "Are the batches too large for it? OTEL_BSP_MAX_EXPORT_BATCH_SIZE makes them smaller"
+TO_BE_SMALLER: Final = (
+    "It, or a proxy before it, takes no span of this size: a higher limit there helps, and smaller spans do; "
+    "TRACEMW_BATCH_BYTES makes requests smaller"
+)
+TO_NAME_THE_TENANT: Final = (
+    "It tells tenants apart: init(tenant=...) or TRACEMW_TENANT names the one that these spans are for"
+)
 TO_BE_PLAIN: Final = (
     "Does it speak TLS at all? An endpoint with http:// in place of https:// or of no scheme, or "
     "OTEL_EXPORTER_OTLP_INSECURE=true for gRPC, speaks none"
@@ -46,6 +61,12 @@ class Answer(enum.Enum):
     REJECTED = enum.auto()
     """The backend has refused for good."""
 
+    TOO_LARGE = enum.auto()
+    """The backend takes no request of this size: less of it may be welcome."""
+
+    INVALID = enum.auto()
+    """The backend has refused for good what the request says: one of its spans may be the reason."""
+
     BUSY = enum.auto()
     """The backend has refused for now."""
 
@@ -54,6 +75,44 @@ class Answer(enum.Enum):
 
     UNKNOWN = enum.auto()
     """The request has left, at least in part, and no answer came that could be read."""
+
+
+class Secrets:
+    """The secrets of an exporter, which a backend may repeat in what it says.
+
+    Args:
+        headers: The headers that a user has given; all of their values count as secrets.
+        query: The query of the endpoint, in which keys may be given.
+    """
+
+    def __init__(self, headers: Mapping[str, str], query: str = "") -> None:
+        values = {*headers.values(), *(value for _, value in parse_qsl(query))}
+        values |= {word for value in headers.values() for word in (*value.split(), *_of_basic(value))}
+        values.discard("")
+        ordered = sorted(values - _SCHEMES, key=len, reverse=True)
+        # What is short stands in many a word and number, where it is none.
+        patterns = (re.escape(v) if len(v) >= _LONG else rf"(?<![\w.:/-]){re.escape(v)}(?![\w.:/-])" for v in ordered)
+        self._find = re.compile("|".join(patterns)) if ordered else None
+
+    def hidden_in(self, text: str) -> str:
+        """Return a text without them."""
+        return self._find.sub("REDACTED", text) if self._find is not None else text
+
+
+_LONG: Final = 8
+_SCHEMES: Final = frozenset({"Basic", "Bearer", "basic", "bearer"})
+
+
+def _of_basic(value: str) -> Iterable[str]:
+    """Return the password of an `Authorization: Basic`, and with it the user."""
+    scheme, _, pair = value.partition(" ")
+    if scheme.lower() != "basic":
+        return ()
+    try:
+        text = b64decode(pair.strip()).decode()
+    except ValueError:
+        return ()
+    return (text, text.partition(":")[2])
 
 
 class Outcome(NamedTuple):

@@ -14,7 +14,17 @@ from urllib.parse import urlsplit
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracemw._export.delivery import Delivery
-from tracemw._export.stats import BREAKER_OPEN, CAUSES, ENCODING, QUEUE_FULL, RETRIES_EXHAUSTED, SHUTDOWN, Stats
+from tracemw._export.stats import (
+    BREAKER_OPEN,
+    CAUSES,
+    ENCODING,
+    QUEUE_BYTES,
+    QUEUE_FULL,
+    RETRIES_EXHAUSTED,
+    SHUTDOWN,
+    TOO_LARGE,
+    Stats,
+)
 from tracemw._forks import begin_anew_with
 from tracemw._version import __version__
 
@@ -112,7 +122,8 @@ def _total(name: str, past: Totals, source: Source | None) -> Counter[frozenset[
 def _processed(stats: Stats, _: Delivery) -> Iterator[tuple[int, Attributes]]:
     finished = stats.exported + stats.rejected + stats.unknown
     yield finished + stats.dropped[RETRIES_EXHAUSTED] + stats.dropped[ENCODING] + stats.in_flight, _PROCESSOR
-    for cause, error in ((QUEUE_FULL, QUEUE_FULL), (BREAKER_OPEN, BREAKER_OPEN), (SHUTDOWN, "already_shutdown")):
+    for cause in (QUEUE_FULL, QUEUE_BYTES, TOO_LARGE, BREAKER_OPEN, SHUTDOWN):
+        error = "already_shutdown" if cause == SHUTDOWN else cause  # the conventions' name for it
         yield stats.dropped[cause], {**_PROCESSOR, "error.type": error}
     for cause, count in stats.dropped.items():
         if cause not in CAUSES:

@@ -7,31 +7,34 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import grpc
 import grpc._channel  # which grpc would load in the worker's thread, and a fork in the midst of that locks up the child
 
 from tracemw._export import exporter
-from tracemw._export.answers import partial_success, retry_delay
-from tracemw._export.exporter import Answer, Exporter, Outcome, Request
+from tracemw._export.answers import has_wrong_tenant, is_too_large, partial_success, plain, retry_delay, wants_tenant
+from tracemw._export.exporter import Answer, Exporter, Outcome, Request, Secrets
 from tracemw._forks import begin_anew_with
 from tracemw._native import make_lock
 from tracemw._version import __version__
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricExporter
-
 Certificates = tuple[bytes | None, bytes | None, bytes | None]
 
-_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_METHODS: Final = {
+    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+}
 
 _ANSWERED: Final = frozenset({"ABORTED", "OUT_OF_RANGE", "DATA_LOSS"})
 """Retryable, says the OTLP specification, and told by a backend."""
 
 _UNANSWERED: Final = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE"})
 """Retryable, too, but grpc itself says so when a connection breaks: whether a backend has answered cannot be told."""
+
+_INVALID: Final = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION"})
+"""What is wrong is in the request, and may be in one span of it, or in the trace that one belongs to."""
 
 _NOT_CONNECTED: Final = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
 _PROXY: Final = "HTTP proxy returned response code"
@@ -56,10 +59,11 @@ _idle: list[grpc.Channel] = []
 
 
 class OtlpGrpcExporter(Exporter):
-    """Send spans to an OTLP/gRPC endpoint.
+    """Send spans, or metrics, to an OTLP/gRPC endpoint.
 
     Args:
         endpoint: `http://host:port`, or `https://host:port` for TLS.
+        signal: `traces` or `metrics`.
         headers: The metadata of each request.
         compress: Whether messages are sent as gzip.
         certificates: The CA certificates to trust, the key of the certificate to show, and that certificate, as PEM;
@@ -71,15 +75,18 @@ class OtlpGrpcExporter(Exporter):
         self,
         endpoint: str,
         *,
+        signal: str = "traces",
         headers: Mapping[str, str],
         compress: bool = False,
         certificates: Certificates = (None, None, None),
         proxy: str | None = None,
     ) -> None:
         parts = urlsplit(endpoint)
+        self._method = _METHODS[signal]
         self._target = parts.netloc if parts.port else f"{parts.netloc}:{443 if parts.scheme == 'https' else 80}"
         self._is_secure = parts.scheme == "https"
         self._certificates = certificates
+        self._secrets = Secrets(headers)
         self._metadata = tuple((key.lower(), headers[key]) for key in headers)
         self._compression = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
         self._options = (*_OPTIONS, _by_way_of(proxy))
@@ -96,15 +103,16 @@ class OtlpGrpcExporter(Exporter):
                     said = f"{error.strerror}: grpc does not start"
                     return Outcome(Answer.NOT_SENT, error=said, remedy=exporter.TO_HAVE_DESCRIPTORS)
                 self._channel = self._connected()
-            export = self._channel.unary_unary(_METHOD)  # without serializers it takes and gives bytes
+            export = self._channel.unary_unary(self._method)  # without serializers it takes and gives bytes
             try:
                 answer: bytes = export(request.body, timeout, metadata=self._metadata)
             except grpc.RpcError as error:
-                outcome = _outcome(error)
+                outcome = _outcome(error, self._secrets)
                 if outcome.answer in (Answer.NOT_SENT, Answer.UNKNOWN):
                     self.close()  # an old channel would wait before it connects again, and longer each time
                 return outcome
         rejected, message = partial_success(answer)
+        message = self._secrets.hidden_in(message)
         return Outcome(Answer.ACCEPTED, rejected=min(rejected, request.spans), error=message)
 
     def close(self) -> None:
@@ -188,39 +196,15 @@ os.register_at_fork(before=_for_all(_Calls.hold), after_in_parent=_for_all(_Call
 begin_anew_with(_for_all(_Calls.start_afresh))
 
 
-def metric_exporter(
-    endpoint: str,
-    *,
-    headers: Mapping[str, str],
-    timeout: float,
-    compress: bool,
-    certificates: Certificates,
-    proxy: str | None,
-) -> MetricExporter:
-    """Return the official exporter of metrics, with the settings of ours."""
-    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-
-    is_secure = endpoint.startswith("https:")
-    return OTLPMetricExporter(
-        endpoint=endpoint,
-        insecure=not is_secure,
-        credentials=grpc.ssl_channel_credentials(*certificates) if is_secure else None,
-        headers=dict(headers),
-        timeout=timeout,
-        compression=grpc.Compression.Gzip if compress else grpc.Compression.NoCompression,
-        channel_options=(_by_way_of(proxy),),  # type: ignore[arg-type]  # numbers are values, too
-    )
-
-
 def _by_way_of(proxy: str | None) -> tuple[str, str | int]:
     """Return the option of a channel that says so, or that variables are not to say otherwise."""
     return ("grpc.http_proxy", proxy) if proxy else ("grpc.enable_http_proxy", 0)
 
 
-def _outcome(error: Any) -> Outcome:
-    status, details = error.code().name, error.details() or ""
+def _outcome(error: Any, secrets: Secrets) -> Outcome:
+    status, details = error.code().name, plain(secrets.hidden_in(error.details() or ""))
     delay = next((retry_delay(value) for key, value in _trailers(error) if key == "grpc-status-details-bin"), None)
-    said = f"{status}: {details}"
+    said = f"{status}: {details}" if details else status
     if status == "UNAVAILABLE" and details.startswith(_NOT_CONNECTED):
         is_trusted = not any(word in details for word in _HANDSHAKE)
         remedy = exporter.TO_START_ONE if is_trusted else exporter.TO_BE_TRUSTED
@@ -233,6 +217,12 @@ def _outcome(error: Any) -> Outcome:
         if os.strerror(errno.EMFILE) in details:
             remedy = exporter.TO_HAVE_DESCRIPTORS
         return Outcome(Answer.NOT_SENT, error=said, remedy=remedy)
+    if is_too_large(details):
+        return Outcome(Answer.TOO_LARGE, error=said, remedy=exporter.TO_BE_SMALLER)
+    if wants_tenant(details) or (status in _INVALID and has_wrong_tenant(details)):
+        return Outcome(Answer.REJECTED, error=said, remedy=exporter.TO_NAME_THE_TENANT)
+    if status in _INVALID:
+        return Outcome(Answer.INVALID, error=said)
     if delay is not None and (status in _UNANSWERED or status == "RESOURCE_EXHAUSTED"):
         return Outcome(Answer.BUSY, retry_after=delay, error=said)
     if status in _ANSWERED:

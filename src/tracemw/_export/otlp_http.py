@@ -10,21 +10,21 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.client import BadStatusLine, HTTPException, RemoteDisconnected
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from tracemw._export import exporter
-from tracemw._export.answers import partial_success
+from tracemw._export.answers import has_wrong_tenant, is_too_large, partial_success, plain, said_in, wants_tenant
 from tracemw._export.connection import Answer as HttpAnswer
 from tracemw._export.connection import Connection, ProxyError
-from tracemw._export.exporter import Answer, Exporter, Outcome, Request
+from tracemw._export.exporter import Answer, Exporter, Outcome, Request, Secrets
 from tracemw._version import __version__
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricExporter
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 """What the OTLP specification calls retryable among the statuses of HTTP."""
+
+_INVALID: Final = frozenset({400, 422})
+"""What is wrong is in the request, and may be in one span of it."""
 
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 """What OpenSSL says of an answer that is no TLS."""
@@ -35,7 +35,7 @@ _FASTEST: Final = 1
 
 
 class OtlpHttpExporter(Exporter):
-    """Post spans to an OTLP/HTTP endpoint.
+    """Post spans, or metrics, to an OTLP/HTTP endpoint.
 
     Args:
         endpoint: The URL to post to.
@@ -56,6 +56,7 @@ class OtlpHttpExporter(Exporter):
     ) -> None:
         self._compress = compress
         self._connection = Connection(endpoint, context=context, proxy=proxy)
+        self._secrets = Secrets(headers, urlsplit(endpoint).query)
         self._headers = {"user-agent": f"tracemw/{__version__}", **{key.lower(): headers[key] for key in headers}}
         self._headers["content-type"] = "application/x-protobuf"
         if compress:
@@ -85,7 +86,7 @@ class OtlpHttpExporter(Exporter):
             is_stale = is_kept and not isinstance(error, TimeoutError)
             kind = Answer.UNKNOWN if has_sent else Answer.NOT_SENT
             return Outcome(kind, error=_said(error), remedy=_remedy(error), is_stale=is_stale)
-        return _outcome(answer, request.spans)
+        return _outcome(answer, request.spans, self._secrets)
 
     def close(self) -> None:
         """Close the connection. The next attempt would open another."""
@@ -96,58 +97,33 @@ class OtlpHttpExporter(Exporter):
         self._connection.leave_to_parent()
 
 
-def metric_exporter(
-    endpoint: str,
-    *,
-    headers: Mapping[str, str],
-    timeout: float,
-    compress: bool,
-    certificate: str | None,
-    client_certificate: str | None,
-    client_key: str | None,
-    proxy: str | None,
-) -> MetricExporter:
-    """Return the official exporter of metrics, with the settings of ours."""
-    import requests
-    from opentelemetry.exporter.otlp.proto.http import Compression
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-
-    parts, session = urlsplit(endpoint), requests.Session()
-    # Named with the host, it wins over variables; empty, it is none.
-    session.proxies = {f"{parts.scheme}://{parts.hostname}": proxy or ""}
-    return OTLPMetricExporter(
-        endpoint=endpoint,
-        certificate_file=certificate,
-        client_certificate_file=client_certificate,
-        client_key_file=client_key,
-        headers=dict(headers),
-        timeout=timeout,
-        compression=Compression.Gzip if compress else Compression.NoCompression,
-        session=session,
-    )
-
-
-def _outcome(answer: HttpAnswer, spans: int) -> Outcome:
+def _outcome(answer: HttpAnswer, spans: int, secrets: Secrets) -> Outcome:
     status = answer.status
     if 200 <= status < 300:
         if answer.body and answer.headers.get_content_type() == "text/html":
             error = f"it answers {status} with a page, as no trace backend does"
             return Outcome(Answer.REJECTED, error=error, remedy=exporter.TO_FIND_THE_WAY)
         rejected, message = partial_success(answer.body)
-        return Outcome(Answer.ACCEPTED, rejected=min(rejected, spans), error=message)
-    error = f"it answers {status}"
+        return Outcome(Answer.ACCEPTED, rejected=min(rejected, spans), error=secrets.hidden_in(message))
+    said = plain(secrets.hidden_in(said_in(answer.body, answer.headers.get_content_charset())))
+    error = f"it answers {status}: {said}" if said else f"it answers {status}"
+    if status == 413 or is_too_large(said):
+        return Outcome(Answer.TOO_LARGE, error=error, remedy=exporter.TO_BE_SMALLER)
+    if wants_tenant(said) or (status in _INVALID and has_wrong_tenant(said)):
+        return Outcome(Answer.REJECTED, error=error, remedy=exporter.TO_NAME_THE_TENANT)
+    if status in _INVALID:
+        return Outcome(Answer.INVALID, error=error)
     if status in _RETRYABLE:
         retry_after = _seconds(answer.headers.get("Retry-After", ""))
         return Outcome(Answer.BUSY, retry_after=retry_after, error=error)
     if status in (301, 302, 303, 307, 308):
-        error += f" and points to {_without_secrets(answer.headers.get('Location', ''))}, which is not followed"
+        error = f"it answers {status} and points to {_without_secrets(answer.headers.get('Location', ''))}"
+        error += ", which is not followed"
     remedy = exporter.TO_FIND_THE_WAY
     if status in (401, 403):
         remedy = exporter.TO_BE_LET_IN
     elif status == 407:
         remedy = exporter.TO_BE_LET_THROUGH
-    elif status == 413:
-        remedy = exporter.TO_BE_SMALLER
     elif status not in (301, 302, 303, 307, 308, 404, 405, 415):
         remedy = ""
     return Outcome(Answer.REJECTED, error=error, remedy=remedy)

@@ -9,12 +9,14 @@ from typing import Final
 from tracemw._export.breaker import State
 
 QUEUE_FULL: Final = "queue_full"
+QUEUE_BYTES: Final = "queue_bytes"
+TOO_LARGE: Final = "too_large"
 BREAKER_OPEN: Final = "breaker_open"
 RETRIES_EXHAUSTED: Final = "retries_exhausted"
 ENCODING: Final = "encoding"
 SHUTDOWN: Final = "shutdown"
 
-CAUSES: Final = (QUEUE_FULL, BREAKER_OPEN, RETRIES_EXHAUSTED, ENCODING, SHUTDOWN)
+CAUSES: Final = (QUEUE_FULL, QUEUE_BYTES, TOO_LARGE, BREAKER_OPEN, RETRIES_EXHAUSTED, ENCODING, SHUTDOWN)
 """Why spans are dropped here, rather than rejected by the backend."""
 
 
@@ -40,9 +42,11 @@ class Stats:
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Spans given up, by cause; every cause is there, be it with 0.
 
-    `queue_full`: more ended than could be sent. `breaker_open`: the backend had failed repeatedly, and was left alone.
-    `retries_exhausted`: they never reached the backend, or it was too busy, until the timeout of the export or the end.
-    `encoding`: they could not be encoded. `shutdown`: they were queued at the end, or ended after it.
+    `queue_full`, `queue_bytes`: more ended than could be sent, by their number or by their bytes. `too_large`: larger
+    than a request may be, or than another one which the backend has refused for its size. `breaker_open`: the backend
+    had failed repeatedly, and was left alone. `retries_exhausted`: they never reached the backend, or it was too busy,
+    until the timeout of the export or the end. `encoding`: they could not be encoded. `shutdown`: they were queued at
+    the end, or ended after it.
 
     Those of unsampled traces that were held, or to be kept, are there once it has happened: `held_spans_per_trace`,
     `held_traces`, `held_spans` and `keep_rate` for the limits, `late` when they ended more than 30 seconds after their

@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from tracemw.config.otlp import Otlp
-from tracemw.config.values import boolean, get, milliseconds, one_of, pairs, positive_int, read, to_ratio, wrong
+from tracemw.config.values import (
+    boolean,
+    get,
+    milliseconds,
+    one_of,
+    pairs,
+    positive_int,
+    read,
+    size_in_bytes,
+    to_ratio,
+    wrong,
+)
 
 __all__ = [
     "DELIVERY_TIMEOUT",
@@ -42,6 +53,8 @@ SAMPLERS: Final = (
     "parentbased_always_off",
     "parentbased_traceidratio",
 )
+TEMPORALITIES: Final = ("cumulative", "delta", "lowmemory")
+HISTOGRAMS: Final = ("explicit_bucket_histogram", "base2_exponential_bucket_histogram")
 _RATIO_BY_ENVIRONMENT: Final = {"production": 0.1, "prod": 0.1, "staging": 0.5}
 
 
@@ -64,6 +77,12 @@ class Config:
     metrics: Otlp | None = None
     """Where HTTP metrics go, and how; None when they are not exported."""
 
+    metrics_temporality: str = "cumulative"
+    """One of `TEMPORALITIES`: what counters and histograms tell, all that has ever come or what has come lately."""
+
+    metrics_histograms: str = "explicit_bucket_histogram"
+    """One of `HISTOGRAMS`: how histograms are made that say nothing of it themselves."""
+
     exporter: str = "otlp"
     """`otlp`, or `none` to record without exporting."""
 
@@ -76,8 +95,14 @@ class Config:
     queue_size: int = 2048
     """Spans that may wait for delivery; when there are more, the oldest are dropped."""
 
+    queue_bytes: int = 64_000_000
+    """Bytes of these spans; when there are more, the oldest are dropped, too."""
+
     batch_size: int = 512
     """Spans in one export at most."""
+
+    batch_bytes: int = 3_000_000
+    """Bytes of one request at most, encoded and not compressed: backends take 4 MiB, as a rule."""
 
     delay: float = 1.0
     """Seconds that a span waits for others to be sent along with it."""
@@ -108,6 +133,8 @@ class Config:
         compression: str | None = None,
         timeout: float | None = None,
         proxy: str | None = None,
+        queue_bytes: int | None = None,
+        batch_bytes: int | None = None,
         ratio: float | None = None,
         metrics: bool | None = None,
         baggage: Iterable[str] = (),
@@ -160,6 +187,7 @@ class Config:
             sampler, share = "parentbased_traceidratio", to_ratio("sampling", ratio)
         else:
             sampler, share = _sampler(environment)
+        most_queued = _bytes("queue_bytes", queue_bytes) or cls.queue_bytes
         queue_size = read("OTEL_BSP_MAX_QUEUE_SIZE", positive_int) or cls.queue_size
         delay = read("OTEL_BSP_SCHEDULE_DELAY", milliseconds)
         return cls(
@@ -168,11 +196,17 @@ class Config:
             environment=environment,
             traces=otlp("traces"),
             metrics=otlp("metrics") if with_metrics else None,
+            metrics_temporality=read("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", one_of(*TEMPORALITIES))
+            or cls.metrics_temporality,
+            metrics_histograms=read("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", one_of(*HISTOGRAMS))
+            or cls.metrics_histograms,
             exporter=read("OTEL_TRACES_EXPORTER", one_of("otlp", "none")) or cls.exporter,
             sampler=sampler,
             ratio=share,
             queue_size=queue_size,
+            queue_bytes=most_queued,
             batch_size=min(read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", positive_int) or cls.batch_size, queue_size),
+            batch_bytes=min(_bytes("batch_bytes", batch_bytes) or cls.batch_bytes, most_queued),
             delay=cls.delay if delay is None else delay,
             baggage=tuple(baggage),
             control_file=control_file(),
@@ -207,6 +241,12 @@ def control_file() -> Path | None:
     """Return the absolute path of the control file that `TRACEMW_CONTROL_FILE` names; None when it is unset."""
     name = get("TRACEMW_CONTROL_FILE")
     return Path(name).absolute() if name else None
+
+
+def _bytes(name: str, argument: object) -> int | None:
+    if argument is not None:
+        return size_in_bytes(name, argument)
+    return read(f"TRACEMW_{name.upper()}", size_in_bytes)
 
 
 def _sampler(environment: str | None) -> tuple[str, float]:

@@ -84,6 +84,14 @@ def positive_int(name: str, value: str) -> int:
     return int(value)
 
 
+def size_in_bytes(name: str, value: object) -> int:
+    """Return a number of bytes, given as one or as its text: from 4096 up, below which hardly a span has room."""
+    given = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+    if isinstance(given, bool) or not isinstance(given, int) or given < 4096:
+        raise wrong(name, value, "a whole number of bytes from 4096 up")
+    return given
+
+
 def milliseconds(name: str, value: str) -> float:
     """Return seconds: a duration in the environment is a number of milliseconds, as the specification says."""
     if not value.isdecimal():
