@@ -324,7 +324,7 @@ def test_a_compressed_body_costs_little_whatever_it_holds(attacked: Viewer, body
 
 
 def test_what_an_sdk_with_its_usual_limits_can_send_is_taken(attacked: Viewer) -> None:
-    values = {f"key{number}": "value" for number in range(128)}
+    values: dict[str, Any] = {f"key{number}": "value" for number in range(128)}
     large = span(7, 1, **values)
     for _ in range(128):
         large.events.add(name="event", attributes=large.attributes)

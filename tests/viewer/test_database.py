@@ -135,6 +135,16 @@ def test_a_file_that_is_deleted_under_the_viewer_is_created_anew_and_the_log_say
         assert running.found() == [hex_id(2)]
 
 
+def test_asking_for_traces_of_a_deleted_file_creates_none(path: Path) -> None:
+    with viewer("--db", str(path)) as running:
+        path.unlink()
+        response = running.http.get("/api/search")  # the first to read
+        assert (response.status_code, "it has been deleted" in response.text) == (503, True)
+        assert not path.exists()
+        assert sent(running, 1) == 200
+        assert running.found() == [hex_id(1)]
+
+
 def test_a_folder_that_is_deleted_under_the_viewer_refuses_spans_until_it_is_back(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

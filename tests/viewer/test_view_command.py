@@ -41,7 +41,15 @@ def test_help_has_an_example_and_version_says_the_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("unknown",), ("view", "--port", "70000"), ("view", "--port", "-1"), ("view", "--max-spans", "0")]
+    "arguments",
+    [
+        (),
+        ("unknown",),
+        ("view", "--port", "70000"),
+        ("view", "--port", "-1"),
+        ("view", "--max-spans", "0"),
+        ("view", "--max-bytes", "0"),
+    ],
 )
 def test_a_usage_error_ends_with_status_2(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
@@ -103,7 +111,7 @@ def test_a_directory_that_is_not_there_or_a_directory_for_a_file_is_named(tmp_pa
 
 def test_without_the_extra_the_remedy_is_a_pip_command(tmp_path: Path) -> None:
     hide = "import sys; sys.modules['{}'] = None; from tracemw.cli import main; sys.exit(main(['view', '--port', '0']))"
-    for module in ("starlette", "uvicorn"):
+    for module in ("starlette", "uvicorn", "re2"):
         result = subprocess.run(
             [sys.executable, "-c", hide.format(module)], capture_output=True, text=True, timeout=20, check=False
         )

@@ -142,6 +142,8 @@ def remedy(error: sqlite3.Error, path: Path | None) -> str:
             f"the file is damaged: end the viewer, move {path} away together with {path}-wal and {path}-shm, "
             "and start it again, or choose another file with --db"
         )
+    if "unable to open" in text and path is not None and not path.exists():
+        return "it has been deleted; the next span that comes begins a new one"
     if "locked" in text:
         return "another program holds it; end that one, or choose another file with --db"
     if "full" in text or "I/O" in text:
@@ -151,7 +153,9 @@ def remedy(error: sqlite3.Error, path: Path | None) -> str:
 
 def _connect(path: Path | None) -> sqlite3.Connection:
     # No connection is used by two threads at once; see Store.
-    return sqlite3.connect(path or ":memory:", timeout=_BUSY_SECONDS, check_same_thread=False)
+    # The file is there, or was: a connection that made another one would hide that.
+    name = ":memory:" if path is None else f"{path.resolve().as_uri()}?mode=rw"
+    return sqlite3.connect(name, timeout=_BUSY_SECONDS, check_same_thread=False, uri=True)
 
 
 def _open(path: Path | None) -> sqlite3.Connection:
