@@ -174,6 +174,11 @@ class _Exchange(ServerExchange):
         self._receive = receive
         self._send = send
 
+    def _refused(self, error: BaseException) -> None:
+        """Note what a channel of the server has raised: an operating system's error is the connection's end."""
+        if self.client_has_gone or isinstance(error, OSError):
+            self.gone(error)
+
     def _answered(self, message: Message, status: Any) -> Message:
         """Note how the application answers, and return its message with the header that tells the trace id."""
         if self.status is not None:  # a second answer, which servers refuse: the first is what the client has
@@ -205,13 +210,16 @@ class _Response(_Exchange):
     """One HTTP request being served, watched for its response and its end."""
 
     _trailers = False
-    _disconnected = False
     _ended_at: int | None = None
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        try:
+            message = await self._receive()
+        except Exception as error:
+            self._refused(error)
+            raise
         if message["type"] == "http.disconnect":
-            self._disconnected = True
+            self.gone()
         return message
 
     async def send(self, message: Message) -> None:
@@ -219,7 +227,11 @@ class _Response(_Exchange):
         if kind == "http.response.start":
             message = self._answered(message, message.get("status"))
             self._trailers = bool(message.get("trailers"))
-        await self._send(message)
+        try:
+            await self._send(message)
+        except Exception as error:
+            self._refused(error)
+            raise
         if not self.ended and (
             (kind in _BODIES and not self._trailers and not message.get("more_body"))
             or (kind == "http.response.trailers" and not message.get("more_trailers"))
@@ -237,7 +249,7 @@ class _Response(_Exchange):
 
     def finish(self, *, returned: bool) -> None:
         if not self.ended:
-            incomplete = returned and self._ended_at is None and not self._disconnected
+            incomplete = returned and self._ended_at is None and not self.client_has_gone
             self.end(at=self._ended_at, incomplete=incomplete)
 
 
@@ -245,9 +257,14 @@ class _WebSocket(_Exchange):
     """One WebSocket connection being served, watched for its handshake and its close."""
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        try:
+            message = await self._receive()
+        except Exception as error:
+            self._refused(error)
+            raise
         if message["type"] == "websocket.disconnect":
             self.annotate("websocket.close_code", message.get("code", 1005))
+            self.gone()
         return message
 
     async def send(self, message: Message) -> None:
@@ -257,11 +274,17 @@ class _WebSocket(_Exchange):
         elif kind == "websocket.http.response.start":
             message = self._answered(message, message.get("status"))
         elif kind == "websocket.close":
-            if self.status is None:
+            if self.client_has_gone:
+                pass  # it has closed the connection itself, or never come to have one
+            elif self.status is None:
                 self.status = 403  # what a server answers to a handshake that the application denies
             else:
                 self.annotate("websocket.close_code", message.get("code", 1000))
-        await self._send(message)
+        try:
+            await self._send(message)
+        except Exception as error:
+            self._refused(error)
+            raise
 
     def finish(self, *, returned: bool) -> None:
         del returned  # an application may leave the closing of a WebSocket to the server

@@ -1,0 +1,1 @@
+"""tracemw beside libraries and servers that it does not build on."""
