@@ -9,6 +9,7 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 import httpx
@@ -285,6 +286,106 @@ class TestTheStatus:
             await task
         assert (recorded.server.attributes or {})["error.type"] == "asyncio.exceptions.CancelledError"
         assert tracemw.current_trace_id() is None
+
+
+class Gone(Exception):  # noqa: N818
+    """Such as a framework raises to tell its handlers that the client has gone."""
+
+
+class ClientDisconnect(Gone):
+    pass
+
+
+class TestAClientThatHasGone:
+    @pytest.mark.parametrize("raised", [ClientDisconnect, asyncio.CancelledError])
+    async def test_is_no_error_when_what_escapes_says_only_that(self, recorded: Recorded, raised: Any) -> None:
+        async def app(scope: Any, receive: Any, send: Send) -> None:
+            await receive()
+            assert (await receive())["type"] == "http.disconnect"
+            raise raised
+
+        with pytest.raises(raised):
+            await ask(TraceMiddleware(app))
+        assert recorded.server.status.status_code is StatusCode.UNSET
+        assert recorded.server.events == ()
+        assert "error.type" not in (recorded.server.attributes or {})
+
+    @pytest.mark.parametrize("raised", [ValueError, ConnectionRefusedError, FileNotFoundError, Gone])
+    async def test_makes_no_other_exception_less_of_an_error(self, recorded: Recorded, raised: Any) -> None:
+        async def app(scope: Any, receive: Any, send: Send) -> None:
+            await receive()
+            await receive()
+            raise raised("a bug")
+
+        with pytest.raises(raised):
+            await ask(TraceMiddleware(app))
+        assert recorded.server.status.status_code is StatusCode.ERROR
+        assert len(recorded.server.events) == 1
+
+    @pytest.mark.parametrize("other", [ClientDisconnect(), ValueError()])
+    async def test_makes_a_group_no_error_only_when_all_of_it_says_so(
+        self, recorded: Recorded, other: Exception
+    ) -> None:
+        async def app(scope: Any, receive: Any, send: Send) -> None:
+            await receive()
+            await receive()
+            raise ExceptionGroup("two", [ClientDisconnect(), other])
+
+        with pytest.raises(ExceptionGroup):
+            await ask(TraceMiddleware(app))
+        assert (recorded.server.status.status_code is StatusCode.ERROR) is isinstance(other, ValueError)
+
+    @pytest.mark.parametrize("raised", [ClientDisconnect, OSError])
+    async def test_has_to_have_been_seen(self, recorded: Recorded, raised: Any) -> None:
+        async def app(scope: Any, receive: Any, send: Send) -> None:
+            raise raised
+
+        with pytest.raises(raised):
+            await ask(TraceMiddleware(app))
+        assert recorded.server.status.status_code is StatusCode.ERROR
+
+    async def test_is_seen_where_the_server_refuses_what_is_sent(self, recorded: Recorded) -> None:
+        async def app(scope: Any, receive: Any, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+        async def receive() -> Any:
+            return {"type": "http.request"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                raise BrokenPipeError
+
+        with pytest.raises(BrokenPipeError):
+            await TraceMiddleware(app)(http_scope(), receive, send)
+        assert recorded.server.status.status_code is StatusCode.UNSET
+
+    @pytest.mark.parametrize(("error", "is_error"), [(None, False), (ClientDisconnect(), False), (KeyError(), True)])
+    async def test_gets_no_error_page(self, recorded: Recorded, error: Any, is_error: bool) -> None:
+        async def app(scope: Any, receive: Any, send: Send) -> None:
+            await receive()
+            await receive()
+            await send({"type": "http.response.start", "status": 500})
+            await send({"type": "http.response.body"})
+            if error is not None:
+                raise error
+
+        with pytest.raises(type(error)) if error else nullcontext():
+            await ask(TraceMiddleware(app))
+        assert (recorded.server.status.status_code is StatusCode.ERROR) is is_error
+        assert ("http.response.status_code" in (recorded.server.attributes or {})) is is_error
+
+    async def test_has_got_the_error_page_that_was_sent_before(self, recorded: Recorded) -> None:
+        async def app(scope: Any, receive: Any, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 500})
+            await receive()
+            await receive()
+            raise ClientDisconnect
+
+        with pytest.raises(ClientDisconnect):
+            await ask(TraceMiddleware(app))
+        assert recorded.server.status.status_code is StatusCode.ERROR
+        assert (recorded.server.attributes or {})["http.response.status_code"] == 500
 
 
 class TestTheEnd:

@@ -616,3 +616,96 @@ def test_no_request_and_no_response_is_altered(
     assert (plain.status, plain.body) == (traced.status, traced.body)
     assert traced.headers[: len(sent)] == plain.headers
     assert {name for name, _ in traced.headers[len(sent) :]} <= {"x-trace-id"}
+
+
+class TestAConnectionThatIsTakenCareOf:
+    """What WebSocket libraries do for a server to send nothing itself."""
+
+    @pytest.mark.parametrize("signal", [StopIteration, ConnectionError])
+    def test_is_no_error_when_the_library_raises_for_the_server(
+        self, recorded: Recorded, meters: Meters, signal: Any
+    ) -> None:
+        def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+            raise signal
+
+        with pytest.raises(signal):
+            ask(TraceMiddleware(app, meter_provider=meters.provider), headers={"upgrade": "WebSocket"})
+        assert (recorded.server.attributes or {})["http.response.status_code"] == 101
+        assert recorded.server.status.status_code is StatusCode.UNSET
+        assert recorded.server.events == ()
+        assert meters.points("http.server.request.duration") == []
+        assert [point.value for point in meters.points("http.server.active_requests")] == [0]
+
+    @pytest.mark.parametrize(
+        ("raised", "upgrade"),
+        [(StopIteration(), "h2c"), (ConnectionError(), ""), (ConnectionError("refused"), "websocket")],
+    )
+    def test_is_an_error_where_the_same_means_another_thing(
+        self, recorded: Recorded, raised: Exception, upgrade: str
+    ) -> None:
+        def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+            raise raised
+
+        with pytest.raises(type(raised)):
+            ask(TraceMiddleware(app), headers={"upgrade": upgrade})
+        assert recorded.server.status.status_code is StatusCode.ERROR
+
+    @pytest.mark.parametrize("answer", [object(), []])
+    def test_gets_to_the_server_as_what_the_library_returns(self, recorded: Recorded, answer: object) -> None:
+        def app(environ: Any, start_response: Any) -> Any:
+            return answer
+
+        server = WSGIServer()
+        given = environ(headers={"upgrade": "websocket"})
+        assert TraceMiddleware(app)(given, server.start_response) is answer
+        assert (recorded.server.attributes or {})["http.response.status_code"] == 101
+        assert recorded.server.status.status_code is StatusCode.UNSET
+
+    @pytest.mark.parametrize("answer", [None, []])
+    def test_is_an_error_where_nothing_was_asked_but_an_answer(self, recorded: Recorded, answer: Any) -> None:
+        def app(environ: Any, start_response: Any) -> Any:
+            return answer
+
+        try:
+            ask(TraceMiddleware(app))
+        except TypeError:
+            assert answer is None
+        assert recorded.server.status.status_code is StatusCode.ERROR
+
+
+class TestAClientThatHasGone:
+    def test_is_no_error_where_the_application_reads_from_it(self, recorded: Recorded) -> None:
+        class Input(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                raise ConnectionResetError
+
+        def app(given: Any, start_response: Any) -> Iterable[bytes]:
+            return [given["wsgi.input"].read()]
+
+        with pytest.raises(ConnectionResetError):
+            TraceMiddleware(app)({**environ(), "wsgi.input": Input()}, WSGIServer().start_response)
+        assert recorded.server.status.status_code is StatusCode.UNSET
+        assert recorded.server.events == ()
+
+    def test_is_no_error_where_the_application_writes_to_it(self, recorded: Recorded) -> None:
+        def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+            start_response("200 OK", [])(b"x")
+            return []
+
+        def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
+            def write(data: bytes) -> None:
+                raise BrokenPipeError
+
+            return write
+
+        with pytest.raises(BrokenPipeError):
+            TraceMiddleware(app)(environ(), start_response)
+        assert recorded.server.status.status_code is StatusCode.UNSET
+
+    def test_is_not_what_another_connection_raises(self, recorded: Recorded) -> None:
+        def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+            raise ConnectionResetError("a database's")
+
+        with pytest.raises(ConnectionResetError):
+            ask(TraceMiddleware(app))
+        assert recorded.server.status.status_code is StatusCode.ERROR

@@ -181,8 +181,16 @@ class _Exchange(ServerExchange):
         token = attach(self.around)
         try:
             return await self._receive()
+        except Exception as error:
+            self._refused(error)
+            raise
         finally:
             detach(token, self.around)
+
+    def _refused(self, error: BaseException) -> None:
+        """Note what a channel of the server has raised: an operating system's error is the connection's end."""
+        if self.client_has_gone or isinstance(error, OSError):
+            self.gone(error)
 
     def _answered(self, message: Message, status: Any) -> Message:
         """Note how the application answers, and return its message with the header that tells the trace id."""
@@ -218,7 +226,6 @@ class _Response(_Exchange):
     _has_begun = False
     """Whether the application has sent a part of the body."""
     _trailers = False
-    _disconnected = False
     _may_be_paused = True
     """Whether the server may have paused reading: for a body that the application has not read, or a large part."""
     _ended_at: int | None = None
@@ -227,7 +234,7 @@ class _Response(_Exchange):
         message = await self.received()
         kind = message["type"]
         if kind == "http.disconnect":
-            self._disconnected = True
+            self.gone()
         else:
             self._may_be_paused = bool(message.get("more_body")) or len(message.get("body") or b"") > _UNPAUSED
         return message
@@ -237,25 +244,30 @@ class _Response(_Exchange):
         if kind == "http.response.start":
             message = self._answered(message, message.get("status"))
             self._trailers = bool(message.get("trailers"))
-        if not (
+        is_last = (
             (kind in _BODIES and not self._trailers and not message.get("more_body"))
             or (kind == "http.response.trailers" and not message.get("more_trailers"))
             or kind == "http.response.pathsend"
-        ):
-            await self._send(message)
-            if kind in _BODIES:
-                self._has_begun = True
-            return
-        # What the server does now may be for the next request already, in this context.
-        self.is_over = True
-        if self.method == "GET" or not self._may_be_paused:
-            await self._send(message)
-        else:  # as in `received`; only then, since some servers write their access log now, with the trace's id
-            token = attach(self.around)
-            try:
+        )
+        try:
+            if not is_last:
                 await self._send(message)
-            finally:
-                detach(token, self.around)
+                if kind in _BODIES:
+                    self._has_begun = True
+                return
+            # What the server does now may be for the next request already, in this context.
+            self.is_over = True
+            if self.method == "GET" or not self._may_be_paused:
+                await self._send(message)
+            else:  # as in `received`; only then, since some servers write their access log now, with the trace's id
+                token = attach(self.around)
+                try:
+                    await self._send(message)
+                finally:
+                    detach(token, self.around)
+        except Exception as error:
+            self._refused(error)
+            raise
         if not self.ended:
             self._complete()
 
@@ -269,11 +281,11 @@ class _Response(_Exchange):
 
     def finish(self, *, returned: bool) -> None:
         if not self.ended:
-            if not self._disconnected:
+            if not self.client_has_gone:
                 if not (returned or self._has_begun or self.is_over) and _delays_the_head(self._send):
                     self.status = None
                 self.unanswered()
-            incomplete = returned and self._ended_at is None and not self._disconnected
+            incomplete = returned and self._ended_at is None and not self.client_has_gone
             self.end(at=self._ended_at, incomplete=incomplete)
 
 
@@ -292,6 +304,7 @@ class _WebSocket(_Exchange):
         message = await self.received()
         if message["type"] == "websocket.disconnect":
             self.annotate("websocket.close_code", message.get("code", 1005))
+            self.gone()
         return message
 
     async def send(self, message: Message) -> None:
@@ -301,11 +314,17 @@ class _WebSocket(_Exchange):
         elif kind == "websocket.http.response.start":
             message = self._answered(message, message.get("status"))
         elif kind == "websocket.close":
-            if self.status is None:
+            if self.client_has_gone:
+                pass  # it has closed the connection itself, or never come to have one
+            elif self.status is None:
                 self.status = 403  # what a server answers to a handshake that the application denies
             else:
                 self.annotate("websocket.close_code", message.get("code", 1000))
-        await self._send(message)
+        try:
+            await self._send(message)
+        except Exception as error:
+            self._refused(error)
+            raise
 
     def finish(self, *, returned: bool) -> None:
         del returned  # an application may leave the closing of a WebSocket to the server

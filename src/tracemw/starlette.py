@@ -71,7 +71,8 @@ class TraceMiddleware(asgi.TraceMiddleware):
 
     def escaped(self, scope: asgi.Scope, exchange: ServerExchange, error: BaseException) -> None:
         """Note an exception that goes on to a layer of Starlette, or the server, outside of this one to answer it."""
-        if exchange.status is None and isinstance(error, Exception) and scope["type"] == "http" and "app" in scope:
+        is_answered = isinstance(error, Exception) and scope["type"] == "http" and "app" in scope
+        if is_answered and exchange.status is None and not exchange.says_only_that_the_client_has_gone(error):
             if not getattr(scope, "beneath_handlers", False):
                 exchange.status = 500  # the outermost layer; a handler of its own may choose another status
             elif isinstance(error, HTTPException):

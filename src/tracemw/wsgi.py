@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Token
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final, Unpack
 from weakref import ref
 
@@ -15,6 +16,7 @@ from opentelemetry.context import Context
 
 from tracemw._context import attach, current_context
 from tracemw._guard import fault, guarded
+from tracemw._http.departures import is_named_for_it
 from tracemw._http.semconv import RequestFacts
 from tracemw._http.server import ServerExchange, ServerOptions, ServerRequest, ServerTracing
 
@@ -58,7 +60,7 @@ class TraceMiddleware:
         """Serve one request."""
         if EXCHANGE in environ:
             return self.app(environ, start_response)
-        exchange = _Exchange()
+        exchange = _Exchange(environ)
         habit = _HABITS.get(getattr(start_response, "__module__", ""))
         if habit is not None:
             exchange.head_goes_with = habit
@@ -80,6 +82,8 @@ class TraceMiddleware:
                 raise
             finally:
                 exchange.detach(token)
+            if exchange.status is None and _is_taken_care_of(body, exchange):
+                return body
             file_wrapper = environ.get("wsgi.file_wrapper")
             if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
                 _watch_file(body, exchange)
@@ -106,6 +110,11 @@ class _Exchange(ServerExchange):
     """When the latest part of the body was handed over, as nanoseconds since the epoch."""
     left: int | None = None
     """How many bytes are to come, when the application has declared how many there are."""
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        # Not the environ, which leads to the exchange.
+        self._input = environ.get("wsgi.input")
+        self._upgrade = environ.get("HTTP_UPGRADE")
 
     def sent(self, data: bytes) -> None:
         """Take note of a part of the body; the request ends with the last byte that was declared.
@@ -144,6 +153,46 @@ class _Exchange(ServerExchange):
             self.is_over = True
             self.end(at=self.last_byte_at, incomplete=self.status is None)
 
+    def serves_a_connection(self) -> bool:
+        """Tell whether the client wants a WebSocket, and the application has not answered by HTTP."""
+        return self.status is None and self._upgrade is not None and self._upgrade.lower() == "websocket"
+
+    def failure(self, error: BaseException) -> None:
+        """Note an exception that escaped, unless WebSocket libraries end a connection with it.
+
+        They raise one of their own when the client has closed it. So that the server sends nothing, they raise
+        StopIteration with gunicorn, and a bare ConnectionError with Werkzeug's server.
+        """
+        is_signal = type(error) is StopIteration or (type(error) is ConnectionError and not error.args)
+        if (is_signal or is_named_for_it(error)) and self.serves_a_connection():
+            self.switched()
+        else:
+            super().failure(error)
+
+    def says_only_that_the_client_has_gone(self, error: BaseException) -> bool:
+        """Tell whether an exception comes from reading the request, or from writing to its connection."""
+        if isinstance(error, OSError) and self._input is not None and _was_raised_by(self._input, error):
+            return True
+        return super().says_only_that_the_client_has_gone(error)
+
+
+def _was_raised_by(stream: Any, error: BaseException) -> bool:
+    """Tell whether an exception was raised in a method of the server's stream, or of the one beneath that."""
+    raw = getattr(stream, "raw", stream)
+    owners = [frame.f_locals.get("self", error) for frame, _ in walk_tb(error.__traceback__)]
+    return any(owner is stream or owner is raw for owner in owners)
+
+
+def _is_taken_care_of(body: object, exchange: _Exchange) -> bool:
+    """Tell whether an application that has not answered says so by what it returns, which the server has to get as is.
+
+    With gevent and eventlet, WebSocket libraries return an empty list; gunicorn knows an object by its identity.
+    """
+    if type(body) is object or (body == [] and exchange.serves_a_connection()):
+        exchange.switched()
+        return True
+    return False
+
 
 def _observed(start_response: StartResponse, exchange: _Exchange) -> StartResponse:
     def observing_start_response(
@@ -158,7 +207,11 @@ def _observed(start_response: StartResponse, exchange: _Exchange) -> StartRespon
 
         # Nor does the exchange have it: a server's functions lead to its environ, as a rule, and that to the exchange.
         def observing_write(data: bytes) -> object:
-            written = write(data)
+            try:
+                written = write(data)
+            except OSError as error:
+                exchange.gone(error)
+                raise
             exchange.sent(data)
             return written
 

@@ -34,6 +34,7 @@ from tracemw._guard import call_hook, fault, guarded
 from tracemw._held import Held, as_held
 from tracemw._http import propagation, semconv
 from tracemw._http.arrival import already_traced, arrival_context, is_handed_on, outer_exchange
+from tracemw._http.departures import says_only_that_the_client_has_gone
 from tracemw._http.metrics import Instruments, MeterSource
 from tracemw._http.proxies import X_FORWARDED_FOR, TrustedProxies
 from tracemw._http.semconv import Headers, RequestFacts, RequestHeaders
@@ -276,6 +277,12 @@ class ServerExchange:
     _facts: RequestFacts | None = None
     held: Held | None = None
     """The span, when it is of an unsampled trace."""
+    client_has_gone = False
+    """Whether the door has seen that the client went away, or broke the connection."""
+    _sign_of_it: BaseException | None = None
+    _is_unheard = False
+    """Whether the response has begun only when the client had gone."""
+    _has_switched = False
     _failure: BaseException | None = None
     _instruments: Instruments | None = None
     _labels: dict[str, str | int]
@@ -350,6 +357,7 @@ class ServerExchange:
     def answered(self, status: int | None) -> None:
         """Note the status that the application has sent, and with it the first byte of the response."""
         self.status = status
+        self._is_unheard = self.client_has_gone
         self.first_byte()
 
     def first_byte(self) -> None:
@@ -368,10 +376,23 @@ class ServerExchange:
         if self.span is not None:
             self.span.set_attributes(self.tracing.captured_from_response.attributes(headers))
 
+    def gone(self, sign: BaseException | None = None) -> None:
+        """Note that the client has gone away, and the exception by which the server has told the application."""
+        self.client_has_gone = True
+        if sign is not None and not self.ended:
+            self._sign_of_it = sign
+
+    def says_only_that_the_client_has_gone(self, error: BaseException) -> bool:
+        """Tell whether an exception that escaped from the application says no more than that."""
+        return self.client_has_gone and says_only_that_the_client_has_gone(error, self._sign_of_it)
+
     @guarded
     def failure(self, error: BaseException) -> None:
         """Note an exception that escaped from the application; the same one twice counts once."""
         if self.ended or error is self._failure:
+            return
+        if self.says_only_that_the_client_has_gone(error):
+            self._is_unheard = self._is_unheard or self.status is None
             return
         self._failure = error
         if self.span is not None:
@@ -380,8 +401,16 @@ class ServerExchange:
 
     def unanswered(self) -> None:
         """Note what becomes of an exception that escapes before the response has begun: servers answer with a 500."""
-        if self.status is None and isinstance(self._failure, Exception):
+        if self.status is None and not self.client_has_gone and isinstance(self._failure, Exception):
             self.status = 500
+
+    def switched(self) -> None:
+        """Note that this was no request but a connection, of another protocol, that the application has served."""
+        self._has_switched = True
+        self.lasts()
+        if self._instruments is not None:
+            self._instruments.ended(self)
+            self._instruments = None
 
     @guarded
     def annotate(self, name: str, value: str | int) -> None:
@@ -400,6 +429,10 @@ class ServerExchange:
             return
         try:
             self.ended = True
+            if self._has_switched:
+                self.status = 101
+            elif self._is_unheard and self._failure is None and (self.status or 0) >= 500:
+                self.status = None  # an error page for nobody, of which the cause is that nobody is there
             if self._instruments is not None:
                 self._instruments.ended(self)
             error_type = self._error_type(incomplete=incomplete)
@@ -425,7 +458,7 @@ class ServerExchange:
     def _leave(self, at: int | None) -> None:
         # The scope or environ leads to the exchange: what leads back would leave both to the garbage collector.
         try:
-            self.route_source = self._failure = self._facts = None
+            self.route_source = self._failure = self._sign_of_it = self._facts = None
             if self.span is not None:
                 self.span.end(at)
         except Exception as error:
