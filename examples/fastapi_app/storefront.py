@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 
 import tracemw
 from tracemw.fastapi import TraceMiddleware
-from tracemw.httpx import AsyncTraceTransport
+from tracemw.httpx import trace_client
 
 PROFILE_URL = os.environ.get("PROFILE_URL", "http://127.0.0.1:8001")
 PAYMENTS_URL = os.environ.get("PAYMENTS_URL", "http://127.0.0.1:8002")
@@ -42,7 +42,7 @@ tracemw.init("storefront")
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Keep one client, and so its open connections, for as long as the service runs."""
-    async with httpx.AsyncClient(transport=AsyncTraceTransport(), timeout=5.0) as client:
+    async with trace_client(httpx.AsyncClient(timeout=5.0)) as client:
         app.state.client = client
         yield
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, ClassVar, Final, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from tracemw._guard import guarded
+from tracemw._guard import fault, guarded
 from tracemw._http.client import ClientExchange, ClientOptions, ClientTracing
 
 C = TypeVar("C")
@@ -251,14 +251,16 @@ def _give_back(traced: Any, request: Any) -> None:
         vars(request).update(vars(traced), headers=request.headers)
 
 
-@guarded
 def _note(exchange: ClientExchange, response: Any) -> None:
-    version = response.extensions.get("http_version")
-    exchange.response(
-        response.status_code, version.decode("ascii", "replace").removeprefix("HTTP/") if version else None
-    )
-    if response.is_closed:  # a transport without a network may answer with a body that has been read already
-        exchange.end()
+    try:
+        version = response.extensions.get("http_version")
+        exchange.response(
+            response.status_code, version.decode("ascii", "replace").removeprefix("HTTP/") if version else None
+        )
+        if response.is_closed:  # a transport without a network may answer with a body that has been read already
+            exchange.end()
+    except Exception as error:
+        fault("httpx.note", error)
 
 
 _RESENDS: Final = "tracemw.resend_count"

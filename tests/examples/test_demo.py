@@ -155,7 +155,7 @@ def test_sigterm_while_it_starts_leaves_no_child_behind(demos: list[Demo]) -> No
 
 def test_a_service_that_loses_the_trace_is_a_fault(demos: list[Demo], tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import httpx, tracemw.httpx\ntracemw.httpx.AsyncTraceTransport = httpx.AsyncHTTPTransport\n"
+        "import tracemw.httpx\ntracemw.httpx.trace_client = lambda client: client\n"
     )
     demo = Demo("--once", environment={"PYTHONPATH": str(tmp_path)})
     demos.append(demo)

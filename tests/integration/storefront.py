@@ -12,7 +12,7 @@ from fastapi import FastAPI, HTTPException
 
 import tracemw
 from tracemw.fastapi import TraceMiddleware
-from tracemw.httpx import AsyncTraceTransport
+from tracemw.httpx import trace_client
 from tracemw.sampling import Rule, Sampling
 
 tracemw.init(sampling=Sampling(ratio=0.0, rules=[Rule("GET /orders/*", 1.0)]))
@@ -39,7 +39,7 @@ async def quote(number: int) -> dict[str, object]:
 async def ask_inventory(number: int) -> dict[str, object]:
     tracemw.annotate(**{"order.number": number})
     url = f"{os.environ['INVENTORY_URL']}/stock/{number}"
-    async with httpx.AsyncClient(transport=AsyncTraceTransport()) as client:
+    async with trace_client(httpx.AsyncClient()) as client:
         answer = await client.get(url, extensions={"url_template": "/stock/{number}"})
     if answer.is_error:
         raise HTTPException(502, "the inventory does not know")

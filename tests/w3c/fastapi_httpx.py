@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from tracemw.fastapi import TraceMiddleware
-from tracemw.httpx import AsyncTraceTransport
+from tracemw.httpx import trace_client
 
 if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
     trace.set_tracer_provider(TracerProvider())
@@ -22,7 +22,7 @@ app.add_middleware(TraceMiddleware)
 @app.post("/test")
 async def call_each(calls: Annotated[list[dict[str, Any]], Body()]) -> dict[str, int]:
     """Post each call's arguments to its url."""
-    async with httpx.AsyncClient(transport=AsyncTraceTransport()) as client:
+    async with trace_client(httpx.AsyncClient()) as client:
         for call in calls:
             await client.post(call["url"], json=call["arguments"])
     return {"calls": len(calls)}
