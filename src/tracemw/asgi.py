@@ -57,34 +57,38 @@ class TraceMiddleware:
         if isinstance(outer, ServerExchange):
             return await self.app(self._observed(scope, outer), receive, send)
         exchange = (_Response if kind == "http" else _WebSocket)(receive, send)
+        begun, returned, token, given = None, False, None, scope
+        # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
         try:
-            begun = self._begin(exchange, scope)
-            if begun is None:
-                return await self.app(scope, receive, send)
-            scope[_EXCHANGE] = begun
-            # The frameworks' native telemetry leaves a request alone that carries its own keys.
-            scope.setdefault("starlette.opentelemetry", True)
-            scope.setdefault("fastapi.telemetry")
-            given, scope = scope, self._observed(scope, begun)
-            if begun is not exchange:  # that of a WSGI application around this one, which watches the response
-                return await self.app(scope, receive, send)
-            if kind == "websocket":
-                exchange.lasts()
-            returned = False
-            token = exchange.attach()
             try:
+                begun = self._begin(exchange, scope)
+                if begun is None:
+                    return await self.app(scope, receive, send)
+                scope[_EXCHANGE] = begun
+                # The frameworks' native telemetry leaves a request alone that carries its own keys.
+                scope.setdefault("starlette.opentelemetry", True)
+                scope.setdefault("fastapi.telemetry")
+                scope = self._observed(scope, begun)
+                if begun is not exchange:  # that of a WSGI application around this one, which watches the response
+                    return await self.app(scope, receive, send)
+                if kind == "websocket":
+                    exchange.lasts()
+                token = exchange.attach()
                 result = await self.app(scope, exchange.receive, exchange.send)
                 returned = True
                 return result
             except BaseException as error:
-                self.escaped(scope, exchange, error)
+                if begun is exchange:
+                    self.escaped(scope, exchange, error)
                 raise
             finally:
-                exchange.finish(returned=returned)
-                exchange.detach(token)
-                # A server's channels lead to its scope: what leads from there to the exchange, which has the channels,
-                # would leave all that there is of the request to the garbage collector.
-                given.pop(_EXCHANGE, None)
+                if begun is exchange:
+                    exchange.finish(returned=returned)
+                    if token is not None:
+                        exchange.detach(token)
+                    # A server's channels lead to its scope: what leads from there to the exchange, which has the
+                    # channels, would leave all that there is of the request to the garbage collector.
+                    given.pop(_EXCHANGE, None)
         finally:
             exchange.depart()
 
@@ -148,7 +152,7 @@ class _Exchange(ServerExchange):
         try:
             return await self._receive()
         finally:
-            detach(token, self.around)
+            detach(token, self.around)  # which an interrupt may prevent: the door itself restores more than this
 
     def _answered(self, message: Message, status: Any) -> Message:
         """Note how the application answers, and return its message with the header that tells the trace id."""
