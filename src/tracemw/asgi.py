@@ -71,36 +71,40 @@ class TraceMiddleware:
                 detach(token, context)
                 self.leave(scope)
         exchange = (_Response if kind == "http" else _WebSocket)(receive, send)
+        begun, returned, token, given = None, False, None, scope
+        # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
         try:
-            begun = self._begin(exchange, scope)
-            if begun is None:
-                return await self.app(scope, receive, send)
-            scope[_EXCHANGE] = begun
-            # The frameworks' native telemetry leaves a request alone that carries its own keys.
-            scope.setdefault("starlette.opentelemetry", True)
-            scope.setdefault("fastapi.telemetry")
-            given, scope = scope, self._observed(scope, begun)
-            if begun is not exchange:  # that of a WSGI application around this one, which watches the response
-                return await self.app(scope, receive, send)
-            if kind == "websocket":
-                exchange.lasts()
-            returned = False
-            exchange.context = self.enter(scope, exchange.context)
-            token = exchange.attach()
             try:
+                begun = self._begin(exchange, scope)
+                if begun is None:
+                    return await self.app(scope, receive, send)
+                scope[_EXCHANGE] = begun
+                # The frameworks' native telemetry leaves a request alone that carries its own keys.
+                scope.setdefault("starlette.opentelemetry", True)
+                scope.setdefault("fastapi.telemetry")
+                scope = self._observed(scope, begun)
+                if begun is not exchange:  # that of a WSGI application around this one, which watches the response
+                    return await self.app(scope, receive, send)
+                if kind == "websocket":
+                    exchange.lasts()
+                exchange.context = self.enter(scope, exchange.context)
+                token = exchange.attach()
                 result = await self.app(scope, exchange.receive, exchange.send)
                 returned = True
                 return result
             except BaseException as error:
-                self.escaped(scope, exchange, error)
+                if begun is exchange:
+                    self.escaped(scope, exchange, error)
                 raise
             finally:
-                exchange.finish(returned=returned)
-                exchange.detach(token)
-                self.leave(scope)
-                # A server's channels lead to its scope: what leads from there to the exchange, which has the channels,
-                # would leave all that there is of the request to the garbage collector.
-                given.pop(_EXCHANGE, None)
+                if begun is exchange:
+                    exchange.finish(returned=returned)
+                    if token is not None:
+                        exchange.detach(token)
+                    self.leave(scope)
+                    # A server's channels lead to its scope: what leads from there to the exchange, which has the
+                    # channels, would leave all that there is of the request to the garbage collector.
+                    given.pop(_EXCHANGE, None)
         finally:
             exchange.depart()
 
@@ -185,7 +189,7 @@ class _Exchange(ServerExchange):
             self._refused(error)
             raise
         finally:
-            detach(token, self.around)
+            detach(token, self.around)  # which an interrupt may prevent: the door itself restores more than this
 
     def _refused(self, error: BaseException) -> None:
         """Note what a channel of the server has raised: an operating system's error is the connection's end."""

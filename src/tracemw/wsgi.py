@@ -66,34 +66,39 @@ class TraceMiddleware:
             exchange.head_goes_with = habit
         elif "uwsgi.version" in environ:
             exchange.head_goes_with, exchange.is_answered_for = _START_RESPONSE, False
-        handed_out = False
+        begun, token, handed_out = None, None, False
+        # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
         try:
-            request = _request(environ)
-            begun = None if request is None else self._tracing.begin(exchange, request)
-            if begun is not None:
-                environ[EXCHANGE] = begun
-            if begun is not exchange:  # an ASGI application around this one has the request, or there is none
-                return self.app(environ, start_response)
-            token = exchange.attach()
             try:
+                request = _request(environ)
+                begun = None if request is None else self._tracing.begin(exchange, request)
+                if begun is not None:
+                    environ[EXCHANGE] = begun
+                if begun is not exchange:  # an ASGI application around this one has the request, or there is none
+                    return self.app(environ, start_response)
+                token = exchange.attach()
                 body = self.app(environ, _observed(start_response, exchange))
+                if exchange.status is None and _is_taken_care_of(body, exchange):
+                    return body
+                file_wrapper = environ.get("wsgi.file_wrapper")
+                if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
+                    _watch_file(body, exchange)
+                else:
+                    body = (_SizedBody if hasattr(body, "__len__") else _Body)(body, exchange)
+                handed_out = True
+                return body
             except BaseException as error:
-                exchange.failed(error)
+                if begun is exchange:
+                    exchange.failed(error)
                 raise
             finally:
-                exchange.detach(token)
-            if exchange.status is None and _is_taken_care_of(body, exchange):
-                return body
-            file_wrapper = environ.get("wsgi.file_wrapper")
-            if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
-                _watch_file(body, exchange)
-            else:
-                body = (_SizedBody if hasattr(body, "__len__") else _Body)(body, exchange)
-            handed_out = True
-            return body
+                if token is not None:
+                    exchange.detach(token)
         finally:
             if not handed_out:
                 exchange.depart()
+            elif current_context() is exchange.context:
+                attach(exchange.around)
 
 
 class _Exchange(ServerExchange):
@@ -270,9 +275,10 @@ class _Body:
     def __next__(self) -> bytes:
         exchange = self._exchange
         around = current_context()
+        token: Token[Context] | None = None
         try:
-            token: Token[Context] = exchange.attach()
             try:
+                token = exchange.attach()
                 if self._iterator is None:
                     self._iterator = iter(self._body)
                 chunk = next(self._iterator)
@@ -288,7 +294,8 @@ class _Body:
                 exchange.failed(error)
                 raise
             finally:
-                exchange.detach(token)
+                if token is not None:
+                    exchange.detach(token)
         finally:
             if current_context() is exchange.context:  # the step was interrupted
                 attach(around)
@@ -297,9 +304,10 @@ class _Body:
         """Close the application's iterable and end the span: a server calls this whatever happened before."""
         exchange = self._exchange
         around = current_context()
+        token: Token[Context] | None = None
         try:
-            token = exchange.attach()
             try:
+                token = exchange.attach()
                 close = getattr(self._body, "close", None)
                 if close is not None:
                     close()
@@ -308,12 +316,17 @@ class _Body:
                 raise
             finally:
                 exchange.end()
-                exchange.detach(token)
+                if token is not None:
+                    exchange.detach(token)
         finally:
             exchange.depart(around)
 
     def __del__(self) -> None:
-        self._exchange.abandon()
+        try:
+            exchange = self._exchange
+        except AttributeError:  # it was interrupted while it was made
+            return
+        exchange.abandon()
 
 
 class _SizedBody(_Body):
@@ -344,10 +357,15 @@ class _FileEnd:
             elif self._file is None and self._close is not None:
                 self._close()
         finally:
-            self._exchange.depart()
+            self._exchange.is_over = True
+            self._exchange.end()
 
     def __del__(self) -> None:
-        self._exchange.abandon()
+        try:
+            exchange = self._exchange
+        except AttributeError:
+            return
+        exchange.abandon()
 
 
 def _watch_file(file: Any, exchange: _Exchange) -> None:
@@ -357,7 +375,8 @@ def _watch_file(file: Any, exchange: _Exchange) -> None:
     try:
         file.close = _FileEnd(file, exchange)
     except Exception:  # one written in C, say, which takes no other: the application's own part is over
-        exchange.depart()
+        exchange.is_over = True
+        exchange.end()
 
 
 class _ResponseHeaders:

@@ -326,20 +326,13 @@ class ServerExchange:
         self.is_over = True
         if current_context() is self.context:
             attach(self.around if around is None else around)
-        if self.is_settled:
-            return
-        try:
-            self.end()
-        finally:
-            if not self.is_settled:  # it was the end that was interrupted
-                self._abort()
-
-    def _abort(self) -> None:
-        if self._instruments is not None:
-            self._instruments.ended(self)
-        if self.span is not None and self.span.is_recording():
-            self._leave(None)
-        self.is_settled = True
+        if not self.is_settled:
+            self.ended = True
+            if self._instruments is not None:
+                self._instruments.ended(self)
+            if self.span is not None and self.span.is_recording():
+                self._leave(None)
+            self.is_settled = True
 
     @property
     def response_header(self) -> tuple[str, str] | None:
@@ -433,8 +426,6 @@ class ServerExchange:
                 self.status = 101
             elif self._is_unheard and self._failure is None and (self.status or 0) >= 500:
                 self.status = None  # an error page for nobody, of which the cause is that nobody is there
-            if self._instruments is not None:
-                self._instruments.ended(self)
             error_type = self._error_type(incomplete=incomplete)
             if incomplete and self.status is None:
                 self.status = self.status_of_silence
@@ -458,6 +449,8 @@ class ServerExchange:
     def _leave(self, at: int | None) -> None:
         # The scope or environ leads to the exchange: what leads back would leave both to the garbage collector.
         try:
+            if self._instruments is not None:
+                self._instruments.ended(self)
             self.route_source = self._failure = self._sign_of_it = self._facts = None
             if self.span is not None:
                 self.span.end(at)

@@ -1,0 +1,201 @@
+"""An interrupt between any two steps of a door leaves nothing behind: no context, no request counted, no span held.
+
+KeyboardInterrupt stands for all that is raised from outside of the code that runs: by a signal's handler, as gunicorn's
+of its timeout, by another thread, or by a greenlet's timeout.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry import context as otel_context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+import tracemw
+import tracemw.asgi
+import tracemw.flask
+import tracemw.httpx
+import tracemw.requests
+import tracemw.starlette
+import tracemw.wsgi
+from calls import WSGIServer, ask
+from conftest import Meters
+from tracemw._recording import TracerProvider
+from tracemw._recording.keeping import FlightRecorder
+
+OURS = str(Path(tracemw.__file__).parent)
+DOORS = tuple(
+    f"{OURS}/{name}" for name in ("asgi.py", "wsgi.py", "starlette.py", "flask.py", "httpx.py", "requests.py")
+)
+
+
+class Interrupter:
+    """Raises KeyboardInterrupt before one instruction of tracemw's own code, the n-th; sees them all go by."""
+
+    def __init__(self, at: int = -1) -> None:
+        self._at = at
+        self.seen = 0
+        self.where = ""
+
+    def __enter__(self) -> Interrupter:
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        caller: FrameType | None = frame
+        while caller is not None and caller.f_code.co_filename.startswith(OURS):
+            if caller.f_code.co_name == "__del__":
+                return None  # what is raised in a finalizer, the interpreter swallows
+            caller = caller.f_back
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, argument: object) -> Any:
+        if event == "opcode":
+            self.seen += 1
+            if self.seen == self._at:
+                self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._step
+
+
+class Traced:
+    """What a request or a call leaves behind."""
+
+    def __init__(self, sampler: Any) -> None:
+        self.kept: list[Any] = []
+        self.recorder = FlightRecorder(self.kept.append, is_on=True, slow=5, rate=100)
+        provider = TracerProvider(sampler, Resource({}), shutdown_on_exit=False, recorder=self.recorder)
+        self.meters = Meters()
+        self.options: Any = {"tracer_provider": provider, "meter_provider": self.meters.provider}
+
+    def active(self) -> int:
+        return sum(point.value for point in self.meters.points("http.server.active_requests"))
+
+
+def asgi(traced: Traced) -> Callable[[], None]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    return _asking(tracemw.asgi.TraceMiddleware(app, **traced.options))
+
+
+def asgi_failing(traced: Traced) -> Callable[[], None]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError("boom")
+
+    return _asking(tracemw.asgi.TraceMiddleware(app, **traced.options))
+
+
+def asgi_skipped(traced: Traced) -> Callable[[], None]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    return _asking(tracemw.asgi.TraceMiddleware(app, **traced.options), "/health")
+
+
+def _asking(app: Any, path: str = "/") -> Callable[[], None]:
+    # By hand: a KeyboardInterrupt would take an event loop along.
+    def run() -> None:
+        coroutine = ask(app, path)
+        try:
+            coroutine.send(None)
+        except StopIteration:
+            pass
+        except ValueError:
+            pass
+
+    return run
+
+
+def wsgi(traced: Traced) -> Callable[[], None]:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        return iter([b"a", b"b"])
+
+    door = tracemw.wsgi.TraceMiddleware(app, **traced.options)
+    return lambda: WSGIServer().ask(door, "/") and None
+
+
+def wsgi_failing(traced: Traced) -> Callable[[], None]:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Length", "4")])
+        yield b"half"
+        raise ValueError("boom")
+
+    door = tracemw.wsgi.TraceMiddleware(app, **traced.options)
+
+    def run() -> None:
+        try:
+            WSGIServer().ask(door, "/")
+        except ValueError:
+            pass
+
+    return run
+
+
+def httpx_sync(traced: Traced) -> Callable[[], None]:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=b"ok"))
+    client = httpx.Client(transport=tracemw.httpx.TraceTransport(transport, **traced.options))
+    return lambda: client.get("http://shop/") and None
+
+
+def httpx_async(traced: Traced) -> Callable[[], None]:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=b"ok"))
+    client = httpx.AsyncClient(transport=tracemw.httpx.AsyncTraceTransport(transport, **traced.options))
+
+    def run() -> None:
+        try:
+            client.get("http://shop/").send(None)
+        except StopIteration:
+            pass
+
+    return run
+
+
+CASES = [asgi, asgi_failing, asgi_skipped, wsgi, wsgi_failing, httpx_sync, httpx_async]
+
+
+@pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF], ids=["sampled", "unsampled"])
+@pytest.mark.parametrize("case", CASES)
+def test_an_interrupt_between_any_two_steps_leaves_nothing_behind(
+    case: Callable[[Traced], Callable[[], None]], sampler: Any
+) -> None:
+    traced = Traced(sampler)
+    request = case(traced)
+    request()
+    with Interrupter() as counting:
+        request()
+    before = otel_context.get_current()
+    for at in range(1, counting.seen + 1):
+        with Interrupter(at) as interrupter:
+            try:
+                request()
+            except KeyboardInterrupt as error:
+                error.__traceback__ = None
+        assert (interrupter.where, otel_context.get_current()) == (interrupter.where, before)
+        books = traced.recorder.books
+        assert (interrupter.where, books.held, books.fragments) == (interrupter.where, 0, 0)
+        assert (interrupter.where, at % 50 == 0 and traced.active()) in (
+            (interrupter.where, 0),
+            (interrupter.where, False),
+        )
+    assert traced.active() == 0
