@@ -386,20 +386,130 @@ def test_a_second_init_is_an_error_until_the_first_was_shut_down_and_then_arms_t
     assert backend.resource["service.name"] == "second"
 
 
-def test_a_foreign_provider_is_an_error_that_names_both_ways_out() -> None:
+def test_a_foreign_provider_stays_and_init_says_so_once() -> None:
     ended = run(
         "import tracemw\n"
         "from opentelemetry import trace\n"
-        "from opentelemetry.sdk.trace import TracerProvider\n"
-        "trace.set_tracer_provider(TracerProvider())\n"
-        "tracemw.init('shop')\n"
+        "from opentelemetry.sdk.trace import TracerProvider, SpanProcessor\n"
+        "class Processor(SpanProcessor):\n"
+        "    def on_end(self, span): print(span.name)\n"
+        "    def force_flush(self, timeout_millis=0): print('flushed'); return True\n"
+        "    def shutdown(self): print('shut down')\n"
+        "theirs = TracerProvider()\n"
+        "theirs.add_span_processor(Processor())\n"
+        "trace.set_tracer_provider(theirs)\n"
+        "tracing = tracemw.init('shop', metrics=True)\n"
+        "assert tracing.provider is trace.get_tracer_provider() is theirs\n"
+        "print(tracing)\n"
+        "with tracemw.span('work'): pass\n"
+        "assert tracing.flush() and tracing.stats().ended == 0\n"
+        "tracing.spike(1.0, seconds=1)\n"
+        "assert tracing.shutdown() and not tracing.active\n"
+        "with tracemw.span('more'): pass\n"
     )
-    assert ended.returncode == 1
-    assert (
-        "RuntimeError: a tracer provider is installed already (opentelemetry.sdk.trace.TracerProvider)" in ended.stdout
+    assert ended.returncode == 0, ended.stdout
+    said, *rest = ended.stdout.splitlines()
+    assert said.startswith("tracemw.init() leaves tracing as it is: a tracer provider is installed already (open")
+    assert rest == [
+        "<Tracing, active: a tracer provider of others, opentelemetry.sdk.trace.TracerProvider>",
+        *("work", "flushed", "flushed", "more", "shut down"),
+    ]
+
+
+def test_metrics_beside_a_foreign_meter_provider_are_its_own_with_a_warning(backend: Backend) -> None:
+    ended = run(
+        "import tracemw\n"
+        "from opentelemetry import metrics\n"
+        "from opentelemetry.sdk.metrics import MeterProvider\n"
+        "metrics.set_meter_provider(MeterProvider(shutdown_on_exit=False))\n"
+        "tracemw.init('shop', metrics=True)\n"
+        "with tracemw.span('work'): pass\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
     )
-    assert "leave that out and let tracemw.init()" in ended.stdout
-    assert "pass tracer_provider= to the middleware" in ended.stdout
+    assert ended.returncode == 0, ended.stdout
+    assert ended.stdout.startswith("metrics=True does nothing: a meter provider is installed already")
+    assert (backend.names, backend.paths) == (["work"], ["/v1/traces"])
+
+
+@pytest.mark.parametrize("first", ["", "trace.get_tracer('at import')\n"], ids=["init first", "a tracer first"])
+def test_a_provider_that_only_a_variable_names_is_none_that_somebody_has_installed(
+    backend: Backend, first: str
+) -> None:
+    ended = run(
+        "import tracemw\n"
+        "from opentelemetry import metrics, trace\n"
+        f"{first}"
+        f"tracing = tracemw.init('shop', metrics={not first})\n"
+        "assert trace.get_tracer_provider() is tracing.provider\n"
+        "with tracemw.span('work'): pass\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+        OTEL_PYTHON_TRACER_PROVIDER="sdk_tracer_provider",
+        OTEL_PYTHON_METER_PROVIDER="sdk_meter_provider",
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert backend.names == ["work"]
+
+
+@pytest.mark.parametrize("name", ["OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"])
+def test_a_configuration_file_is_ignored_aloud_and_once(name: str) -> None:
+    code = "import tracemw\ntracemw.init('shop')\ntracemw.shutdown()\ntracemw.init('shop')\n"
+    ended = run(code, OTEL_TRACES_EXPORTER="none", **{name: "/etc/otel.yaml"})
+    assert ended.returncode == 0
+    assert ended.stdout.count(f"{name} is ignored: tracemw reads no configuration file") == 1
+
+
+@pytest.mark.parametrize("kind", ["isolated", "legacy"])
+def test_init_in_a_subinterpreter_delivers_what_is_flushed(backend: Backend, kind: str) -> None:
+    """mod_wsgi runs applications in such; in an isolated one, there are no threads either."""
+    inner = (
+        "import tracemw\n"
+        f"tracing = tracemw.init('shop', endpoint={backend.url!r})\n"
+        "with tracemw.span('inner'): pass\n"
+        "assert tracing.flush()\n"
+        "with tracemw.span('last'): pass\n"
+        "assert tracing.shutdown()\n"
+        "print('done', flush=True)\n"
+    )
+    ended = run(
+        "import sys\n"
+        "if sys.version_info >= (3, 13):\n"
+        "    import _interpreters as interpreters\n"
+        f"    made = interpreters.create({kind!r})\n"
+        "    run = interpreters.run_string\n"
+        "else:\n"
+        "    import _xxsubinterpreters as interpreters\n"
+        f"    made = interpreters.create(isolated={kind == 'isolated'})\n"
+        "    run = interpreters.run_string\n"
+        f"print(run(made, {inner!r}) or '')\n"
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "done" in ended.stdout, ended.stdout
+    assert backend.names == ["inner", "last"]
+
+
+def test_init_at_the_limit_of_threads_goes_on_and_delivers_once_there_are_some(
+    backend: Backend, tmp_path: Path
+) -> None:
+    ended = run(
+        "import threading, time, tracemw\n"
+        "threading.stack_size(1 << 46)  # more memory than there is\n"
+        "tracing = tracemw.init('shop', metrics=True)\n"
+        "with tracemw.span('waits'): pass\n"
+        "threading.stack_size(0)\n"
+        "with tracemw.span('leaves'): pass\n"
+        "deadline = time.monotonic() + 10\n"
+        "while tracing.stats().exported < 2: assert time.monotonic() < deadline\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+        OTEL_BSP_SCHEDULE_DELAY="1",
+        OTEL_RESOURCE_ATTRIBUTES="team=payments",
+        TRACEMW_CONTROL_FILE=str(tmp_path / "control.json"),
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert backend.names == ["waits", "leaves"]
+    resource = backend.resource
+    assert (resource["service.name"], resource["team"]) == ("shop", "payments")
+    assert resource["telemetry.sdk.language"] == "python"
+    assert len(resource["service.instance.id"]) == 36
 
 
 def test_a_bad_setting_is_an_error_at_init() -> None:

@@ -960,6 +960,46 @@ def test_a_signal_handler_may_be_what_starts_the_worker(fake: Fake, made: Made) 
     assert len(fake.names) == 200
 
 
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("a bug"), SystemExit(1)], ids=repr)
+@pytest.mark.parametrize("place", ["allow_one", "rest", "exporter", "log"])
+def test_whatever_raises_in_the_worker_it_starts_again_and_says_so(
+    fake: Fake,
+    made: Made,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    place: str,
+    error: BaseException,
+) -> None:
+    monkeypatch.setattr(delivery, "_RESTS", 0.01)
+    raised: list[BaseException] = []
+
+    def fail(*_: object, **__: object) -> Any:
+        if len(raised) < 3:
+            raised.append(error)
+            raise error
+        return None
+
+    to = made()
+    if place == "exporter":
+        monkeypatch.setattr(to, "_make_exporter", lambda: fail() or fake)
+    elif place == "rest":
+        monkeypatch.setattr(breaker.Breaker, "rest", property(fail))
+    elif place == "allow_one":
+        monkeypatch.setattr(breaker.Breaker, "rest", property(lambda self: 0 if len(raised) < 3 else None))
+        monkeypatch.setattr(breaker.Breaker, "allow_one", fail)
+    else:
+        monkeypatch.setattr(to, "_send_batches", lambda *_, **__: fail())
+        monkeypatch.setattr(to, "_log_fault", fail)
+    record(to, 1)
+    wait_until(lambda: len(raised) >= 3)
+    monkeypatch.undo()
+    record(to, 1)
+    assert to.flush(timeout=5) is True
+    assert to.shutdown(timeout=5) is True
+    assert len(fake.names) == 2
+    assert caplog.text.count("the delivery of spans has failed, and starts again") == 1
+
+
 def test_without_new_threads_the_caller_does_the_work(fake: Fake, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """As at the end of the interpreter, from Python 3.12 on."""
 
@@ -967,7 +1007,7 @@ def test_without_new_threads_the_caller_does_the_work(fake: Fake, made: Made, mo
         raise RuntimeError("can't start new thread at interpreter shutdown")
 
     to = made()
-    monkeypatch.setattr(delivery, "start_thread", refuse)
+    monkeypatch.setattr(delivery, "Thread", refuse)
     record(to, 3)
     assert to.flush(timeout=5) is True
     record(to, 2)
@@ -987,7 +1027,7 @@ def test_without_new_threads_the_caller_waits_no_longer_than_its_timeout_and_may
         raise KeyboardInterrupt
 
     to = made()
-    monkeypatch.setattr(delivery, "start_thread", refuse)
+    monkeypatch.setattr(delivery, "Thread", refuse)
     record(to, 1)
     with monkeypatch.context() as patch:
         patch.setattr(fake, "send", interrupt)

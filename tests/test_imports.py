@@ -50,8 +50,9 @@ ALLOWED = {
     "config": {"config"},
     "control": {"_forks", "_guard", "_native", "_pattern", "config"},
     "sampling": {"_attributes", "_pattern", "config", "control", "sampling"},
-    "bootstrap": {"_context", "_export", "_forks", "_guard", "_recording", "config", "control", "sampling"},
+    "bootstrap": {"_context", "_export", "_forks", "_guard", "_native", "_recording", "config", "control", "sampling"},
     "redaction": {"redaction"},
+    "distro": {"bootstrap"},
     "cli": {"_version", "config", "control", "viewer"},
     "viewer": {"_version", "viewer"},
 }
@@ -108,11 +109,14 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
 # Private names of other people's packages, each in the one module of its room that touches it.
 PRIVATE = {
     "_context.py": {
+        "_METER_PROVIDER",
         "_RUNTIME_CONTEXT",
         "_SPAN_KEY",
         "_SUPPRESS_HTTP_INSTRUMENTATION_KEY",
         "_SUPPRESS_INSTRUMENTATION_KEY",
+        "_active_span_processor",
         "_current_context",
+        "_span_processors",
     },
     "_http/baggage.py": {"_BAGGAGE_KEY"},
     "_http/metrics.py": {"_internal"},

@@ -7,6 +7,8 @@ that the request arrived in, for the requests that come after it; and, for skipp
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -56,9 +58,42 @@ if type(_runtime) is ContextVarsRuntimeContext:
     attach = _runtime._current_context.set  # noqa: SLF001
 
 
-def is_silent(provider: MeterProvider) -> bool:
+def installed_provider() -> TracerProvider | None:
+    """Return the global tracer provider that somebody has set; none, when there is but one that a variable names.
+
+    `OTEL_PYTHON_TRACER_PROVIDER=sdk_tracer_provider` has the API load the SDK's as soon as anybody asks. That one leads
+    nowhere: it has no span processors.
+    """
+    found = cast("TracerProvider | None", _API.get("_TRACER_PROVIDER"))
+    return None if _is_placeholder(found) else found
+
+
+def _is_placeholder(provider: object) -> bool:
+    if "OTEL_PYTHON_TRACER_PROVIDER" not in os.environ or type(provider).__module__ != "opentelemetry.sdk.trace":
+        return False
+    processors = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
+    return processors == ()
+
+
+def install_provider(provider: TracerProvider) -> None:
+    """Set the global tracer provider, in place of one that a variable names and that leads nowhere."""
+    if _is_placeholder(_API.get("_TRACER_PROVIDER")):
+        _API["_TRACER_PROVIDER"] = provider
+    else:
+        trace.set_tracer_provider(provider)
+
+
+def installed_meter_provider() -> MeterProvider | None:
+    """Return the global meter provider, without having the API load one that a variable names."""
+    metrics = sys.modules.get("opentelemetry.metrics._internal")
+    return getattr(metrics, "_METER_PROVIDER", None)
+
+
+def is_silent(provider: MeterProvider | None) -> bool:
     """Tell whether nobody listens to a meter provider: a no-op one, or what the API gives out before one is set."""
     # By name, since the API for metrics takes as long to import as all of tracemw; and the latter has no public one.
+    if provider is None:
+        return True
     kind = type(provider)
     return kind.__module__ == "opentelemetry.metrics._internal" and kind.__name__ in _SILENT_METERS
 

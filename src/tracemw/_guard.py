@@ -83,7 +83,7 @@ def _report(message: str, error: Exception) -> None:
         log(logging.ERROR, "%s", message, error=error)
 
 
-def log(level: int, message: str, *args: object, error: Exception | None = None) -> None:
+def log(level: int, message: str, *args: object, error: BaseException | None = None) -> None:
     """Log to `tracemw`, with the traceback of `error`; what a filter or a handler raises ends here."""
     with suppress(Exception):
         _logger.log(level, message, *args, exc_info=error, stacklevel=2)

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import sys
 import time
+import weakref
 from _queue import Empty, SimpleQueue
 from _socket import getaddrinfo
 from _socket import socket as Socket  # noqa: N812  a class, which C spells like its module
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,11 +30,11 @@ __all__ = [
     "Empty",
     "SimpleQueue",
     "Socket",
+    "Thread",
     "get_ident",
     "getaddrinfo",
     "make_lock",
     "sleep",
-    "start_thread",
     "wait_for",
 ]
 
@@ -47,13 +49,47 @@ def _original(module: str, name: str) -> Any:
     return getattr(import_module(module), name)
 
 
-start_thread: Final[Callable[..., int]] = _original("_thread", "start_new_thread")
+_start: Final[Callable[..., int]] = _original("_thread", "start_new_thread")
+_own: Final[Any] = _original("_thread", "_local")()
 get_ident: Final[Callable[[], int]] = _original("_thread", "get_ident")
 make_lock: Final[Callable[[], Lock]] = _original("_thread", "allocate_lock")
 sleep: Final[Callable[[float], None]] = _original("time", "sleep")
 
 _SHORTEST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.02
+
+
+class Thread:
+    """A thread of the operating system, which does not keep the interpreter from its end.
+
+    Args:
+        run: What it runs.
+        *arguments: What `run` is called with.
+
+    Raises:
+        RuntimeError: when the interpreter takes no new threads.
+    """
+
+    def __init__(self, run: Callable[..., object], *arguments: object) -> None:
+        # The thread's own data goes with the last that the interpreter knows of it, and that with no step in Python.
+        self._gone: SimpleQueue[object] = SimpleQueue()
+        self._data: weakref.ref[_Data] | None = None
+        _start(self._run, (run, arguments))
+
+    def _run(self, run: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        _own.data = data = _Data()
+        self._data = weakref.ref(data, self._gone.put)
+        del data
+        run(*arguments)
+
+    def join(self, timeout: float) -> None:
+        """Wait until it is gone, at most `timeout` seconds: a subinterpreter cannot end beside a thread."""
+        with suppress(Empty):
+            self._gone.get(timeout=timeout)
+
+
+class _Data:
+    """Lives as long as a thread does."""
 
 
 def wait_for(lock: Lock, timeout: float) -> bool:

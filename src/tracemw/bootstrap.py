@@ -8,11 +8,12 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import version as version_of
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Final
@@ -22,22 +23,26 @@ from opentelemetry import trace
 from opentelemetry.baggage import get_baggage
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import (
+    SERVICE_INSTANCE_ID,
     SERVICE_NAME,
     SERVICE_VERSION,
+    OTELResourceDetector,
     Resource,
+    ServiceInstanceIdResourceDetector,
 )
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
+from opentelemetry.trace import NoOpTracerProvider
 
-from tracemw._context import is_silent
+from tracemw._context import install_provider, installed_meter_provider, installed_provider, is_silent
 from tracemw._export import Delivery
 from tracemw._export import Stats as Stats
 from tracemw._export.delivery import LONGEST_WAIT
 from tracemw._export.exporter import Exporter
 from tracemw._forks import begin_anew_with, check
 from tracemw._guard import unusable
+from tracemw._native import make_lock, wait_for
 from tracemw._recording import Books, FlightRecorder, TracerProvider
-from tracemw.config import DELIVERY_TIMEOUT, Config, Otlp
+from tracemw.config import DELIVERY_TIMEOUT, Config, Otlp, ignored_files
 from tracemw.control import Spike, Watch, require_duration
 from tracemw.sampling import ConsistentSampler, Sampling, sampler_for
 
@@ -62,7 +67,7 @@ class Tracing:
         self,
         provider: trace.TracerProvider,
         description: str,
-        delivery: Delivery | None = None,
+        delivery: Delivery | _Foreign | None = None,
         meter_provider: MeterProvider | None = None,
         sampler: ConsistentSampler | None = None,
         recorder: FlightRecorder | None = None,
@@ -143,7 +148,7 @@ class Tracing:
         return self._recorder.at_rest(self._count)
 
     def _count(self, books: Books) -> Stats:
-        sent = self._delivery.stats() if self._delivery is not None else Stats()
+        sent = self._delivery.stats() if isinstance(self._delivery, Delivery) else Stats()
         return replace(
             sent,
             unsampled=books.unsampled,
@@ -221,9 +226,11 @@ class _BaggageKeys(SpanProcessor):
 
 _outlet: Final = _Outlet()
 _baggage: _BaggageKeys | None = None
-_lock = threading.Lock()
+_lock = make_lock()
 _provider: TracerProvider | None = None
 _tracing: Tracing | None = None
+_is_replaceable = False
+"""Whether nobody has called `init`: opentelemetry-instrument has."""
 _observer: Observer | None = None
 
 
@@ -288,7 +295,10 @@ def init(
     Raises:
         ValueError: for a value that is not accepted; it names the argument or variable, the value, and what is.
         TypeError: for an unknown argument, or one of the wrong type.
-        RuntimeError: when tracing has been set up already, here or by somebody else.
+        RuntimeError: when `init` has been called already, and not `shutdown` since.
+
+    A tracer provider that somebody else has installed stays: then `init` says so in the log, and what it returns
+    flushes that one. One that `opentelemetry-instrument` has had tracemw install takes the new settings.
     """
     if not isinstance(sampling, Sampling):
         sampling = Sampling(ratio=sampling)
@@ -312,8 +322,11 @@ def init(
         metrics=metrics,
         baggage=baggage,
     )
-    with _lock:
+    wait_for(_lock, LONGEST_WAIT)
+    try:
         return _install(config, sampling)
+    finally:
+        _lock.release()
 
 
 def shutdown(timeout: float = DELIVERY_TIMEOUT) -> bool:
@@ -331,26 +344,36 @@ def _end() -> None:
     shutdown(max(DELIVERY_TIMEOUT - (ended - began), 0.0) if just_now else DELIVERY_TIMEOUT)
 
 
+def start_without_code() -> Tracing:
+    """Set up tracing by the environment alone, for `opentelemetry-instrument`; an `init` that follows replaces it."""
+    global _is_replaceable
+    tracing = init()
+    _is_replaceable = tracing is _tracing
+    return tracing
+
+
 def _install(config: Config, sampling: Sampling) -> Tracing:
-    global _provider, _tracing, _baggage
+    global _provider, _tracing, _baggage, _is_replaceable
     if _tracing is not None and _tracing.active:
-        raise RuntimeError("tracemw.init() has been called already; call tracemw.shutdown() before another init()")
-    installed = trace.get_tracer_provider()
-    if installed is not _provider and not isinstance(installed, (ProxyTracerProvider, NoOpTracerProvider)):
-        raise RuntimeError(
-            f"a tracer provider is installed already ({type(installed).__module__}.{type(installed).__qualname__}): "
-            "either leave that out and let tracemw.init() set one up, or leave out tracemw.init() and pass "
-            "tracer_provider= to the middleware"
-        )
-    if config.metrics is not None and not config.disabled and not is_silent(otel_metrics.get_meter_provider()):
-        raise RuntimeError(
-            "a meter provider is installed already, and OpenTelemetry takes only one in a process: leave out "
-            "metrics=True, the middleware and clients use the installed one"
-        )
+        if not _is_replaceable:
+            raise RuntimeError("tracemw.init() has been called already; call tracemw.shutdown() before another init()")
+        _tracing.shutdown()
+    _is_replaceable = False
+    _say_what_is_ignored()
     if config.disabled:
         _outlet.lead_to(None)
         _tracing = Tracing(NoOpTracerProvider(), "nothing is traced, as OTEL_SDK_DISABLED says")
         return _tracing
+    installed = installed_provider()
+    if installed is not None and installed is not _provider and not isinstance(installed, NoOpTracerProvider):
+        _tracing = _beside(installed)
+        return _tracing
+    if config.metrics is not None and not is_silent(installed_meter_provider()):
+        _logger.warning(
+            "metrics=True does nothing: a meter provider is installed already, and OpenTelemetry takes only one in a "
+            "process; the middleware and clients use the installed one. Leave out metrics=True, or what installs it"
+        )
+        config = replace(config, metrics=None)
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
     _require_threads()
@@ -366,7 +389,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
     if _provider is None:
         _provider = TracerProvider(sampler, resource, shutdown_on_exit=False, recorder=recorder)
         _provider.add_span_processor(_outlet)
-        trace.set_tracer_provider(_provider)
+        install_provider(_provider)
         atexit.register(_end)
         _take_sigterm()
         _take_ends_of_children()
@@ -377,12 +400,59 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         _provider.add_span_processor(_baggage)
     if _baggage is not None:
         _baggage.keys = config.baggage
-    meter_provider = _install_metrics(config, config.metrics, resource) if config.metrics is not None else None
+    meter_provider = None
+    if config.metrics is not None:
+        try:
+            meter_provider = _install_metrics(config, config.metrics, resource)
+        except RuntimeError as error:
+            _logger.warning("no metrics are exported: %s", error)
     watch = Watch(config.control_file, sampler.share) if config.control_file is not None else None
     description = _described(config, sampler, sampling if recorder.is_on else None)
     _tracing = Tracing(_provider, description, delivery, meter_provider, sampler, recorder, watch)
     _observe(delivery, _tracing.stats)
     return _tracing
+
+
+def _beside(installed: trace.TracerProvider) -> Tracing:
+    """Leave a provider alone that somebody else has installed; doors and clients use it."""
+    kind = f"{type(installed).__module__}.{type(installed).__qualname__}"
+    _logger.warning(
+        "tracemw.init() leaves tracing as it is: a tracer provider is installed already (%s), by "
+        "opentelemetry-instrument perhaps. tracemw's middleware and clients use it; sampling, kept errors and export "
+        "are its own. For tracemw's, leave out what installs it; opentelemetry-instrument starts tracemw with "
+        "OTEL_PYTHON_DISTRO=tracemw",
+        kind,
+    )
+    return Tracing(installed, f"a tracer provider of others, {kind}", delivery=_Foreign(installed))
+
+
+class _Foreign:
+    """The delivery of a provider that somebody else has installed, who shuts it down."""
+
+    def __init__(self, provider: trace.TracerProvider) -> None:
+        self._flush: Callable[[int], object] | None = getattr(provider, "force_flush", None)
+
+    def flush(self, timeout: float) -> bool:
+        """Have it deliver what it has, within `timeout` seconds."""
+        return True if self._flush is None else bool(self._flush(int(min(timeout, LONGEST_WAIT) * 1000)))
+
+    def shutdown(self, timeout: float) -> bool:
+        """Have it deliver what it has, and leave it as it is."""
+        return self.flush(timeout)
+
+
+_has_said: Final[set[str]] = set()
+
+
+def _say_what_is_ignored() -> None:
+    for name in ignored_files():
+        if name not in _has_said:
+            _has_said.add(name)
+            _logger.warning(
+                "%s is ignored: tracemw reads no configuration file. Arguments of tracemw.init() and the other OTEL_* "
+                "variables say the same; unset it if the file is for others",
+                name,
+            )
 
 
 def _require_threads() -> None:
@@ -436,12 +506,15 @@ def _install_metrics(config: Config, to: Otlp, resource: Resource) -> MeterProvi
 def _observe(delivery: Delivery | None, stats: Callable[[], Stats]) -> None:
     """Let a meter provider that is set globally show what becomes of the spans, of this `init` and of later ones."""
     global _observer
-    provider = otel_metrics.get_meter_provider()
-    if _observer is None and is_silent(provider):
-        return
-    from tracemw._export.metrics import Observer, Source
+    provider = installed_meter_provider()
+    if _observer is None:
+        if provider is None or is_silent(provider):
+            return
+        from tracemw._export.metrics import Observer
 
-    _observer = _observer or Observer(provider)
+        _observer = Observer(provider)
+    from tracemw._export.metrics import Source
+
     _observer.follow(None if delivery is None else Source(delivery, stats))
 
 
@@ -451,7 +524,21 @@ def _resource(config: Config) -> Resource:
         SERVICE_VERSION: config.version,
         "deployment.environment.name": config.environment,
     }
-    return Resource.create({key: value for key, value in named.items() if value is not None})
+    given = {key: value for key, value in named.items() if value is not None}
+    try:
+        return Resource.create(given)
+    except RuntimeError:  # the SDK asks its detectors from threads, and there are no new ones
+        return Resource(_of_this_sdk()).merge(OTELResourceDetector().detect()).merge(Resource(given))
+
+
+def _of_this_sdk() -> dict[str, str]:
+    return {
+        SERVICE_NAME: "unknown_service",
+        SERVICE_INSTANCE_ID: str(ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]),
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.version": version_of("opentelemetry-sdk"),
+    }
 
 
 def _delivery(config: Config) -> Delivery:
@@ -540,8 +627,9 @@ def _on_end_of_worker(**_: object) -> None:
 
 def _take_sigterm() -> None:
     """Deliver before SIGTERM ends the process, unless the application or its server handles the signal itself."""
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _on_sigterm)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        with suppress(ValueError):  # only the main thread of the main interpreter may
+            signal.signal(signal.SIGTERM, _on_sigterm)
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracemw._forks import begin_anew_with
 from tracemw._guard import fault
-from tracemw._native import make_lock, start_thread
+from tracemw._native import Thread, make_lock
 from tracemw._pattern import RequestPattern
 from tracemw.config.values import to_ratio
 
@@ -347,8 +347,8 @@ class Watch:
         self._seen: object = None
         self._reported: object = None
         self._active = True
-        self._running: list[tuple[Lock, Lock]] = []
-        """Of the thread: what it ends by when it is released, and what it releases at its end."""
+        self._running: list[tuple[Thread, Lock]] = []
+        """The thread, and what it ends by when it is released."""
         self._unclaimed = [True]
         """Taken by whoever starts the thread: of several that have forked at once, one."""
         if not has_folder(file):
@@ -383,15 +383,14 @@ class Watch:
         except IndexError:  # it runs
             return
         # A lock, not an event, which a signal handler might set while the interrupted code does.
-        ending, ended = make_lock(), make_lock()
+        ending = make_lock()
         ending.acquire()
-        ended.acquire()
         try:
-            start_thread(self._run, (ending, ended))
+            thread = Thread(self._run, ending)
         except RuntimeError:  # the interpreter is shutting down and takes no new threads
             self._unclaimed.append(True)
             return
-        self._running.append((ending, ended))
+        self._running.append((thread, ending))
 
     def _start_in_child(self) -> None:
         self._running, self._unclaimed = [], [True]  # another fork's may have been running
@@ -400,24 +399,21 @@ class Watch:
     def _pause(self, timeout: float = 1.0) -> None:
         while self._running:
             try:
-                ending, ended = self._running.pop()
+                thread, ending = self._running.pop()
             except IndexError:  # another thread was faster
                 return
             ending.release()
-            ended.acquire(timeout=timeout)  # in vain only when the file system hangs
+            thread.join(timeout)  # in vain only when the file system hangs
             self._unclaimed.append(True)
 
-    def _run(self, ending: Lock, ended: Lock) -> None:
-        try:
-            while True:
-                try:
-                    self._look()
-                except Exception as error:
-                    fault("Watch", error)
-                if ending.acquire(timeout=POLL):
-                    return
-        finally:
-            ended.release()
+    def _run(self, ending: Lock) -> None:
+        while True:
+            try:
+                self._look()
+            except Exception as error:
+                fault("Watch", error)
+            if ending.acquire(timeout=POLL):
+                return
 
     def _look(self) -> None:
         content = b""

@@ -16,8 +16,10 @@ import logging
 import math
 import random
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -44,7 +46,7 @@ from tracemw._export.stats import (
 )
 from tracemw._forks import begin_anew_with, check
 from tracemw._guard import log
-from tracemw._native import Empty, SimpleQueue, make_lock, start_thread, wait_for
+from tracemw._native import Empty, SimpleQueue, Thread, make_lock, sleep, wait_for
 from tracemw.config import DELIVERY_TIMEOUT
 
 if TYPE_CHECKING:
@@ -69,6 +71,12 @@ _LIMITS: Final = {
     TOO_LARGE: "A span is lost that is larger than a request may be: TRACEMW_BATCH_BYTES is %d here",
 }
 """What to do about spans that are lost to a limit of our own."""
+
+_RESTS: Final = 0.5
+"""Seconds between a fault of the worker and its next start."""
+
+_FAREWELL: Final = 0.1
+"""Seconds that a shutdown waits for the end of a worker that has nothing left to do."""
 
 LONGEST_WAIT: Final = 1e6
 """Seconds; what is longer is as good as for ever, and more than a lock, a queue or a socket can count."""
@@ -140,7 +148,7 @@ class Delivery(SpanProcessor):
         self._timeout = min(timeout, LONGEST_WAIT)
         self._refuses: str | None = None
         self._start_afresh()
-        begin_anew_with(self.leave_to_parent)
+        _deliveries.add(self)
 
     def leave_to_parent(self) -> None:
         """Begin anew in a process just forked: the worker is not there, and what is queued is the parent's to send."""
@@ -172,6 +180,7 @@ class Delivery(SpanProcessor):
         self._put_off: deque[_Order | None] = deque()
         self._unclaimed = [True]
         self._is_started = False
+        self._thread: Thread | None = None
         self._awake = False
         self._hurried = False
         self._stopping: _Order | None = None
@@ -180,6 +189,7 @@ class Delivery(SpanProcessor):
         self._remedy = ""
         self._quiet_until = 0.0
         self._has_raised = self._has_warned = False
+        self._restarts_quietly_until = 0.0
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a span that has ended; an unsampled one goes nowhere."""
@@ -251,6 +261,8 @@ class Delivery(SpanProcessor):
             order.done.release()
             return True
         delivered = self._give(order, 0.0 if was_open else timeout)
+        if self._thread is not None and not order.done.locked():
+            self._thread.join(_FAREWELL)
         self._drop_all(_LATE if delivered else SHUTDOWN)
         if batch := self._batch:
             self._give_up(batch)
@@ -308,7 +320,7 @@ class Delivery(SpanProcessor):
         if not self._is_started:
             try:
                 # Not threading's: its start takes locks and waits, and a signal handler may be what comes here.
-                start_thread(self._work, ())
+                self._thread = Thread(self._work)
             except RuntimeError:  # the interpreter is at its end and takes no new threads, or there are too many
                 return False
             self._is_started = True
@@ -337,6 +349,20 @@ class Delivery(SpanProcessor):
         if not self._claim():
             return
         suppress_all()
+        while True:
+            try:
+                self._run()
+                return
+            except BaseException as error:  # whoever has raised it, no one but this thread sends what comes
+                with suppress(BaseException):
+                    self._last_error = "tracemw's own fault"
+                    self._tell_of_restart(error)
+                if self._stopping is not None and not self._stopping.done.locked():
+                    return
+                self._put_off.append(_WAKE)  # what it had begun is not lost
+                sleep(_RESTS)
+
+    def _run(self) -> None:
         exporter = self._exporter = self._make_exporter()
         goes_on = True
         while goes_on:
@@ -347,6 +373,11 @@ class Delivery(SpanProcessor):
                     self._refuses = None
             goes_on = self._serve(exporter, order)
         exporter.close()
+
+    def _tell_of_restart(self, error: BaseException) -> None:
+        if time.monotonic() >= self._restarts_quietly_until:
+            self._restarts_quietly_until = time.monotonic() + _QUIET_SECONDS
+            log(logging.ERROR, "the delivery of spans has failed, and starts again: %r", error, error=error)
 
     def _work_here(self, order: _Order, timeout: float) -> None:
         if not self._claim():
@@ -379,8 +410,8 @@ class Delivery(SpanProcessor):
         try:
             is_done = self._send_batches(exporter, is_last=is_last)
         except Exception as error:  # our own fault; what was in flight is sent with the next batch
-            self._log_fault(error)
             self._last_error = "tracemw's own fault"
+            self._log_fault(error)
         finally:
             if order is not _WAKE:
                 order.delivered = is_done and self._lost() == order.lost_before
@@ -614,3 +645,14 @@ class Delivery(SpanProcessor):
         if not self._has_raised:
             self._has_raised = True
             log(logging.ERROR, "tracemw fails to export spans, and may again, unlogged", error=error)
+
+
+_deliveries: Final[weakref.WeakSet[Delivery]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for delivery in list(_deliveries):
+        delivery.leave_to_parent()
+
+
+begin_anew_with(_after_fork)

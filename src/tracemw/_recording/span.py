@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace import _Span as SdkSpan
 from opentelemetry.sdk.util import BoundedList
@@ -38,7 +39,7 @@ UNSET: Final = Status(StatusCode.UNSET)
 
 _new: Final = object.__new__
 
-KNOWS_READABLE_SPANS: Final = set(vars(ReadableSpan("span"))) == {
+KNOWS_READABLE_SPANS: Final = set(vars(ReadableSpan("span", resource=Resource.get_empty()))) == {
     *("_name", "_context", "_kind", "_parent", "_start_time", "_end_time", "_attributes", "_events", "_links"),
     *("_status", "_resource", "_instrumentation_scope", "_instrumentation_info"),
 }

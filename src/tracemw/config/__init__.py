@@ -33,6 +33,7 @@ __all__ = [
     "Config",
     "Otlp",
     "control_file",
+    "ignored_files",
     "known_methods",
     "unknown_propagators",
 ]
@@ -235,6 +236,11 @@ def unknown_propagators() -> ValueError | None:
         f"there is no {', '.join(map(repr, unknown))}; installed are {', '.join(sorted(installed))}, and others come "
         "with packages such as opentelemetry-propagator-b3 and opentelemetry-propagator-aws-xray",
     )
+
+
+def ignored_files() -> list[str]:
+    """Return the variables that name a configuration file of OpenTelemetry, which nobody reads here."""
+    return [name for name in ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE") if get(name)]
 
 
 def control_file() -> Path | None:
