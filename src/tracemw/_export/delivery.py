@@ -135,7 +135,7 @@ class Delivery(SpanProcessor):
         self.queue_size = queue_size
         self._queue_bytes = queue_bytes
         self._batch_size = batch_size
-        self._batch_bytes = batch_bytes
+        self._batch_bytes = min(batch_bytes, queue_bytes)
         self._delay = min(delay, LONGEST_WAIT)
         self._timeout = min(timeout, LONGEST_WAIT)
         self._refuses: str | None = None
