@@ -374,7 +374,11 @@ def test_a_queue_that_has_too_many_bytes_drops_the_oldest_and_says_so(
 ) -> None:
     to = made(queue_bytes=100_000, batch_size=4096)
     gate = threading.Event()
-    backend.judge = lambda body: None if gate.wait(20) else None
+
+    def hold(_: bytes) -> None:
+        gate.wait(20)
+
+    backend.judge = hold
     record(to, "first")
     flush = threading.Thread(target=to.flush, args=(20,))
     flush.start()
