@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -191,6 +192,22 @@ def test_spans_and_metrics_may_speak_different_protocols_over_tls_or_not(backend
         assert (ended.returncode, ended.stdout) == (0, "")
         assert other.metrics_headers[0]["x-metrics"] == "of-metrics"
     assert (backend.names, backend.paths) == (["a"], ["/v1/traces"])
+
+
+@pytest.mark.parametrize("named_by", ["OTEL_EXPORTER_OTLP_CERTIFICATE", "SSL_CERT_FILE"])
+def test_metrics_over_http_trust_what_spans_do(tmp_path: Path, named_by: str) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with backend_serving(tls=context) as backend:
+        ended = run(
+            "import tracemw\ntracing = tracemw.init('shop', metrics=True)\n" + COUNTING,
+            OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+            **{named_by: str(tmp_path / "ca.pem")},
+        )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert sorted(backend.paths) == ["/v1/metrics", "/v1/traces"]
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])

@@ -373,7 +373,12 @@ def test_a_queue_that_has_too_many_bytes_drops_the_oldest_and_says_so(
     backend: Backend, made: Made, caplog: pytest.LogCaptureFixture
 ) -> None:
     to = made(queue_bytes=100_000, batch_size=4096)
-    backend.hang = 0.3
+    gate = threading.Event()
+
+    def hold(_: bytes) -> None:
+        gate.wait(20)
+
+    backend.judge = hold
     record(to, "first")
     flush = threading.Thread(target=to.flush, args=(20,))
     flush.start()
@@ -383,9 +388,9 @@ def test_a_queue_that_has_too_many_bytes_drops_the_oldest_and_says_so(
     stats = to.stats()
     assert stats.dropped["queue_bytes"] >= 20
     assert stats.ended == 36
+    gate.set()
     flush.join()
     to.flush(20)
-    backend.hang = 0.0
     kept = 30 - stats.dropped["queue_bytes"]
     assert backend.names == ["first", *map(str, range(30 - kept, 30)), *(f"small {number}" for number in range(5))]
     assert f"{30 - kept} spans are lost (queue_bytes: {30 - kept})" in caplog.text

@@ -143,7 +143,7 @@ class Delivery(SpanProcessor):
         self.queue_size = queue_size
         self._queue_bytes = queue_bytes
         self._batch_size = batch_size
-        self._batch_bytes = batch_bytes
+        self._batch_bytes = min(batch_bytes, queue_bytes)
         self._delay = min(delay, LONGEST_WAIT)
         self._timeout = min(timeout, LONGEST_WAIT)
         self._refuses: str | None = None
@@ -210,21 +210,23 @@ class Delivery(SpanProcessor):
             self._counts[ENCODING] += 1
             return
         size = len(record)
-        if size > self._batch_bytes:
+        queue, queued = self._queue, self._queued_bytes + size
+        is_heavy = queued > self._batch_bytes
+        if is_heavy and size > self._batch_bytes:
             self._counts[TOO_LARGE] += 1
             return
-        queue = self._queue
-        self._queued_bytes += size
+        self._queued_bytes = queued  # no call since it was read
         queue.append(record)
-        if len(queue) > self.queue_size:
+        waiting = len(queue)
+        if waiting > self.queue_size:
             self._drop_oldest(QUEUE_FULL)
-        while self._queued_bytes > self._queue_bytes and self._drop_oldest(QUEUE_BYTES):
+        while is_heavy and self._queued_bytes > self._queue_bytes and self._drop_oldest(QUEUE_BYTES):
             pass
         if not self._awake:
             self._awake = True
             if not self._order(_WAKE):
                 self._awake = False
-        elif (len(queue) >= self._batch_size or self._queued_bytes >= self._batch_bytes) and not self._hurried:
+        elif (is_heavy or waiting >= self._batch_size) and not self._hurried:
             self._hurried = True
             self._order(_WAKE)
 
