@@ -61,11 +61,15 @@ def _stands_for(named: str, test: str) -> bool:
     return test == named or test.startswith((f"{named}[", f"{named}::", f"{named}/"))
 
 
-def explanations(suite: str, plugin: str, path: Path = EXPLAINED) -> list[Explanation]:
+def explanations(suite: str, plugin: str) -> list[Explanation]:
     """The explanations that stand for one way to run one suite."""
-    entries = tomllib.loads(path.read_text())["explained"]
-    found = [Explanation(**{**entry, "tests": tuple(entry["tests"])}) for entry in entries]
-    return [entry for entry in found if entry.suite == suite and entry.plugin in (None, plugin)]
+    return [entry for entry in all_explanations() if entry.suite == suite and entry.plugin in (None, plugin)]
+
+
+def all_explanations() -> list[Explanation]:
+    """Everything that is explained."""
+    entries = tomllib.loads(EXPLAINED.read_text())["explained"]
+    return [Explanation(**{**entry, "tests": tuple(entry["tests"])}) for entry in entries]
 
 
 def differences(bare: Outcomes, traced: Outcomes) -> list[Difference]:
