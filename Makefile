@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
-.PHONY: demo test test-tempo conformance soak test-python test-lowest bench install clean
+.PHONY: demo test test-tempo test-peers conformance soak test-python test-lowest bench install clean
 .DEFAULT_GOAL := test
 
 # What holds at the doors, which must hold with the SDK's own provider too.
@@ -47,6 +47,11 @@ test: install
 # same test against the viewer.
 test-tempo: install
 	@$(BIN)/python -m tests.integration
+
+# The test suites of Flask, Starlette, httpx, requests and FastAPI with tracemw in everything that they make, beside the
+# same without it: see tests/peers/README.md. PEERS="flask httpx" runs some.
+test-peers: install
+	@PYTHONPATH=tests $(BIN)/python -m peers $(PEERS)
 
 # What holds at which door, as a table.
 conformance: install
