@@ -124,7 +124,7 @@ def test_a_search_that_takes_too_long_ends_and_says_how_to_narrow_it(full: Viewe
     with cost(full) as paid:
         response = full.http.get("/api/search", params={"q": LONG_SEARCH}, timeout=PATIENCE)
     assert (response.status_code, "narrow it" in response.text) == (400, True)
-    assert paid.seconds < 5
+    assert paid.seconds < 8
     assert paid.memory < 50 * MEGABYTE
 
 
@@ -134,7 +134,7 @@ def test_a_search_ends_when_its_asker_has_gone(full: Viewer) -> None:
             with contextlib.suppress(httpx.TimeoutException):
                 httpx.get(f"{full.url}/api/search", params={"q": LONG_SEARCH}, timeout=0.2, trust_env=False)
         full.get("/api/search", q="{ name = `step 1` }")
-    assert paid.seconds < 20  # of the 60 that they would have taken
+    assert paid.seconds < 20  # of the 100 that they would have taken
 
 
 def test_while_searches_run_others_are_answered(full: Viewer) -> None:
@@ -492,7 +492,7 @@ def test_a_body_in_tiny_chunks_costs_in_proportion(attacked: Viewer) -> None:
             connection.sendall(b"1\r\nx\r\n" * 5_000)
         connection.sendall(b"0\r\n\r\n")
         assert connection.recv(100).startswith((b"HTTP/1.1 200", b"HTTP/1.1 400"))
-    assert paid.seconds < 3
+    assert paid.seconds < 3, paid
 
 
 # ---- what is kept ----
