@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 import requests
+import requests_mock
 import trustme
 import urllib3
 from opentelemetry import context as otel_context
@@ -475,6 +476,10 @@ def test_a_manager_that_the_adapter_makes_anew_is_traced(
     assert recorded.client.name == "GET"
 
 
+@pytest.mark.skipif(
+    not hasattr(HTTPAdapter, "get_connection_with_tls_context"),
+    reason="requests 2.32.0 and 2.32.1 have no public method by which an adapter chooses its pool",
+)
 def test_pools_of_an_adapters_own_are_traced(service: Service, recorded: Recorded) -> None:
     host, _, port = service.url.removeprefix("http://").partition(":")
 
@@ -569,6 +574,20 @@ def test_an_adapter_without_connection_pools_gets_a_span_around_its_send(recorde
     assert second.context is not None
     assert adapter.seen.headers["traceparent"].split("-")[2] == f"{second.context.span_id:016x}"
     assert "traceparent" not in request.headers
+
+
+def test_a_mock_that_is_mounted_answers_in_a_span_and_sees_the_trace(
+    session: requests.Session, recorded: Recorded
+) -> None:
+    mock = requests_mock.Adapter()
+    mock.register_uri("GET", "mock://there/", text="mocked")
+    session.mount("mock://", mock)
+
+    assert session.get("mock://there/").text == "mocked"
+    assert mock.called_once
+    assert mock.last_request is not None
+    assert "traceparent" in mock.last_request.headers
+    assert (recorded.client.attributes or {})["http.response.status_code"] == 200
 
 
 def test_an_adapter_that_cannot_be_traced_is_left_alone_with_a_word_in_the_log(

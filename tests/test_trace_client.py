@@ -261,5 +261,6 @@ async def test_closing_an_asynchronous_body_midway_closes_what_is_beneath_as_wit
             body: Any = response.aiter_raw()
             assert await anext(body) == b"some"
             await body.aclose()
-            assert did.pop() == "closed"
+            did.append("closed the body")
+    assert did[: len(did) // 2] == did[len(did) // 2 :]
     assert recorded.client.status.status_code is StatusCode.UNSET
