@@ -18,7 +18,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
-from tracemw._context import TracerSource, detach, is_skipped, request_span, with_span
+from tracemw._context import TracerSource, detach, exchange_in, is_skipped, request_span, with_span
 from tracemw._errors import described, exception_type, mark_stage, moment, put_stage, record_exception
 from tracemw._guard import guarded
 from tracemw._held import as_held
@@ -135,7 +135,7 @@ def _start(name: str, here: Context, attributes: dict[str, AttributeValue]) -> S
 @guarded
 def _end(ending: Span, error: BaseException | None) -> None:
     try:
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and not _says_only_that_the_client_has_gone(error):
             ending.set_attribute("error.type", exception_type(error))
             ending.set_status(StatusCode.ERROR)
             put_stage(ending, error)
@@ -144,6 +144,11 @@ def _end(ending: Span, error: BaseException | None) -> None:
             ending.set_status(Status(StatusCode.ERROR, described(error)))
     finally:
         ending.end()
+
+
+def _says_only_that_the_client_has_gone(error: Exception) -> bool:
+    exchange = exchange_in(otel_context.get_current())
+    return bool(getattr(exchange, "says_only_that_the_client_has_gone", bool)(error)) if exchange else False
 
 
 @overload

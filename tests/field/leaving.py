@@ -19,6 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 import tracemw
 import tracemw.flask
 import tracemw.starlette
+from tracemw.sampling import Sampling
 
 
 async def echo(websocket: WebSocket) -> None:
@@ -83,6 +84,14 @@ ROUTES = [
 def asgi() -> Any:
     """The ASGI application, with the recorder that `tracemw.init` sets up."""
     tracemw.init("leaving")
+    app = Starlette(routes=ROUTES)
+    app.add_middleware(tracemw.starlette.TraceMiddleware)
+    return app
+
+
+def unsampled() -> Any:
+    """The same with nothing sampled, of which thirty failing requests are kept in a second."""
+    tracemw.init("leaving", sampling=Sampling(ratio=0.0, keep_rate=30))
     app = Starlette(routes=ROUTES)
     app.add_middleware(tracemw.starlette.TraceMiddleware)
     return app

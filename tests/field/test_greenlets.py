@@ -47,14 +47,13 @@ def backend(protocol: str) -> Iterator[Backend]:
 
 @pytest.fixture
 def environment(backend: Backend, protocol: str) -> dict[str, str]:
-    # The modules for DNS that eventlet would load bring a lock along that it cannot patch, where h2 is installed.
-    quiet = {"EVENTLET_NO_GREENDNS": "yes"}
-    return {**quiet, "OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
 
 
 def run(code: str, environment: dict[str, str]) -> tuple[int, str]:
     """Run `code` in a fresh interpreter, and return its exit status and its output."""
-    with process("-W", "ignore", "-c", code, env=environment) as running:
+    # The modules for DNS that eventlet would load bring a lock along that it cannot patch, where h2 is installed.
+    with process("-W", "ignore", "-c", code, env={**environment, "EVENTLET_NO_GREENDNS": "yes"}) as running:
         try:
             output, _ = running.communicate(timeout=30)
         except subprocess.TimeoutExpired:

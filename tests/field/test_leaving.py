@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from websockets.sync.client import ClientConnection, connect
 
 from field.servers import Served, reset, serving
+from servers import wait_until
 
 ASGI = ["uvicorn asgi", "hypercorn asgi", "granian asgi", "uvicorn layered"]
 WSGI = ["gunicorn sync wsgi", "gunicorn gthread wsgi", "gunicorn gevent wsgi"]
@@ -20,6 +23,22 @@ Leave = Callable[[ClientConnection], object]
 
 def vanish(client: ClientConnection) -> None:
     client.socket.shutdown(socket.SHUT_RDWR)
+
+
+def aborting(served: Served) -> None:
+    connection = served.raw("POST /upload HTTP/1.1\nHost: shop.example\nContent-Length: 9\nExpect: 100-continue")
+    connection.recv(100)
+    reset(connection)
+
+
+def failing(served: Served) -> None:
+    fail(served, "/boom")
+
+
+def fail(served: Served, path: str) -> None:
+    # A client that tells the end: under load, servers close connections that are kept alive at any time.
+    with served.raw(f"GET {path} HTTP/1.1\nHost: shop.example\nConnection: close") as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 500")
 
 
 LEAVING = [
@@ -143,3 +162,28 @@ def test_an_error_of_the_connection_to_another_service_is_an_error(served: Serve
         while connection.recv(1000):
             pass
     assert served.span("GET /boom/<number>").status.code == Status.STATUS_CODE_ERROR
+
+
+@pytest.mark.parametrize(("noise", "least"), [(aborting, 60), (failing, 54)])
+def test_neither_aborts_nor_a_noisy_route_hide_the_errors_of_others(
+    noise: Callable[[Served], None], least: int
+) -> None:
+    with serving("uvicorn", "leaving:unsampled") as served:
+        is_over = threading.Event()
+
+        def make_noise() -> None:
+            while not is_over.is_set():
+                noise(served)
+
+        with ThreadPoolExecutor() as threads:
+            noisy = [threads.submit(make_noise) for _ in range(2)]
+            try:
+                for number in range(60):
+                    fail(served, f"/boom/{number}")
+                    is_over.wait(0.06)  # so that they are no more than half of what is kept in a second
+            finally:
+                is_over.set()
+            for each in noisy:
+                each.result()
+        wait_until(lambda: len(served.spans("GET /boom/{number}")) >= least)
+        assert not served.spans("POST /upload")

@@ -59,6 +59,12 @@ class Verdict(NamedTuple):
     why: str
 
 
+# The second name is that of the former conventions, which other instrumentations still have by default.
+_HTTP_METHOD: Final = ("http.request.method", "http.method")
+
+_ROUTES: Final = 100
+"""How many routes have parts of their own in what is kept; all others share one."""
+
 _PATIENCE: Final = 1000
 """Looks at the books, a tenth of a millisecond apart, until they are read as they are."""
 
@@ -78,7 +84,8 @@ class FlightRecorder:
         is_on: Whether anything is recorded of unsampled traces; if not, they are counted, and that is all.
         slow: Seconds from which on a local trace is kept for being slow; None for never.
         rate: How many local traces may be kept in one second; those of a whole second at once, but only half of them
-            for being slow, and one in any case: the other half is for errors and for what is asked for.
+            for being slow, and one in any case: the other half is for errors and for what is asked for. A route that
+            keeps too many leaves room for the others, see `_Shares`.
     """
 
     def __init__(
@@ -93,6 +100,8 @@ class FlightRecorder:
         self._burst = max(self._interval, 10**9)
         # What is left of that for others when a slow one is kept.
         self._reserve = min(self._burst // 2, self._burst - self._interval)
+        # What of that is shared out among routes: whole ones only.
+        self._shared = self._reserve // self._interval * self._interval if self._interval else 0
         self._first_at = -math.inf if rate else math.inf
         self._start_afresh()
         begin_anew_with(self._start_afresh)  # a forked child does not hold what its parent does
@@ -100,6 +109,7 @@ class FlightRecorder:
     def _start_afresh(self) -> None:
         self.books = Books()
         self._kept_at = self._first_at
+        self._shares = _Shares(self._interval, self._burst // 2)
 
     def ended(self, span: HeldSpan, readable: ReadableSpan) -> None:
         """Take a span that has ended; `readable` is what the processors were given of it."""
@@ -133,18 +143,21 @@ class FlightRecorder:
         reason = root.reason_to_keep(root.end_time or 0)
         if reason is None:
             return DROPPED
-        if not self._may_keep(reason):
+        if not self._may_keep(root, reason):
             return _LIMITED
         self.books.kept[reason] += 1
         return _KEPT[reason]
 
-    def _may_keep(self, reason: str) -> bool:
+    def _may_keep(self, root: HeldSpan, reason: str) -> bool:
         now = time.monotonic_ns()
         at = self._kept_at
         if at < now - self._burst:
             at = now - self._burst
         at += self._interval
-        if at > (now - self._reserve if reason == "slow" else now):
+        if at > now or (reason == "slow" and at > now - self._reserve):
+            return False
+        # The first half of what there is, is for whoever comes first; the second is shared out.
+        if at > now - self._shared and not self._shares.take(root.route, now, now - at):
             return False
         self._kept_at = at
         return True
@@ -226,6 +239,37 @@ class FlightRecorder:
                 return found
             time.sleep(0.0001)
         return read(self.books)  # asked for by a signal handler that has interrupted a release
+
+
+class _Shares:
+    """What each route may take of the half that is shared out, so that none takes all of it.
+
+    What a route has taken is paid back with time: of the rate, each route that owes gets one part, and one part is
+    left for whoever comes next. A route may owe half a second's worth; where others owe too, no more than twice of
+    what is left, so that somebody who comes now finds half of what each of the noisy ones has had. A route that nobody
+    competes with gets the whole rate, by way of the first half. Routes that owe nothing are forgotten.
+    """
+
+    def __init__(self, interval: int, burst: int) -> None:
+        self._interval = interval
+        self._most = burst + interval
+        self._owing_until: dict[str, int] = {}
+
+    def take(self, route: str, now: int, left: float) -> bool:
+        """Let `route` keep one more, if it may; `left` is what would be left, as the time that made it."""
+        owing = self._owing_until
+        for known, until in list(owing.items()) if owing else ():
+            if until <= now:
+                owing.pop(known, None)
+        if route not in owing and len(owing) >= _ROUTES:
+            route = ""
+        others = len(owing) - (route in owing)
+        parts = others + 2
+        owes = max(owing.get(route, now) - now, 0)
+        if owes + self._interval * parts > self._most * parts or (others and owes > 2 * left * parts):
+            return False
+        owing[route] = now + owes + self._interval * parts
+        return True
 
 
 class Books:
@@ -324,6 +368,18 @@ class HeldSpan(Span):
     def lasts(self) -> None:
         """Take it for one that is never slow."""
         self._answered_at = -math.inf
+
+    @property
+    def route(self) -> str:
+        """What the span is of, at the end: its method and route, or its name where it is no HTTP request.
+
+        HTTP requests without a route are all of one, which is empty: their paths are what anybody makes up.
+        """
+        route = self._attributes.get("http.route")
+        if isinstance(route, str):
+            return self._name if self._name.endswith(route) else route
+        is_http = self._first is not None or any(name in self._attributes for name in _HTTP_METHOD)
+        return "" if is_http else self._name
 
     @property
     def local_root(self) -> HeldSpan:
