@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import sys
 import time
 import weakref
 from collections.abc import Callable
@@ -60,6 +61,9 @@ def _marker() -> Marker:
 
 
 here: Final = _marker()
+_inherited: Final = mmap.mmap(-1, mmap.PAGESIZE) if "uwsgi" in sys.modules else None
+"""Shared by all processes, to note that one of them has what uWSGI's master could not send."""
+
 _steps: Final[list[Callable[[], object]]] = []
 _taken_by: int | None = None
 
@@ -80,6 +84,14 @@ def _weakly(method: MethodType) -> Callable[[], object]:
             alive()
 
     return step
+
+
+def inherits() -> bool:
+    """Tell one of uWSGI's workers, and only one, that what waits in the process it was forked from is its to send."""
+    if _inherited is None or _inherited[0]:
+        return False
+    _inherited[0] = 1
+    return True
 
 
 def check() -> None:

@@ -10,6 +10,7 @@ Bound from modules written in C that no patch touches, and what gevent and event
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import weakref
@@ -59,6 +60,18 @@ _SHORTEST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.02
 
 
+def is_about_to_fork() -> bool:
+    """Tell whether this is uWSGI's process before it forks its workers.
+
+    A thread that holds the interpreter at that moment, of which nothing is left in a worker, would hold it there for
+    ever: Python's own forks see to that, and those in C do not.
+    """
+    uwsgi: Any = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        return False
+    return not uwsgi.worker_id() and uwsgi.masterpid() in (0, os.getpid())
+
+
 class Thread:
     """A thread of the operating system, which does not keep the interpreter from its end.
 
@@ -67,11 +80,13 @@ class Thread:
         *arguments: What `run` is called with.
 
     Raises:
-        RuntimeError: when the interpreter takes no new threads.
+        RuntimeError: when the interpreter takes no new threads, or must not have any.
     """
 
     def __init__(self, run: Callable[..., object], *arguments: object) -> None:
         # The thread's own data goes with the last that the interpreter knows of it, and that with no step in Python.
+        if is_about_to_fork():
+            raise RuntimeError("no thread is started before uWSGI forks")
         self._gone: SimpleQueue[object] = SimpleQueue()
         self._data: weakref.ref[_Data] | None = None
         _start(self._run, (run, arguments))

@@ -44,7 +44,7 @@ from tracemw._export.stats import (
     TOO_LARGE,
     Stats,
 )
-from tracemw._forks import begin_anew_with, check
+from tracemw._forks import begin_anew_with, check, inherits
 from tracemw._guard import log
 from tracemw._native import Empty, SimpleQueue, Thread, make_lock, sleep, wait_for
 from tracemw.config import DELIVERY_TIMEOUT
@@ -152,14 +152,18 @@ class Delivery(SpanProcessor):
 
     def leave_to_parent(self) -> None:
         """Begin anew in a process just forked: the worker is not there, and what is queued is the parent's to send."""
-        exporter = self._exporter
+        exporter, encoder, queue = self._exporter, self._encoder, self._queue
+        has_worker = self._is_started
         self._start_afresh()
+        if queue and not has_worker and inherits():  # from uWSGI's master, which has no worker: see _native.Thread
+            self._encoder = encoder  # what is encoded already refers to it
+            self._queue.extend(queue)
         if exporter is not None:
             exporter.leave_to_parent()
 
     def _start_afresh(self) -> None:
         self._exporter: Exporter | None = None
-        self._encoder = SpanEncoder()
+        self._encoder: SpanEncoder = SpanEncoder()
         self._queue: deque[bytes] = deque()
         self._next_records = iter(self._queue.popleft, None)
         self._queued_bytes = 0
@@ -179,7 +183,7 @@ class Delivery(SpanProcessor):
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._put_off: deque[_Order | None] = deque()
         self._unclaimed = [True]
-        self._is_started = False
+        self._is_started: bool = False
         self._thread: Thread | None = None
         self._awake = False
         self._hurried = False
