@@ -24,7 +24,7 @@ class Viewer:
         self.process = process
         self.first_line = first_line
         self.url = re.findall(r"http://\S+", first_line)[0]
-        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=10)
+        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=60)
 
     def send(self, *spans: Spans) -> httpx.Response:
         return self.http.post("/v1/traces", content=request(*spans).SerializeToString(), headers=PROTOBUF)

@@ -143,8 +143,8 @@ def test_while_searches_run_others_are_answered(full: Viewer) -> None:
             f"{full.url}/api/search", params={"q": LONG_SEARCH}, timeout=PATIENCE, trust_env=False
         ).status_code
 
-    with ThreadPoolExecutor(4) as threads:
-        searches = [threads.submit(long_search, number) for number in range(4)]
+    with ThreadPoolExecutor(2) as threads:
+        searches = [threads.submit(long_search, number) for number in range(2)]
         answered = 0
         while not any(search.done() for search in searches):
             assert full.http.get("/ready").status_code == 200
