@@ -158,6 +158,7 @@ def run(suite: Suite, plugin: str | None, tests: Sequence[str] = ("tests",)) -> 
             "PEERS_OUTCOMES": str(written),
             "PEERS_BOOKS": str(books),
             "PEERS_ENDPOINT": backend.url,
+            "PYTEST_TIMEOUT": "300",  # a suite's own limit for a test is none for a busy machine
         }
         try:
             subprocess.run(
