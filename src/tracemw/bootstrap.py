@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
+import inspect
 import logging
 import math
 import os
@@ -16,7 +18,7 @@ from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace
@@ -41,7 +43,7 @@ from tracemw._export.exporter import Exporter
 from tracemw._forks import begin_anew_with, check
 from tracemw._guard import unusable
 from tracemw._native import make_lock, wait_for
-from tracemw._recording import Books, FlightRecorder, TracerProvider
+from tracemw._recording import Books, FlightRecorder, TracerProvider, end_unfinished
 from tracemw.config import DELIVERY_TIMEOUT, Config, Otlp, ignored_files
 from tracemw.control import Spike, Watch, require_duration
 from tracemw.sampling import ConsistentSampler, Sampling, sampler_for
@@ -337,11 +339,17 @@ def shutdown(timeout: float = DELIVERY_TIMEOUT) -> bool:
     return _tracing.shutdown(timeout) if _tracing is not None else True
 
 
-def _end() -> None:
+PROCESS_EXIT: Final = "process_exit"
+"""`error.type` of spans that are open when the process ends by itself; those that a signal ends have its name."""
+
+
+def _end(why: str = PROCESS_EXIT) -> bool:
     """Shut down because the process ends, which it may have begun to do before: a server's lifespan ends by a flush."""
     began, ended = _outlet.waited
     just_now = time.monotonic() - ended < _SAME_END
-    shutdown(max(DELIVERY_TIMEOUT - (ended - began), 0.0) if just_now else DELIVERY_TIMEOUT)
+    if _tracing is not None and _tracing.active:
+        end_unfinished(why)
+    return shutdown(max(DELIVERY_TIMEOUT - (ended - began), 0.0) if just_now else DELIVERY_TIMEOUT)
 
 
 def start_without_code() -> Tracing:
@@ -391,7 +399,10 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         _provider.add_span_processor(_outlet)
         install_provider(_provider)
         atexit.register(_end)
-        _take_sigterm()
+        _take_signals()
+        if "gunicorn.config" in sys.modules:
+            with suppress(Exception):  # of a gunicorn that is another than those known
+                _take_signals_of_gunicorn()
         _take_ends_of_children()
     else:
         _provider.rearm(sampler=sampler, resource=resource, recorder=recorder)
@@ -611,8 +622,8 @@ def _end_with_multiprocessing() -> None:
     def register(function: Callable[[], bool]) -> None:
         util.Finalize(None, function, exitpriority=-100)  # after everybody else
 
-    register(shutdown)
-    util.register_after_fork(shutdown, register)  # a child forgets the one when it begins, and then does the other
+    register(_end)
+    util.register_after_fork(_end, register)  # a child forgets the one when it begins, and then does the other
 
 
 def _end_with_celery() -> None:
@@ -622,20 +633,63 @@ def _end_with_celery() -> None:
 
 
 def _on_end_of_worker(**_: object) -> None:
-    shutdown()
+    _end()
 
 
-def _take_sigterm() -> None:
-    """Deliver before SIGTERM ends the process, unless the application or its server handles the signal itself."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+def _take_signals() -> None:
+    """Deliver before a signal ends the process.
+
+    SIGTERM is left to an application or a server that handles it, and finishes its requests. SIGABRT is what gunicorn
+    sends to a worker that takes too long: whoever handles it ends the process at once, and so comes after this.
+    """
+    _take(signal.SIGTERM)
+    handler = signal.getsignal(signal.SIGABRT)
+    if callable(handler) and not isinstance(handler, _Ending):
+        _take(signal.SIGABRT, handler)
+    elif not faulthandler.is_enabled():  # which tells where every thread was, and is not seen here
+        _take(signal.SIGABRT)
+
+
+def _take(number: signal.Signals, then: Callable[[int, FrameType | None], object] | None = None) -> None:
+    if then is not None or signal.getsignal(number) is signal.SIG_DFL:
         with suppress(ValueError):  # only the main thread of the main interpreter may
-            signal.signal(signal.SIGTERM, _on_sigterm)
+            signal.signal(number, _Ending(then))
 
 
-def _on_sigterm(signum: int, frame: FrameType | None) -> None:
-    del frame
-    try:
-        _end()
-    finally:  # a meter provider's exporter may raise, and yet the process ends
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)
+class _Ending:
+    """The handler of a signal that ends the process.
+
+    Args:
+        then: What handles it afterwards; nothing, if it ends the process by itself.
+    """
+
+    def __init__(self, then: Callable[[int, FrameType | None], object] | None) -> None:
+        self._then = then
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        try:
+            _end(signal.Signals(number).name)
+        finally:  # a meter provider's exporter may raise, and yet the process ends
+            if self._then is not None:
+                self._then(number, frame)
+            else:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+
+
+def _take_signals_of_gunicorn() -> None:
+    """Have the workers that gunicorn forks later take the signals, too, once they have set up their own handlers."""
+    frame = inspect.currentframe()
+    config: Any = None
+    while frame is not None and type(config).__module__ != "gunicorn.config":
+        config = getattr(frame.f_locals.get("self"), "cfg", None)
+        frame = frame.f_back
+    if type(config).__module__ != "gunicorn.config":
+        return
+    hook = config.post_worker_init
+
+    def post_worker_init(worker: object) -> None:
+        _take_signals()
+        hook(worker)
+
+    config.set("post_worker_init", post_worker_init)

@@ -88,7 +88,7 @@ def answered(port: int) -> bool:
 
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/items", timeout=10) as response:
-            return response.status == 200
+            return int(response.status) == 200
     except OSError:
         return False
 

@@ -124,6 +124,9 @@ class Delivery(SpanProcessor):
         timeout: Seconds that the export of a batch may take, its retries included.
     """
 
+    _encoder: SpanEncoder
+    _is_started: bool
+
     def __init__(
         self,
         make_exporter: Callable[[], Exporter],
@@ -163,7 +166,7 @@ class Delivery(SpanProcessor):
 
     def _start_afresh(self) -> None:
         self._exporter: Exporter | None = None
-        self._encoder: SpanEncoder = SpanEncoder()
+        self._encoder = SpanEncoder()
         self._queue: deque[bytes] = deque()
         self._next_records = iter(self._queue.popleft, None)
         self._queued_bytes = 0
@@ -183,7 +186,7 @@ class Delivery(SpanProcessor):
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._put_off: deque[_Order | None] = deque()
         self._unclaimed = [True]
-        self._is_started: bool = False
+        self._is_started = False
         self._thread: Thread | None = None
         self._awake = False
         self._hurried = False

@@ -150,6 +150,11 @@ class Span(SdkSpan):
         """Tell whether the span has not ended."""
         return self._end_time is None
 
+    def is_unfinished(self) -> bool:
+        """Tell whether the span is open, and of this process: one that was open at a fork is for the parent to end."""
+        fields = vars(self)
+        return "_open" in fields and "_start_time" in fields and self._resource is self._tracer.resource
+
     def set_attribute(self, key: str, value: Any) -> None:
         """Set an attribute, in place of one with the same key; after the end, ignored with a warning."""
         attributes = self._attributes

@@ -1,0 +1,190 @@
+"""Spans that are open when their process ends arrive, as errors that say why."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend import Backend, backend_serving
+from servers import free_port, process, wait_until
+from test_bootstrap import run
+
+SERVICE = (
+    "import os, time, flask, tracemw\n"
+    "from tracemw.flask import TraceMiddleware\n"
+    "tracemw.init('shop')\n"
+    "app = flask.Flask(__name__)\n"
+    "TraceMiddleware(app)\n"
+    "@app.get('/hang')\n"
+    "def hang():\n"
+    "    with tracemw.span('waiting'):\n"
+    "        open('hangs', 'w').write(str(os.getpid()))\n"
+    "        while True:\n"
+    "            if 'GTHREAD' in os.environ: time.sleep(0.01)\n"
+    "@app.get('/slow')\n"
+    "def slow():\n"
+    "    with tracemw.span('finishing'):\n"
+    "        open('hangs', 'w').write(str(os.getpid()))\n"
+    "        time.sleep(1)\n"
+    "    return 'ok'\n"
+)
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    with backend_serving() as serving:
+        yield serving
+
+
+def attributes(span: Any) -> dict[str, str]:
+    return {pair.key: pair.value.string_value for pair in span.attributes}
+
+
+def ask(port: int, path: str) -> threading.Thread:
+    """Ask from a thread, which does not mind when there is no answer."""
+
+    def call() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        try:
+            connection.request("GET", path)
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    return thread
+
+
+def listening(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/health")
+        connection.getresponse().read()
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("ratio", ["1", "0"], ids=["sampled", "held"])
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+@pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
+def test_what_hangs_when_gunicorn_aborts_a_worker_is_an_error_that_names_the_signal(
+    backend: Backend, tmp_path: Path, worker: str, preload: tuple[str, ...], ratio: str
+) -> None:
+    (tmp_path / "service.py").write_text(SERVICE)
+    port, hangs = free_port(), tmp_path / "hangs"
+    options = (
+        "-k",
+        worker,
+        "--threads",
+        "2" if worker == "gthread" else "1",
+        "--timeout",
+        "2",
+        *preload,
+        "--graceful-timeout",
+        "1",
+    )
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_TRACES_SAMPLER_ARG": ratio}
+    if worker == "gthread":
+        environment["GTHREAD"] = "1"
+    server = ("-m", "gunicorn", *options, "--bind", f"127.0.0.1:{port}", "service:app")
+    with process(*server, env=environment, cwd=tmp_path) as running:
+        wait_until(lambda: listening(port), timeout=20)
+        asking = ask(port, "/hang")
+        wait_until(lambda: hangs.exists() and hangs.read_text(), timeout=20)
+        if worker == "gthread":  # whose main thread goes on telling gunicorn that all is well
+            os.kill(int(hangs.read_text()), signal.SIGABRT)
+        wait_until(lambda: len(backend.spans) >= 2, timeout=20)
+        running.send_signal(signal.SIGTERM)
+        running.wait(20)
+        asking.join()
+    spans = {span.name: span for span in backend.spans}
+    assert set(spans) == {"waiting", "GET /hang"} or set(spans) == {"waiting", "GET"}
+    for span in spans.values():
+        assert span.status.code == span.status.STATUS_CODE_ERROR
+        assert attributes(span)["error.type"] == "SIGABRT"
+
+
+def test_at_sigterm_a_server_finishes_its_requests_and_their_spans(backend: Backend, tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(SERVICE)
+    port, hangs = free_port(), tmp_path / "hangs"
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}
+    server = ("-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "service:app")
+    with process(*server, env=environment, cwd=tmp_path) as running:
+        wait_until(lambda: listening(port), timeout=20)
+        asking = ask(port, "/slow")
+        wait_until(lambda: hangs.exists() and hangs.read_text(), timeout=20)
+        running.send_signal(signal.SIGTERM)
+        running.wait(20)
+        asking.join()
+    assert sorted(backend.names) == ["GET /slow", "finishing"]
+    assert not [span for span in backend.spans if "error.type" in attributes(span)]
+
+
+@pytest.mark.parametrize("ratio", ["1", "0"], ids=["sampled", "held"])
+@pytest.mark.parametrize(
+    ("end", "error_type"),
+    [
+        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(10)", "SIGTERM"),
+        ("os.kill(os.getpid(), signal.SIGABRT); time.sleep(10)", "SIGABRT"),
+        ("sys.exit()", "process_exit"),
+    ],
+)
+def test_what_is_open_at_the_end_of_a_process_is_an_error_that_names_it(
+    backend: Backend, end: str, error_type: str, ratio: str
+) -> None:
+    ended = run(
+        "import os, signal, sys, threading, time, tracemw\n"
+        "from opentelemetry import trace\n"
+        "tracemw.init('shop')\n"
+        "started = threading.Event()\n"
+        "def work():\n"
+        "    with tracemw.span('outer'), tracemw.span('inner'):\n"
+        "        started.set()\n"
+        "        time.sleep(60)\n"
+        "threading.Thread(target=work, daemon=True).start()\n"
+        "started.wait()\n"
+        "with tracemw.span('done'): pass\n"
+        "left = trace.get_tracer('x').start_span('left open')\n"
+        f"{end}\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+        OTEL_TRACES_SAMPLER_ARG=ratio,
+    )
+    assert ended.stdout == ""
+    assert ended.returncode == (0 if error_type == "process_exit" else -getattr(signal, error_type))
+    told = {span.name: attributes(span).get("error.type") for span in backend.spans}
+    named = dict.fromkeys(("outer", "inner", "left open"), error_type)
+    assert told == (named | {"done": None} if ratio == "1" else named)
+
+
+def test_a_child_ends_what_it_has_begun_and_leaves_its_parents_spans_to_the_parent(backend: Backend) -> None:
+    ended = run(
+        "import multiprocessing, tracemw\n"
+        "from opentelemetry import trace\n"
+        "tracemw.init('shop')\n"
+        "def work():\n"
+        "    global left\n"
+        "    left = trace.get_tracer('x').start_span('left open')\n"
+        "with tracemw.span('parent'):\n"
+        "    child = multiprocessing.get_context('fork').Process(target=work)\n"
+        "    child.start()\n"
+        "    child.join()\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+        PYTHONWARNINGS="ignore",
+    )
+    assert ended.returncode == 0, ended.stdout
+    told = sorted((span.name, attributes(span).get("error.type")) for span in backend.spans)
+    assert told == [("left open", "process_exit"), ("parent", None)]
