@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opentelemetry import baggage, trace
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 from opentelemetry.trace import TracerProvider
 
 import tracemw
@@ -70,6 +72,8 @@ class Service:
         self.gate = threading.Event()
         self.barrier = threading.Barrier(together, timeout=10)
         self.closed = 0
+        self.context: Context | None = None
+        """The OpenTelemetry context that `/child` and `/health` were last served in."""
         self.endpoints: dict[str, Endpoint] = {
             "/ok": self.ok,
             "/health": self.child,
@@ -109,6 +113,7 @@ class Service:
         return Reply(incoming.seen.encode("utf-8", "surrogateescape"))
 
     def child(self, incoming: Incoming) -> Reply:
+        self.context = otel_context.get_current()
         library = trace.get_tracer("a library", tracer_provider=self.library)
         with tracemw.span("child.ours"), library.start_as_current_span("child.theirs"):
             return Reply()

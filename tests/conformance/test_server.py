@@ -7,6 +7,7 @@ has those for which the server itself matters.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -640,7 +642,198 @@ def test_the_duration_is_recorded_while_the_span_is_current(
     )
 
 
+# 11: requests on one connection.
+
+
+@pytest.mark.parametrize("path", ["/child", "/health"])
+@pytest.mark.parametrize("sdk", [False, True], ids=["traced", "untraced"])
+def test_the_context_of_a_request_that_is_over_counts_for_nothing(
+    door: Door, recorded: Recorded, path: str, *, sdk: bool
+) -> None:
+    service = Service()
+    options: Any = {"tracer_provider": NoOpTracerProvider()} if sdk else {}
+    app = door.traced(service, **options)
+    door.ask(app, path, headers=[("baggage", "tenant=A"), ("traceparent", TRACEPARENT)])
+    assert service.context is not None
+    recorded.clear()
+    token = otel_context.attach(service.context)  # as a server's event loop does that has kept it
+    try:
+        answers = [door.ask(app, "/baggage"), door.ask(app, "/baggage", headers=[("baggage", "tier=gold")])]
+        assert door.ask(app, "/ok").body != TRACE_ID.encode()
+    finally:
+        otel_context.detach(token)
+    assert [answer.body for answer in answers] == [b"{}", b"{'tier': 'gold'}"]
+    assert [span.parent for span in recorded.of_kind(SpanKind.SERVER)] == ([] if sdk else [None] * 3)
+
+
+def test_what_a_server_has_put_into_the_context_on_purpose_stays(door: Door, service: Service) -> None:
+    key = otel_context.create_key("a server's own")
+    token = otel_context.attach(baggage.set_baggage("region", "eu", otel_context.set_value(key, "there")))
+    try:
+        app = door.traced(service)
+        assert door.ask(app, "/baggage", headers=[("baggage", "tenant=A")]).body == b"{'region': 'eu', 'tenant': 'A'}"
+        door.ask(app, "/child")
+    finally:
+        otel_context.detach(token)
+    assert service.context is not None
+    assert service.context[key] == "there"
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_only_a_span_of_others_that_has_not_ended_is_that_of_the_request(
+    door: Door, service: Service, recorded: Recorded, *, ended: bool
+) -> None:
+    tracer = trace.get_tracer("another instrumentation")
+    span = tracer.start_span("theirs", kind=SpanKind.SERVER)
+    if ended:
+        span.end()
+    context = baggage.set_baggage("tenant", "A", trace.set_span_in_context(span))
+    token = otel_context.attach(context)
+    try:
+        answer = door.ask(door.traced(service), "/baggage")
+    finally:
+        otel_context.detach(token)
+    span_count = len(recorded.of_kind(SpanKind.SERVER))
+    assert (answer.body, span_count) == ((b"{}", 2) if ended else (b"{'tenant': 'A'}", 0))
+
+
+# 12 and 15: the status that the client got, and responses that nobody closes.
+
+
+def test_an_exception_before_the_first_byte_takes_back_the_status(
+    door: Door, recorded: Recorded, meters: Meters
+) -> None:
+    def early(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "2")])
+        raise Boom("boom")
+
+    def generated(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield from map(raising, [None])
+
+    bare = wsgi(door, "iterable")
+    for app in (early, generated):
+        recorded.clear()
+        answer = bare.ask(bare.install(bare.around(app), meter_provider=meters.provider))
+        assert isinstance(answer.error, Boom | OSError)
+        assert attributes(recorded.server)["http.response.status_code"] == 500
+        assert exceptions(recorded.server) == [BOOM if isinstance(answer.error, Boom) else "OSError"]
+    (point,) = meters.points("http.server.request.duration")
+    assert (point.attributes["http.response.status_code"], point.attributes["error.type"]) == (500, "500")
+
+
+def test_a_body_that_is_never_closed_ends_with_its_last_byte(
+    door: Door, service: Service, recorded: Recorded, meters: Meters
+) -> None:
+    bare = wsgi(door, "iterable")
+
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "4")])
+        yield b"ab"
+        yield b"cd"
+
+    body = bare.install(bare.around(app), meter_provider=meters.provider)(
+        bare.environ(), calls.WSGIServer().start_response
+    )
+    chunks = iter(body)
+    assert next(chunks) == b"ab"
+    assert recorded.all == []
+    assert next(chunks) == b"cd"
+    assert recorded.server.status.status_code is StatusCode.UNSET
+    assert active(meters) == 0
+    body.close()
+    assert len(recorded.all) == 1
+
+
+@pytest.mark.parametrize("path", ["/stream/2", "/order/7", "/status/204"])
+@pytest.mark.parametrize("parts", [0, 1])
+def test_a_body_that_is_let_go_of_ends_at_the_time_of_its_latest_byte(
+    door: Door, service: Service, recorded: Recorded, meters: Meters, path: str, parts: int
+) -> None:
+    bare = wsgi(door, "iterable")
+    gc.collect()
+    app = bare.traced(service, meter_provider=meters.provider)
+    body = app(bare.environ(path), calls.WSGIServer().start_response)
+    for _ in range(parts):
+        next(iter(body), None)
+    read = time.time_ns()
+    del body
+    gc.collect()
+    assert recorded.server.status.status_code is StatusCode.UNSET
+    assert attributes(recorded.server)["http.response.status_code"] in (200, 204)
+    assert parts == 0 or (recorded.server.end_time or 0) <= read
+    assert active(meters) == 0
+
+
+# 16: mounted under a prefix.
+
+
+@pytest.mark.parametrize(
+    ("skip", "path", "is_skipped"),
+    [
+        ((), "/health", True),
+        ("/order/7", "/order/7", True),
+        ("/api/order/7", "/order/7", True),
+        ("/order/*", "/order/7", True),
+        ("/api/*", "/order/7", True),
+        ("/api/order", "/order/7", False),
+        ("/apiorder/7", "/order/7", False),
+        (None, "/health", False),
+    ],
+)
+@pytest.mark.parametrize("root", ["/api", "/api/"])
+def test_a_path_is_skipped_with_and_without_the_mount_point(
+    door: Door, service: Service, recorded: Recorded, skip: Any, path: str, root: str, *, is_skipped: bool
+) -> None:
+    if root.endswith("/"):
+        path = path.removeprefix("/")
+    door.ask(door.traced(service, skip=skip), path, root=root)
+    assert (recorded.of_kind(SpanKind.SERVER) == []) is is_skipped
+
+
+def test_a_path_is_skipped_in_a_mounted_application(door: Door, service: Service, recorded: Recorded) -> None:
+    app = door.mounting("/inner", door.traced(service))
+    assert door.ask(app, "/inner/health").status == 200
+    ours = [span for span in recorded.all if getattr(span.instrumentation_scope, "name", "") == "tracemw"]
+    assert ours == []
+
+
 # ASGI.
+
+
+@pytest.mark.parametrize("kind", ["http", "lifespan", "telnet"])
+def test_what_the_application_returns_is_what_the_server_gets(door: Door, recorded: Recorded, kind: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> Any:
+        if scope["type"] == "http":
+            await send(START)
+            await send({"type": "http.response.body"})
+        return "returned"
+
+    bare = asgi(door, "scopes")
+    scope: Any = {**calls.http_scope("/"), "type": kind}
+
+    async def channel(*_: Any) -> Any:
+        return {"type": "http.request"}
+
+    for path in ("/", "/health"):
+        traced: Any = bare.install(bare.install(app))
+        assert asyncio.run(traced({**scope, "path": path}, channel, channel)) == "returned"
+
+
+def test_a_scope_that_lacks_keys_is_the_applications_to_judge(
+    door: Door, recorded: Recorded, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(START)
+        await send({"type": "http.response.body"})
+
+    bare = asgi(door, "scopes")
+    whole = calls.http_scope("/")
+    for missing in (*whole, None):
+        scope = {"type": "http"} if missing is None else {key: whole[key] for key in whole if key != missing}
+        asyncio.run(bare.ask_scope(bare.install(bare.around(app)), scope))
+    assert len(recorded.of_kind(SpanKind.SERVER)) == len(whole)  # but for one without a type
+    assert caplog.records == []
 
 
 def asgi(door: Door, feature: str) -> ASGIDoor:
@@ -786,6 +979,22 @@ def test_a_websocket_is_one_span_from_the_handshake_to_the_close_without_a_metri
 
 
 # WSGI.
+
+
+def test_an_environ_that_lacks_keys_is_the_applications_to_judge(
+    door: Door, recorded: Recorded, caplog: pytest.LogCaptureFixture
+) -> None:
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [b"ok"]
+
+    bare = wsgi(door, "iterable")
+    whole = bare.environ()
+    for missing in (*whole, None):
+        environ = {} if missing is None else {key: whole[key] for key in whole if key != missing}
+        assert b"".join(bare.wrap(app)(environ, calls.WSGIServer().start_response)) == b"ok"
+    assert len(recorded.of_kind(SpanKind.SERVER)) == len(whole) + 1
+    assert caplog.records == []
 
 
 def wsgi(door: Door, feature: str) -> WSGIDoor:

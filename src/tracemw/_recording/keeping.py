@@ -192,9 +192,11 @@ class FlightRecorder:
                 books.lost[TOO_MANY_OF_TRACE] += 1  # no call between the two; this one is held in its place
             except IndexError:  # another thread has released them
                 is_full = False
-        fragment.append(span)
+        # No call among these steps: an interrupt may come after one. It is counted first: no count falls below zero.
+        spans: deque[ReadableSpan] = fragment
         if not is_full:
             books.held += 1
+        spans += (span,)
         verdict = root.verdict or fragment.verdict
         if verdict is not None:  # it has ended meanwhile, or given way
             self._release(root, fragment, verdict)
@@ -294,8 +296,9 @@ class Books:
 
     def enter(self, fragment: Fragment) -> None:
         """Take note of a fragment."""
-        self.fragments += 1
         self._by_age[id(fragment)] = weakref.ref(fragment)
+        self.fragments += 1  # no call from here on: a fragment without books is not counted down
+        fragment.books = self
 
     def leave(self, fragment: Fragment) -> None:
         """Forget a fragment, and what it still holds."""
@@ -320,15 +323,17 @@ class Fragment(deque[ReadableSpan]):
 
     verdict: Verdict | None = None
     """What becomes of it before its root ends: it has given way to others."""
+    books: Books | None = None
+    """The books that it counts in, unless it was interrupted while it was made."""
 
     def __init__(self, root: HeldSpan, books: Books) -> None:
         super().__init__()
         self.root = root
-        self.books = books
         books.enter(self)
 
     def __del__(self) -> None:
-        self.books.leave(self)
+        if self.books is not None:
+            self.books.leave(self)
 
 
 class HeldSpan(Span):
