@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from opentelemetry.trace import Span
 
+from tracemw._cleaning import cleaned, shown
 from tracemw._guard import guarded
 
 _MARKS: Final = "__tracemw_stages__"
@@ -24,7 +25,28 @@ _moments: Final = itertools.count()
 def exception_type(error: BaseException) -> str:
     """Return the exception's fully qualified class, without the module for built-in ones."""
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    module = kind.__module__
+    return kind.__qualname__ if not module or module == "builtins" else f"{module}.{kind.__qualname__}"
+
+
+def described(error: BaseException) -> str:
+    """Return the exception as the description of a status: its class and what it says, if it can say it."""
+    return f"{type(error).__name__}: {shown(error)}"
+
+
+def record_exception(span: Span, error: BaseException, at: int | None = None) -> None:
+    """Record an exception on whichever span, also when it cannot be shown, which some spans do not expect.
+
+    Args:
+        span: The span.
+        error: The exception.
+        at: When it was raised, as nanoseconds since the epoch, if that was earlier than now.
+    """
+    try:
+        span.record_exception(error, timestamp=at)
+    except Exception:
+        told = {"exception.type": exception_type(error), "exception.message": shown(error)}
+        span.add_event("exception", told, at)
 
 
 def moment() -> int:
@@ -56,4 +78,4 @@ def put_stage(span: Span, error: BaseException) -> None:
     if marks:
         mark = marks.get(span.get_span_context().trace_id)
         if mark is not None:
-            span.set_attribute("error.stage", mark[1])
+            span.set_attribute("error.stage", cleaned(mark[1]))

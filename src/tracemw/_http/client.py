@@ -24,7 +24,7 @@ from tracemw._context import (
     suppress_clients,
     with_client_span,
 )
-from tracemw._errors import exception_type, put_stage
+from tracemw._errors import exception_type, put_stage, record_exception
 from tracemw._guard import fault, guarded
 from tracemw._http import propagation, semconv
 from tracemw._http.metrics import Instruments, MeterSource
@@ -215,7 +215,7 @@ class ClientExchange:
                 self._error_type = self._error_type or exception_type(error)
                 if self._span is not None:
                     put_stage(self._span, error)
-                    self._span.record_exception(error, timestamp=at)
+                    record_exception(self._span, error, at)
         finally:
             self.end(at=at)
 

@@ -30,7 +30,7 @@ from tracemw._context import (
     span_in,
     with_exchange,
 )
-from tracemw._errors import exception_type, put_stage
+from tracemw._errors import exception_type, put_stage, record_exception
 from tracemw._guard import call_hook, fault, guarded
 from tracemw._held import Held, as_held
 from tracemw._http import propagation, semconv
@@ -356,7 +356,7 @@ class ServerExchange:
             return
         self._failure = error
         if self.span is not None:
-            self.span.record_exception(error)
+            record_exception(self.span, error)
             put_stage(self.span, error)
 
     @guarded

@@ -26,8 +26,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tracemw._attributes import LazyAttributes
+from tracemw._cleaning import SCALARS
 from tracemw._guard import fault
-from tracemw._recording.span import NO_TYPES, SCALARS, UNSET, Span, marked
+from tracemw._recording.span import NO_TYPES, UNSET, Span, marked
 
 KEPT: Final = "tracemw.kept"
 """The attribute that tells why spans of an unsampled trace are there: `error`, `slow` or `manual`."""

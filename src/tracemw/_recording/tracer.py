@@ -39,6 +39,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracemw._attributes import LazyAttributes
 from tracemw._context import current_context, request_span
+from tracemw._errors import described
 from tracemw._recording.keeping import DROPPED, FlightRecorder, HeldSpan
 from tracemw._recording.span import Limits, Span
 from tracemw.sampling.threshold import RANDOMNESS
@@ -147,6 +148,8 @@ class Tracer(SdkTracer):
     recorder: FlightRecorder | None = None
     """Records unsampled traces, if anything does."""
     limits: Limits
+    stacktrace_limit: int
+    """Bytes that the stack trace of a recorded exception takes."""
     plain: frozenset[type]
     most: int
     _sampler_of_bounds: Sampler | None = None
@@ -155,10 +158,11 @@ class Tracer(SdkTracer):
     _is_counted: bool
 
     @classmethod
-    def adopt(cls, tracer: SdkTracer, recorder: FlightRecorder | None) -> Tracer:
+    def adopt(cls, tracer: SdkTracer, recorder: FlightRecorder | None, stacktrace_limit: int) -> Tracer:
         """Make the SDK's tracer one of this class."""
         adopted = cast("Tracer", tracer)
         adopted.recorder = recorder
+        adopted.stacktrace_limit = stacktrace_limit
         adopted.limits = Limits(adopted._span_limits)
         adopted.plain, adopted.most = adopted.limits.plain, adopted.limits.most
         adopted._is_counted = type(adopted._tracer_metrics) is not NoOpTracerMetrics
@@ -385,7 +389,7 @@ class CurrentSpan:
                 if record_exception:
                     span.record_exception(error)
                 if set_status_on_exception:
-                    span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+                    span.set_status(Status(StatusCode.ERROR, described(error)))
         finally:
             if self._end_on_exit:
                 span.end()
