@@ -1416,9 +1416,6 @@ def test_the_rate_is_that_of_every_second(init: Init, monkeypatch: pytest.Monkey
         def monotonic_ns(self) -> int:
             return self.now
 
-        def time_ns(self) -> int:
-            return time.time_ns()
-
     clock = Clock()
     monkeypatch.setattr(keeping, "time", clock)
     running = init(keep_rate=3)

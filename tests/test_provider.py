@@ -330,7 +330,7 @@ def _switching(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
         return called
 
-    monkeypatch.setattr(our_span, "time_ns", after_others(time.time_ns))
+    monkeypatch.setattr(our_span, "monotonic_ns", after_others(time.monotonic_ns))
     monkeypatch.setattr(our_span, "BoundedList", after_others(BoundedList))
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

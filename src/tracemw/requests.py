@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
@@ -173,7 +172,7 @@ class _Attempts:
 
     def failed(self) -> None:
         """Note the time at which the current attempt failed."""
-        self._failed_at = time.time_ns()
+        self._failed_at = None if self.current is None else self.current.now()
 
 
 _VERSIONS: Final = {10: "1.0", 11: "1.1", 20: "2"}

@@ -7,9 +7,9 @@ The methods of an exchange are guarded: none raises into the application.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from contextvars import Token
+from time import monotonic_ns
 from typing import Any, ClassVar, Final, TypedDict
 
 from opentelemetry.context import Context
@@ -17,6 +17,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, TracerProvider
 
 from tracemw._attributes import AttributeValue, LazyAttributes
+from tracemw._clock import offset_of
 from tracemw._context import (
     TracerSource,
     attach,
@@ -156,9 +157,10 @@ class ServerTracing:
                 exchange.context = parent
                 if instruments is not None:  # then a mounted application's door measures nothing
                     exchange.context = with_exchange(exchange, None, parent)
-                    exchange.record(request, instruments, time.time_ns())
+                    exchange.record(request, instruments, exchange.now())
                 return exchange
-            started = None if instruments is None else time.time_ns()
+            # The clock is our recorder's; another's goes by the wall clock, unless it is told.
+            started = None if self._tracers.takes_lazy_attributes else exchange.now()
             method = request.method if request.method in self.known_methods else semconv.UNKNOWN_METHOD
             known: Any = request if self._tracers.takes_lazy_attributes else request.made()
             span = exchange.span = tracer.start_span(method, parent, _SERVER, known, links, started)
@@ -290,6 +292,15 @@ class ServerExchange:
     _instruments: Instruments | None = None
     _labels: dict[str, str | int]
     _started: int
+    _offset: int | None = None
+    """What its times are ahead of the monotonic clock, once somebody has asked for one."""
+
+    def now(self) -> int:
+        """Return the time as nanoseconds since the epoch, by the clock that the span goes by."""
+        offset = self._offset
+        if offset is None:
+            offset = self._offset = offset_of(self.span)
+        return monotonic_ns() + offset
 
     def record(self, request: ServerRequest, instruments: Instruments | None, started: int | None) -> None:
         """Take note of the request from now on: it has a span, metrics, or hooks that want to know of it."""
@@ -302,7 +313,7 @@ class ServerExchange:
         if instruments is not None and facts.scheme not in ("ws", "wss"):
             self._instruments = instruments
             self._labels = semconv.server_labels(facts, tracing.known_methods)
-            self._started = started or 0
+            self._started = started or getattr(self.span, "start_time", None) or self.now()
             instruments.began(self, self._labels)
         if self.span is not None and tracing.on_request is not None:
             call_hook("on_request", tracing.on_request, self.span, facts)
@@ -375,19 +386,21 @@ class ServerExchange:
         if self.ended:
             return
         self.ended = True
+        if at is None and self._offset is not None:
+            at = self.now()
         try:
             if self._instruments is not None:
                 self._instruments.ended(self)
             error_type = self._error_type(incomplete=incomplete)
             if self.held is not None and error_type is None and not self.tracing.keeps_facts:
-                at = time.time_ns() if at is None else at
+                at = self.now() if at is None else at
                 if self.held.is_dismissed(at):
                     self.span = None
                     if self._instruments is None:
                         return
             route = None if self.route_source is None else self._route(self.route_source)
             if self._instruments is not None:
-                at = time.time_ns() if at is None else at
+                at = self.now() if at is None else at
                 self._measure(self._instruments, at, route, error_type)
             if self.span is not None:
                 self._conclude(self.span, route, error_type)

@@ -126,7 +126,7 @@ class FlightRecorder:
         if root.verdict is None:
             self._hold(root, readable)
         else:
-            is_late = root.verdict.is_kept and (span.end_time or 0) > (root.end_time or 0) + FOLLOWED_FOR
+            is_late = root.verdict.is_kept and span.ended_at() > root.ended_at() + FOLLOWED_FOR
             self._carry_out(_LATE if is_late else root.verdict, readable)
 
     def drop(self, root: HeldSpan) -> None:
@@ -327,7 +327,7 @@ class HeldSpan(Span):
     def answered(self) -> None:
         """Take the time until now, the first time, and not until the end as how long the request took."""
         if self._answered_at is None:
-            self._answered_at = time.time_ns()
+            self._answered_at = time.monotonic_ns() + self.clock_offset
 
     def lasts(self) -> None:
         """Take it for one that is never slow."""
@@ -354,7 +354,7 @@ class HeldSpan(Span):
             del self._open
         except AttributeError:  # somebody has ended it already
             return True
-        self._end_time = end_time
+        self._end_time = max(end_time, self._start_time)
         self._plain = NO_TYPES
         recorder.drop(self)
         return True
@@ -369,6 +369,10 @@ class HeldSpan(Span):
         if recorder is not None and (self._answered_at or end_time) - self._start_time >= recorder.slow:
             return "slow"
         return None
+
+    def ended_at(self) -> int:
+        """Return when it ended, by the monotonic clock."""
+        return (self._end_time or 0) - self.clock_offset
 
     def has_failed(self) -> bool:
         """Tell whether the span has ended in an error; that a call was answered with 4xx is none by itself."""

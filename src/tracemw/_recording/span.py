@@ -12,7 +12,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from time import time_ns
+from time import monotonic_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -132,6 +132,8 @@ class Span(SdkSpan):
 
     _name: str
     _context: SpanContext
+    clock_offset: int
+    """Nanoseconds that its times are ahead of the monotonic clock; see `tracemw._clock`."""
     _start_time: int
     _end_time: int | None
     _attributes: Any
@@ -277,6 +279,8 @@ class Span(SdkSpan):
 
     def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
         """Add an event, of now unless told otherwise; after the end, ignored with a warning."""
+        if timestamp is None:
+            timestamp = monotonic_ns() + self.clock_offset
         self._add_event(Event(name, self._limits.of_event(attributes), timestamp))
 
     def _add_event(self, event: Any) -> None:
@@ -347,14 +351,18 @@ class Span(SdkSpan):
         """End the span and hand it to the processors; a second time, do nothing but warn.
 
         Args:
-            end_time: Nanoseconds since the epoch, when it ended at another time than now.
+            end_time: Nanoseconds since the epoch, when it ended at another time than now; not before its start.
         """
         try:
             del self._open
         except AttributeError:
             _logger.warning("Calling end() on an ended span.")
             return
-        self._end_time = time_ns() if end_time is None else end_time
+        now = monotonic_ns() + self.clock_offset
+        if end_time is not None:
+            now = end_time if type(end_time) is int else moment(end_time, now)
+        start = self._start_time
+        self._end_time = max(start, now)
         self._plain = NO_TYPES
         self._tracer.ended(self)
 
@@ -418,6 +426,14 @@ def marked(span: ReadableSpan, key: str, value: str) -> ReadableSpan:
     if context is not None and context.trace_state:
         made._context = SpanContext(*context[:4], with_threshold(context.trace_state, None))
     return made
+
+
+def moment(given: Any, now: int) -> int:
+    """Return a time that somebody has given as a whole number of nanoseconds; now for what is no number."""
+    try:
+        return int(given)
+    except Exception:
+        return now
 
 
 def _leads_somewhere(context: object, attributes: object) -> bool:

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from random import getrandbits
-from time import time_ns
+from time import monotonic_ns, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
@@ -41,7 +41,7 @@ from tracemw._attributes import LazyAttributes
 from tracemw._context import current_context, request_span
 from tracemw._errors import described
 from tracemw._recording.keeping import DROPPED, FlightRecorder, HeldSpan
-from tracemw._recording.span import Limits, Span
+from tracemw._recording.span import Limits, Span, moment
 from tracemw.sampling.threshold import RANDOMNESS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -286,7 +286,15 @@ class Tracer(SdkTracer):
             span._set_status_on_exception = set_status_on_exception
         if count_end is not None:
             span._record_end_metrics = count_end
-        span._start_time = time_ns() if start_time is None else start_time
+        now = monotonic_ns()
+        offset = getattr(active, "clock_offset", None) if case > _REMOTE else None
+        if offset is None or getattr(active, "_end_time", now) is not None:  # not beneath a span of ours that is open
+            offset = time_ns() - now
+        span.clock_offset = offset
+        if start_time is None:
+            span._start_time = now + offset
+        else:
+            span._start_time = start_time if type(start_time) is int else moment(start_time, now + offset)
         processor = self.span_processor
         if type(processor) is Processors:
             for each in processor.starting:

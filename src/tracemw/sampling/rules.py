@@ -59,7 +59,7 @@ class Sampling:
     """Seconds to the first byte of the response, or to the end of what is no request, from which on it is kept for
     being slow; None for never. The first byte is when the server sends it: an ASGI server with the head of the
     response, a WSGI server with the first chunk of the body that is not empty (PEP 3333). A WebSocket is never slow.
-    Spans go by the wall clock: one that is set forward meanwhile makes what is under way look slow."""
+    It is measured by a monotonic clock, so that setting the wall clock makes nothing look slow."""
 
     keep_rate: float = 100.0
     """How many unsampled traces this process keeps in a second, `tracemw.keep` included: an outage is not to become a
