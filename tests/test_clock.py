@@ -153,9 +153,8 @@ def test_a_request_and_its_calls_last_as_long_in_spans_as_in_metrics_though_the_
     transport = tracemw.httpx.AsyncTraceTransport(httpx.MockTransport(answer), **options)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        async with httpx.AsyncClient(transport=transport) as client, client.stream("POST", "http://other/"):
-            clocks.pass_by(SECOND)
-            clocks.wall += step
+        async with httpx.AsyncClient(transport=transport) as client:
+            await client.post("http://other/")
         await send({"type": "http.response.start", "status": 500, "headers": []})
         clocks.pass_by(SECOND)
         clocks.wall += step

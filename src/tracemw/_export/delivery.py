@@ -30,6 +30,7 @@ from typing import Final
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
+from tracemw._cleaning import LONGEST
 from tracemw._context import suppress_all
 from tracemw._export.breaker import Breaker
 from tracemw._export.encoding import SpanEncoder
@@ -102,6 +103,7 @@ class Delivery(SpanProcessor):
         batch_size: Spans in one export at most.
         delay: Seconds that a span waits for others to be sent along with it.
         timeout: Seconds that the export of a batch may take, its retries included.
+        value_limit: Bytes that the value of an attribute takes; what is longer is cut.
     """
 
     def __init__(
@@ -114,7 +116,9 @@ class Delivery(SpanProcessor):
         batch_size: int,
         delay: float,
         timeout: float,
+        value_limit: int = LONGEST,
     ) -> None:
+        self._value_limit = value_limit
         self._make_exporter = make_exporter
         self.transport = transport
         self.destination = destination
@@ -135,7 +139,7 @@ class Delivery(SpanProcessor):
 
     def _start_afresh(self) -> None:
         self._exporter: Exporter | None = None
-        self._encoder = SpanEncoder()
+        self._encoder = SpanEncoder(longest=self._value_limit)
         self._queue: deque[bytes] = deque()
         self._next_records = iter(self._queue.popleft, None)
         self._batch: list[bytes] = []

@@ -12,6 +12,7 @@ counted, with no call among the steps: only there does the interpreter change th
 
 from __future__ import annotations
 
+import contextvars
 import math
 import os
 import sys
@@ -22,6 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -62,6 +64,13 @@ class Verdict(NamedTuple):
 
 _PATIENCE: Final = 1000
 """Looks at the books, a tenth of a millisecond apart, until they are read as they are."""
+
+_OF_HELD: Final = frozenset(
+    {
+        *("root", "fragment", "verdict", "has_failures", "started_in", "seen"),
+        *("_first", "_is_asked_for", "_answered_at", "_bounded"),
+    }
+)
 
 T = TypeVar("T")
 
@@ -114,11 +123,14 @@ class FlightRecorder:
         root = span.root
         if root is None:
             verdict = span.verdict = self._verdict_on(span)
+            if verdict.is_kept and span.started_in is not None:
+                self._start_again(span, verdict.why)
+            # Those beneath first, as they have ended.
             try:
-                self._carry_out(verdict, readable)
-            finally:  # what another's processor has made of this one is no matter of those beneath
                 if span.fragment is not None:
                     self._release(span, span.fragment, verdict)
+            finally:  # a signal handler may raise
+                self._carry_out(verdict, readable)
                 span.forget()
             return
         if span.has_failed():
@@ -128,6 +140,12 @@ class FlightRecorder:
         else:
             is_late = root.verdict.is_kept and span.ended_at() > root.ended_at() + FOLLOWED_FOR
             self._carry_out(_LATE if is_late else root.verdict, readable)
+
+    def _start_again(self, root: HeldSpan, why: str) -> None:
+        """Let processors of somebody else see the spans of a trace that is kept start, the first one first."""
+        held = [root, *(span for span in list(root.fragment or ()) if isinstance(span, HeldSpan))]
+        for span in sorted(held, key=lambda span: span._start_time):
+            span.seen = span._tracer.start_again(span, why)
 
     def drop(self, root: HeldSpan) -> None:
         """Drop a local trace that nobody will see."""
@@ -159,11 +177,18 @@ class FlightRecorder:
 
     def _carry_out(self, verdict: Verdict, span: ReadableSpan) -> None:
         if verdict.is_kept:
-            self._deliver(marked(span, KEPT, verdict.why))
+            self._deliver(self._kept(span, verdict.why))
         elif verdict is DROPPED:
             self.books.unsampled += 1
         else:
             self.books.lost[verdict.why] += 1
+
+    def _kept(self, span: ReadableSpan, why: str) -> ReadableSpan:
+        """Return a span as it is exported, after processors of somebody else have seen it if they have not before."""
+        if not isinstance(span, HeldSpan):
+            return marked(span, KEPT, why)
+        seen, span.seen = span.seen or span._tracer.start_again(span, why), None
+        return marked(span, KEPT, why) if seen is None else span._tracer.end_again(seen, span.end_time)
 
     def _hold(self, root: HeldSpan, span: ReadableSpan) -> None:
         books = self.books
@@ -246,6 +271,8 @@ class Books:
         """Spans that were dropped though they were held, or to be kept, by cause."""
         self.kept = dict.fromkeys(_REASONS, 0)
         """Local traces that were kept, by reason."""
+        self.processor_errors = 0
+        """How often a span processor of somebody else has raised."""
         self.held = 0
         """Spans that have ended and wait for their local root to end."""
         self.releasing = 0
@@ -308,6 +335,10 @@ class HeldSpan(Span):
     """Whether a span beneath this one has failed."""
     _is_asked_for = False
     _answered_at: float | None = None
+    started_in: tuple[contextvars.Context, Context | None] | None = None
+    """Where the span has started, for processors that hear of it once it is kept."""
+    seen: Span | None = None
+    """What those see of it."""
     _first: LazyAttributes | None = None
     """The attributes to begin with, as long as nobody has asked for them; others are set in the meantime."""
 
@@ -337,6 +368,15 @@ class HeldSpan(Span):
     def local_root(self) -> HeldSpan:
         """The local root, also by way of a wrapper that passes on what it does not know."""
         return self.root or self
+
+    def reopened(self, key: str, value: str) -> Span:
+        """Return a span like this one that takes attributes again, with one more: for those who see it only now."""
+        made: Any = marked(self, key, value)
+        seen: Span = object.__new__(Span)
+        fields = {name: field for name, field in vars(self).items() if name not in _OF_HELD}
+        vars(seen).update(fields, _attributes=made._attributes, _context=made._context, _end_time=None, _open=True)
+        seen._plain = self._tracer.plain
+        return seen
 
     def keep(self) -> None:
         """Have the local trace kept, unless it has ended."""
@@ -407,6 +447,8 @@ class HeldSpan(Span):
     def forget(self) -> None:
         """Let go of what attributes could be made from: the contexts of tasks hold spans for long, and not requests."""
         self._first = None
+        if self.started_in is not None:
+            self.started_in = None
 
     # Whoever asks for attributes gets all of them.
 

@@ -106,6 +106,11 @@ class TracerProvider(SdkTracerProvider):
                     tracer.recorder = recorder
                     tracer.stacktrace_limit = stacktrace_limit
 
+    def show_unsampled(self, shows: bool) -> None:
+        """Say whether processors of somebody else hear of all spans of unsampled traces, or of those that are kept."""
+        if isinstance(self._active_span_processor, Processors):
+            self._active_span_processor.show_unsampled(shows)
+
     def _handle_fork(self) -> None:
         """Make a forked child an instance of its own, unless it has been told which one it is.
 

@@ -421,7 +421,7 @@ def marked(span: ReadableSpan, key: str, value: str) -> ReadableSpan:
         contained.dropped = attributes.dropped
         made._attributes = contained
     else:
-        made._attributes = {**(attributes or {}), key: value}
+        made._attributes = {**dict(items_of(attributes)), key: value}
     context = made._context
     if context is not None and context.trace_state:
         made._context = SpanContext(*context[:4], with_threshold(context.trace_state, None))
