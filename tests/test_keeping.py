@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import tracemalloc
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -1611,6 +1612,25 @@ class Exporting(SpanProcessor):
         del self.open[span.context.span_id]
         self.log.append(("end", span.name))
         self.ended.append(span)
+
+
+def test_long_values_of_spans_that_are_held_take_little_memory(init: Init) -> None:
+    init()
+    root, children = open_children(40)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number, child in enumerate(children):
+            child.set_attribute("text", f"{number}" + "x" * 1_000_000)
+            child.set_attribute("list", [f"{number}" + "x" * 1_000_000])
+            child.add_event("event", {"text": f"{number}" + "x" * 1_000_000})
+            child.update_name(f"{number}" + "x" * 1_000_000)
+            child.end()
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert held < 40 * 5 * 32_768
+    root.end()
 
 
 class Enriching(SpanProcessor):

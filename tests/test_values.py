@@ -302,7 +302,7 @@ def test_a_text_that_is_too_long_is_cut_between_characters_and_says_by_how_much(
     found = cut(text)
     octets = found.encode()
     assert LONGEST - 4 <= len(octets) <= LONGEST
-    kept, mark = found.split("… [cut, ")
+    kept, mark = found.split("... [cut, ")
     left_out = int(mark.removesuffix(" bytes]"))
     assert len(kept.encode()) + left_out == len(text.encode("utf-8", "backslashreplace"))
 

@@ -642,7 +642,7 @@ def _key(key: object) -> str:
 
 
 def _left_out(value: Sequence[object] | Mapping[object, object], kept: int) -> bytes:
-    return b"\x0a" + _sized(f"… [cut, {len(value) - kept} items]".encode())
+    return b"\x0a" + _sized(f"... [cut, {len(value) - kept} items]".encode())
 
 
 def _key_value(key: bytes, value: bytes) -> bytes:

@@ -25,10 +25,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from tracemw._attributes import LazyAttributes
-from tracemw._cleaning import SCALARS
+from tracemw._cleaning import LONGEST, SCALARS, cut
 from tracemw._guard import fault
 from tracemw._recording.span import NO_TYPES, UNSET, Span, marked
 
@@ -136,6 +136,7 @@ class FlightRecorder:
         if span.has_failed():
             root.has_failures = True
         if root.verdict is None:
+            span.shorten()
             self._hold(root, readable)
         else:
             is_late = root.verdict.is_kept and span.ended_at() > root.ended_at() + FOLLOWED_FOR
@@ -409,6 +410,19 @@ class HeldSpan(Span):
         if recorder is not None and (self._answered_at or end_time) - self._start_time >= recorder.slow:
             return "slow"
         return None
+
+    def shorten(self) -> None:
+        """Cut what is too long to be held: others like it wait, too, for their roots to end."""
+        attributes = self._attributes
+        if type(attributes) is dict:
+            longest = LONGEST
+            for key, value in attributes.items():
+                if type(value) is str and len(value) > longest:
+                    attributes[key] = cut(value)  # in its place: to iterate goes on
+        if type(self._name) is str and len(self._name) > LONGEST:
+            self._name = cut(self._name)
+        if self._status is not UNSET and len(self._status.description or "") > LONGEST:
+            self._status = Status(self._status.status_code, cut(self._status.description or ""))
 
     def ended_at(self) -> int:
         """Return when it ended, by the monotonic clock."""

@@ -358,11 +358,13 @@ class Span(SdkSpan):
         except AttributeError:
             _logger.warning("Calling end() on an ended span.")
             return
-        now = monotonic_ns() + self.clock_offset
-        if end_time is not None:
-            now = end_time if type(end_time) is int else moment(end_time, now)
-        start = self._start_time
-        self._end_time = max(start, now)
+        if end_time is None:
+            end_time = monotonic_ns() + self.clock_offset
+        elif type(end_time) is not int:
+            end_time = moment(end_time, monotonic_ns() + self.clock_offset)
+        self._end_time = end_time
+        if end_time < self._start_time:
+            self._end_time = self._start_time
         self._plain = NO_TYPES
         self._tracer.ended(self)
 

@@ -113,8 +113,8 @@ class Processors(SynchronousMultiSpanProcessor):
     starting: tuple[SpanProcessor, ...] = ()
     ending: tuple[SpanProcessor, ...] = ()
     ended: tuple[SpanProcessor, ...] = ()
-    copies = False
-    """Whether ended spans are handed out as the SDK's read-only copies."""
+    are_plain = True
+    """Whether all that is to be done when a span ends is to hand it out, and not as the SDK's read-only copy."""
     is_private = True
     """Whether all that hear of spans of unsampled traces at once are of tracemw."""
     of_held: tuple[tuple[SpanProcessor, ...], ...] = ((), (), ())
@@ -140,7 +140,7 @@ class Processors(SynchronousMultiSpanProcessor):
             self.starting = tuple(each for each in processors if _does(each, "on_start"))
             self.ending = tuple(each for each in processors if _does(each, "_on_ending"))
             self.ended = tuple(each for each in processors if _does(each, "on_end"))
-            self.copies = not all(map(_takes_live_spans, self.ended))
+            self.are_plain = not self.ending and all(map(_takes_live_spans, self.ended))
             self._sort()
 
     def show_unsampled(self, shows: bool) -> None:
@@ -311,22 +311,26 @@ class Tracer(SdkTracer):
         if count_end is not None:
             span._record_end_metrics = count_end
         now = monotonic_ns()
-        offset = getattr(active, "clock_offset", None) if case > _REMOTE else None
-        if offset is None or getattr(active, "_end_time", now) is not None:  # not beneath a span of ours that is open
-            offset = time_ns() - now
-        span.clock_offset = offset
-        if start_time is None:
-            span._start_time = now + offset
+        if case > _REMOTE and getattr(active, "clock_offset", None) is not None and active._end_time is None:
+            span.clock_offset = offset = active.clock_offset  # beneath a span of ours that is open
+            now += offset
         else:
-            span._start_time = start_time if type(start_time) is int else moment(start_time, now + offset)
+            wall = time_ns()
+            span.clock_offset = wall - now
+            now = wall
+        if start_time is None:
+            span._start_time = now
+        else:
+            span._start_time = start_time if type(start_time) is int else moment(start_time, now)
         processor = self.span_processor
-        starting: tuple[SpanProcessor, ...] = (processor,)
-        if type(processor) is Processors:
+        if type(processor) is not Processors:
+            starting: tuple[SpanProcessor, ...] = (processor,)
+        elif decision is not _DROP:
             starting = processor.starting
-            if decision is _DROP:
-                starting = processor.of_held[0]
-                if processor.later:
-                    cast("HeldSpan", span).started_in = copy_context(), context
+        else:
+            starting = processor.of_held[0]
+            if processor.later:
+                cast("HeldSpan", span).started_in = copy_context(), context
         for each in starting:
             try:
                 each.on_start(span, parent_context=context)
@@ -364,17 +368,23 @@ class Tracer(SdkTracer):
         if self._is_counted:
             span._record_end_metrics()
         processor = self.span_processor
-        if type(span) is HeldSpan:
-            if type(processor) is Processors:
-                readable = self._handed(span, processor.of_held[1], processor.of_held[2])
-            else:
-                readable = self._handed(span, (processor,), (processor,))
-            if self.recorder is not None:
-                self.recorder.ended(span, readable)
-        elif type(processor) is Processors:
-            self._handed(span, processor.ending, processor.ended)
+        readable: ReadableSpan = span
+        is_held = type(span) is HeldSpan
+        if type(processor) is not Processors:
+            readable = self._handed(span, (processor,), (processor,))
+        elif processor.is_private and not processor.ending if is_held else processor.are_plain:
+            for each in processor.of_held[2] if is_held else processor.ended:
+                try:
+                    each.on_end(span)
+                except Exception as error:
+                    self.note(each, "on_end", error)
+        elif is_held:
+            readable = self._handed(span, processor.of_held[1], processor.of_held[2])
         else:
-            self._handed(span, (processor,), (processor,))
+            self._handed(span, processor.ending, processor.ended)
+        if is_held and self.recorder is not None:
+            held: Any = span
+            self.recorder.ended(held, readable)
 
     def _handed(
         self, span: Span, ending: tuple[SpanProcessor, ...], ended: tuple[SpanProcessor, ...], *, copies: bool = False
