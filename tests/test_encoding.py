@@ -143,7 +143,8 @@ states = st.one_of(
     st.none(), st.sampled_from([TraceState(), TraceState([("a", "1")]), TraceState([("tenant@v", "x"), ("b", "2")])])
 )
 contexts = st.builds(SpanContext, st.integers(0, 2**128 - 1), st.integers(0, 2**64 - 1), st.booleans(), flags, states)
-times = st.one_of(st.integers(0, 2**64 - 1), st.none(), st.just(0))
+# Times that are none, or the wrong way round, are a difference on purpose: see the tests further down.
+times = st.lists(st.integers(1, 2**63 - 1), min_size=2, max_size=2).map(sorted)
 events = st.lists(st.builds(Event, texts, attributes, st.integers(0, 2**64 - 1)), max_size=3)
 links = st.lists(st.builds(Link, contexts, attributes), max_size=3)
 statuses = st.one_of(
@@ -170,6 +171,11 @@ scopes = st.one_of(
 )
 
 
+def _timed(span: ReadableSpan, times: list[int]) -> ReadableSpan:
+    span._start_time, span._end_time = times
+    return span
+
+
 @st.composite
 def batches(draw: st.DrawFn) -> list[list[ReadableSpan]]:
     """Draw batches of spans that share resources and scopes: the same ones, equal ones and others."""
@@ -186,10 +192,11 @@ def batches(draw: st.DrawFn) -> list[list[ReadableSpan]]:
         links=st.one_of(links, links.map(lambda given: BoundedList.from_seq(1, given))),
         kind=st.sampled_from(SpanKind),
         status=statuses,
-        start_time=times,
-        end_time=times,
+        start_time=st.none(),
+        end_time=st.none(),
         instrumentation_scope=of_scopes,
     )
+    spans = st.builds(_timed, spans, times)
     return draw(st.lists(st.lists(spans, max_size=4), min_size=1, max_size=3))
 
 
@@ -593,24 +600,76 @@ def test_a_resource_that_cannot_be_hashed_is_encoded() -> None:
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "left"),
     [
-        {"context": None},
-        {"name": 5},
-        {"kind": 0},
-        {"start_time": -1},
-        {"end_time": 1.5},
-        {"events": [object()]},
-        {"links": [Link(None)]},  # type: ignore[arg-type]
-        {"status": "ok"},
-        {"attributes": 5},
+        ({"name": 5}, ("5", 1, 1)),
+        ({"kind": 0}, ("GET /", 1, 1)),
+        ({"start_time": -1}, ("GET /", 1, 1)),
+        ({"end_time": 1.5}, ("GET /", 1, 1)),
+        ({"events": [object()]}, ("GET /", 1, 1)),
+        ({"events": 5}, ("GET /", 0, 1)),
+        ({"links": [Link(None)]}, ("GET /", 1, 0)),  # type: ignore[arg-type]
+        ({"status": "ok"}, ("GET /", 1, 1)),
+        ({"attributes": 5}, ("GET /", 1, 1)),
+        ({"parent": "parent"}, ("GET /", 1, 1)),
     ],
     ids=str,
 )
-def test_a_span_that_cannot_be_encoded_does_not_lose_its_batch(
-    fault: dict[str, Any], caplog: pytest.LogCaptureFixture
+def test_a_field_that_is_none_costs_that_field_alone(fault: dict[str, Any], left: Any) -> None:
+    usual = {"attributes": {"a": 1}, "events": [Event("e", {"k": 1}, 3)], "links": [Link(CONTEXT, {"k": 1})]}
+    bad = a_span(**{**usual, **fault})
+    with pytest.raises(Exception):  # noqa: B017, PT011  the official encoder raises this and that
+        official([bad])
+    encoder = SpanEncoder()
+    (got,) = spans_in(encoder.encode([bad]))
+    assert (got.name, len(got.events), len(got.links)) == left
+    assert [attribute.key for attribute in got.attributes] == ([] if "attributes" in fault else ["a"])
+    assert got.trace_id == CONTEXT.trace_id.to_bytes(16, "big")
+    assert 0 < got.start_time_unix_nano <= got.end_time_unix_nano
+    assert encoder.spans_left_out == 0
+
+
+LATE = 1_700_000_000_000_000_000
+
+
+@pytest.mark.parametrize("wrap", [lambda span: span, LeanSpan, Lookalike], ids=["read-only", "plain", "lookalike"])
+@pytest.mark.parametrize(
+    ("start", "end", "sent"),
+    [
+        (LATE, LATE - 1, (LATE, LATE)),
+        (LATE, 1, (LATE, LATE)),
+        (LATE, LATE, (LATE, LATE)),
+        (LATE, None, (LATE, LATE)),
+        (LATE, -1, (LATE, LATE)),
+        (LATE, 2**63, (LATE, LATE)),
+        (LATE, 2**64, (LATE, LATE)),
+        (LATE, 10**30, (LATE, LATE)),
+        (LATE, float("nan"), (LATE, LATE)),
+        (None, LATE, (LATE, LATE)),
+        (0, LATE, (LATE, LATE)),
+        (-1, LATE, (LATE, LATE)),
+        (2**64, LATE, (LATE, LATE)),
+        (float(LATE), LATE + 10**6, (LATE, LATE + 10**6)),
+        (None, None, None),
+        (0, 0, None),
+        (-2, -1, None),
+    ],
+)
+def test_no_span_leaves_with_its_end_before_its_start_or_a_time_that_is_none(
+    wrap: Any, start: Any, end: Any, sent: Any
 ) -> None:
-    bad = a_span(**fault)
+    span = a_span(start_time=start, end_time=end, events=[Event("e", timestamp=-5)])
+    (got,) = spans_in(SpanEncoder().encode([wrap(span)]))
+    if sent is None:
+        assert got.start_time_unix_nano == got.end_time_unix_nano
+        assert abs(got.start_time_unix_nano - time.time_ns()) < 60 * 10**9
+    else:
+        assert (got.start_time_unix_nano, got.end_time_unix_nano) == sent
+    assert got.events[0].time_unix_nano == got.start_time_unix_nano
+
+
+def test_a_span_that_cannot_be_encoded_does_not_lose_its_batch(caplog: pytest.LogCaptureFixture) -> None:
+    bad = a_span(context=None)
     with pytest.raises(Exception):  # noqa: B017, PT011  the official encoder raises this and that
         official([bad])
     encoder = SpanEncoder()

@@ -25,6 +25,7 @@ from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.sdk import trace as sdk_trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import (
+    ConcurrentMultiSpanProcessor,
     ReadableSpan,
     SpanLimits,
     SpanProcessor,
@@ -231,18 +232,33 @@ def test_a_batch_of_spans_reaches_an_exporter_whole_and_only_the_sampled_ones() 
     provider.shutdown()
 
 
-@BOTH
-def test_an_error_in_a_processor_reaches_the_caller_and_the_context_is_restored(kind: type[SdkTracerProvider]) -> None:
+@pytest.mark.parametrize("hook", ["on_start", "_on_ending", "on_end"])
+@pytest.mark.parametrize("active", [None, ConcurrentMultiSpanProcessor])
+def test_an_error_in_a_processor_reaches_neither_the_caller_nor_the_other_processors(
+    hook: str, active: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     class Failing(SpanProcessor):
-        def on_end(self, span: ReadableSpan) -> None:
-            raise RuntimeError("full")
-
-    provider = kind(ALWAYS_ON, shutdown_on_exit=False)
-    provider.add_span_processor(Failing())
-    before = otel_context.get_current()
-    with pytest.raises(RuntimeError, match="full"), provider.get_tracer("test").start_as_current_span("work"):
         pass
+
+    def fail(*args: Any, **more: Any) -> None:
+        raise RuntimeError("full")
+
+    setattr(Failing, hook, fail)
+    others = Collecting()
+    several = active() if active is not None else None
+    provider = TracerProvider(ALWAYS_ON, shutdown_on_exit=False, active_span_processor=several)
+    provider.add_span_processor(Failing())
+    provider.add_span_processor(others)
+    before = otel_context.get_current()
+    for _ in range(3):
+        with provider.get_tracer("test").start_as_current_span("work") as span:
+            span.set_attribute("a", 1)
     assert otel_context.get_current() == before
+    assert [each.attributes for each in others.ended] == [{"a": 1}] * 3
+    said = [record.getMessage() for record in caplog.records if record.name == "tracemw"]
+    assert len(said) <= 1
+    if several is not None:
+        several._executor.shutdown()
 
 
 def test_a_live_span_can_be_copied_deeply() -> None:
@@ -330,7 +346,7 @@ def _switching(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
         return called
 
-    monkeypatch.setattr(our_span, "time_ns", after_others(time.time_ns))
+    monkeypatch.setattr(our_span, "monotonic_ns", after_others(time.monotonic_ns))
     monkeypatch.setattr(our_span, "BoundedList", after_others(BoundedList))
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

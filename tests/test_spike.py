@@ -44,7 +44,7 @@ def some_ids(count: int = 2000) -> list[int]:
     return [ids.getrandbits(128) for _ in range(count)]
 
 
-def test_a_spike_adds_marked_traces_without_a_threshold_and_leaves_those_that_are_counted_as_they_are() -> None:
+def test_a_spike_adds_marked_traces_and_all_that_it_applies_to_carry_its_threshold() -> None:
     sampler = ConsistentSampler(0.1)
     before = {trace_id: outcome(sampler, trace_id) for trace_id in some_ids()}
     sampler.spike(0.5, seconds=60)
@@ -52,13 +52,27 @@ def test_a_spike_adds_marked_traces_without_a_threshold_and_leaves_those_that_ar
     assert {each for each in before.values() if each[0]} == {(True, "ot=th:e666", None)}
     for trace_id, was in before.items():
         if was[0]:
-            assert after[trace_id] == was
+            assert after[trace_id] == (True, "ot=th:8", None)
         else:
-            assert after[trace_id] in ((True, "", 0.5), (False, "", None))
+            assert after[trace_id] in ((True, "ot=th:8", 0.5), (False, "", None))
     assert abs(sum(each[0] for each in after.values()) - 1000) < 110
     assert {trace_id for trace_id, each in after.items() if each[0]} == {
         trace_id for trace_id in before if outcome(ConsistentSampler(0.5), trace_id)[0]
     }
+
+
+def test_what_is_counted_by_the_threshold_is_the_same_with_a_spike_as_without() -> None:
+    def counted(sampler: ConsistentSampler, path: str) -> float:
+        found = [outcome(sampler, trace_id, path) for trace_id in some_ids(20_000)]
+        states = [state.removeprefix("ot=th:") for is_sampled, state, _ in found if is_sampled]
+        thresholds = [int(state.ljust(14, "0"), 16) for state in states]
+        return sum(2**56 / (2**56 - threshold) for threshold in thresholds)
+
+    sampler = ConsistentSampler(0.1, [Rule("/poll", 0.02)])
+    sampler.spike(0.5, seconds=60, path="/checkout/*")
+    sampler.spike(0.05, seconds=60)
+    for path in ("/", "/checkout/7", "/poll"):
+        assert counted(sampler, path) == pytest.approx(20_000, rel=0.15)
 
 
 def test_a_spike_only_raises() -> None:
@@ -75,10 +89,10 @@ def test_a_spike_of_a_path_is_for_these_requests_only_and_the_highest_of_several
     sampler.spike(1.0, seconds=60, path="GET /checkout/*")
     sampler.spike(0.5, seconds=60)
     high, low = 2**56 - 1, 1
-    assert outcome(sampler, low, "/checkout/7") == (True, "", 1.0)
-    assert outcome(sampler, high, "/checkout/7") == (True, "", 1.0)
+    assert outcome(sampler, low, "/checkout/7") == (True, "ot=th:0", 1.0)
+    assert outcome(sampler, high, "/checkout/7") == (True, "ot=th:0", 1.0)
     assert outcome(sampler, low, "/") == (False, "", None)
-    assert outcome(sampler, high, "/") == (True, "", 0.5)
+    assert outcome(sampler, high, "/") == (True, "ot=th:8", 0.5)
     assert sampler.should_sample(None, high, "job").attributes == {"tracemw.spike": 0.5}
 
 
@@ -184,7 +198,7 @@ def test_tracing_begins_and_ends_a_spike_in_process() -> None:
     assert spans.keys() == {"root", "child"}
     assert [(pair.key, pair.value.double_value) for pair in spans["root"].attributes] == [("tracemw.spike", 1.0)]
     assert list(spans["child"].attributes) == []
-    assert [span.trace_state for span in spans.values()] == ["", ""]
+    assert [span.trace_state for span in spans.values()] == ["ot=th:0", "ot=th:0"]
 
 
 def test_what_cannot_be_a_spike_is_an_error_and_where_nothing_is_traced_it_does_nothing() -> None:
@@ -978,7 +992,7 @@ def test_a_spike_reaches_two_gunicorn_workers_within_2_seconds_and_ends_at_its_d
                 assert set(workers.sampled.values()) == {False}
     assert len(backend.spans) >= 2
     for span in backend.spans:
-        assert span.trace_state == ""
+        assert span.trace_state == "ot=th:0"
         assert [pair.value.double_value for pair in span.attributes if pair.key == "tracemw.spike"] == [1.0]
 
 

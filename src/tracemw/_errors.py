@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from opentelemetry.trace import Span
 
+from tracemw._cleaning import cleaned, shown
 from tracemw._guard import guarded
 from tracemw.redaction.urls import redact_text
 
@@ -26,31 +27,37 @@ _moments: Final = itertools.count()
 def exception_type(error: BaseException) -> str:
     """Return the exception's fully qualified class, without the module for built-in ones."""
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    module = kind.__module__
+    return kind.__qualname__ if not module or module == "builtins" else f"{module}.{kind.__qualname__}"
+
+
+def said(error: BaseException) -> str:
+    """Return what an exception says, if it can say it, without the secrets of URLs that libraries put there."""
+    return redact_text(shown(error))
 
 
 def described(error: BaseException) -> str:
-    """Return the exception as the description of a status, without the secrets of URLs."""
-    return redact_text(f"{type(error).__name__}: {error}")
-
-
-def texts(error: BaseException) -> dict[str, str]:
-    """Return what an exception event says, without the secrets of the URLs that libraries put into their messages."""
-    return {
-        "exception.message": redact_text(str(error)),
-        "exception.stacktrace": redact_text("".join(traceback.format_exception(error))),
-    }
+    """Return the exception as the description of a status: its class and what it says."""
+    return f"{type(error).__name__}: {said(error)}"
 
 
 def record_exception(span: Span, error: BaseException, at: int | None = None) -> None:
-    """Record an exception on whichever span, without the secrets of URLs.
+    """Record an exception on whichever span, without the secrets of URLs, and also when it cannot be shown.
 
     Args:
         span: The span.
         error: The exception.
         at: When it was raised, as nanoseconds since the epoch, if that was earlier than now.
     """
-    span.record_exception(error, texts(error), at)
+    if getattr(type(span), "cleans_exceptions", False):
+        span.record_exception(error, timestamp=at)
+        return
+    told = {"exception.message": said(error)}
+    try:
+        told["exception.stacktrace"] = redact_text("".join(traceback.format_exception(error)))
+        span.record_exception(error, told, at)
+    except Exception:  # others' spans do not expect an exception that cannot be shown
+        span.add_event("exception", {"exception.type": exception_type(error), **told}, at)
 
 
 def moment() -> int:
@@ -82,4 +89,4 @@ def put_stage(span: Span, error: BaseException) -> None:
     if marks:
         mark = marks.get(span.get_span_context().trace_id)
         if mark is not None:
-            span.set_attribute("error.stage", mark[1])
+            span.set_attribute("error.stage", cleaned(mark[1]))

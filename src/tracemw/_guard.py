@@ -59,15 +59,23 @@ def call_hook(option: str, hook: Callable[..., R], *args: object) -> R | None:
     try:
         return hook(*args)
     except Exception as error:
-        _report(f"{option}={_shown(hook)} raised; the request is not affected", error)
+        _report(f"{option}={represented(hook)} raised; the request is not affected", error)
         return None
 
 
-def _shown(hook: object) -> str:
+def represented(value: object) -> str:
+    """Return `repr(value)`, or the class of what has none."""
     try:
-        return repr(hook)
+        return repr(value)
     except Exception:
-        return f"<{type(hook).__name__}>"
+        return f"<{type(value).__qualname__} that cannot be shown>"
+
+
+def processor_fault(processor: object, hook: str, error: Exception) -> None:
+    """Take note of an exception, just caught, that a span processor of somebody else has raised."""
+    kind = type(processor)
+    name = f"{kind.__module__}.{kind.__qualname__}.{hook}"
+    _report(f"the span processor's {name} raised; the span and its request are not affected", error)
 
 
 def unusable(what: str, error: Exception) -> None:

@@ -7,7 +7,6 @@ One SERVER span per HTTP request or WebSocket connection. Frameworks whose route
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, Unpack
 
@@ -64,11 +63,11 @@ class TraceMiddleware:
             context = self.enter(scope, here)
             if context is here:
                 return await self.app(scope, receive, send)
-            token = attach(context)
+            entered = attach(context)
             try:
                 return await self.app(scope, receive, send)
             finally:
-                detach(token, context)
+                detach(entered, context)
                 self.leave(scope)
         exchange = (_Response if kind == "http" else _WebSocket)(receive, send)
         begun, returned, token, given = None, False, None, scope
@@ -279,7 +278,7 @@ class _Response(_Exchange):
         # The span ends here and not when the application returns, which may have background work to do. After a 5xx
         # the exception behind it may still come: an error page is sent first, then the exception raised again.
         if self.status is not None and self.status >= 500:
-            self._ended_at = time.time_ns()
+            self._ended_at = self.now()
         else:
             self.end()
 

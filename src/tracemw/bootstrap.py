@@ -116,8 +116,8 @@ class Tracing:
     def spike(self, ratio: float, *, seconds: float, path: str | None = None) -> None:
         """Sample more in this process, for a while; `tracemw spike` does so in all that share a control file.
 
-        It only raises sampling, and only that of traces which begin here. Those that are there for it alone carry
-        `tracemw.spike`, and no `th`. One of the same path is replaced; others stay.
+        It only raises sampling, and only that of traces which begin here. Those that it applies to carry its own
+        `th`, and those that are there for it alone `tracemw.spike`. One of the same path is replaced; others stay.
 
         Args:
             ratio: The share of new traces to sample, above 0 and at most 1.
@@ -156,6 +156,7 @@ class Tracing:
             unsampled=books.unsampled,
             held=books.held,
             kept=dict(books.kept),
+            processor_errors=books.processor_errors,
             dropped={**sent.dropped, **books.lost},
         )
 
@@ -256,6 +257,7 @@ def init(
     sampling: float | Sampling | None = None,
     metrics: bool | None = None,
     baggage: Iterable[str] = (),
+    stacktrace_limit: int | None = None,
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
@@ -293,6 +295,9 @@ def init(
             a meter provider that is set globally in any case.
         baggage: The keys of incoming baggage that become attributes of the spans of this process, such as
             `("tenant.id",)`. Everything else in baggage is passed on and recorded nowhere.
+        stacktrace_limit: Bytes that the stack trace of a recorded exception takes, else `TRACEMW_STACKTRACE_LIMIT`,
+            else 2000, a little below what Grafana Tempo shows of a value. The first frame, the last ones and what the
+            exceptions say are kept, and what is left out is counted.
 
     Raises:
         ValueError: for a value that is not accepted; it names the argument or variable, the value, and what is.
@@ -323,6 +328,7 @@ def init(
         ratio=sampling.ratio,
         metrics=metrics,
         baggage=baggage,
+        stacktrace_limit=stacktrace_limit,
     )
     wait_for(_lock, LONGEST_WAIT)
     try:
@@ -396,6 +402,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
     )
     if _provider is None:
         _provider = TracerProvider(sampler, resource, shutdown_on_exit=False, recorder=recorder)
+        _provider.stacktrace_limit = config.stacktrace_limit
         _provider.add_span_processor(_outlet)
         install_provider(_provider)
         atexit.register(_end)
@@ -405,7 +412,8 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
                 _take_signals_of_gunicorn()
         _take_ends_of_children()
     else:
-        _provider.rearm(sampler=sampler, resource=resource, recorder=recorder)
+        _provider.rearm(sampler=sampler, resource=resource, recorder=recorder, stacktrace_limit=config.stacktrace_limit)
+    _provider.show_unsampled(sampling.show_unsampled)
     if _baggage is None and config.baggage:
         _baggage = _BaggageKeys()
         _provider.add_span_processor(_baggage)
@@ -564,6 +572,7 @@ def _delivery(config: Config) -> Delivery:
         batch_bytes=config.batch_bytes,
         delay=config.delay,
         timeout=to.timeout,
+        value_limit=config.value_limit,
     )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -321,7 +320,7 @@ class _Attempts:
 
     def failed(self, error: BaseException) -> None:
         """Note the error of the current attempt, and its time."""
-        self._failed_at = time.time_ns()
+        self._failed_at = None if self.current is None else self.current.now()
         self._failure = error
 
 

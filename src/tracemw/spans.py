@@ -18,9 +18,10 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
+from tracemw._cleaning import cleaned, cleaned_items
 from tracemw._context import TracerSource, detach, exchange_in, is_skipped, request_span, with_span
 from tracemw._errors import described, exception_type, mark_stage, moment, put_stage, record_exception
-from tracemw._guard import guarded
+from tracemw._guard import fault, guarded, represented
 from tracemw._held import as_held
 
 AttributeValue = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
@@ -51,7 +52,7 @@ class span:  # noqa: N801  a verb to its users: `with tracemw.span("payment.proc
 
     def __init__(self, name: str, /, **attributes: AttributeValue) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"span takes a name, not {name!r}; @tracemw.traced names a span by its function")
+            raise TypeError(f"span takes a name, not {represented(name)}; @tracemw.traced names a span by its function")
         self._name = name
         self._attributes = attributes
         self._span: Span | None = None
@@ -129,7 +130,11 @@ class _GeneratorSpan(span):
 @guarded
 def _start(name: str, here: Context, attributes: dict[str, AttributeValue]) -> Span:
     tracer = None if is_skipped(here) else _tracers.get()
-    return INVALID_SPAN if tracer is None else tracer.start_span(name, here, attributes=attributes)
+    if tracer is None:
+        return INVALID_SPAN
+    if not _tracers.takes_lazy_attributes:  # another's recorder, which raises what the methods of a value do
+        attributes = cleaned_items(attributes.items())
+    return tracer.start_span(name, here, attributes=attributes)
 
 
 @guarded
@@ -139,7 +144,6 @@ def _end(ending: Span, error: BaseException | None) -> None:
             ending.set_attribute("error.type", exception_type(error))
             ending.set_status(StatusCode.ERROR)
             put_stage(ending, error)
-            # What follows asks for str(error), which may raise.
             record_exception(ending, error)
             ending.set_status(Status(StatusCode.ERROR, described(error)))
     finally:
@@ -189,7 +193,10 @@ def _annotate(attributes: dict[str, AttributeValue]) -> None:
     target = request_span() or trace.get_current_span()
     if target.is_recording():  # a request's background work outlives its span
         for key, value in attributes.items():
-            target.set_attribute(key, value)
+            try:
+                target.set_attribute(key, cleaned(value))
+            except Exception as error:  # of a span that is none of ours: the others are still to be set
+                fault("annotate", error)
 
 
 def keep(reason: str) -> None:
@@ -214,7 +221,7 @@ def _keep(reason: str) -> None:
     if not span.is_recording():
         span = request_span() or span
     if span.is_recording():
-        span.set_attribute("tracemw.keep.reason", reason)
+        span.set_attribute("tracemw.keep.reason", cleaned(reason))
     held = as_held(span)
     if held is not None:
         held.keep()
@@ -262,7 +269,7 @@ def _wrapped(function: Any, name: str | None, attributes: dict[str, AttributeVal
     if isinstance(function, (staticmethod, classmethod)):
         return type(function)(_wrapped(function.__func__, name, attributes))
     if not callable(function) or isinstance(function, type):
-        raise TypeError(f"traced and span decorate functions, not {function!r}")
+        raise TypeError(f"traced and span decorate functions, not {represented(function)}")
     named = function
     while isinstance(named, functools.partial):
         named = named.func

@@ -5,7 +5,6 @@ One SERVER span per request. Flask, whose routes are known, has a door of its ow
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Token
 from traceback import walk_tb
@@ -126,7 +125,7 @@ class _Exchange(ServerExchange):
 
         Who reads no further than that, as some servers and test clients do, may never close the body.
         """
-        self.last_byte_at = time.time_ns()
+        self.last_byte_at = self.now()
         if data or self.head_goes_with is not _BYTE:
             self.has_begun = True
         if not data:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
+from tracemw._cleaning import LONGEST
 from tracemw._context import suppress_all
 from tracemw._export.answers import printable
 from tracemw._export.breaker import Breaker
@@ -122,6 +123,7 @@ class Delivery(SpanProcessor):
         batch_bytes: Bytes of one request at most, encoded and not compressed; a span that is larger is dropped.
         delay: Seconds that a span waits for others to be sent along with it.
         timeout: Seconds that the export of a batch may take, its retries included.
+        value_limit: Bytes that the value of an attribute takes; what is longer is cut.
     """
 
     _encoder: SpanEncoder
@@ -139,7 +141,9 @@ class Delivery(SpanProcessor):
         batch_bytes: int,
         delay: float,
         timeout: float,
+        value_limit: int = LONGEST,
     ) -> None:
+        self._value_limit = value_limit
         self._make_exporter = make_exporter
         self.transport = transport
         self.destination = destination
@@ -166,7 +170,7 @@ class Delivery(SpanProcessor):
 
     def _start_afresh(self) -> None:
         self._exporter: Exporter | None = None
-        self._encoder = SpanEncoder()
+        self._encoder = SpanEncoder(longest=self._value_limit)
         self._queue: deque[bytes] = deque()
         self._next_records = iter(self._queue.popleft, None)
         self._queued_bytes = 0

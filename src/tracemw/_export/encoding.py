@@ -10,20 +10,26 @@ messages are those of opentelemetry-proto's trace.proto, common.proto and resour
 A span is encoded by the thread that ends it, hence by many at once, and by signal handlers in between. What is
 remembered is read in steps that the interpreter does atomically, and written by one thread at a time: the others,
 which wait for nobody, go without remembering.
+
+Spans come from anybody. None leaves with an end before its start, which makes a backend such as Tempo take the
+difference for centuries; no text leaves longer than a limit; and a span with a field that is none is mended.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
+from tracemw._cleaning import DEEPEST, LONGEST, cut_octets, items_of, shown
 from tracemw._guard import log
 from tracemw._native import make_lock
 
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import Link, Status
+    from opentelemetry.trace import Link
     from opentelemetry.trace.span import TraceState
 
 _LONGEST_KEPT: Final = 512  # bytes; what is longer seldom comes back, and is dear to keep
@@ -40,7 +46,9 @@ _ORIGINS_KEPT: Final = 256  # resources and scopes, and pairs of them; a service
 _NUMBER: Final = 4  # bytes that a record begins with: those of its group's number
 _ALONE: Final = b"\xff" * _NUMBER  # of a record that brings its resource and scope along: it has no group
 _RESTS: Final = 7  # values that a key encodes anew for each that it had kept, before it keeps values again
-_DEEPEST: Final = 30  # parsers refuse what nests deeper than 100 messages; a mapping in a mapping takes three
+_ITEM: Final = 8  # bytes that an item of a sequence or mapping counts for at least
+_MARK: Final = 64  # bytes that there are for a text in any case: it can tell how much of it was cut off
+_LATEST: Final = 2**63 - 1  # nanoseconds since the epoch; what is later is none
 
 _NOTHING: Final = ()  # the events, and the links, of most of our spans: there is but one empty tuple
 _TABLED: Final = 2048  # varints of smaller numbers, nearly all lengths, are in a table
@@ -57,16 +65,18 @@ class SpanEncoder:
 
     Args:
         memo_size: Attribute values whose bytes are remembered, of all keys together.
+        longest: Bytes of a text, or of a whole sequence or mapping, that is the value of an attribute. What is longer
+            is cut, and tells by how much. Names, keys and descriptions are cut at `LONGEST`.
     """
 
     spans_left_out: int
     """Spans that could not be encoded."""
 
-    def __init__(self, *, memo_size: int = 8192) -> None:
+    def __init__(self, *, memo_size: int = 8192, longest: int = LONGEST) -> None:
         if memo_size < 1:
             raise ValueError(f"memo_size={memo_size!r} leaves no room; it must be at least 1")
         self.spans_left_out = 0
-        self._memo = _AttributeMemo(memo_size)
+        self._memo = _AttributeMemo(memo_size, longest)
         self._names = _Names()
         self._origins: dict[int, _Origin] = {}
         self._groups: dict[tuple[int, int], _Group] = {}
@@ -93,7 +103,10 @@ class SpanEncoder:
         The first one that cannot is logged.
         """
         try:
-            message = self._span(span)
+            try:
+                message = self._span(span)
+            except Exception:
+                message = self._span(cast("ReadableSpan", _Mended(span)))
             try:
                 resource, scope = span._resource, span._instrumentation_scope
             except AttributeError:
@@ -155,10 +168,9 @@ class SpanEncoder:
             origin += b"\x22\x08" + parent_id.to_bytes(8, "big")
             if is_remote:
                 rest = ends[2]
-        if start and end:
-            kind_and_times = _KIND_AND_TIMES(0x30, kind._value_ + 1, 0x39, start, 0x41, end)
-        else:
-            kind_and_times = bytes((0x30, kind._value_ + 1)) + _time(b"\x39", start) + _time(b"\x41", end)
+        if not (start and end and start <= end <= _LATEST):
+            start, end = _times(start, end)
+        kind_and_times = _KIND_AND_TIMES(0x30, kind._value_ + 1, 0x39, start, 0x41, end)
         # Plain containers have dropped nothing, and to ask each span costs as much as three attributes.
         if (events is not _NOTHING or links is not _NOTHING) and not _vacant(events, links):
             rest = (
@@ -242,6 +254,82 @@ class SpanEncoder:
         return origin
 
 
+class _Mended:
+    """A span whose fields are what the encoder takes, whatever is the matter with those of the given one.
+
+    Raises:
+        TypeError: for what has no span context, and so is no span.
+    """
+
+    def __init__(self, span: Any) -> None:
+        context = _field(span, "context")
+        if not isinstance(context, SpanContext):
+            raise TypeError(f"{type(span).__qualname__} has no span context")
+        self._context = context
+        parent, kind, status = _field(span, "parent"), _field(span, "kind"), _field(span, "status")
+        self._parent = parent if isinstance(parent, SpanContext) else None
+        self._name = shown(_field(span, "name"))
+        self._kind = kind if isinstance(kind, SpanKind) else SpanKind.INTERNAL
+        self._status = status if isinstance(status, Status) and isinstance(status.status_code, StatusCode) else None
+        start, end = _nanoseconds(_field(span, "start_time")), _nanoseconds(_field(span, "end_time"))
+        self._start_time, self._end_time = _times(start, end)
+        self._attributes = _attributes_of(_field(span, "attributes"))
+        self._events = [_MendedEvent(event, self._start_time) for event in _list(_field(span, "events"))]
+        self._links = [
+            _MendedLink(link) for link in _list(_field(span, "links")) if isinstance(link.context, SpanContext)
+        ]
+        self.dropped_attributes = _number(_field(span, "dropped_attributes"))
+        self.dropped_events = _number(_field(span, "dropped_events"))
+        self.dropped_links = _number(_field(span, "dropped_links"))
+
+
+class _MendedEvent:
+    def __init__(self, event: Any, moment: int) -> None:
+        self.name = shown(_field(event, "name"))
+        self.timestamp = _nanoseconds(_field(event, "timestamp")) or moment
+        self.attributes = _attributes_of(_field(event, "attributes"))
+        self.dropped_attributes = _number(_field(event, "dropped_attributes"))
+
+
+class _MendedLink:
+    def __init__(self, link: Any) -> None:
+        self.context = link.context
+        self.attributes = _attributes_of(_field(link, "attributes"))
+        self.dropped_attributes = _number(_field(link, "dropped_attributes"))
+
+
+def _field(holder: Any, name: str) -> Any:
+    for each in (f"_{name}", name):
+        try:
+            return getattr(holder, each)
+        except Exception:  # noqa: S112  the other one may be there
+            continue
+    return None
+
+
+def _list(several: Any) -> list[Any]:
+    try:
+        return list(several or ())
+    except Exception:
+        return []
+
+
+def _attributes_of(attributes: Any) -> dict[str, Any]:
+    return {key: value for key, value in items_of(attributes) if type(key) is str}
+
+
+def _nanoseconds(moment: Any) -> int | None:
+    try:
+        whole = int(moment)
+    except Exception:
+        return None
+    return whole if 0 < whole <= _LATEST else None
+
+
+def _number(count: Any) -> int:
+    return count if type(count) is int and 0 < count < 2**32 else 0
+
+
 class _Origin:
     """A resource or a scope, and its bytes. Equal ones are equal here, yet each keeps the bytes of its own values."""
 
@@ -254,14 +342,17 @@ class _Origin:
         self._tail = _text(b"\x1a", of.schema_url) if of is not None else b""
         try:
             self._hash = hash(of)  # a Resource dumps its attributes to JSON for it, each time
-        except TypeError:  # and some values have no form in JSON
+        except Exception:  # and some values have no form in JSON, or raise
             self._hash = id(of)
 
     def __hash__(self) -> int:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Origin) and self.of == other.of
+        try:
+            return isinstance(other, _Origin) and (self.of is other.of or bool(self.of == other.of))
+        except Exception:  # of values that cannot be compared
+            return False
 
     def around(self, tag: bytes, within: list[bytes]) -> list[bytes]:
         """Return the `ResourceSpans` around `ScopeSpans`, or the `ScopeSpans` around spans.
@@ -304,8 +395,9 @@ class _AttributeMemo:
     Only when there is no room at all (keys without number) is everything forgotten.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, longest: int) -> None:
         self._size = size
+        self.longest = longest
         self._share = max(size // 16, 1)
         self._kept = 0
         self._tables: dict[type, dict[str, _Values | _KeptValues]] = {}
@@ -395,9 +487,9 @@ class _AttributeMemo:
             return table
         if len(key) > _LONGEST_KEPT or not self._writes.acquire(blocking=False):
             self._forgotten_misses += 1
-            return _Values(key)
+            return _Values(self, key)
         try:
-            table = _KeptValues(self, _SimpleValues(self, kind, key)) if kind in _OCTETS else _Values(key)
+            table = _KeptValues(self, _SimpleValues(self, kind, key)) if kind in _OCTETS else _Values(self, key)
             if not self._reserve():
                 self._kept = 1
             return self._tables.setdefault(kind, {}).setdefault(key, table)
@@ -408,15 +500,16 @@ class _AttributeMemo:
 class _Values:
     """The values of one key and one type, each encoded anew."""
 
-    __slots__ = ("_tag_and_key", "misses")
+    __slots__ = ("_memo", "_tag_and_key", "misses")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, memo: _AttributeMemo, key: str) -> None:
+        self._memo = memo
         self._tag_and_key = _text(b"\x0a", key)
         self.misses = 0
 
     def __getitem__(self, value: object) -> bytes:
         self.misses += 1
-        return _key_value(self._tag_and_key, _any_value(value))
+        return _key_value(self._tag_and_key, _any_value(value, [self._memo.longest]))
 
 
 class _SimpleValues(_Values):
@@ -425,13 +518,12 @@ class _SimpleValues(_Values):
     While a key rests, this stands in the place of its table; else it encodes what the table does not hold.
     """
 
-    __slots__ = ("_heads", "_memo", "_octets", "_resumes", "key", "kind")
+    __slots__ = ("_heads", "_octets", "_resumes", "key", "kind")
 
     def __init__(self, memo: _AttributeMemo, kind: type, key: str) -> None:
-        super().__init__(key)
+        super().__init__(memo, key)
         self.kind = kind
         self.key = key
-        self._memo = memo
         self._octets = _OCTETS[kind]
         self._heads: dict[int, bytes] = {}
         self._resumes = math.inf
@@ -451,9 +543,11 @@ class _SimpleValues(_Values):
             return self._with_head(value)
 
     def _with_head(self, value: Any) -> bytes:
-        encoded = _key_value(self._tag_and_key, _any_value(value))
+        encoded = _key_value(self._tag_and_key, _any_value(value, [self._memo.longest]))
+        if self.kind is str and len(value) > _LONGEST_KEPT:
+            return encoded
         size = len(_utf8(value) if self.kind is str else _integer(value))
-        if size <= _LONGEST_KEPT:
+        if size <= min(_LONGEST_KEPT, self._memo.longest):
             self._memo.keep_head(self._heads, size, encoded[: len(encoded) - size])
         return encoded
 
@@ -492,29 +586,63 @@ class _Names(dict[str, bytes]):
         return field
 
 
-def _any_value(value: object, depth: int = 0) -> bytes:
+def _any_value(value: object, room: list[int], depth: int = 0) -> bytes:
+    """Return an `AnyValue`; `room` holds the bytes that there are for what of it is left."""
     # AnyValue: 1 string_value, 2 bool_value, 3 int_value, 4 double_value, 5 array_value, 6 kvlist_value, 7 bytes_value;
     # ArrayValue and KeyValueList: 1 values
     if isinstance(value, str):
-        return b"\x0a" + _sized(_utf8(value))
+        octets = cut_octets(_utf8(value), max(room[0], _MARK))
+        room[0] -= max(len(octets), _ITEM)
+        return b"\x0a" + _sized(octets)
+    room[0] -= _ITEM
     if isinstance(value, bool):
         return b"\x10" + _integer(value)
     if isinstance(value, int):
-        return b"\x18" + _integer(int(value)) if _fits(value) else b"\x0a" + _sized(_integer(int(value)))
+        number = int.__int__(value)  # a subclass may say anything
+        return b"\x18" + _integer(number) if _fits(number) else b"\x0a" + _sized(_integer(number))
     if isinstance(value, float):
         return b"\x21" + _DOUBLE(value)
     if isinstance(value, bytes):
-        return b"\x3a" + _sized(value)
+        octets = bytes.__getitem__(value, slice(None))
+        if len(octets) > room[0]:
+            kept = octets[: max(room[0] - _MARK, 0)]
+            octets = kept + f"... [cut, {len(octets) - len(kept)} bytes]".encode()
+        room[0] -= len(octets)
+        return b"\x3a" + _sized(octets)
     if value is None:
         return b""
-    if depth == _DEEPEST:
-        raise ValueError(f"nested more than {_DEEPEST} deep")
+    if depth == DEEPEST:  # parsers refuse what nests deeper than 100 messages; a mapping in a mapping takes three
+        raise ValueError(f"nested more than {DEEPEST} deep")
     if isinstance(value, Sequence):
-        return b"\x2a" + _sized(_repeated(b"\x0a", [_sized(_any_value(item, depth + 1)) for item in value]))
+        items: list[bytes] = []
+        for item in value:
+            if room[0] <= 0:
+                items.append(_sized(_left_out(value, len(items))))
+                break
+            items.append(_sized(_any_value(item, room, depth + 1)))
+        return b"\x2a" + _sized(_repeated(b"\x0a", items))
     if isinstance(value, Mapping):
-        pairs = [_key_value(_text(b"\x0a", str(key)), _any_value(item, depth + 1)) for key, item in value.items()]
+        pairs: list[bytes] = []
+        for key, item in value.items():
+            if room[0] <= 0:
+                pairs.append(_key_value(_text(b"\x0a", "…"), _left_out(value, len(pairs))))
+                break
+            name = key if type(key) is str else _key(key)
+            room[0] -= len(name)
+            pairs.append(_key_value(_text(b"\x0a", name), _any_value(item, room, depth + 1)))
         return b"\x32" + _sized(_repeated(b"\x0a", pairs))
     raise TypeError(f"{type(value).__qualname__} has no form in OTLP")
+
+
+def _key(key: object) -> str:
+    try:
+        return str(key)
+    except Exception:
+        return shown(key)
+
+
+def _left_out(value: Sequence[object] | Mapping[object, object], kept: int) -> bytes:
+    return b"\x0a" + _sized(f"... [cut, {len(value) - kept} items]".encode())
 
 
 def _key_value(key: bytes, value: bytes) -> bytes:
@@ -546,6 +674,14 @@ def _trace_state(state: TraceState | None) -> bytes:
     return _text(b"\x1a", ",".join([f"{key}={value}" for key, value in state.items()])) if state else b""
 
 
+def _times(start: int | None, end: int | None) -> tuple[int, int]:
+    """Return a start and an end that is not before: what is missing, or is no time, is taken from the other."""
+    start = start if start and 0 < start <= _LATEST else None
+    end = end if end and 0 < end <= _LATEST else None
+    start = start or end or time.time_ns()
+    return start, max(start, end or 0)
+
+
 def _time(tag: bytes, time: int | None) -> bytes:
     return tag + _FIXED64(time) if time else b""
 
@@ -555,7 +691,9 @@ def _count(tag: bytes, count: int) -> bytes:
 
 
 def _text(tag: bytes, text: str | None) -> bytes:
-    return tag + _sized(_utf8(text)) if text else b""
+    if not text:
+        return b""
+    return tag + _sized(cut_octets(_utf8(text), LONGEST))
 
 
 def _utf8(text: str) -> bytes:
@@ -580,7 +718,7 @@ def _integer(number: int) -> bytes:
     # What is too large for 64 bits leaves as text, as the specification has it: never as long as a varint, ten octets.
     if 0 <= number < 2**63:
         return _varint(number)
-    return _varint(number + 2**64) if _fits(number) else str(number).encode()
+    return _varint(number + 2**64) if _fits(number) else shown(number).encode()
 
 
 def _varint(number: int) -> bytes:

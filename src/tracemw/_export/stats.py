@@ -65,6 +65,9 @@ class Stats:
     kept: Mapping[str, int] = field(default_factory=dict)
     """Unsampled local traces that were kept, by reason: `error`, `slow` or `manual`."""
 
+    processor_errors: int = 0
+    """How often a span processor of somebody else has raised; the spans themselves are in the other numbers."""
+
     retries: int = 0
     """Attempts that were not the first of their batch."""
 

@@ -6,9 +6,9 @@ A client door makes one `ClientTracing` from its options and asks it to `begin` 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from contextvars import Token
+from time import monotonic_ns
 from typing import Any, Final, TypedDict, Unpack
 
 from opentelemetry.context import Context
@@ -16,6 +16,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 
 from tracemw._attributes import AttributeValue, LazyAttributes
+from tracemw._clock import offset, offset_of
 from tracemw._context import (
     TracerSource,
     attach,
@@ -117,13 +118,17 @@ class ClientTracing:
                 return ClientExchange(None, suppress_clients(here), hands_on=hands_on)
             attributes = ClientAttributes(method, url, template, resend_count, self.known_methods)
             labels = semconv.client_labels(attributes.made()) if instruments is not None else None
-            started = time.time_ns()
             if tracer is None:
-                return ClientExchange(None, suppress_clients(here), started, instruments, labels, hands_on=hands_on)
+                return ClientExchange(None, suppress_clients(here), instruments, labels, hands_on=hands_on)
             name = semconv.span_name(method, template, self.known_methods)
             known: Any = attributes if self._tracers.takes_lazy_attributes else attributes.made()
+            ahead = started = None
+            if not self._tracers.takes_lazy_attributes:  # another's recorder, which goes by the wall clock unless told
+                ahead = offset()
+                started = monotonic_ns() + ahead
             span = tracer.start_span(name, here, _CLIENT, known, None, started)
-            return ClientExchange(span, with_client_span(span, here), started, instruments, labels, hands_on=hands_on)
+            inside = with_client_span(span, here)
+            return ClientExchange(span, inside, instruments, labels, started, ahead, hands_on=hands_on)
         except Exception as error:
             fault("ClientTracing.begin", error)
             return None
@@ -175,6 +180,7 @@ class ClientExchange:
         "_headers_at",
         "_instruments",
         "_labels",
+        "_offset",
         "_span",
         "_started",
     )
@@ -183,21 +189,28 @@ class ClientExchange:
         self,
         span: Span | None,
         context: Context,
-        started: int = 0,
         instruments: Instruments | None = None,
         labels: dict[str, str | int] | None = None,
+        started: int | None = None,
+        ahead: int | None = None,
         *,
         hands_on: bool = True,
     ) -> None:
         self._span = span
         self._hands_on = hands_on
         self._context = context
-        self._started = started
+        self._offset = offset_of(span) if ahead is None else ahead
+        if instruments is not None:
+            self._started: int = started or getattr(span, "start_time", None) or self.now()
         self._instruments = instruments
         self._labels = labels or {}
         self._ended = span is None and instruments is None
         self._error_type: str | None = None
         self._headers_at: int | None = None
+
+    def now(self) -> int:
+        """Return the time as nanoseconds since the epoch, by the clock that the span goes by."""
+        return monotonic_ns() + self._offset
 
     @property
     def ended(self) -> bool:
@@ -227,7 +240,7 @@ class ClientExchange:
         if self._ended:
             return
         try:
-            self._headers_at = time.time_ns()
+            self._headers_at = monotonic_ns() + self._offset
             self._note("http.response.status_code", status)
             if http_version:
                 self._note("network.protocol.version", http_version)
@@ -274,7 +287,7 @@ class ClientExchange:
         if self._ended:
             return
         self._ended = True
-        ended = time.time_ns() if at is None else at
+        ended = monotonic_ns() + self._offset if at is None else at
         if self._error_type is not None or self._instruments is not None:
             self._conclude(ended)
         try:

@@ -7,9 +7,9 @@ The methods of an exchange are guarded: none raises into the application.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from contextvars import Token
+from time import monotonic_ns
 from typing import Any, ClassVar, Final, TypedDict
 
 from opentelemetry.context import Context
@@ -17,6 +17,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, TracerProvider
 
 from tracemw._attributes import AttributeValue, LazyAttributes
+from tracemw._clock import offset_of
 from tracemw._context import (
     TracerSource,
     attach,
@@ -168,9 +169,10 @@ class ServerTracing:
             if tracer is None:
                 exchange.context = with_exchange(exchange, None, parent, ground)
                 if instruments is not None:
-                    exchange.record(request, instruments, time.time_ns())
+                    exchange.record(request, instruments, exchange.now())
                 return exchange
-            started = None if instruments is None else time.time_ns()
+            # The clock is our recorder's; another's goes by the wall clock, unless it is told.
+            started = None if self._tracers.takes_lazy_attributes else exchange.now()
             method = request.method if request.method in self.known_methods else semconv.UNKNOWN_METHOD
             known: Any = request if self._tracers.takes_lazy_attributes else request.made()
             span = exchange.span = tracer.start_span(method, parent, _SERVER, known, links, started)
@@ -289,6 +291,15 @@ class ServerExchange:
     _started: int
     is_settled = True
     """Whether nothing of the request is left to be ended or counted down."""
+    _offset: int | None = None
+    """What its times are ahead of the monotonic clock, once somebody has asked for one."""
+
+    def now(self) -> int:
+        """Return the time as nanoseconds since the epoch, by the clock that the span goes by."""
+        offset = self._offset
+        if offset is None:
+            offset = self._offset = offset_of(self.span)
+        return monotonic_ns() + offset
 
     def record(self, request: ServerRequest, instruments: Instruments | None, started: int | None) -> None:
         """Take note of the request from now on: it has a span, metrics, or hooks that want to know of it."""
@@ -301,7 +312,7 @@ class ServerExchange:
         if instruments is not None and facts.scheme not in ("ws", "wss"):
             self._instruments = instruments
             self._labels = semconv.server_labels(facts, tracing.known_methods)
-            self._started = started or 0
+            self._started = started or getattr(self.span, "start_time", None) or self.now()
             instruments.began(self, self._labels)
         if self.span is not None and tracing.on_request is not None:
             call_hook("on_request", tracing.on_request, self.span, facts)
@@ -422,6 +433,8 @@ class ServerExchange:
             return
         try:
             self.ended = True
+            if at is None and self._offset is not None:
+                at = self.now()
             if self._has_switched:
                 self.status = 101
             elif self._is_unheard and self._failure is None and (self.status or 0) >= 500:
@@ -430,14 +443,14 @@ class ServerExchange:
             if incomplete and self.status is None:
                 self.status = self.status_of_silence
             if self.held is not None and error_type is None and not self.tracing.keeps_facts:
-                at = time.time_ns() if at is None else at
+                at = self.now() if at is None else at
                 if self.held.is_dismissed(at):
                     self.span = None
                     if self._instruments is None:
                         return
             route = None if self.route_source is None else self._route(self.route_source)
             if self._instruments is not None:
-                at = time.time_ns() if at is None else at
+                at = self.now() if at is None else at
                 self._measure(self._instruments, at, route, error_type)
             if self.span is not None:
                 self._conclude(self.span, route, error_type)

@@ -12,6 +12,7 @@ counted, with no call among the steps: only there does the interpreter change th
 
 from __future__ import annotations
 
+import contextvars
 import math
 import sys
 import time
@@ -21,13 +22,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from tracemw._attributes import LazyAttributes
+from tracemw._cleaning import LONGEST, SCALARS, cut
 from tracemw._forks import begin_anew_with
 from tracemw._guard import fault
-from tracemw._recording.span import NO_TYPES, SCALARS, UNSET, Span, marked
+from tracemw._recording.span import NO_TYPES, UNSET, Span, marked
 
 KEPT: Final = "tracemw.kept"
 """The attribute that tells why spans of an unsampled trace are there: `error`, `slow` or `manual`."""
@@ -67,6 +70,13 @@ _ROUTES: Final = 100
 
 _PATIENCE: Final = 1000
 """Looks at the books, a tenth of a millisecond apart, until they are read as they are."""
+
+_OF_HELD: Final = frozenset(
+    {
+        *("root", "fragment", "verdict", "has_failures", "started_in", "seen"),
+        *("_first", "_is_asked_for", "_answered_at", "_bounded"),
+    }
+)
 
 T = TypeVar("T")
 
@@ -116,20 +126,30 @@ class FlightRecorder:
         root = span.root
         if root is None:
             verdict = span.verdict = self._verdict_on(span)
+            if verdict.is_kept and span.started_in is not None:
+                self._start_again(span, verdict.why)
+            # Those beneath first, as they have ended.
             try:
-                self._carry_out(verdict, readable)
-            finally:  # what another's processor has made of this one is no matter of those beneath
                 if span.fragment is not None:
                     self._release(span, span.fragment, verdict)
+            finally:  # a signal handler may raise
+                self._carry_out(verdict, readable)
                 span.forget()
             return
         if span.has_failed():
             root.has_failures = True
         if root.verdict is None:
+            span.shorten()
             self._hold(root, readable)
         else:
-            is_late = root.verdict.is_kept and (span.end_time or 0) > (root.end_time or 0) + FOLLOWED_FOR
+            is_late = root.verdict.is_kept and span.ended_at() > root.ended_at() + FOLLOWED_FOR
             self._carry_out(_LATE if is_late else root.verdict, readable)
+
+    def _start_again(self, root: HeldSpan, why: str) -> None:
+        """Let processors of somebody else see the spans of a trace that is kept start, the first one first."""
+        held = [root, *(span for span in list(root.fragment or ()) if isinstance(span, HeldSpan))]
+        for span in sorted(held, key=lambda span: span._start_time):
+            span.seen = span._tracer.start_again(span, why)
 
     def drop(self, root: HeldSpan) -> None:
         """Drop a local trace that nobody will see."""
@@ -164,11 +184,18 @@ class FlightRecorder:
 
     def _carry_out(self, verdict: Verdict, span: ReadableSpan) -> None:
         if verdict.is_kept:
-            self._deliver(marked(span, KEPT, verdict.why))
+            self._deliver(self._kept(span, verdict.why))
         elif verdict is DROPPED:
             self.books.unsampled += 1
         else:
             self.books.lost[verdict.why] += 1
+
+    def _kept(self, span: ReadableSpan, why: str) -> ReadableSpan:
+        """Return a span as it is exported, after processors of somebody else have seen it if they have not before."""
+        if not isinstance(span, HeldSpan):
+            return marked(span, KEPT, why)
+        seen, span.seen = span.seen or span._tracer.start_again(span, why), None
+        return marked(span, KEPT, why) if seen is None else span._tracer.end_again(seen, span.end_time)
 
     def _hold(self, root: HeldSpan, span: ReadableSpan) -> None:
         books = self.books
@@ -284,6 +311,8 @@ class Books:
         """Spans that were dropped though they were held, or to be kept, by cause."""
         self.kept = dict.fromkeys(_REASONS, 0)
         """Local traces that were kept, by reason."""
+        self.processor_errors = 0
+        """How often a span processor of somebody else has raised."""
         self.held = 0
         """Spans that have ended and wait for their local root to end."""
         self.releasing = 0
@@ -349,6 +378,10 @@ class HeldSpan(Span):
     """Whether a span beneath this one has failed."""
     _is_asked_for = False
     _answered_at: float | None = None
+    started_in: tuple[contextvars.Context, Context | None] | None = None
+    """Where the span has started, for processors that hear of it once it is kept."""
+    seen: Span | None = None
+    """What those see of it."""
     _first: LazyAttributes | None = None
     """The attributes to begin with, as long as nobody has asked for them; others are set in the meantime."""
 
@@ -368,7 +401,7 @@ class HeldSpan(Span):
     def answered(self) -> None:
         """Take the time until now, the first time, and not until the end as how long the request took."""
         if self._answered_at is None:
-            self._answered_at = time.time_ns()
+            self._answered_at = time.monotonic_ns() + self.clock_offset
 
     def lasts(self) -> None:
         """Take it for one that is never slow."""
@@ -391,6 +424,15 @@ class HeldSpan(Span):
         """The local root, also by way of a wrapper that passes on what it does not know."""
         return self.root or self
 
+    def reopened(self, key: str, value: str) -> Span:
+        """Return a span like this one that takes attributes again, with one more: for those who see it only now."""
+        made: Any = marked(self, key, value)
+        seen: Span = object.__new__(Span)
+        fields = {name: field for name, field in vars(self).items() if name not in _OF_HELD}
+        vars(seen).update(fields, _attributes=made._attributes, _context=made._context, _end_time=None, _open=True)
+        seen._plain = self._tracer.plain
+        return seen
+
     def keep(self) -> None:
         """Have the local trace kept, unless it has ended."""
         self.local_root._is_asked_for = True
@@ -407,7 +449,7 @@ class HeldSpan(Span):
             del self._open
         except AttributeError:  # somebody has ended it already
             return True
-        self._end_time = end_time
+        self._end_time = max(end_time, self._start_time)
         self._plain = NO_TYPES
         recorder.drop(self)
         return True
@@ -422,6 +464,23 @@ class HeldSpan(Span):
         if recorder is not None and (self._answered_at or end_time) - self._start_time >= recorder.slow:
             return "slow"
         return None
+
+    def shorten(self) -> None:
+        """Cut what is too long to be held: others like it wait, too, for their roots to end."""
+        attributes = self._attributes
+        if type(attributes) is dict:
+            longest = LONGEST
+            for key, value in attributes.items():
+                if type(value) is str and len(value) > longest:
+                    attributes[key] = cut(value)  # in its place: to iterate goes on
+        if type(self._name) is str and len(self._name) > LONGEST:
+            self._name = cut(self._name)
+        if self._status is not UNSET and len(self._status.description or "") > LONGEST:
+            self._status = Status(self._status.status_code, cut(self._status.description or ""))
+
+    def ended_at(self) -> int:
+        """Return when it ended, by the monotonic clock."""
+        return (self._end_time or 0) - self.clock_offset
 
     def has_failed(self) -> bool:
         """Tell whether the span has ended in an error; that a call was answered with 4xx is none by itself."""
@@ -456,6 +515,8 @@ class HeldSpan(Span):
     def forget(self) -> None:
         """Let go of what attributes could be made from: the contexts of tasks hold spans for long, and not requests."""
         self._first = None
+        if self.started_in is not None:
+            self.started_in = None
 
     # Whoever asks for attributes gets all of them.
 

@@ -18,6 +18,7 @@ from opentelemetry.util.types import AnyValue, Attributes
 from tracemw._forks import begin_anew_with
 from tracemw._recording.keeping import FlightRecorder
 from tracemw._recording.tracer import KNOWS_THE_SDK, Processors, Tracer
+from tracemw._stacktrace import LONGEST
 
 
 class TracerProvider(SdkTracerProvider):
@@ -36,6 +37,9 @@ class TracerProvider(SdkTracerProvider):
         recorder: Holds unsampled traces, and keeps some; without one nothing is recorded of them.
         **more: What else the SDK's provider takes.
     """
+
+    stacktrace_limit = LONGEST
+    """Bytes that the stack trace of a recorded exception takes."""
 
     def __init__(
         self,
@@ -70,22 +74,36 @@ class TracerProvider(SdkTracerProvider):
             return self._given_out[scope]
         tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
         if KNOWS_THE_SDK and type(tracer) is SdkTracer:
-            tracer = Tracer.adopt(tracer, self._recorder)
+            tracer = Tracer.adopt(tracer, self._recorder, self.stacktrace_limit)
         if not attributes and instrumenting_module_name:  # without a name it is an error, which the SDK logs each time
             self._given_out[scope] = tracer
         return tracer
 
-    def rearm(self, *, sampler: Sampler, resource: Resource, recorder: FlightRecorder | None = None) -> None:
-        """Use another sampler, resource and recorder from now on, in every tracer given out so far too."""
+    def rearm(
+        self,
+        *,
+        sampler: Sampler,
+        resource: Resource,
+        recorder: FlightRecorder | None = None,
+        stacktrace_limit: int = LONGEST,
+    ) -> None:
+        """Use another sampler, resource, recorder and limit from now on, in every tracer given out so far too."""
         self.sampler = sampler
         self._resource = resource
         self._recorder = recorder
+        self.stacktrace_limit = stacktrace_limit
         with self._tracers_lock:
             for tracer in self._tracers.values():
                 tracer.sampler = sampler
                 tracer.resource = resource
                 if isinstance(tracer, Tracer):
                     tracer.recorder = recorder
+                    tracer.stacktrace_limit = stacktrace_limit
+
+    def show_unsampled(self, shows: bool) -> None:
+        """Say whether processors of somebody else hear of all spans of unsampled traces, or of those that are kept."""
+        if isinstance(self._active_span_processor, Processors):
+            self._active_span_processor.show_unsampled(shows)
 
     def _handle_fork(self) -> None:
         """Make a forked child an instance of its own, unless it has been told which one it is.
@@ -102,7 +120,8 @@ class TracerProvider(SdkTracerProvider):
         if was is None or was == self._instance:
             self._instance = was = _instance()
         resource = self.resource.merge(Resource({SERVICE_INSTANCE_ID: was}))
-        self.rearm(sampler=self.sampler, resource=resource, recorder=self._recorder)
+        limit = self.stacktrace_limit
+        self.rearm(sampler=self.sampler, resource=resource, recorder=self._recorder, stacktrace_limit=limit)
 
 
 def _instance() -> AnyValue:

@@ -11,20 +11,23 @@ import copy
 import logging
 import sys
 import threading
-from collections.abc import Mapping
-from time import time_ns
+from collections.abc import Iterable, Mapping, Sequence
+from time import monotonic_ns
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace import _Span as SdkSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
 from tracemw._attributes import LazyAttributes
-from tracemw._errors import exception_type, put_stage, texts
+from tracemw._cleaning import SCALARS, Items, cleaned, cleaned_items, is_key, items_of, shown, warn_of_key
+from tracemw._errors import described, exception_type, put_stage, said
+from tracemw._stacktrace import stacktrace
 from tracemw.redaction.urls import redact_text
 from tracemw.sampling.threshold import with_threshold
 
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
     from tracemw._recording.tracer import Tracer
 
 _logger: Final = logging.getLogger("opentelemetry.sdk.trace")  # where users look for what it says
-SCALARS: Final[frozenset[type]] = frozenset({str, bool, int, float})
-"""The types of values that need no copy, and no check unless their length is limited."""
 NO_TYPES: Final[frozenset[type]] = frozenset()
 UNSET: Final = Status(StatusCode.UNSET)
 
@@ -62,18 +63,56 @@ class Limits(SpanLimits):
         """How many attributes a span takes."""
         self.plain = SCALARS if self.max_span_attribute_length is None else SCALARS - {str}
         """The types of values that are taken as they are."""
-        self._container = vars(self.clean({}))
 
-    def clean(self, attributes: Mapping[str, Any]) -> BoundedAttributes:
-        """Return attributes as the specification wants them: checked, copied, cut and counted by the SDK."""
-        return BoundedAttributes(
-            self.max_span_attributes, attributes, immutable=False, max_value_len=self.max_span_attribute_length
-        )
+    def clean(self, attributes: Any) -> dict[str, Any] | BoundedAttributes:
+        """Return attributes as the specification wants them, in the SDK's container if some are dropped."""
+        return self._bounded(attributes, self.max_span_attributes, self.max_span_attribute_length)
+
+    def of_event(self, attributes: Any) -> BoundedAttributes:
+        """Return the attributes of an event, which nobody changes any more."""
+        return self._sealed(attributes, self.max_event_attributes)
+
+    def of_link(self, attributes: Any) -> BoundedAttributes:
+        """Return the attributes of a link, which nobody changes any more."""
+        return self._sealed(attributes, self.max_link_attributes)
+
+    def _sealed(self, attributes: Any, most: int | None) -> BoundedAttributes:
+        longest = self.max_attribute_length
+        held = self._bounded(attributes, most, longest)
+        sealed = self._contained(held, most, longest) if isinstance(held, dict) else held
+        sealed._immutable = True
+        return sealed
+
+    def _bounded(self, attributes: Any, most: int | None, longest: int | None) -> dict[str, Any] | BoundedAttributes:
+        items = items_of(attributes)
+        clean = {} if most == 0 else cleaned_items(items, longest)
+        if len(clean) == len(items) and (most is None or len(clean) <= most):
+            return clean
+        held = self._contained({}, most, longest)
+        held.dropped = len(items) - len(clean)
+        for key, value in clean.items():
+            held._setitem_locked(key, value)
+        return held
+
+    @staticmethod
+    def put(held: BoundedAttributes, items: Sequence[tuple[Any, Any]]) -> None:
+        """Set attributes in the SDK's container, which counts what it has no room for."""
+        clean = {} if held.maxlen == 0 else cleaned_items(items, held.max_value_len)
+        with held._lock:
+            held.dropped += len(items) - len(clean)
+            for key, value in clean.items():
+                held._setitem_locked(key, value)
 
     def contain(self, attributes: dict[str, Any]) -> BoundedAttributes:
         """Return attributes that are clean already in the SDK's container, which keeps this very dictionary."""
+        return self._contained(attributes, self.max_span_attributes, self.max_span_attribute_length)
+
+    @staticmethod
+    def _contained(attributes: dict[str, Any], most: int | None, longest: int | None) -> BoundedAttributes:
         contained: BoundedAttributes = _new(BoundedAttributes)
-        vars(contained).update(self._container, _dict=attributes, _lock=threading.Lock())
+        vars(contained).update(
+            _dict=attributes, maxlen=most, dropped=0, max_value_len=longest, _lock=threading.Lock(), _immutable=False
+        )
         return contained
 
 
@@ -82,6 +121,8 @@ class Span(SdkSpan):
 
     is_held = False
     """Whether it is of an unsampled trace."""
+    cleans_exceptions = True
+    """Whether `record_exception` copes with whatever is raised, and leaves out the secrets of URLs."""
 
     # Fields that most spans never set.
     _status: Status = UNSET
@@ -95,6 +136,8 @@ class Span(SdkSpan):
 
     _name: str
     _context: SpanContext
+    clock_offset: int
+    """Nanoseconds that its times are ahead of the monotonic clock; see `tracemw._clock`."""
     _start_time: int
     _end_time: int | None
     _attributes: Any
@@ -124,23 +167,24 @@ class Span(SdkSpan):
 
     def take(self, attributes: Any) -> None:
         """Take the attributes to begin with; the mapping stays the caller's."""
-        if isinstance(attributes, LazyAttributes):
+        if issubclass(type(attributes), LazyAttributes):
             # Made by a door of ours, and nobody else's: it needs neither check nor copy.
             attributes = attributes.made()
             if self._plain is SCALARS and len(attributes) <= self._most:
                 self._attributes = attributes
                 return
-        made = dict(attributes)
-        plain = self._plain
-        for key, value in made.items():
-            if type(key) is not str or type(value) not in plain or not key:
-                break
-        else:
-            if len(made) <= self._most:
-                self._attributes = made
-                return
-        cleaned = self._limits.clean(made)
-        self._attributes = cleaned if cleaned.dropped else cleaned.copy()
+        if type(attributes) is dict:
+            made = attributes.copy()
+            plain = self._plain
+            for key, value in made.items():
+                if type(key) is not str or type(value) not in plain or not key:
+                    break
+            else:
+                if len(made) <= self._most:
+                    self._attributes = made
+                    return
+            attributes = made
+        self._attributes = self._limits.clean(attributes)
 
     def get_span_context(self) -> SpanContext:
         """Return what identifies the span, for its children and for other processes."""
@@ -172,21 +216,31 @@ class Span(SdkSpan):
         held = self._attributes
         if self._end_time is not None:
             _logger.warning("Setting attribute on ended span.")
-        elif all(map(_is_key, attributes)):
-            for key, value in attributes.items():
+            return
+        items = items_of(attributes)
+        if all(is_key(key) for key, _ in items):
+            for key, value in items:
                 self.set_attribute(key, value)
         else:
-            self._counted(held)._set_items(attributes)
+            self._limits.put(self._counted(held), items)
 
     # What these two write to was read before they found the span open: what an end puts in its place is read-only.
 
     def _set(self, held: Any, key: str, value: Any) -> None:
-        if type(held) is dict and _is_key(key) and len(held) < self._most:
-            for cleaned in self._limits.clean({key: value}).values():
-                held.pop(key, None)
-                held[key] = cleaned
+        limits = self._limits
+        if not limits.most or not is_key(key):
+            with (counted := self._counted(held))._lock:
+                counted.dropped += 1
+            if limits.most:
+                warn_of_key(key)
+        elif type(held) is dict and len(held) < self._most:
+            key, value = str.__str__(key), cleaned(value, limits.max_span_attribute_length)
+            held.pop(key, None)
+            held[key] = value
         else:
-            self._counted(held)[key] = value
+            value = cleaned(value, limits.max_span_attribute_length)
+            with (counted := self._counted(held))._lock:
+                counted._setitem_locked(str.__str__(key), value)
 
     def _counted(self, held: Any) -> BoundedAttributes:
         """Return the attributes in the SDK's container, where they are from now on: a limit bites, or will."""
@@ -211,7 +265,7 @@ class Span(SdkSpan):
     def update_name(self, name: str) -> None:
         """Rename the span; after the end, ignored with a warning."""
         if self._end_time is None:
-            self._name = name
+            self._name = name if issubclass(type(name), str) else shown(name)
         else:
             _logger.warning("Tried calling %s on an ended span.", "update_name")
 
@@ -220,16 +274,25 @@ class Span(SdkSpan):
         if self._end_time is not None:
             _logger.warning("Tried calling %s on an ended span.", "set_status")
             return
-        code = status.status_code if isinstance(status, Status) else status
-        if code is StatusCode.UNSET or self._status.status_code is StatusCode.OK or not isinstance(code, StatusCode):
+        known: Any = status if issubclass(type(status), Status) else None
+        code = status if known is None else known.status_code
+        if code is StatusCode.UNSET or self._status.status_code is StatusCode.OK or type(code) is not StatusCode:
             return
-        if not isinstance(status, Status):
-            status = Status(status, description)
+        if known is None:
+            if description is not None and type(description) is not str:
+                description = shown(description)
+            known = Status(code, description)
         elif description is not None:
             _logger.warning("Description %s ignored. Use either `Status` or `(StatusCode, Description)`", description)
-        if status.description:  # others' instrumentations put the text of an exception there
-            status = Status(code, redact_text(status.description))
-        self._status = status
+        if known.description:  # others' instrumentations put the text of an exception there
+            known = Status(code, redact_text(shown(known.description)))
+        self._status = known
+
+    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
+        """Add an event, of now unless told otherwise; after the end, ignored with a warning."""
+        if timestamp is None:
+            timestamp = monotonic_ns() + self.clock_offset
+        self._add_event(Event(name, self._limits.of_event(attributes), timestamp))
 
     def _add_event(self, event: Any) -> None:
         if self._end_time is None:
@@ -238,6 +301,26 @@ class Span(SdkSpan):
         else:
             _logger.warning("Tried calling %s on an ended span.", "_add_event")
 
+    def add_link(self, context: SpanContext, attributes: Any = None) -> None:
+        """Add a link to another span, unless it leads nowhere; after the end, ignored with a warning."""
+        if _leads_somewhere(context, attributes):
+            self._add_link(Link(context, self._limits.of_link(attributes)))
+
+    def _new_links(self, links: Iterable[Any]) -> Any:
+        """Return the links to begin with, without those that lead nowhere."""
+        found = []
+        for link in links:
+            if link is None:
+                continue
+            try:
+                held = self._limits.of_link(link.attributes)
+                if _leads_somewhere(link.context, link.attributes):
+                    link._attributes = held
+                    found.append(link)
+            except Exception:
+                _logger.warning("A link that is none is ignored: %s", shown(link))
+        return BoundedList.from_seq(self._limits.max_links, found)
+
     def _add_link(self, link: Link) -> None:
         if self._end_time is None:
             vars(self).setdefault("_links", BoundedList(self._limits.max_links)).append(link)
@@ -245,20 +328,30 @@ class Span(SdkSpan):
             _logger.warning("Tried calling %s on an ended span.", "_add_link")
 
     def record_exception(
-        self,
-        exception: BaseException,
-        attributes: Mapping[str, Any] | None = None,
-        timestamp: int | None = None,
-        escaped: bool = False,
+        self, exception: BaseException, attributes: Any = None, timestamp: int | None = None, escaped: bool = False
     ) -> None:
         """Record an exception event, and the stage that the exception came from."""
         put_stage(self, exception)
-        told = {"exception.type": exception_type(exception)}
-        # Those who have the texts at hand, as doors have, do not have them made once more.
-        if not attributes or "exception.stacktrace" not in attributes:
-            told.update(texts(exception))
-        told["exception.escaped"] = str(escaped)
-        self.add_event("exception", {**told, **(attributes or {})}, timestamp)
+        told = Items()
+        told += [
+            ("exception.type", exception_type(exception)),
+            ("exception.message", said(exception)),
+            ("exception.stacktrace", stacktrace(exception, self._tracer.stacktrace_limit)),
+            ("exception.escaped", shown(escaped)),
+            *items_of(attributes),
+        ]
+        self.add_event("exception", told, timestamp)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the span, and record the exception that leaves its block."""
+        if error is not None and self._end_time is None:
+            if self._record_exception:
+                self.record_exception(error, escaped=True)
+            if self._set_status_on_exception:
+                self.set_status(Status(StatusCode.ERROR, described(error)))
+        self.end()
 
     def start(self, start_time: int | None = None, parent_context: Context | None = None) -> None:
         """Do nothing but warn: a tracer has started the span."""
@@ -269,14 +362,20 @@ class Span(SdkSpan):
         """End the span and hand it to the processors; a second time, do nothing but warn.
 
         Args:
-            end_time: Nanoseconds since the epoch, when it ended at another time than now.
+            end_time: Nanoseconds since the epoch, when it ended at another time than now; not before its start.
         """
         try:
             del self._open
         except AttributeError:
             _logger.warning("Calling end() on an ended span.")
             return
-        self._end_time = time_ns() if end_time is None else end_time
+        if end_time is None:
+            end_time = monotonic_ns() + self.clock_offset
+        elif type(end_time) is not int:
+            end_time = moment(end_time, monotonic_ns() + self.clock_offset)
+        self._end_time = end_time
+        if end_time < self._start_time:
+            self._end_time = self._start_time
         self._plain = NO_TYPES
         self._tracer.ended(self)
 
@@ -335,12 +434,21 @@ def marked(span: ReadableSpan, key: str, value: str) -> ReadableSpan:
         contained.dropped = attributes.dropped
         made._attributes = contained
     else:
-        made._attributes = {**(attributes or {}), key: value}
+        made._attributes = {**dict(items_of(attributes)), key: value}
     context = made._context
     if context is not None and context.trace_state:
         made._context = SpanContext(*context[:4], with_threshold(context.trace_state, None))
     return made
 
 
-def _is_key(key: object) -> bool:
-    return isinstance(key, str) and key != ""
+def moment(given: Any, now: int) -> int:
+    """Return a time that somebody has given as a whole number of nanoseconds; now for what is no number."""
+    try:
+        return int(given)
+    except Exception:
+        return now
+
+
+def _leads_somewhere(context: object, attributes: object) -> bool:
+    known: Any = context if issubclass(type(context), SpanContext) else None
+    return known is not None and (known.is_valid or bool(known.trace_state) or bool(items_of(attributes)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from random import Random
-from time import time_ns
+from time import monotonic_ns, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
@@ -41,8 +42,9 @@ from tracemw._attributes import LazyAttributes
 from tracemw._context import current_context, request_span
 from tracemw._errors import described
 from tracemw._forks import begin_anew_with, here, renew
-from tracemw._recording.keeping import DROPPED, FlightRecorder, HeldSpan
-from tracemw._recording.span import Limits, Span
+from tracemw._guard import processor_fault
+from tracemw._recording.keeping import DROPPED, KEPT, FlightRecorder, HeldSpan
+from tracemw._recording.span import NO_TYPES, Limits, Span, moment
 from tracemw.sampling.threshold import RANDOMNESS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -102,15 +104,26 @@ class Processors(SynchronousMultiSpanProcessor):
 
     A processor that says `takes_live_spans` gets the ended span itself, as long as it is among its like: it will
     not change it, and does not need the SDK's copy.
+
+    Spans of unsampled traces are held until it is known whether somebody will see them. A processor of somebody else
+    that does something when spans end may export them, whatever their flag says: it learns of those which are kept, and
+    then of their start and their end (`Tracer.start_again`, `end_again`), so that each start that it hears of has an
+    end. One that only looks at starts, to set attributes, hears of them at once.
     """
 
     starting: tuple[SpanProcessor, ...] = ()
     ending: tuple[SpanProcessor, ...] = ()
     ended: tuple[SpanProcessor, ...] = ()
-    copies = False
-    """Whether ended spans are handed out as the SDK's read-only copies."""
+    are_plain = True
+    """Whether all that is to be done when a span ends is to hand it out, and not as the SDK's read-only copy."""
     is_private = True
-    """Whether all of them are of tracemw."""
+    """Whether all that hear of spans of unsampled traces at once are of tracemw."""
+    of_held: tuple[tuple[SpanProcessor, ...], ...] = ((), (), ())
+    """Of those, the ones with each of the three hooks."""
+    later: tuple[SpanProcessor, ...] = ()
+    """Those that hear of such spans once they are kept."""
+    shows_unsampled = False
+    """Whether everybody's hear of such spans at once, as OpenTelemetry has it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -128,8 +141,19 @@ class Processors(SynchronousMultiSpanProcessor):
             self.starting = tuple(each for each in processors if _does(each, "on_start"))
             self.ending = tuple(each for each in processors if _does(each, "_on_ending"))
             self.ended = tuple(each for each in processors if _does(each, "on_end"))
-            self.copies = not all(map(_takes_live_spans, self.ended))
-            self.is_private = all(map(_takes_live_spans, (*self.starting, *self.ending, *self.ended)))
+            self.are_plain = not self.ending and all(map(_takes_live_spans, self.ended))
+            self._sort()
+
+    def show_unsampled(self, shows: bool) -> None:
+        """Say whether everybody's processors hear of all spans of unsampled traces."""
+        self.shows_unsampled = shows
+        self._sort()
+
+    def _sort(self) -> None:
+        self.later = () if self.shows_unsampled else tuple(each for each in self.ended if not _takes_live_spans(each))
+        hooks = (self.starting, self.ending, self.ended)
+        self.of_held = tuple(tuple(each for each in hook if each not in self.later) for hook in hooks)
+        self.is_private = all(_takes_live_spans(each) for hook in self.of_held for each in hook)
 
 
 def _takes_live_spans(processor: SpanProcessor) -> bool:
@@ -149,6 +173,8 @@ class Tracer(SdkTracer):
     recorder: FlightRecorder | None = None
     """Records unsampled traces, if anything does."""
     limits: Limits
+    stacktrace_limit: int
+    """Bytes that the stack trace of a recorded exception takes."""
     plain: frozenset[type]
     most: int
     _sampler_of_bounds: Sampler | None = None
@@ -157,10 +183,11 @@ class Tracer(SdkTracer):
     _is_counted: bool
 
     @classmethod
-    def adopt(cls, tracer: SdkTracer, recorder: FlightRecorder | None) -> Tracer:
+    def adopt(cls, tracer: SdkTracer, recorder: FlightRecorder | None, stacktrace_limit: int) -> Tracer:
         """Make the SDK's tracer one of this class."""
         adopted = cast("Tracer", tracer)
         adopted.recorder = recorder
+        adopted.stacktrace_limit = stacktrace_limit
         adopted.limits = Limits(adopted._span_limits)
         adopted.plain, adopted.most = adopted.limits.plain, adopted.limits.most
         adopted._is_counted = type(adopted._tracer_metrics) is not NoOpTracerMetrics
@@ -286,14 +313,39 @@ class Tracer(SdkTracer):
             span._set_status_on_exception = set_status_on_exception
         if count_end is not None:
             span._record_end_metrics = count_end
-        span._start_time = time_ns() if start_time is None else start_time
-        processor = self.span_processor
-        if type(processor) is Processors:
-            for each in processor.starting:
-                each.on_start(span, parent_context=context)
+        now = monotonic_ns()
+        if case > _REMOTE and getattr(active, "clock_offset", None) is not None and active._end_time is None:
+            span.clock_offset = offset = active.clock_offset  # beneath a span of ours that is open
+            now += offset
         else:
-            processor.on_start(span, parent_context=context)
+            wall = time_ns()
+            span.clock_offset = wall - now
+            now = wall
+        if start_time is None:
+            span._start_time = now
+        else:
+            span._start_time = start_time if type(start_time) is int else moment(start_time, now)
+        processor = self.span_processor
+        if type(processor) is not Processors:
+            starting: tuple[SpanProcessor, ...] = (processor,)
+        elif decision is not _DROP:
+            starting = processor.starting
+        else:
+            starting = processor.of_held[0]
+            if processor.later:
+                cast("HeldSpan", span).started_in = copy_context(), context
+        for each in starting:
+            try:
+                each.on_start(span, parent_context=context)
+            except Exception as error:
+                self.note(each, "on_start", error)
         return span
+
+    def note(self, processor: SpanProcessor, hook: str, error: Exception) -> None:
+        """Count what a processor has raised; the span, the other processors and the application go on."""
+        if self.recorder is not None:
+            self.recorder.books.processor_errors += 1
+        processor_fault(processor, hook, error)
 
     def _held(self, parent: object, context: Context, trace_id: int) -> HeldSpan | None:
         """Return the span of an unsampled trace to be recorded, beneath a local parent if there is one."""
@@ -320,24 +372,71 @@ class Tracer(SdkTracer):
             span._record_end_metrics()
         processor = self.span_processor
         readable: ReadableSpan = span
-        try:
-            if type(processor) is Processors:
-                if processor.copies or processor.ending:
-                    span.expose()
-                for each in processor.ending:
-                    each._on_ending(span)
-                if processor.copies:
-                    readable = span._readable_span()
-                for each in processor.ended:
-                    each.on_end(readable)
-            else:
-                span.expose()
-                processor._on_ending(span)
-                readable = span._readable_span()
-                processor.on_end(readable)
-        finally:  # a processor that raises does not take the span from ours
-            if type(span) is HeldSpan and self.recorder is not None:
-                self.recorder.ended(span, readable)
+        is_held = type(span) is HeldSpan
+        if type(processor) is not Processors:
+            readable = self._handed(span, (processor,), (processor,))
+        elif processor.is_private and not processor.ending if is_held else processor.are_plain:
+            for each in processor.of_held[2] if is_held else processor.ended:
+                try:
+                    each.on_end(span)
+                except Exception as error:
+                    self.note(each, "on_end", error)
+        elif is_held:
+            readable = self._handed(span, processor.of_held[1], processor.of_held[2])
+        else:
+            self._handed(span, processor.ending, processor.ended)
+        if is_held and self.recorder is not None:
+            held: Any = span
+            self.recorder.ended(held, readable)
+
+    def _handed(
+        self, span: Span, ending: tuple[SpanProcessor, ...], ended: tuple[SpanProcessor, ...], *, copies: bool = False
+    ) -> ReadableSpan:
+        """Hand a span to processors; return what they have made of it."""
+        readable: ReadableSpan = span
+        for each in ended:
+            copies = copies or not getattr(each, "takes_live_spans", False)
+        if copies or ending:
+            span.expose()
+        for each in ending:
+            try:
+                each._on_ending(span)
+            except Exception as error:
+                self.note(each, "_on_ending", error)
+        if copies:
+            readable = span._readable_span()
+        for each in ended:
+            try:
+                each.on_end(readable)
+            except Exception as error:
+                self.note(each, "on_end", error)
+        return readable
+
+    def start_again(self, span: HeldSpan, why: str) -> Span | None:
+        """Let the processors that hear of kept spans only see the start of one; return the span that they have seen."""
+        processor = self.span_processor
+        started_in = vars(span).pop("started_in", None)  # to one thread
+        if started_in is None or type(processor) is not Processors:
+            return None
+        ran_in, context = started_in
+        seen = span.reopened(KEPT, why)
+        for each in processor.later:
+            if each in processor.starting:
+                try:
+                    ran_in.run(each.on_start, seen, parent_context=context)
+                except Exception as error:
+                    self.note(each, "on_start", error)
+        return seen
+
+    def end_again(self, seen: Span, end_time: int | None) -> ReadableSpan:
+        """Let them see its end."""
+        processor = cast("Processors", self.span_processor)
+        vars(seen).pop("_open", None)
+        seen._end_time = end_time
+        seen._plain = NO_TYPES
+        return self._handed(
+            seen, tuple(each for each in processor.later if each in processor.ending), processor.later, copies=True
+        )
 
     def start_as_current_span(  # type: ignore[override]  # the SDK's returns the context manager of a generator
         self,

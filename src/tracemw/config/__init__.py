@@ -111,6 +111,13 @@ class Config:
     baggage: tuple[str, ...] = ()
     """The keys of baggage that become span attributes."""
 
+    stacktrace_limit: int = 2000
+    """Bytes that the stack trace of a recorded exception takes (`TRACEMW_STACKTRACE_LIMIT`)."""
+
+    value_limit: int = 32_768
+    """Bytes that the value of an attribute takes on the way out. A limit that `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or
+    `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` sets, in characters, wins: the spans are cut by it before."""
+
     control_file: Path | None = None
     """The file that spikes are read from (`TRACEMW_CONTROL_FILE`); there need not be one yet."""
 
@@ -139,6 +146,7 @@ class Config:
         ratio: float | None = None,
         metrics: bool | None = None,
         baggage: Iterable[str] = (),
+        stacktrace_limit: int | None = None,
     ) -> Config:
         """Return the configuration that the arguments and the environment make together.
 
@@ -163,6 +171,10 @@ class Config:
                 raise TypeError(f"{name} takes a string, not {type(value).__name__}")
         if isinstance(baggage, str):
             raise TypeError(f"baggage takes several keys, such as ({baggage!r},), not one string")
+        if stacktrace_limit is not None:
+            if isinstance(stacktrace_limit, bool) or not isinstance(stacktrace_limit, int):
+                raise TypeError(f"stacktrace_limit takes a whole number, not {stacktrace_limit!r}")
+            stacktrace_limit = positive_int("stacktrace_limit", str(stacktrace_limit))
         resource = read("OTEL_RESOURCE_ATTRIBUTES", pairs) or {}
         environment = (
             environment
@@ -210,6 +222,8 @@ class Config:
             batch_bytes=min(_bytes("batch_bytes", batch_bytes) or cls.batch_bytes, most_queued),
             delay=cls.delay if delay is None else delay,
             baggage=tuple(baggage),
+            stacktrace_limit=stacktrace_limit or read("TRACEMW_STACKTRACE_LIMIT", positive_int) or cls.stacktrace_limit,
+            value_limit=_value_limit(cls.value_limit),
             control_file=control_file(),
             disabled=read("OTEL_SDK_DISABLED", boolean) or False,
         )
@@ -253,6 +267,13 @@ def _bytes(name: str, argument: object) -> int | None:
     if argument is not None:
         return size_in_bytes(name, argument)
     return read(f"TRACEMW_{name.upper()}", size_in_bytes)
+
+
+def _value_limit(default: int) -> int:
+    """Return the bytes for texts that are cut by characters before: those in UTF-8 take four at most."""
+    names = ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")
+    characters = [int(value) for name in names if (value := get(name)) is not None and value.isdecimal()]
+    return max([default, *(4 * limit for limit in characters)])
 
 
 def _sampler(environment: str | None) -> tuple[str, float]:

@@ -55,11 +55,16 @@ class Sampling:
     were slow, or when `tracemw.keep` asks for it. False gives the cheapest unsampled request: nothing is recorded.
     Nor is it with `OTEL_TRACES_SAMPLER=always_off` or `parentbased_always_off`."""
 
+    show_unsampled: bool = False
+    """Whether span processors of somebody else hear of all spans of unsampled traces, when they start and when they
+    end. Unless asked, one that does something at the end, and so may export, hears of such a span once it is kept: of
+    its start, in the context in which it has started, and of its end. One that only looks at starts hears of each."""
+
     keep_slow: float | None = 5.0
     """Seconds to the first byte of the response, or to the end of what is no request, from which on it is kept for
     being slow; None for never. The first byte is when the server sends it: an ASGI server with the head of the
     response, a WSGI server with the first chunk of the body that is not empty (PEP 3333). A WebSocket is never slow.
-    Spans go by the wall clock: one that is set forward meanwhile makes what is under way look slow."""
+    It is measured by a monotonic clock, so that setting the wall clock makes nothing look slow."""
 
     keep_rate: float = 100.0
     """How many unsampled traces this process keeps in a second, `tracemw.keep` included: an outage is not to become a
@@ -70,6 +75,8 @@ class Sampling:
             object.__setattr__(self, "ratio", to_ratio("Sampling ratio", self.ratio))
         if not isinstance(self.keep_errors, bool):
             raise TypeError(f"keep_errors takes True or False, not {self.keep_errors!r}")
+        if not isinstance(self.show_unsampled, bool):
+            raise TypeError(f"show_unsampled takes True or False, not {self.show_unsampled!r}")
         for name in ("keep_slow", "keep_rate"):
             value: object = getattr(self, name)
             if value is None and name == "keep_slow":

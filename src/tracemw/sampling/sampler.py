@@ -55,11 +55,12 @@ class Boost:
         until: The end by the clock on the wall, if it has one; what comes first counts.
     """
 
-    __slots__ = ("_deadline", "_until", "path", "pattern", "ratio", "threshold")
+    __slots__ = ("_deadline", "_until", "odds", "path", "pattern", "ratio", "threshold")
 
     def __init__(self, ratio: float, path: str | None, deadline: float, until: float = math.inf) -> None:
         self.ratio = ratio
-        self.threshold = threshold_of(ratio)
+        self.odds = Odds.of(ratio)
+        self.threshold = self.odds.threshold
         self.path = path
         self.pattern = None if path is None else RequestPattern(path)
         self._deadline = deadline
@@ -101,7 +102,7 @@ class Choice(NamedTuple):
     is_sampled: bool
     trace_state: TraceState | None
     spike: float | None = None
-    """The ratio of the spike without which it would not be sampled."""
+    """The ratio of the spike without which it would not be sampled, and which its threshold is of."""
 
     def marked(self, attributes: Mapping[str, Any] | LazyAttributes | None) -> Mapping[str, Any]:
         """Return the attributes of a root that is there for a spike only."""
@@ -213,14 +214,19 @@ class ConsistentSampler(Sampler):
             method, path = known.get("http.request.method"), known.get("url.path")
             odds = next((odds for pattern, odds in policy.rules if pattern.matches(method, path)), odds)
         randomness = randomness_of(trace_id, trace_state)
+        usual, spike = odds.threshold, None
+        for boost in policy.boosts:  # the highest ratio first
+            if boost.threshold >= usual:
+                break
+            if boost.pattern is None or boost.pattern.matches(method, path):
+                # Then each trace is there by the chance that the spike gives it, those with a spike or without alike.
+                odds = boost.odds
+                spike = boost.ratio if randomness < usual else None
+                break
         if randomness >= odds.threshold:
             with_th = with_threshold(trace_state, encoded(odds.threshold)) if trace_state else odds.trace_state
-            return Choice(True, with_th)
-        without = with_threshold(trace_state, None) if trace_state else trace_state
-        for boost in policy.boosts:
-            if randomness >= boost.threshold and (boost.pattern is None or boost.pattern.matches(method, path)):
-                return Choice(True, without, boost.ratio)
-        return Choice(False, without)
+            return Choice(True, with_th, spike)
+        return Choice(False, with_threshold(trace_state, None) if trace_state else trace_state)
 
     def should_sample(
         self,

@@ -1,0 +1,257 @@
+"""The stack trace of an exception within a limit.
+
+Backends cut long values and keep their start: Grafana Tempo at 2,048 bytes. Of a Python traceback, which shows the most
+recent call last, they lose the line that raised. So what is too long is made shorter here, from the inside: kept are
+what every exception of a chain or group says and where it was raised, the first frame, and as many of the last frames
+as there is room for; what is left out is counted. What is short enough is Python's own text.
+
+Time and memory go by the number of frames and the length of the messages, however they are nested.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from types import FrameType, TracebackType
+from typing import Final, NamedTuple
+
+from tracemw._cleaning import cut, shown
+from tracemw._errors import exception_type, said
+from tracemw.redaction.urls import redact_text
+
+LONGEST: Final = 2000
+"""Bytes of a stack trace in UTF-8, unless told otherwise: a little below what Tempo shows."""
+
+_HEAD: Final = "Traceback (most recent call last):\n"
+_CAUSE: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
+_CONTEXT: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
+_SHORTEST_FRAME: Final = 40
+"""Bytes, at least, that a frame takes."""
+_MOST_EXCEPTIONS: Final = 1000
+"""Exceptions of a chain or group that are looked at."""
+_SIMPLE: Final = 16
+_SIMPLE_FRAMES: Final = 200
+"""Exceptions, and frames, up to which Python's own text may be short enough, and does not take long."""
+
+
+class _Frame(NamedTuple):
+    """A frame of a traceback, as often as it comes in a row."""
+
+    frame: FrameType
+    line: int
+    times: int
+
+    def text(self, longest: int) -> str:
+        summary = traceback.StackSummary.extract(iter([(self.frame, self.line)]))
+        lines = "".join(summary.format()).splitlines()
+        if self.times > 1:
+            lines.append(f"  [Previous line repeated {self.times - 1} more times]")
+        return "".join(f"{cut(line, longest)}\n" for line in lines)
+
+    def size(self) -> int:
+        """Return how many characters it takes at least."""
+        code = self.frame.f_code
+        return len(code.co_filename) + len(code.co_name) + 24
+
+
+class _Raised:
+    """One exception of those that belong together, and what is kept of it.
+
+    Args:
+        error: The exception.
+        introduction: What stands before it.
+        importance: How much it tells of what went wrong; the smaller, the more.
+        most: How many of its last frames are of interest.
+    """
+
+    def __init__(self, error: BaseException, introduction: str, importance: int, most: int) -> None:
+        self.error = error
+        self.introduction = introduction
+        self.importance = importance
+        self.message = ""
+        self._first = ""
+        self._last: deque[str] = deque()
+        # The first frame and the last ones, as long as they are not kept; and how many there are between.
+        self._rest, self._between = _frames_of(error.__traceback__, most)
+
+    @property
+    def depth(self) -> int:
+        """How many frames it has that are not kept."""
+        return self._between + sum(frame.times for frame in self._rest)
+
+    @property
+    def size(self) -> int:
+        """How many characters its frames take at least."""
+        return self._between * _SHORTEST_FRAME + sum(frame.size() for frame in self._rest)
+
+    def keep_first(self, room: int, line: int) -> int:
+        """Keep the first frame if there is room for it; return its size, or 0."""
+        if not self._rest:
+            return 0
+        text = self._rest[0].text(line)
+        if (size := _size(text)) > room:
+            return 0
+        self._first = text
+        self._rest.popleft()
+        return size
+
+    def keep_last(self, room: int, line: int) -> int:
+        """Keep the last frame that is not kept yet if there is room for it; return its size, or 0."""
+        if len(self._rest) == 1 and not self._first and self._between:  # the first one stands apart from the others
+            return self.keep_first(room, line)
+        if not self._rest:
+            return 0
+        text = self._rest[-1].text(line)
+        if (size := _size(text)) > room:
+            return 0
+        self._last.appendleft(text)
+        self._rest.pop()
+        return size
+
+    def text(self) -> str:
+        """Return what is kept of it."""
+        left_out = self.depth
+        missing = f"  ... {left_out} frame{'s' if left_out > 1 else ''} left out ...\n" if left_out else ""
+        frames = "".join((self._first, missing, *self._last))
+        return f"{self.introduction}{_HEAD if frames else ''}{frames}{self.message}"
+
+
+def _frames_of(traceback: TracebackType | None, most: int) -> tuple[deque[_Frame], int]:
+    """Return the first frame and the last ones, and how many there are between."""
+    first: _Frame | None = None
+    last: deque[_Frame] = deque()
+    between = 0
+    while traceback is not None:
+        frame, line = traceback.tb_frame, traceback.tb_lineno
+        if last and last[-1].line == line and last[-1].frame.f_code is frame.f_code:
+            last[-1] = _Frame(frame, line, last[-1].times + 1)
+        elif first is None:
+            first = _Frame(frame, line, 1)
+        else:
+            last.append(_Frame(frame, line, 1))
+            if len(last) > most:
+                between += last.popleft().times
+        traceback = traceback.tb_next
+    if first is not None:
+        last.appendleft(first)
+    return last, between
+
+
+def stacktrace(error: BaseException, longest: int = LONGEST) -> str:
+    """Return the stack trace of an exception, and of those that led to it, in at most so many bytes of UTF-8."""
+    try:
+        raised = _all_that_was_raised(error, longest // _SHORTEST_FRAME + 2)
+        frames = sum(each.depth for each in raised)
+        if len(raised) <= _SIMPLE and frames <= _SIMPLE_FRAMES and sum(each.size for each in raised) <= longest:
+            text = redact_text("".join(traceback.format_exception(error)))
+            if _size(text) <= longest:
+                return text
+        text = redact_text(_shortened(raised, longest))
+    except Exception:  # an exception of a class that no traceback can be made of
+        text = _said(error, longest)
+    return text if _size(text) <= longest else _end_of(text, longest)
+
+
+def _shortened(raised: list[_Raised], longest: int) -> str:
+    line = max(longest // 8, _SHORTEST_FRAME)
+    room = longest - _size(_more(len(raised)))
+    kept: list[_Raised] = []
+    # First what each says and where it was raised, then the first frame of the latest, then more of the last frames.
+    for each in sorted(raised, key=lambda each: each.importance):
+        each.message = _said(each.error, max(longest // (8 if kept else 3), _SHORTEST_FRAME))
+        each.keep_last(longest, line)
+        size = _size(each.text()) + _size(_more(1))
+        if kept and size > room:
+            break
+        room -= size
+        kept.append(each)
+    room -= kept[0].keep_first(room, line)
+    growing = list(kept)
+    while growing:
+        for each in list(growing):
+            size = each.keep_last(room, line)
+            room -= size
+            if not size:
+                growing.remove(each)
+    if room > 0:
+        kept[0].message = _said(kept[0].error, _size(kept[0].message) + room)
+    parts: list[str] = []
+    missing = 0
+    for each in raised:
+        if each in kept:
+            if missing:
+                parts.append(_more(missing))
+            parts.append(each.text())
+            missing = 0
+        else:
+            missing += 1
+    if missing:
+        parts.append(_more(missing))
+    return "".join(parts)
+
+
+def _more(exceptions: int) -> str:
+    return f"\n... {exceptions} exception{'s' if exceptions > 1 else ''} left out ...\n"
+
+
+def _said(error: BaseException, longest: int) -> str:
+    """Return the lines that name an exception and what it says, its notes included."""
+    message = cut(said(error), longest)  # not cut before: half of a secret is one that nobody recognizes
+    text = f"{exception_type(error)}: {message}" if message else exception_type(error)
+    try:
+        notes = list(getattr(error, "__notes__", None) or ())
+    except Exception:
+        notes = []
+    for note in notes:
+        if len(text) > longest:
+            break
+        text += f"\n{cut(redact_text(shown(note)), longest)}"
+    return f"{cut(text, longest - 1)}\n"
+
+
+def _all_that_was_raised(error: BaseException, frames: int) -> list[_Raised]:
+    """Return the exceptions that Python would show: a cause before what it has led to, a group before its members."""
+    found: list[_Raised] = []
+    seen: set[int] = set()
+    # What is to be looked at, the next one last: an exception, what stands before it, whether it is one of a group.
+    waiting: list[tuple[BaseException, str, bool]] = [(error, "", False)]
+    while waiting and len(found) < _MOST_EXCEPTIONS:
+        latest, introduction, is_member = waiting.pop()
+        chain: list[tuple[BaseException, str]] = []
+        current: BaseException | None = latest
+        while current is not None and id(current) not in seen:
+            seen.add(id(current))
+            cause = current.__cause__
+            link = _CAUSE
+            if cause is None and not current.__suppress_context__:
+                cause, link = current.__context__, _CONTEXT
+            chain.append((current, link))
+            current = cause
+        chain = chain[:_MOST_EXCEPTIONS]
+        chain.reverse()
+        introductions = [introduction, *[link for _, link in chain[1:]]]
+        for index, (each, _) in enumerate(chain):
+            if each is error:
+                importance = 0
+            elif is_member or index == 0:  # what raised, in a group or at the beginning of a chain
+                importance = 1
+            else:
+                importance = 2
+            found.append(_Raised(each, introductions[index], importance, frames if importance < 2 else 2))
+            if isinstance(each, BaseExceptionGroup):
+                total = len(each.exceptions)
+                members = list(enumerate(each.exceptions[:_MOST_EXCEPTIONS], 1))
+                waiting += [
+                    (member, f"\nException {number} of {total} in the group:\n\n", True)
+                    for number, member in reversed(members)
+                ]
+    return found
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "backslashreplace"))
+
+
+def _end_of(text: str, longest: int) -> str:
+    octets = text.encode("utf-8", "backslashreplace")[-longest:]
+    return octets.decode("utf-8", "ignore")
