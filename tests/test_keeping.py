@@ -110,7 +110,7 @@ def init(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[Init]:
     """`tracemw.init` as in a process of its own, sampling nothing unless told to."""
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
-    monkeypatch.setattr(bootstrap, "_take_sigterm", lambda: None)
+    monkeypatch.setattr(bootstrap, "_take_signals", lambda: None)
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "65536")  # what is lost on the way out is no matter of the recorder
     for name in ("_provider", "_tracing", "_baggage"):
         monkeypatch.setattr(bootstrap, name, None)

@@ -204,7 +204,7 @@ def test_the_limit_is_an_option_of_init(
 ) -> None:
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
-    monkeypatch.setattr(bootstrap, "_take_sigterm", lambda: None)
+    monkeypatch.setattr(bootstrap, "_take_signals", lambda: None)
     for name in ("_provider", "_tracing", "_baggage"):
         monkeypatch.setattr(bootstrap, name, None)
     if variable is not None:
