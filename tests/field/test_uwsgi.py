@@ -133,7 +133,7 @@ def test_a_fork_in_c_in_the_midst_of_a_span_leaves_each_process_its_own() -> Non
         "tracing = tracemw.init('shop')\n"
         "with tracemw.span('before'): pass\n"
         "pid = ctypes.PyDLL(None).fork()\n"
-        "random.seed(1)\n"
+        "if pid == 0: random.seed(1)\n"
         "for _ in range(3):\n"
         "    with tracemw.span('child' if pid == 0 else 'parent'): pass\n"
         "assert tracing.shutdown()\n"

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
-from random import Random
+from random import Random, getrandbits
 from time import monotonic_ns, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
@@ -537,7 +537,11 @@ def _local_root_of(parent: object, context: Context, trace_id: int) -> HeldSpan 
 _new: Final = object.__new__
 _tuple: Final = tuple.__new__
 
-# Not the module's own generator, which applications seed, so that each of their processes would make the same ids.
-_ids: Final = Random()  # noqa: S311  no secret
-getrandbits: Final = _ids.getrandbits
-begin_anew_with(lambda: _ids.seed())
+
+def _make_ids_of_our_own() -> None:
+    """Part with the random numbers of the parent: no hook of theirs runs when a process is forked in C."""
+    global getrandbits
+    getrandbits = Random().getrandbits  # noqa: S311  no secret
+
+
+begin_anew_with(_make_ids_of_our_own)
