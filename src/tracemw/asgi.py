@@ -175,21 +175,6 @@ class _Exchange(ServerExchange):
         self._receive = receive
         self._send = send
 
-    async def received(self) -> Message:
-        """Return the server's next message, asked for in the context that the server has called the door in.
-
-        A server that resumes reading from the connection has its event loop keep the current context for whatever
-        comes in on it later, the next requests included.
-        """
-        token = attach(self.around)
-        try:
-            return await self._receive()
-        except Exception as error:
-            self._refused(error)
-            raise
-        finally:
-            detach(token, self.around)  # which an interrupt may prevent: the door itself restores more than this
-
     def _refused(self, error: BaseException) -> None:
         """Note what a channel of the server has raised: an operating system's error is the connection's end."""
         if self.client_has_gone or isinstance(error, OSError):
@@ -234,7 +219,16 @@ class _Response(_Exchange):
     _ended_at: int | None = None
 
     async def receive(self) -> Message:
-        message = await self.received()
+        # In the context that the server has called the door in: one that resumes reading from the connection has its
+        # event loop keep the current context for whatever comes in on it later, the next requests included.
+        token = attach(self.around)
+        try:
+            message = await self._receive()
+        except Exception as error:
+            self._refused(error)
+            raise
+        finally:
+            detach(token, self.around)
         kind = message["type"]
         if kind == "http.disconnect":
             self.gone()
@@ -262,7 +256,7 @@ class _Response(_Exchange):
             self.is_over = True
             if self.method == "GET" or not self._may_be_paused:
                 await self._send(message)
-            else:  # as in `received`; only then, since some servers write their access log now, with the trace's id
+            else:  # as in `receive`; only then, since some servers write their access log now, with the trace's id
                 token = attach(self.around)
                 try:
                     await self._send(message)
@@ -304,7 +298,14 @@ class _WebSocket(_Exchange):
     """One WebSocket connection being served, watched for its handshake and its close."""
 
     async def receive(self) -> Message:
-        message = await self.received()
+        token = attach(self.around)  # as above
+        try:
+            message = await self._receive()
+        except Exception as error:
+            self._refused(error)
+            raise
+        finally:
+            detach(token, self.around)
         if message["type"] == "websocket.disconnect":
             self.annotate("websocket.close_code", message.get("code", 1005))
             self.gone()

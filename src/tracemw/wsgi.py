@@ -94,10 +94,8 @@ class TraceMiddleware:
                 if token is not None:
                     exchange.detach(token)
         finally:
-            if not handed_out:
+            if not handed_out or current_context() is exchange.context:
                 exchange.depart()
-            elif current_context() is exchange.context:
-                attach(exchange.around)
 
 
 class _Exchange(ServerExchange):
@@ -273,8 +271,8 @@ class _Body:
 
     def __next__(self) -> bytes:
         exchange = self._exchange
-        around = current_context()
         token: Token[Context] | None = None
+        is_left = False
         try:
             try:
                 token = exchange.attach()
@@ -295,14 +293,14 @@ class _Body:
             finally:
                 if token is not None:
                     exchange.detach(token)
+                is_left = True
         finally:
-            if current_context() is exchange.context:  # the step was interrupted
-                attach(around)
+            if not is_left and current_context() is exchange.context:  # the step was interrupted
+                attach(exchange.around)
 
     def close(self) -> None:
         """Close the application's iterable and end the span: a server calls this whatever happened before."""
         exchange = self._exchange
-        around = current_context()
         token: Token[Context] | None = None
         try:
             try:
@@ -318,7 +316,7 @@ class _Body:
                 if token is not None:
                     exchange.detach(token)
         finally:
-            exchange.depart(around)
+            exchange.depart()
 
     def __del__(self) -> None:
         try:
@@ -401,7 +399,7 @@ class _Request(ServerRequest):
         self.method = environ.get("REQUEST_METHOD") or "GET"
         mount = environ.get("SCRIPT_NAME") or ""
         self.path = _decoded(mount + (environ.get("PATH_INFO") or "")) or "/"
-        self.mount = _decoded(mount)
+        self.mount = mount and _decoded(mount)
 
     @property
     def headers(self) -> _Request:

@@ -325,18 +325,15 @@ class ServerExchange:
         """Make current again what was current before `attach`."""
         detach(token, self.context)
 
-    def depart(self, around: Context | None = None) -> None:
+    def depart(self) -> None:
         """Note that the application has done its part, and do what an interrupted step of the door has left undone.
 
         An exception may come between any two steps: KeyboardInterrupt, or what a signal handler or another thread
         raises. The door calls this last, whatever has happened.
-
-        Args:
-            around: What was current before the last step, when that was not the first one.
         """
         self.is_over = True
         if current_context() is self.context:
-            attach(self.around if around is None else around)
+            attach(self.around)
         if not self.is_settled:
             self.ended = True
             if self._instruments is not None:
