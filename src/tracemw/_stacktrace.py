@@ -142,7 +142,8 @@ def stacktrace(error: BaseException, longest: int = LONGEST) -> str:
     try:
         raised = _all_that_was_raised(error, longest // _SHORTEST_FRAME + 2)
         frames = sum(each.depth for each in raised)
-        if len(raised) <= _SIMPLE and frames <= _SIMPLE_FRAMES and sum(each.size for each in raised) <= longest:
+        is_simple = sum(map(_width, raised)) <= _SIMPLE and frames <= _SIMPLE_FRAMES
+        if is_simple and sum(each.size for each in raised) <= longest:
             text = redact_text("".join(traceback.format_exception(error)))
             if _size(text) <= longest:
                 return text
@@ -188,6 +189,12 @@ def _shortened(raised: list[_Raised], longest: int) -> str:
     if missing:
         parts.append(_more(missing))
     return "".join(parts)
+
+
+def _width(raised: _Raised) -> int:
+    """Return how often Python would show an exception or a member of it: one may be in a group many times."""
+    error = raised.error
+    return 1 + (len(error.exceptions) if isinstance(error, BaseExceptionGroup) else 0)
 
 
 def _more(exceptions: int) -> str:
