@@ -72,6 +72,15 @@ def is_about_to_fork() -> bool:
     return not uwsgi.worker_id() and uwsgi.masterpid() in (0, os.getpid())
 
 
+def is_without_threads() -> bool:
+    """Tell whether uWSGI holds the interpreter all the time, so that a thread waits for ever, or nearly so."""
+    uwsgi: Any = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        return False
+    off = (b"false", b"0", b"no", b"off")
+    return not uwsgi.opt.get("threads") and uwsgi.opt.get("enable-threads", off[0]) in off
+
+
 class Thread:
     """A thread of the operating system, which does not keep the interpreter from its end.
 
@@ -87,6 +96,8 @@ class Thread:
         # The thread's own data goes with the last that the interpreter knows of it, and that with no step in Python.
         if is_about_to_fork():
             raise RuntimeError("no thread is started before uWSGI forks")
+        if is_without_threads():
+            raise RuntimeError("uWSGI runs no threads")
         self._gone: SimpleQueue[object] = SimpleQueue()
         self._data: weakref.ref[_Data] | None = None
         _start(self._run, (run, arguments))

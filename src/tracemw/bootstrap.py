@@ -42,7 +42,7 @@ from tracemw._export.delivery import LONGEST_WAIT
 from tracemw._export.exporter import Exporter
 from tracemw._forks import begin_anew_with, check
 from tracemw._guard import unusable
-from tracemw._native import make_lock, wait_for
+from tracemw._native import is_without_threads, make_lock, wait_for
 from tracemw._recording import Books, FlightRecorder, TracerProvider, end_unfinished
 from tracemw.config import DELIVERY_TIMEOUT, Config, Otlp, ignored_files
 from tracemw.control import Spike, Watch, require_duration
@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from tracemw._export.metrics import Observer
 
 _logger = logging.getLogger("tracemw")
+
+_BETWEEN_REQUESTS: Final = 1.0
+"""Seconds that sending may take where it holds up the next request."""
 
 _SAME_END: Final = 1.0
 """Seconds between the end of a server's lifespan and that of its process, at most."""
@@ -390,7 +393,7 @@ def _install(config: Config, sampling: Sampling) -> Tracing:
         config = replace(config, metrics=None)
     if config.service is None:
         _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
-    _require_threads()
+    _do_without_threads()
     sampler, resource = sampler_for(config, sampling.rules), _resource(config)
     delivery = _delivery(config) if config.exporter == "otlp" else None
     _outlet.lead_to(delivery)
@@ -474,18 +477,30 @@ def _say_what_is_ignored() -> None:
             )
 
 
-def _require_threads() -> None:
-    """Say once what uWSGI does without threads: then other threads get their turn in the midst of a request only."""
-    uwsgi = sys.modules.get("uwsgi")
-    if uwsgi is None:
-        return
-    options = {str(key): value for key, value in uwsgi.opt.items()}
-    if options.get("threads") or options.get("enable-threads", b"false") not in (b"false", b"0", b"no", b"off"):
+def _do_without_threads() -> None:
+    """Where uWSGI runs no threads, say so once, and send between two requests."""
+    if not is_without_threads():
         return
     _logger.warning(
-        "uWSGI runs no threads, so that spans wait for the next request or for the end of the worker, and may be lost: "
-        "set enable-threads = true in its configuration, or --enable-threads"
+        "uWSGI runs no threads, so that spans are sent between two requests, which the next one waits for, and spikes "
+        "do not come: set enable-threads = true in its configuration, or --enable-threads"
     )
+    uwsgi: Any = sys.modules["uwsgi"]
+    hook: Callable[[], object] | None = getattr(uwsgi, "after_req_hook", None)
+    if hook is _send_between_requests:
+        return
+
+    def after_request() -> None:
+        _send_between_requests()
+        if hook is not None:
+            hook()
+
+    uwsgi.after_req_hook = after_request if hook is not None else _send_between_requests
+
+
+def _send_between_requests() -> None:
+    if _outlet.delivery is not None:
+        _outlet.delivery.send_here(_BETWEEN_REQUESTS)
 
 
 def _described(config: Config, sampler: ConsistentSampler, keeping: Sampling | None) -> str:

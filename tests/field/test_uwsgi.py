@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import subprocess
 import sys
@@ -94,15 +95,16 @@ def test_each_worker_exports_what_it_serves_as_an_instance_of_its_own(
     with backend_serving() if protocol == "http/protobuf" else grpc_backend_serving() as backend:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
         with serving(tmp_path, environment, *options) as (running, port):
+            lazily = "--lazy-apps" in options
             workers = workers_of(port)
-            if options:  # uWSGI runs no atexit in a worker that is in the midst of a request
+            if options:
                 wait_until(lambda: backend.names.count("GET /items/<int:n>") == sum(workers.values()))
-            else:  # a thread gets its turn with requests that follow
-                wait_until(lambda: asked(port, "/items/1") and len(instances(backend)) == 2)
-            running.send_signal(signal.SIGTERM)
+            else:  # what is due is sent after a request
+                wait_until(lambda: asked(port, "/items/1") and len(instances(backend)) == 3)
+            # What uWSGI's master has recorded, one of its workers sends.
+            wait_until(lambda: backend.names.count("start") == (2 if lazily else 1))
+            os.killpg(running.pid, signal.SIGKILL)
             output, _ = running.communicate(timeout=20)
-        lazily = "--lazy-apps" in options
-        assert backend.names.count("start") == (2 if lazily else 1)  # the master's own
         assert len(instances(backend)) == (2 if lazily else 3)
         spans = [(span.trace_id, span.span_id) for span in backend.spans]
         assert len({trace_id for trace_id, _ in spans}) == len({span_id for _, span_id in spans}) == len(spans)
@@ -122,8 +124,19 @@ def test_a_spike_reaches_workers_that_were_forked_in_c(tmp_path: Path) -> None:
             assert backend.names == []
             control.add(file, control.Spike(ratio=1.0, until=time.time() + 60))
             wait_until(lambda: asked(port, "/items/1") and len(instances(backend)) == 2, timeout=20)
+            os.killpg(running.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("options", [("--enable-threads",), ()], ids=["threads", "no threads"])
+def test_a_worker_that_ends_delivers_what_waits(tmp_path: Path, options: tuple[str, ...]) -> None:
+    with backend_serving() as backend:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+        with serving(tmp_path, environment, *options) as (running, port):
+            workers = workers_of(port)
+            time.sleep(0.5)  # uWSGI runs no atexit in a worker that has not quite done with its request
             running.send_signal(signal.SIGTERM)
             running.communicate(timeout=20)
+        assert Counter(backend.names) == {"start": 1, "GET /items/<int:n>": sum(workers.values())}
 
 
 def test_a_fork_in_c_in_the_midst_of_a_span_leaves_each_process_its_own() -> None:
@@ -131,11 +144,13 @@ def test_a_fork_in_c_in_the_midst_of_a_span_leaves_each_process_its_own() -> Non
         "import ctypes, os, random, tracemw\n"
         "random.seed(1)  # as applications do\n"
         "tracing = tracemw.init('shop')\n"
-        "with tracemw.span('before'): pass\n"
+        "from opentelemetry import trace\n"
+        "before = trace.get_tracer('x').start_span('before')\n"
         "pid = ctypes.PyDLL(None).fork()\n"
         "if pid == 0: random.seed(1)\n"
         "for _ in range(3):\n"
         "    with tracemw.span('child' if pid == 0 else 'parent'): pass\n"
+        "if pid: before.end()\n"
         "assert tracing.shutdown()\n"
         "assert tracing.stats().ended == tracing.stats().exported == (4 if pid else 3)\n"
         "if pid == 0: os._exit(0)\n"

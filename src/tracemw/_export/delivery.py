@@ -199,6 +199,7 @@ class Delivery(SpanProcessor):
         self._is_over = False
         self._remedy = ""
         self._quiet_until = 0.0
+        self._due = 0.0
         self._has_raised = self._has_warned = False
         self._restarts_quietly_until = 0.0
 
@@ -305,6 +306,19 @@ class Delivery(SpanProcessor):
             breaker=self._breaker.state,
             last_error=self._last_error,
         )
+
+    def send_here(self, timeout: float) -> None:
+        """Send from the calling thread what is due, where there can be no worker, within `timeout` seconds."""
+        check()
+        if self._is_started or self._stopping is not None or time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + self._delay
+        if self._breaker.rest == 0:
+            self._breaker.allow_one()
+            self._refuses = None
+        if self._queue:
+            order = _Order(stop=False, lost_before=self._lost())
+            contextvars.copy_context().run(self._work_here, order, timeout)
 
     def _lost(self) -> int:
         counts = self._counts
