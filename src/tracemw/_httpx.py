@@ -154,14 +154,12 @@ class SyncTransport(_Transport):
         if exchange is None:
             return self._transport.handle_request(request)
         traced = _traced(request, exchange)
-        token = exchange.attach()
         try:
-            response = self._transport.handle_request(traced)
+            response = exchange.run(self._transport.handle_request, traced)
         except BaseException as error:
             _failed(exchange, error)
             raise
         finally:
-            exchange.detach(token)
             _give_back(traced, request)
         _note(exchange, response)
         if isinstance(response.stream, self._library.sync_stream):
@@ -194,14 +192,12 @@ class AsyncTransport(_Transport):
         if exchange is None:
             return await self._transport.handle_async_request(request)
         traced = _traced(request, exchange)
-        token = exchange.attach()
         try:
-            response = await self._transport.handle_async_request(traced)
+            response = await exchange.run_async(self._transport.handle_async_request, traced)
         except BaseException as error:
             _failed(exchange, error)
             raise
         finally:
-            exchange.detach(token)
             _give_back(traced, request)
         _note(exchange, response)
         if isinstance(response.stream, self._library.async_stream):
@@ -315,9 +311,13 @@ class _Body:
             self._closed()
 
     def __del__(self) -> None:
-        self._exchange.abandon()
-        if self._closed is not None:
-            self._closed()
+        try:
+            exchange, closed = self._exchange, self._closed
+        except AttributeError:  # it was interrupted while it was made
+            return
+        exchange.abandon()
+        if closed is not None:
+            closed()
 
 
 class _SyncBody(_Body):

@@ -197,15 +197,22 @@ class TraceAdapter(_Traced, HTTPAdapter):
         if not isinstance(self.poolmanager, _TracedManager):
             _trace_manager(self.poolmanager)
         attempts = _Attempts(_tracing_of(self), request.method or "GET", request.url or "")
-        token = _attempts.set(attempts)
+        around, token = _attempts.get(), None
+        # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
         try:
-            response = super().send(request, *args, **kwargs)
-        except BaseException as error:
-            if attempts.current is not None:
-                attempts.current.failure(error)
-            raise
+            try:
+                token = _attempts.set(attempts)
+                response = super().send(request, *args, **kwargs)
+            except BaseException as error:
+                if attempts.current is not None:
+                    attempts.current.failure(error)
+                raise
+            finally:
+                if token is not None:
+                    _attempts.reset(token)
         finally:
-            _attempts.reset(token)
+            if _attempts.get() is attempts:
+                _attempts.set(around)
         if attempts.current is not None:
             _bind(response, attempts.current)
         return response
@@ -225,16 +232,13 @@ class _Sending(_Traced):
         if headers:
             traced = copy.copy(request)
             traced.headers = CaseInsensitiveDict({**(request.headers or {}), **headers})
-        token = exchange.attach()
         try:
-            response = beneath.send(traced, *args, **kwargs)
+            response = exchange.run(beneath.send, traced, *args, **kwargs)
         except BaseException as error:
             exchange.failure(error)
             if getattr(error, "request", None) is traced:
                 error.request = request  # type: ignore[attr-defined]
             raise
-        finally:
-            exchange.detach(token)
         if getattr(response, "request", None) is traced:
             response.request = request
         _note(exchange, response)
@@ -346,11 +350,7 @@ class _TracedPool(HTTPConnectionPool):
         exchange = attempts.next(retries, self.headers if headers is None else headers) if attempts else None
         if exchange is None:
             return super().urlopen(method, url, body, headers, retries, *args, **kwargs)
-        token = exchange.attach()
-        try:
-            return super().urlopen(method, url, body, headers, retries, *args, **kwargs)
-        finally:
-            exchange.detach(token)
+        return exchange.run(super().urlopen, method, url, body, headers, retries, *args, **kwargs)
 
     def _make_request(self, *args: Any, **kwargs: Any) -> Any:
         # Private to urllib3, and the one place that sees each attempt's own headers, and the response to one that is

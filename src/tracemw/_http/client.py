@@ -6,10 +6,9 @@ A client door makes one `ClientTracing` from its options and asks it to `begin` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextvars import Token
+from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic_ns
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
@@ -32,6 +31,8 @@ from tracemw._http import propagation, semconv
 from tracemw._http.metrics import Instruments, MeterSource
 from tracemw._http.third_parties import ThirdParties
 from tracemw.config import known_methods
+
+R = TypeVar("R")
 
 
 class ClientOptions(TypedDict, total=False):
@@ -168,7 +169,7 @@ _NO_HEADERS: Final[dict[str, str]] = {}
 class ClientExchange:
     """One attempt at an outbound request.
 
-    The door adds `headers()` to a copy of the request, enters `attach` around the call beneath it, reports `response`
+    The door adds `headers()` to a copy of the request, lets it `run` the call beneath it, reports `response`
     and `failure`, and calls `end` when the body has been read or closed.
     """
 
@@ -227,13 +228,38 @@ class ClientExchange:
             fault("ClientExchange.headers", error)
             return _NO_HEADERS
 
-    def attach(self) -> Token[Context]:
-        """Make the attempt current, with the instrumentation of clients beneath it switched off."""
-        return attach(self._context)
+    def run(self, send: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+        """Return `send(*args, **kwargs)`, called with the attempt current, and clients beneath it switched off.
 
-    def detach(self, token: Token[Context]) -> None:
-        """Make current again what was current before `attach`."""
-        detach(token, self._context)
+        An interrupt between any two steps, such as KeyboardInterrupt, leaves the context as it was before.
+        """
+        around, token = current_context(), None
+        # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
+        try:
+            try:
+                token = attach(self._context)
+                return send(*args, **kwargs)
+            finally:
+                if token is not None:
+                    detach(token, self._context)
+        finally:
+            if current_context() is self._context:
+                attach(around)
+
+    async def run_async(self, send: Callable[..., Awaitable[R]], *args: Any, **kwargs: Any) -> R:
+        """Do the same with an asynchronous `send`."""
+        around, token = current_context(), None
+        try:
+            try:
+                token = attach(self._context)
+                result = await send(*args, **kwargs)
+                return result  # noqa: RET504  an interrupt between `await` and `return` would find nothing around it
+            finally:
+                if token is not None:
+                    detach(token, self._context)
+        finally:
+            if current_context() is self._context:
+                attach(around)
 
     def response(self, status: int, http_version: str | None) -> None:
         """Note the status and the negotiated protocol version (`1.1`, `2`) once the response's headers are there."""

@@ -1,0 +1,153 @@
+"""An interrupt between any two steps of a client door leaves nothing behind, as in `test_interrupts`."""
+
+from __future__ import annotations
+
+import io
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+import pytest
+import requests
+from opentelemetry import context as otel_context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+import tracemw
+import tracemw.httpx
+import tracemw.requests
+from tracemw._recording import TracerProvider
+from tracemw._recording.keeping import FlightRecorder
+
+OURS = str(Path(tracemw.__file__).parent)
+DOORS = tuple(
+    f"{OURS}/{name}" for name in ("asgi.py", "wsgi.py", "starlette.py", "flask.py", "httpx.py", "requests.py")
+)
+
+
+class Interrupter:
+    """Raises KeyboardInterrupt before one instruction of tracemw's own code, the n-th; counts them all."""
+
+    def __init__(self, at: int = -1) -> None:
+        self._at = at
+        self.seen = 0
+        self.where = ""
+
+    def __enter__(self) -> Interrupter:
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        caller: FrameType | None = frame
+        while caller is not None and caller.f_code.co_filename.startswith(OURS):
+            if caller.f_code.co_name == "__del__":
+                return None  # what is raised in a finalizer, the interpreter swallows
+            caller = caller.f_back
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, argument: object) -> Any:
+        if event == "opcode":
+            self.seen += 1
+            if self.seen == self._at:
+                self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._step
+
+
+def httpx_sync(provider: TracerProvider) -> Callable[[], None]:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=b"ok"))
+    client = tracemw.httpx.trace_client(httpx.Client(transport=transport), tracer_provider=provider)
+
+    def run() -> None:
+        client.get("http://shop/")
+
+    return run
+
+
+def httpx_async(provider: TracerProvider) -> Callable[[], None]:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=b"ok"))
+    client = tracemw.httpx.trace_client(httpx.AsyncClient(transport=transport), tracer_provider=provider)
+
+    def run() -> None:  # by hand: a KeyboardInterrupt would take an event loop along
+        try:
+            client.get("http://shop/").send(None)
+        except StopIteration:
+            pass
+
+    return run
+
+
+class Adapter(requests.adapters.BaseAdapter):
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response.request, response.url, response.raw = (
+            200,
+            request,
+            "http://shop/",
+            io.BytesIO(b"ok"),
+        )
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+def requests_adapter(provider: TracerProvider) -> Callable[[], None]:
+    session = requests.Session()
+    session.mount("http://", Adapter())
+    tracemw.requests.trace_session(session, tracer_provider=provider)
+
+    def run() -> None:
+        session.get("http://shop/")
+
+    return run
+
+
+def requests_refused(provider: TracerProvider) -> Callable[[], None]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    session = tracemw.requests.trace_session(requests.Session(), tracer_provider=provider)
+
+    def run() -> None:
+        with suppress(requests.ConnectionError):
+            session.get(url)
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF], ids=["sampled", "unsampled"])
+@pytest.mark.parametrize("case", [httpx_sync, httpx_async, requests_adapter, requests_refused])
+def test_an_interrupt_between_any_two_steps_of_a_call_leaves_no_context(
+    case: Callable[[TracerProvider], Callable[[], None]], sampler: Any
+) -> None:
+    recorder = FlightRecorder(lambda span: None, is_on=True, slow=5, rate=100)
+    call = case(TracerProvider(sampler, Resource({}), shutdown_on_exit=False, recorder=recorder))
+    call()
+    with Interrupter() as counting:
+        call()
+    before = otel_context.get_current()
+    interrupted = 0
+    for at in range(1, counting.seen + 1, 1 + counting.seen // 1500):
+        with Interrupter(at) as interrupter:
+            try:
+                call()
+            except KeyboardInterrupt:
+                interrupted += 1
+        assert (interrupter.where, otel_context.get_current()) == (interrupter.where, before)
+        assert (interrupter.where, tracemw.requests._attempts.get()) == (interrupter.where, None)
+        assert min(recorder.books.held, recorder.books.fragments) >= 0
+    assert interrupted > 50
