@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Token
+from time import monotonic_ns
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final, Unpack
 from weakref import ref
@@ -78,6 +79,7 @@ class TraceMiddleware:
                 token = exchange.attach()
                 body = self.app(environ, _observed(start_response, exchange))
                 if exchange.status is None and _is_taken_care_of(body, exchange):
+                    exchange.end()
                     return body
                 file_wrapper = environ.get("wsgi.file_wrapper")
                 if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
@@ -109,7 +111,7 @@ class _Exchange(ServerExchange):
     has_begun = False
     """Whether the head of the response is out."""
     last_byte_at: int | None = None
-    """When the latest part of the body was handed over, as nanoseconds since the epoch."""
+    """When the latest part of the body was handed over, by the monotonic clock."""
     left: int | None = None
     """How many bytes are to come, when the application has declared how many there are."""
 
@@ -123,7 +125,7 @@ class _Exchange(ServerExchange):
 
         Who reads no further than that, as some servers and test clients do, may never close the body.
         """
-        self.last_byte_at = self.now()
+        self.last_byte_at = monotonic_ns()
         if data or self.head_goes_with is not _BYTE:
             self.has_begun = True
         if not data:
@@ -134,7 +136,7 @@ class _Exchange(ServerExchange):
             self.left -= len(data)
             if self.left <= 0:
                 self.is_over = True
-                self.end(at=self.last_byte_at)
+                self.end()
 
     def failed(self, error: BaseException) -> None:
         """Note an exception that goes to the server, and end the request.
@@ -153,7 +155,8 @@ class _Exchange(ServerExchange):
         """End the request when nobody has its body any more, with the time of its latest byte."""
         if not self.is_settled:
             self.is_over = True
-            self.end(at=self.last_byte_at, incomplete=self.status is None)
+            earlier = 0 if self.last_byte_at is None else monotonic_ns() - self.last_byte_at
+            self.end(at=self.now() - earlier, incomplete=self.status is None)
 
     def serves_a_connection(self) -> bool:
         """Tell whether the client wants a WebSocket, and the application has not answered by HTTP."""
@@ -201,9 +204,11 @@ def _observed(start_response: StartResponse, exchange: _Exchange) -> StartRespon
         status: str, response_headers: Iterable[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], object]:
         headers = list(response_headers)  # PEP 3333 says a list, and servers take any iterable
-        traced = _with_header(headers, exchange)
+        traced, length = _with_header(headers, exchange)
         write = start_response(status, traced, exc_info) if exc_info else start_response(status, traced)
-        _note(status, headers, exchange)  # not before: a server refuses a second status once the headers are out
+        _note(
+            status, headers, length, exchange
+        )  # not before: a server refuses a second status once the headers are out
         if exchange.ended:
             return write
 
@@ -222,38 +227,36 @@ def _observed(start_response: StartResponse, exchange: _Exchange) -> StartRespon
     return observing_start_response
 
 
-def _note(status: str, headers: list[tuple[str, str]], exchange: _Exchange) -> None:
+def _note(status: str, headers: list[tuple[str, str]], length: int | None, exchange: _Exchange) -> None:
     try:
         if exchange.has_begun:  # a second status, which comes too late
             return
         exchange.has_begun = exchange.head_goes_with is _START_RESPONSE
         if status[:3].isdecimal():
             exchange.status = int(status[:3])
-        exchange.left = None
-        for name, value in headers:
-            if len(name) == _LENGTH and name.lower() == "content-length":
-                exchange.left = int(value) if value.isdecimal() else None
+        exchange.left = length
         if exchange.captures_response:
             exchange.capture(_ResponseHeaders(headers))
     except Exception as error:
         fault("wsgi._note", error)
 
 
-_LENGTH: Final = len("content-length")
-
-
-def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> list[tuple[str, str]]:
+def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> tuple[list[tuple[str, str]], int | None]:
+    """Return the headers with the one that tells the trace id, and the length that they declare."""
+    length = None
     try:
         header = exchange.response_header
-        if header is None:
-            return headers
-        for name, _ in headers:
-            if name.lower() == header[0]:
-                return headers
-        return [*headers, header]
+        wanted = None if header is None else header[0]
+        for name, value in headers:
+            lower = name.lower()
+            if lower == "content-length":
+                length = int(value) if value.isdecimal() else None
+            elif lower == wanted:
+                header = None
+        return headers if header is None else [*headers, header], length
     except Exception as error:
         fault("wsgi._with_header", error)
-        return headers
+        return headers, length
 
 
 class _Body:
