@@ -16,7 +16,6 @@ from websockets.sync.client import ClientConnection, connect
 from werkzeug.serving import make_server
 
 import tracemw.asgi
-import tracemw.fastapi
 import tracemw.flask
 from conftest import Recorded
 from field.leaving import flask_app
@@ -24,7 +23,9 @@ from servers import socketserver_serving, uvicorn_serving, wait_until
 
 
 def fastapi_app() -> Any:
-    fastapi = pytest.importorskip("fastapi")
+    fastapi = pytest.importorskip("fastapi", reason="FastAPI is not among the packages under test")
+    import tracemw.fastapi
+
     app = fastapi.FastAPI()
 
     async def echo(websocket: Any) -> None:
