@@ -502,8 +502,8 @@ def test_what_a_backend_says_is_logged_in_one_line_short_and_without_control_cha
 def test_spans_that_cannot_be_encoded_are_counted_as_that(fake: Fake, made: Made) -> None:
     to = made()
     broken: Any = ended_span()
-    broken._name = 3
-    to.on_end(broken)
+    broken._context = None
+    to.take(broken)
     to.on_end(ended_span())
     assert to.flush(timeout=5) is True  # of what was waiting, nothing is lost
     assert to.stats() == Stats(exported=1, dropped=dropped(encoding=1))
@@ -785,8 +785,8 @@ def test_a_log_that_raises_holds_up_nothing(fake: Fake, made: Made) -> None:
     fake.outcome = REFUSED
     to = made()
     broken: Any = ended_span()
-    broken._name = 3
-    to.on_end(broken)
+    broken._context = None
+    to.take(broken)
     record(to, 1)
     began = time.monotonic()
     assert to.flush(timeout=5) is False

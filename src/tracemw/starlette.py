@@ -11,6 +11,9 @@ import functools
 from typing import Any, Final, Unpack
 from weakref import WeakSet
 
+# Before Starlette's own telemetry, which says less of an OTEL_PROPAGATORS that cannot be right.
+from tracemw import asgi
+
 try:
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
@@ -23,7 +26,6 @@ try:
 except ImportError as error:
     raise ImportError("tracemw.starlette needs Starlette: pip install 'tracemw[starlette]'") from error
 
-from tracemw import asgi
 from tracemw._guard import guarded
 from tracemw._http.server import ServerExchange, ServerOptions
 
