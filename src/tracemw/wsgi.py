@@ -183,9 +183,13 @@ class _Exchange(ServerExchange):
 
 def _was_raised_by(stream: Any, error: BaseException) -> bool:
     """Tell whether an exception was raised in a method of the server's stream, or of the one beneath that."""
-    raw = getattr(stream, "raw", stream)
-    owners = [frame.f_locals.get("self", error) for frame, _ in walk_tb(error.__traceback__)]
-    return any(owner is stream or owner is raw for owner in owners)
+    for each in (stream, getattr(stream, "raw", None)):
+        for frame, _ in walk_tb(error.__traceback__):
+            method = getattr(type(each), frame.f_code.co_name, None)
+            # No other frame is asked for what it holds: one that still runs would from then on hold the exception.
+            if getattr(method, "__code__", None) is frame.f_code and frame.f_locals.get("self") is each:
+                return True
+    return False
 
 
 def _is_taken_care_of(body: object, exchange: _Exchange) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,8 +73,15 @@ def serving(server: str, app: str, **environment: str) -> Iterator[Served]:
         }
         url = f"http://127.0.0.1:{port}"
         with process(*COMMANDS[server](f"field.{app}", port), env=environment) as running:
+            # What nobody reads would stop a server that logs errors.
+            reader = threading.Thread(target=deque, args=(running.stdout, 0))
+            reader.start()
             wait_until(lambda: running.poll() is not None or _answers(url), 30)
-            yield Served(url, backend)
+            try:
+                yield Served(url, backend)
+            finally:
+                running.terminate()
+                reader.join(10)
 
 
 def _answers(url: str) -> bool:
