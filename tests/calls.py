@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,3 +151,14 @@ class WSGIServer:
         values = [value for key, value in self.headers if key.lower() == name]
         assert len(values) <= 1
         return values[0] if values else None
+
+
+def in_a_thread(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test in a thread of its own: an interrupt within a handler leaves its exception to the thread for good."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(test, *args, **kwargs).result()
+
+    return run

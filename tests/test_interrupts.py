@@ -24,7 +24,7 @@ import tracemw.httpx
 import tracemw.requests
 import tracemw.starlette
 import tracemw.wsgi
-from calls import WSGIServer, ask
+from calls import WSGIServer, ask, in_a_thread
 from conftest import Meters
 from tracemw._http.metrics import _instruments_of
 from tracemw._recording import TracerProvider
@@ -178,6 +178,7 @@ CASES = [asgi, asgi_with_children, asgi_failing, asgi_skipped, wsgi, wsgi_failin
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 @pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF], ids=["sampled", "unsampled"])
 @pytest.mark.parametrize("case", CASES)
+@in_a_thread
 def test_an_interrupt_between_any_two_steps_leaves_nothing_behind(
     case: Callable[[Traced], Callable[[], None]], sampler: Any
 ) -> None:

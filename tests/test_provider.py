@@ -644,7 +644,9 @@ def test_the_environment_counts_as_it_does_for_the_stock_sdk(
                     span.set_attribute(f"d{number}", "long value")
                     span.add_event("happened", given, 1)
                 span.end(2)
-        return [seen(span) for span in processor.ended], Counter(listener.messages)
+        # Older SDKs do not say that they cut a text.
+        said = Counter(message for message in listener.messages if "exceeds max length" not in message)
+        return [seen(span) for span in processor.ended], said
 
     assert told(TracerProvider) == told(SdkTracerProvider)
 

@@ -155,8 +155,10 @@ class _Exchange(ServerExchange):
         """End the request when nobody has its body any more, with the time of its latest byte."""
         if not self.is_settled:
             self.is_over = True
-            earlier = 0 if self.last_byte_at is None else monotonic_ns() - self.last_byte_at
-            self.end(at=self.now() - earlier, incomplete=self.status is None)
+            at = self.now()
+            if self.last_byte_at is not None and self._offset is not None:
+                at = self._offset + self.last_byte_at
+            self.end(at=at, incomplete=self.status is None)
 
     def serves_a_connection(self) -> bool:
         """Tell whether the client wants a WebSocket, and the application has not answered by HTTP."""

@@ -39,6 +39,8 @@ NO_TYPES: Final[frozenset[type]] = frozenset()
 UNSET: Final = Status(StatusCode.UNSET)
 
 _new: Final = object.__new__
+_CONTAINER: Final = vars(BoundedAttributes(immutable=False))
+"""The fields of the SDK's container, which differ from version to version."""
 
 KNOWS_READABLE_SPANS: Final = set(vars(ReadableSpan("span", resource=Resource.get_empty()))) == {
     *("_name", "_context", "_kind", "_parent", "_start_time", "_end_time", "_attributes", "_events", "_links"),
@@ -110,9 +112,7 @@ class Limits(SpanLimits):
     @staticmethod
     def _contained(attributes: dict[str, Any], most: int | None, longest: int | None) -> BoundedAttributes:
         contained: BoundedAttributes = _new(BoundedAttributes)
-        vars(contained).update(
-            _dict=attributes, maxlen=most, dropped=0, max_value_len=longest, _lock=threading.Lock(), _immutable=False
-        )
+        vars(contained).update(_CONTAINER, _dict=attributes, maxlen=most, max_value_len=longest, _lock=threading.Lock())
         return contained
 
 
