@@ -90,8 +90,8 @@ def asgi() -> Any:
 
 
 def unsampled() -> Any:
-    """The same with nothing sampled, of which thirty failing requests are kept in a second."""
-    tracemw.init("leaving", sampling=Sampling(ratio=0.0, keep_rate=30))
+    """The same with nothing sampled, of which sixty failing requests are kept in a second."""
+    tracemw.init("leaving", sampling=Sampling(ratio=0.0, keep_rate=60))
     app = Starlette(routes=ROUTES)
     app.add_middleware(tracemw.starlette.TraceMiddleware)
     return app

@@ -180,7 +180,7 @@ def test_neither_aborts_nor_a_noisy_route_hide_the_errors_of_others(
             try:
                 for number in range(60):
                     fail(served, f"/boom/{number}")
-                    is_over.wait(0.06)  # so that they are no more than half of what is kept in a second
+                    is_over.wait(0.06)  # so that they are fewer than a third of what is kept in a second
             finally:
                 is_over.set()
             for each in noisy:
