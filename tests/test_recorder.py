@@ -333,6 +333,12 @@ class Quits(BaseException):
     pass
 
 
+of_todays_sdk = pytest.mark.skipif(
+    "_extended_attributes" in vars(BoundedAttributes(immutable=False)),
+    reason="older SDKs drop values that the recorder keeps as newer ones do",
+)
+
+
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "value": lambda: ValueError("boom"),
     "stop": lambda: StopIteration(3),
@@ -832,18 +838,21 @@ def compare(*facts: Any, **more: Any) -> None:
     assert ours == stock
 
 
+@of_todays_sdk
 @quick(800)
 @given(st.tuples(programs, samplers, limits, ids, processors))
 def test_what_processors_exporters_and_logs_see_of_any_program_is_what_the_stock_sdk_shows_them(facts: Any) -> None:
     compare(*facts)
 
 
+@of_todays_sdk
 @quick(150)
 @given(st.tuples(programs, st.just(("on",)), limits, ids, st.just(["live"])))
 def test_a_live_span_shows_after_its_end_what_a_copy_of_the_stock_sdk_shows(facts: Any) -> None:
     compare(*facts)
 
 
+@of_todays_sdk
 @quick(40)
 @given(st.tuples(programs, samplers, limits, ids, processors))
 def test_processors_that_run_concurrently_see_what_the_stock_sdk_shows_them(facts: Any) -> None:

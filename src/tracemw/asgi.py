@@ -177,7 +177,9 @@ class _Exchange(ServerExchange):
 
     def _refused(self, error: BaseException) -> None:
         """Note what a channel of the server has raised: an operating system's error is the connection's end."""
-        if self.client_has_gone or isinstance(error, OSError):
+        # uvloop's transports have another exception for it, which servers may let pass.
+        is_closed = isinstance(error, OSError) or (type(error) is RuntimeError and "handler is closed" in str(error))
+        if self.client_has_gone or is_closed:
             self.gone(error)
 
     def _answered(self, message: Message, status: Any) -> Message:

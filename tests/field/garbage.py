@@ -145,8 +145,8 @@ def fastapi_app(prefix: str) -> Starlette:
     app = fastapi.FastAPI(exception_handlers={Handled: sorry})
     for each in HTTP:
         app.add_api_route(f"{prefix}/{each.__name__}", each, methods=["GET", "POST"], response_model=None)
-    for each in SOCKETS:
-        app.add_api_websocket_route(f"{prefix}/{each.__name__}", each)
+    for socket in SOCKETS:
+        app.add_api_websocket_route(f"{prefix}/{socket.__name__}", socket)
     return app
 
 
@@ -242,7 +242,7 @@ def flask_app(prefix: str) -> flask.Flask:
     def handled() -> str:
         raise Handled
 
-    endpoints = {
+    endpoints: dict[str, Any] = {
         "boom": boom,
         "handled": handled,
         "half": lambda: flask.Response(halves()),

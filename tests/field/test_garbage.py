@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 
 import pytest
@@ -73,7 +73,7 @@ def on(*servers: tuple[str, str, str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("served", servers, indirect=True, scope="module", ids=" ".join)
 
 
-def left_by(served: Served, app: str, ways: dict[str, Callable[[Served, str], None]]) -> Counter[str]:
+def left_by(served: Served, app: str, ways: Mapping[str, Callable[..., None]]) -> Counter[str]:
     """Return what is there after some requests of each way that was not there before them."""
 
     def ask() -> None:
