@@ -178,6 +178,7 @@ CASES = [asgi, asgi_with_children, asgi_failing, asgi_skipped, wsgi, wsgi_failin
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 @pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF], ids=["sampled", "unsampled"])
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="newer Pythons trace too few instructions to tell anything")
 @in_a_thread
 def test_an_interrupt_between_any_two_steps_leaves_nothing_behind(
     case: Callable[[Traced], Callable[[], None]], sampler: Any

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import faulthandler
 import inspect
 import logging
 import math
@@ -670,8 +669,16 @@ def _take_signals() -> None:
     handler = signal.getsignal(signal.SIGABRT)
     if callable(handler) and not isinstance(handler, _Ending):
         _take(signal.SIGABRT, handler)
-    elif not faulthandler.is_enabled():  # which tells where every thread was, and is not seen here
+    elif not _has_faulthandler():  # which tells where every thread was, and is not seen here
         _take(signal.SIGABRT)
+
+
+def _has_faulthandler() -> bool:
+    try:
+        import faulthandler
+    except ImportError:  # subinterpreters cannot load it
+        return False
+    return faulthandler.is_enabled()
 
 
 def _take(number: signal.Signals, then: Callable[[int, FrameType | None], object] | None = None) -> None:

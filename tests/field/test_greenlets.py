@@ -115,7 +115,7 @@ def test_a_server_of_greenlets_answers_and_stops_and_loses_no_span(
         running.wait(15)
     wait_until(lambda: len(backend.names) == 22)
     assert Counter(backend.names) == {"start": 1, "GET /items/<int:n>": 20, "GET /flush": 1}
-    assert len(backend.requests) == 22
+    assert len(backend.requests) in (21, 22)  # the first two may wait for one another
 
 
 @pytest.mark.parametrize("patch", PATCHES)
