@@ -6,16 +6,9 @@ from typing import Any
 
 import httpx
 
-from tracemw.httpx import AsyncTraceTransport, TraceTransport
+from tracemw.httpx import trace_client
 
 from .recording import pytest_unconfigure as pytest_unconfigure
-
-
-def trace_client(client: httpx.Client | httpx.AsyncClient) -> None:
-    """Wrap the transports that the client has."""
-    wrap: Any = TraceTransport if isinstance(client, httpx.Client) else AsyncTraceTransport
-    client._transport = wrap(client._transport)
-    client._mounts = {pattern: mount and wrap(mount) for pattern, mount in client._mounts.items()}  # type: ignore[assignment]
 
 
 def _trace_all(kind: type[httpx.Client] | type[httpx.AsyncClient]) -> None:
