@@ -125,7 +125,7 @@ PRIVATE = {
         "_status",
         "_value_",
     },
-    "_recording/keeping.py": {"_events", "_kind", "_most", "_open", "_start_time", "_status", "_tracer"},
+    "_recording/keeping.py": {"_events", "_kind", "_most", "_name", "_open", "_start_time", "_status", "_tracer"},
     "_recording/provider.py": {"_resource", "_tracers", "_tracers_lock"},
     "_recording/span.py": {"_Span", "_dict", "_readable_span", "_set_items"},
     "_recording/tracer.py": {

@@ -65,7 +65,7 @@ def litestar_app() -> Any:
             await socket.send_text(await socket.receive_text())
 
     echo.__annotations__["socket"] = litestar.WebSocket
-    app: Any = litestar.Litestar([litestar.websocket("/echo")(echo)], openapi_config=None)
+    app: Any = litestar.Litestar([litestar.websocket("/echo")(echo)], openapi_config=None, logging_config=None)
     return tracemw.asgi.TraceMiddleware(app)
 
 
@@ -101,7 +101,7 @@ def channels_app() -> Any:
     from django.conf import settings
 
     if not settings.configured:
-        settings.configure(INSTALLED_APPS=["channels"], DATABASES={}, USE_TZ=True)
+        settings.configure(INSTALLED_APPS=["channels"], DATABASES={}, USE_TZ=True, LOGGING_CONFIG=None)
         import django
 
         django.setup()
