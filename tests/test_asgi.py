@@ -322,6 +322,19 @@ class TestAClientThatHasGone:
         assert recorded.server.status.status_code is StatusCode.ERROR
         assert len(recorded.server.events) == 1
 
+    @pytest.mark.parametrize(("error", "is_error"), [(ClientDisconnect(), False), (ValueError(), True)])
+    async def test_makes_no_error_of_a_span_within(self, recorded: Recorded, error: Any, is_error: bool) -> None:
+        async def app(scope: Any, receive: Any, send: Send) -> None:
+            with tracemw.span("body.read"):
+                await receive()
+                await receive()
+                raise error
+
+        with pytest.raises(type(error)):
+            await ask(TraceMiddleware(app))
+        assert {span.status.status_code is StatusCode.ERROR for span in recorded.all} == {is_error}
+        assert [len(span.events) for span in recorded.all] == [int(is_error)] * 2
+
     @pytest.mark.parametrize("other", [ClientDisconnect(), ValueError()])
     async def test_makes_a_group_no_error_only_when_all_of_it_says_so(
         self, recorded: Recorded, other: Exception

@@ -144,7 +144,17 @@ PRIVATE = {
         "_status",
         "_value_",
     },
-    "_recording/keeping.py": {"_context", "_events", "_kind", "_most", "_open", "_start_time", "_status", "_tracer"},
+    "_recording/keeping.py": {
+        "_context",
+        "_events",
+        "_kind",
+        "_most",
+        "_name",
+        "_open",
+        "_start_time",
+        "_status",
+        "_tracer",
+    },
     "_recording/provider.py": {"_active_span_processor", "_resource", "_tracers", "_tracers_lock"},
     "_recording/span.py": {"_Span", "_dict", "_readable_span", "_setitem_locked"},
     "_recording/tracer.py": {

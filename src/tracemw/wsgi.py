@@ -155,9 +155,7 @@ class _Exchange(ServerExchange):
         """End the request when nobody has its body any more, with the time of its latest byte."""
         if not self.is_settled:
             self.is_over = True
-            at = self.now()
-            if self.last_byte_at is not None and self._offset is not None:
-                at = self._offset + self.last_byte_at
+            at = None if self.last_byte_at is None else self.time_of(self.last_byte_at)
             self.end(at=at, incomplete=self.status is None)
 
     def serves_a_connection(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.util
 import json
 import os
 from collections import Counter
@@ -20,7 +21,6 @@ from starlette.websockets import WebSocket
 
 import tracemw
 import tracemw.asgi
-import tracemw.fastapi
 import tracemw.flask
 import tracemw.starlette
 import tracemw.wsgi
@@ -145,8 +145,8 @@ def fastapi_app(prefix: str) -> Starlette:
     app = fastapi.FastAPI(exception_handlers={Handled: sorry})
     for each in HTTP:
         app.add_api_route(f"{prefix}/{each.__name__}", each, methods=["GET", "POST"], response_model=None)
-    for socket in SOCKETS:
-        app.add_api_websocket_route(f"{prefix}/{socket.__name__}", socket)
+    for handler in SOCKETS:
+        app.add_api_websocket_route(f"{prefix}/{handler.__name__}", handler)
     return app
 
 
@@ -168,21 +168,20 @@ def bare_app(prefix: str) -> Any:
 def asgi() -> Any:
     """Every application, each with and without a door, told apart by the first part of the path."""
     start()
-    inside: dict[str, Any] = {"starlette": tracemw.starlette, "page": tracemw.starlette, "fastapi": tracemw.fastapi}
-    makers: dict[str, Callable[[str], Any]] = {
-        "starlette": starlette_app,
-        "page": starlette_app_with_its_own_page,
-        "fastapi": fastapi_app,
+    makers: dict[str, tuple[Callable[[str], Any], Any]] = {
+        "starlette": (starlette_app, tracemw.starlette),
+        "page": (starlette_app_with_its_own_page, tracemw.starlette),
     }
+    if importlib.util.find_spec("fastapi") is not None:
+        makers["fastapi"] = fastapi_app, importlib.import_module("tracemw.fastapi")
     apps: dict[str, Any] = {
         "bare": tracemw.asgi.TraceMiddleware(bare_app("/bare")),
         "bare-without": bare_app("/bare-without"),
     }
-    for name, make in makers.items():
-        door = inside[name].TraceMiddleware
+    for name, (make, module) in makers.items():
         apps[name] = make(f"/{name}")
-        apps[name].add_middleware(door)
-        apps[f"{name}-outside"] = door(make(f"/{name}-outside"))
+        apps[name].add_middleware(module.TraceMiddleware)
+        apps[f"{name}-outside"] = module.TraceMiddleware(make(f"/{name}-outside"))
         apps[f"{name}-without"] = make(f"/{name}-without")
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -7,6 +7,7 @@ for a request, are there.
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -59,6 +60,8 @@ def talk(served: Served, path: str) -> None:
 WSGI = {"boom": get, "handled": get, "half": get_half, "stream": hang_up, "upload": abort}
 ASGI = {"boom": get, "handled": get, "refused": get, "upload": abort, "socket": talk}
 ASGI |= {"broken_socket": talk}
+has_fastapi = importlib.util.find_spec("fastapi") is not None
+APPS = ["bare", "starlette", "page"] + ["fastapi"] * has_fastapi
 STREAMS = {"half": get_half, "stream": hang_up}
 
 
@@ -73,7 +76,7 @@ def on(*servers: tuple[str, str, str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("served", servers, indirect=True, scope="module", ids=" ".join)
 
 
-def left_by(served: Served, app: str, ways: Mapping[str, Callable[..., None]]) -> Counter[str]:
+def left_by(served: Served, app: str, ways: Mapping[str, Callable[[Served, str], None]]) -> Counter[str]:
     """Return what is there after some requests of each way that was not there before them."""
 
     def ask() -> None:
@@ -116,7 +119,7 @@ def is_theirs(name: str) -> bool:
 
 
 @on(("uvicorn", "asgi", "1"), ("uvicorn", "asgi", "0"), ("hypercorn", "asgi", "1"), ("granian", "asgi", "1"))
-@pytest.mark.parametrize("app", ["bare", "starlette", "page", "fastapi"])
+@pytest.mark.parametrize("app", APPS)
 def test_failing_requests_leave_no_more_than_without_a_door(served: Served, app: str) -> None:
     without = left_by(served, f"{app}-without", ASGI)
     assert excess(left_by(served, app, ASGI), without) == {}
@@ -125,14 +128,14 @@ def test_failing_requests_leave_no_more_than_without_a_door(served: Served, app:
 
 
 @on(("uvicorn", "asgi", "1"))
-@pytest.mark.parametrize("app", ["bare", "starlette", "page", "fastapi"])
+@pytest.mark.parametrize("app", APPS)
 def test_a_cancelled_request_leaves_no_more_than_without_a_door(served: Served, app: str) -> None:
     without = left_by(served, f"{app}-without", {"cancelled": get})
     assert excess(left_by(served, app, {"cancelled": get}), without) == {}
 
 
 @on(("uvicorn", "asgi", "1"), ("hypercorn", "asgi", "0"))
-@pytest.mark.parametrize("app", ["bare", "starlette", "page", "fastapi"])
+@pytest.mark.parametrize("app", APPS)
 def test_streams_that_break_off_leave_what_is_ours_only_where_they_leave_what_is_theirs(
     served: Served, app: str
 ) -> None:

@@ -296,10 +296,14 @@ class ServerExchange:
 
     def now(self) -> int:
         """Return the time as nanoseconds since the epoch, by the clock that the span goes by."""
+        return self.time_of(monotonic_ns())
+
+    def time_of(self, moment: int) -> int:
+        """Return a time of the monotonic clock as nanoseconds since the epoch."""
         offset = self._offset
         if offset is None:
             offset = self._offset = offset_of(self.span)
-        return monotonic_ns() + offset
+        return moment + offset
 
     def record(self, request: ServerRequest, instruments: Instruments | None, started: int | None) -> None:
         """Take note of the request from now on: it has a span, metrics, or hooks that want to know of it."""
