@@ -186,19 +186,17 @@ class _Queries:
         async def following() -> bytes | None:
             return await to_thread.run_sync(next, pieces, None, limiter=self._reading)
 
-        first, second = await following(), await following()
-        if first is None:
+        read = [piece for _ in range(3) if (piece := await following()) is not None]
+        if not read:
             return PlainTextResponse("trace not found", status_code=404)
-        third = await following()
-        if third is None:
-            return Response(first + (second or b""), media_type=media_type)
+        if len(read) < 3:
+            return Response(b"".join(read), media_type=media_type)
 
         async def all_pieces() -> AsyncIterator[bytes]:
-            yield first + (second or b"")
-            piece: bytes | None = third
-            while piece is not None:
+            while read:
+                yield read.pop(0)  # held by nobody while the client takes it
+            while (piece := await following()) is not None:
                 yield piece
-                piece = await following()
 
         return StreamingResponse(all_pieces(), media_type=media_type)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any
 
 from google.protobuf import json_format  # type: ignore[import-untyped]
@@ -27,13 +27,13 @@ _ANSWER_CHARACTERS = 32 * 1024 * 1024
 
 def trace_v1(slices: Iterator[TracesData]) -> Iterator[bytes]:
     """The body of ``/api/traces/{id}``; nothing for a trace that is not there."""
-    yield from _enclosed('{"batches":[', slices, "]}")
+    yield from _enclosed(b'{"batches":[', slices, b"]}")
 
 
 def trace_v2(slices: Iterator[TracesData]) -> Iterator[bytes]:
     """The body of ``/api/v2/traces/{id}``; a trace that is not there is an empty one."""
     found = False
-    for piece in _enclosed('{"trace":{"resourceSpans":[', slices, "]}}"):
+    for piece in _enclosed(b'{"trace":{"resourceSpans":[', slices, b"]}}"):
         found = True
         yield piece
     if not found:
@@ -42,7 +42,7 @@ def trace_v2(slices: Iterator[TracesData]) -> Iterator[bytes]:
 
 def trace_protobuf(slices: Iterator[TracesData]) -> Iterator[bytes]:
     """A trace as its encoding; nothing for a trace that is not there."""
-    return (traces.SerializeToString() for traces in slices)
+    return map(TracesData.SerializeToString, slices)
 
 
 def search_result(found: Iterable[Found]) -> bytes:
@@ -122,15 +122,20 @@ def _sample(store: Store, effort: Effort) -> Iterator[StoredSpan]:
         yield from spans
 
 
-def _enclosed(opening: str, slices: Iterator[TracesData], closing: str) -> Iterator[bytes]:
-    separator = opening
-    for traces in slices:
-        items = _json(json_format.MessageToDict(traces).get("resourceSpans", []))[1:-1]
-        if items:
-            yield f"{separator}{items}".encode()
-            separator = ","
-    if separator != opening:
-        yield closing.encode()
+def _enclosed(opening: bytes, slices: Iterator[TracesData], closing: bytes) -> Iterator[bytes]:
+    before = chain((opening,), repeat(b","))
+    yield from map(_behind, filter(None, map(_resource_spans, slices)), before)
+    if next(before) is not opening:
+        yield closing
+
+
+def _behind(text: bytes, before: bytes) -> bytes:
+    return before + text
+
+
+def _resource_spans(traces: TracesData) -> bytes:
+    """The JSON of a slice, without the brackets around it."""
+    return _json(json_format.MessageToDict(traces).get("resourceSpans", []))[1:-1].encode()
 
 
 def _json(value: Any) -> str:
