@@ -17,10 +17,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
 
-from tracemw import _guard
+from tracemw._otel import guard
 from tracemw._recording import TracerProvider
 
-_guard.reraise_own_faults = True
+guard.reraise_own_faults = True
 
 settings.register_profile("shared machine", deadline=None)  # a deadline for an example would measure the machine
 settings.load_profile("shared machine")

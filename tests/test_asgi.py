@@ -28,8 +28,8 @@ import tracemw
 from calls import Answer, ask, carrying, http_scope
 from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Meters, Recorded
 from servers import uvicorn_serving, wait_until
-from tracemw import _guard
 from tracemw import _recording as recording
+from tracemw._otel import guard
 from tracemw.asgi import TraceMiddleware
 from tracemw.httpx import AsyncTraceTransport
 
@@ -496,7 +496,7 @@ class TestTheResponseHeader:
     async def test_is_left_out_when_the_application_sends_headers_of_another_shape(
         self, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_guard, "reraise_own_faults", False)
+        monkeypatch.setattr(guard, "reraise_own_faults", False)
         headers: Any = [("text", "as str"), None]
         assert (await ask(TraceMiddleware(answering(200, headers)))).headers == headers
 
@@ -563,7 +563,7 @@ async def test_a_faulty_observation_of_the_route_is_not_the_applications(
         def observe(self, scope: Any, exchange: Any) -> Any:
             raise RuntimeError("observe")
 
-    monkeypatch.setattr(_guard, "reraise_own_faults", False)
+    monkeypatch.setattr(guard, "reraise_own_faults", False)
     assert (await ask(Faulty(ok))).body == b"fine"
     assert recorded.server.name == "GET"
 
@@ -667,8 +667,8 @@ class BrokenSpans(NoOpTracerProvider):
 async def test_a_provider_that_raises_leaves_the_response_alone_and_is_logged_once(
     provider: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_guard, "reraise_own_faults", False)
-    monkeypatch.setattr(_guard, "_silent_until", {})
+    monkeypatch.setattr(guard, "reraise_own_faults", False)
+    monkeypatch.setattr(guard, "_silent_until", {})
     app = TraceMiddleware(answering(200, [(b"a", b"b")]), tracer_provider=provider)
     failing = TraceMiddleware(failed, tracer_provider=provider)
     with caplog.at_level(logging.ERROR, "tracemw"):
@@ -693,7 +693,7 @@ async def test_a_provider_that_records_nothing_adds_no_header() -> None:
 async def test_a_scope_without_what_the_specification_asks_for_is_the_applications_to_judge(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_guard, "reraise_own_faults", False)
+    monkeypatch.setattr(guard, "reraise_own_faults", False)
     assert (await ask(TraceMiddleware(ok), scope={"type": "http"})).body == b"fine"
     strange = {**http_scope(), "query_string": None, "headers": None, "server": 5}
     assert (await ask(TraceMiddleware(ok), scope=strange)).body == b"fine"

@@ -23,7 +23,7 @@ import tracemw.httpx
 import tracemw.wsgi
 from calls import WSGIServer, ask
 from conftest import Meters
-from tracemw import _clock
+from tracemw._otel import clock
 from tracemw._recording import FlightRecorder, TracerProvider, keeping
 from tracemw._recording import span as our_span
 from tracemw._recording import tracer as our_tracer
@@ -55,7 +55,7 @@ class Clocks:
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     made = Clocks()
-    for module in (_clock, our_span, our_tracer):
+    for module in (clock, our_span, our_tracer):
         for name in ("time_ns", "monotonic_ns"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, getattr(made, name))

@@ -21,9 +21,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from servers import wait_until
-from tracemw._context import clients_suppressed
 from tracemw._export import Delivery, Stats, breaker, delivery
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request
+from tracemw._otel.context import clients_suppressed
 
 ACCEPTED = Outcome(Answer.ACCEPTED)
 REJECTED = Outcome(Answer.REJECTED, error="it answers 401", remedy="Who are you?")

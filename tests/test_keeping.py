@@ -54,7 +54,8 @@ from conformance.service import Service
 from conftest import PARENT_ID, TRACE_ID
 from servers import free_port, process, uvicorn_serving, wait_until
 from test_cost import asgi_request, fastapi_request, flask_request, mounted_request, starlette_request
-from tracemw import _guard, bootstrap
+from tracemw import bootstrap
+from tracemw._otel import guard
 from tracemw._recording import keeping
 from tracemw._recording.keeping import Books
 from tracemw.sampling import Rule, Sampling
@@ -745,8 +746,8 @@ def test_an_application_that_reads_the_attributes_during_the_request_finds_all_o
 def test_a_request_of_which_attributes_cannot_be_made_is_kept_without_them(
     init: Init, monkeypatch: pytest.MonkeyPatch, reads: bool
 ) -> None:
-    monkeypatch.setattr(_guard, "reraise_own_faults", False)
-    monkeypatch.setattr(_guard, "faults", Counter())
+    monkeypatch.setattr(guard, "reraise_own_faults", False)
+    monkeypatch.setattr(guard, "faults", Counter())
     running = init()
     seen: list[Mapping[str, Any]] = []
 
@@ -769,7 +770,7 @@ def test_a_request_of_which_attributes_cannot_be_made_is_kept_without_them(
         "error.type": "500",
         "tracemw.kept": "error",
     }
-    assert _guard.faults == {"tracing failed in HeldSpan.settle; the request is not affected": 1}
+    assert guard.faults == {"tracing failed in HeldSpan.settle; the request is not affected": 1}
     assert running.tracing.stats().ended == 2
 
 

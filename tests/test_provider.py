@@ -59,8 +59,8 @@ from opentelemetry.trace import (
 
 from conftest import Meters
 from test_recorder import RESOURCE, Asked, CountedIds, World, attributes_of, listening, seen, typed
-from tracemw._attributes import AttributeValue, LazyAttributes
-from tracemw._context import TracerSource
+from tracemw._otel.attributes import AttributeValue, LazyAttributes
+from tracemw._otel.providers import TracerSource
 from tracemw._recording import TracerProvider
 from tracemw._recording import provider as our_provider
 from tracemw._recording import span as our_span

@@ -38,8 +38,8 @@ import tracemw.starlette
 from backend import backend_serving
 from conftest import TRACE_ID
 from servers import process, uvicorn_serving
-from tracemw._attributes import AttributeValue, LazyAttributes
 from tracemw._http import tracecontext
+from tracemw._otel.attributes import AttributeValue, LazyAttributes
 from tracemw._recording import TracerProvider
 from tracemw.config import Config
 from tracemw.sampling import ConsistentSampler, Rule, Sampling, sampler_for

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracemw._errors import exception_type
 from tracemw._http.semconv import (
     RequestFacts,
     client_attributes,
@@ -20,6 +19,7 @@ from tracemw._http.semconv import (
     span_name,
     split_host,
 )
+from tracemw._otel.exceptions import exception_type
 from tracemw.config import KNOWN_METHODS
 from tracemw.redaction.urls import redact_query, redact_url
 

@@ -30,7 +30,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 import tracemw
 from conftest import Recorded
 from tracemw import annotate, current_trace_id, keep, span, stage, traced
-from tracemw._context import current_context, skipped_context
+from tracemw._otel.context import current_context, skipped_context
 from tracemw._recording import TracerProvider
 from tracemw.asgi import TraceMiddleware
 
@@ -169,7 +169,7 @@ def test_an_exception_that_cannot_be_shown_still_ends_the_span(
         def __str__(self) -> str:
             raise LookupError("no words")
 
-    monkeypatch.setattr("tracemw._guard.reraise_own_faults", False)
+    monkeypatch.setattr("tracemw._otel.guard.reraise_own_faults", False)
     with pytest.raises(UnspeakableError), span("payment.process"):
         raise UnspeakableError
     caplog.clear()
@@ -193,7 +193,7 @@ def test_a_name_that_is_no_string_is_a_clear_error(name: Any) -> None:
 
 
 def test_a_call_that_does_not_fit_is_a_type_error_of_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracemw._guard.reraise_own_faults", False)
+    monkeypatch.setattr("tracemw._otel.guard.reraise_own_faults", False)
     with pytest.raises(TypeError, match=r"keep\(\) missing 1 required positional argument: 'reason'"):
         keep()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"annotate\(\) takes 0 positional arguments"):

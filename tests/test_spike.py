@@ -24,7 +24,8 @@ from opentelemetry.trace import SpanKind
 
 from backend import backend_serving
 from servers import free_port, process, wait_until
-from tracemw import _guard, cli, control
+from tracemw import cli, control
+from tracemw._otel import guard
 from tracemw.control import Spike, Watch
 from tracemw.sampling import ConsistentSampler, Rule
 
@@ -464,7 +465,7 @@ def test_a_pipe_in_place_of_the_file_holds_nobody_up(tmp_path: Path, caplog: pyt
 def test_a_fault_while_spikes_are_taken_does_not_end_the_watch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_guard, "reraise_own_faults", False)
+    monkeypatch.setattr(guard, "reraise_own_faults", False)
     file, taken = tmp_path / "control.json", Taken()
 
     def take(spikes: tuple[Spike, ...]) -> None:

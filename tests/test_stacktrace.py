@@ -16,7 +16,7 @@ import tracemw
 from backend import backend_serving
 from conftest import Recorded
 from tracemw import bootstrap
-from tracemw._stacktrace import LONGEST, stacktrace
+from tracemw._otel.stacktrace import LONGEST, stacktrace
 
 
 def calls(depth: int, last: str) -> Callable[[], Any]:

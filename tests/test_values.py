@@ -18,8 +18,8 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
 import tracemw
 from conftest import Recorded
-from tracemw._cleaning import DEEPEST, LONGEST, cleaned, cut, shown
 from tracemw._export.encoding import SpanEncoder
+from tracemw._otel.cleaning import DEEPEST, LONGEST, cleaned, cut, shown
 from tracemw._recording import TracerProvider
 
 # Values that raise --------------------------------------------------------------------------------------------------

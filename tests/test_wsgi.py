@@ -28,7 +28,7 @@ import tracemw
 from calls import WSGIServer, environ
 from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Meters, Recorded
 from servers import free_port, process, socketserver_serving, wait_until
-from tracemw import _guard
+from tracemw._otel import guard
 from tracemw.wsgi import TraceMiddleware
 
 
@@ -414,13 +414,13 @@ class TestFaults:
             def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
                 raise RuntimeError("provider")
 
-        monkeypatch.setattr(_guard, "reraise_own_faults", False)
+        monkeypatch.setattr(guard, "reraise_own_faults", False)
         assert ask(TraceMiddleware(ok, tracer_provider=Raising())).headers == [("Content-Type", "text/plain")]
 
     def test_of_the_environ_and_the_headers_are_the_applications_to_judge(
         self, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_guard, "reraise_own_faults", False)
+        monkeypatch.setattr(guard, "reraise_own_faults", False)
         server = WSGIServer()
         assert list(TraceMiddleware(ok)({}, server.start_response)) == [b"fine"]
         odd: Any = [(b"bytes", "b"), ("too", "many", "parts")]

@@ -14,10 +14,10 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from tracemw._context import attach, current_context, detach
-from tracemw._guard import fault
 from tracemw._http.semconv import RequestFacts
 from tracemw._http.server import ServerExchange, ServerOptions, ServerRequest, ServerTracing
+from tracemw._otel.context import attach, current_context, detach
+from tracemw._otel.guard import fault
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

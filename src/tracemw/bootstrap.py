@@ -34,14 +34,14 @@ from opentelemetry.sdk.resources import (
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import NoOpTracerProvider
 
-from tracemw._context import install_provider, installed_meter_provider, installed_provider, is_silent
 from tracemw._export import Delivery
 from tracemw._export import Stats as Stats
 from tracemw._export.delivery import LONGEST_WAIT
 from tracemw._export.exporter import Exporter
-from tracemw._forks import begin_anew_with, check
-from tracemw._guard import unusable
-from tracemw._native import is_without_threads, make_lock, wait_for
+from tracemw._otel.guard import unusable
+from tracemw._otel.providers import install_provider, installed_meter_provider, installed_provider, is_silent
+from tracemw._process.forks import begin_anew_with, check
+from tracemw._process.native import is_without_threads, make_lock, wait_for
 from tracemw._recording import Books, FlightRecorder, TracerProvider, end_unfinished
 from tracemw.config import DELIVERY_TIMEOUT, Config, Otlp, ignored_files
 from tracemw.control import Spike, Watch, require_duration

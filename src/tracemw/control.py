@@ -25,14 +25,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tracemw._forks import begin_anew_with
-from tracemw._guard import fault
-from tracemw._native import Thread, make_lock
-from tracemw._pattern import RequestPattern
+from tracemw._otel.guard import fault
+from tracemw._process.forks import begin_anew_with
+from tracemw._process.native import Thread, make_lock
+from tracemw.config.patterns import RequestPattern
 from tracemw.config.values import to_ratio
 
 if TYPE_CHECKING:
-    from tracemw._native import Lock
+    from tracemw._process.native import Lock
 
 _logger = logging.getLogger("tracemw")
 

@@ -21,7 +21,7 @@ try:
     from fastapi.telemetry._asgi import _exception
     from starlette.applications import Starlette
 
-    from tracemw._routes import RouterKind, RouteScope, RouteTrail, application_root
+    from tracemw.starlette._routes import RouterKind, RouteScope, RouteTrail, application_root
 except ImportError as error:
     raise ImportError("tracemw.fastapi needs FastAPI 0.142 or later: pip install 'tracemw[fastapi]'") from error
 
@@ -29,9 +29,9 @@ from opentelemetry import _logs
 from opentelemetry.context import Context
 
 from tracemw import asgi, starlette
-from tracemw._context import SCHEMA_URL
-from tracemw._guard import call_hook, fault, guarded
 from tracemw._http.server import ServerExchange, ServerOptions
+from tracemw._otel.guard import call_hook, fault, guarded
+from tracemw._otel.providers import SCHEMA_URL
 
 _NATIVE: Final = "fastapi.telemetry"
 

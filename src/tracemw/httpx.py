@@ -14,8 +14,8 @@ try:
 except ImportError as error:
     raise ImportError("tracemw.httpx needs httpx: pip install 'tracemw[httpx]'") from error
 
-from tracemw import _httpx
 from tracemw._http.client import ClientOptions
+from tracemw._httpx import transports as _httpx
 
 _LIBRARY = _httpx.Library(httpx)
 

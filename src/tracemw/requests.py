@@ -30,8 +30,9 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, PoolManager
 from urllib3.util import Retry
 
-from tracemw._guard import guarded, log
 from tracemw._http.client import ClientExchange, ClientOptions, ClientTracing
+from tracemw._otel.guard import guarded
+from tracemw._process.log import log
 
 S = TypeVar("S", bound=requests.Session)
 

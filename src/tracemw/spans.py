@@ -18,11 +18,12 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
 
-from tracemw._cleaning import cleaned, cleaned_items
-from tracemw._context import TracerSource, detach, exchange_in, is_skipped, request_span, with_span
-from tracemw._errors import described, exception_type, mark_stage, moment, put_stage, record_exception
-from tracemw._guard import fault, guarded, represented
-from tracemw._held import as_held
+from tracemw._otel.cleaning import cleaned, cleaned_items
+from tracemw._otel.context import detach, exchange_in, is_skipped, request_span, with_span
+from tracemw._otel.exceptions import described, exception_type, mark_stage, moment, put_stage, record_exception
+from tracemw._otel.guard import fault, guarded, represented
+from tracemw._otel.held import as_held
+from tracemw._otel.providers import TracerSource
 
 AttributeValue = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
 F = TypeVar("F", bound=Callable[..., Any])

@@ -14,11 +14,11 @@ from weakref import ref
 
 from opentelemetry.context import Context
 
-from tracemw._context import attach, current_context
-from tracemw._guard import fault, guarded
 from tracemw._http.departures import is_named_for_it
 from tracemw._http.semconv import RequestFacts
 from tracemw._http.server import ServerExchange, ServerOptions, ServerRequest, ServerTracing
+from tracemw._otel.context import attach, current_context
+from tracemw._otel.guard import fault, guarded
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

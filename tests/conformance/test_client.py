@@ -39,7 +39,7 @@ import tracemw
 from conformance.client_doors import DOORS, FAILURES, Answer, Door
 from conftest import Meters, Recorded
 from servers import free_port, uvicorn_serving
-from tracemw._context import current_context, skipped_context
+from tracemw._otel.context import current_context, skipped_context
 
 MakeDoor = Callable[..., Door]
 
@@ -919,7 +919,7 @@ def test_a_tracer_that_fails_does_not_fail_the_call(
         def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
             raise OSError("no tracer today")
 
-    monkeypatch.setattr("tracemw._guard.reraise_own_faults", False)
+    monkeypatch.setattr("tracemw._otel.guard.reraise_own_faults", False)
 
     assert make_door(tracer_provider=Broken()).get(service.url).body == b"hello"
 

@@ -410,7 +410,7 @@ def test_a_provider_that_raises_leaves_the_response_untouched(
     monkeypatch: pytest.MonkeyPatch,
     provider: type[NoOpTracerProvider],
 ) -> None:
-    monkeypatch.setattr("tracemw._guard.reraise_own_faults", False)
+    monkeypatch.setattr("tracemw._otel.guard.reraise_own_faults", False)
     answer = untouched(door, door.traced(service, tracer_provider=provider()), service, recorded, "/order/7")
     assert answer.header("x-trace-id") == []
 

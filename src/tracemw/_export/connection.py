@@ -24,7 +24,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Final, NamedTuple, TypeVar, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tracemw._native import Socket, getaddrinfo
+from tracemw._process.native import Socket, getaddrinfo
 
 _LARGEST_ANSWER: Final = 65536  # bytes; of a larger one the rest is not read
 _PORTS: Final = {"http": 80, "https": 443}

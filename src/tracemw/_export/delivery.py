@@ -27,8 +27,6 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
-from tracemw._cleaning import LONGEST
-from tracemw._context import suppress_all
 from tracemw._export.answers import printable
 from tracemw._export.breaker import Breaker
 from tracemw._export.encoding import SpanEncoder
@@ -45,13 +43,15 @@ from tracemw._export.stats import (
     TOO_LARGE,
     Stats,
 )
-from tracemw._forks import begin_anew_with, check, inherits
-from tracemw._guard import log
-from tracemw._native import Empty, SimpleQueue, Thread, make_lock, sleep, wait_for
+from tracemw._otel.cleaning import LONGEST
+from tracemw._otel.context import suppress_all
+from tracemw._process.forks import begin_anew_with, check, inherits
+from tracemw._process.log import log
+from tracemw._process.native import Empty, SimpleQueue, Thread, make_lock, sleep, wait_for
 from tracemw.config import DELIVERY_TIMEOUT
 
 if TYPE_CHECKING:
-    from tracemw._native import Lock
+    from tracemw._process.native import Lock
 
 _EXPORTED: Final = "exported"
 _REJECTED: Final = "rejected"
@@ -162,7 +162,7 @@ class Delivery(SpanProcessor):
         exporter, encoder, queue = self._exporter, self._encoder, self._queue
         has_worker = self._is_started
         self._start_afresh()
-        if queue and not has_worker and inherits():  # from uWSGI's master, which has no worker: see _native.Thread
+        if queue and not has_worker and inherits():  # from uWSGI's master, which has no worker: see `_process.native.Thread`
             self._encoder = encoder  # what is encoded already refers to it
             self._queue.extend(queue)
         if exporter is not None:

@@ -29,9 +29,9 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
-from tracemw._cleaning import DEEPEST, LONGEST, cut_octets, items_of, shown
-from tracemw._guard import log
-from tracemw._native import make_lock
+from tracemw._otel.cleaning import DEEPEST, LONGEST, cut_octets, items_of, shown
+from tracemw._process.log import log
+from tracemw._process.native import make_lock
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource

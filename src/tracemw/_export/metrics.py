@@ -25,7 +25,7 @@ from tracemw._export.stats import (
     TOO_LARGE,
     Stats,
 )
-from tracemw._forks import begin_anew_with
+from tracemw._process.forks import begin_anew_with
 from tracemw._version import __version__
 
 Attributes = Mapping[str, str | int]

@@ -27,7 +27,7 @@ from opentelemetry.sdk.metrics.view import (
 from tracemw._export import exporter as outcomes
 from tracemw._export.answers import printable
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request
-from tracemw._guard import log
+from tracemw._process.log import log
 
 _FIRST_PAUSE: Final = 1.0
 """Seconds before the second attempt; doubled for each that follows."""

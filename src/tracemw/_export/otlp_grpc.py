@@ -16,8 +16,8 @@ import grpc._channel  # which grpc would load in the worker's thread, and a fork
 from tracemw._export import exporter
 from tracemw._export.answers import has_wrong_tenant, is_too_large, partial_success, plain, retry_delay, wants_tenant
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request, Secrets
-from tracemw._forks import begin_anew_with
-from tracemw._native import make_lock
+from tracemw._process.forks import begin_anew_with
+from tracemw._process.native import make_lock
 from tracemw._version import __version__
 
 Certificates = tuple[bytes | None, bytes | None, bytes | None]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
-from tracemw._context import exchange_in, ground_of, request_span, span_in, without
 from tracemw._http.baggage import KEYS as BAGGAGE
+from tracemw._otel.context import exchange_in, ground_of, request_span, span_in, without
 
 if TYPE_CHECKING:
     from tracemw._http.server import ServerExchange

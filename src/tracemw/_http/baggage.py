@@ -16,7 +16,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.baggage import _BAGGAGE_KEY
 from opentelemetry.context import Context
 
-from tracemw._guard import unusable
+from tracemw._otel.guard import unusable
 
 _RECEIVED: Final = otel_context.create_key("tracemw-baggage-received")
 

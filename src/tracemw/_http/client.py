@@ -14,10 +14,12 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 
-from tracemw._attributes import AttributeValue, LazyAttributes
-from tracemw._clock import offset, offset_of
-from tracemw._context import (
-    TracerSource,
+from tracemw._http import propagation, semconv
+from tracemw._http.metrics import Instruments, MeterSource
+from tracemw._http.third_parties import ThirdParties
+from tracemw._otel.attributes import AttributeValue, LazyAttributes
+from tracemw._otel.clock import offset, offset_of
+from tracemw._otel.context import (
     attach,
     clients_suppressed,
     current_context,
@@ -25,11 +27,9 @@ from tracemw._context import (
     suppress_clients,
     with_client_span,
 )
-from tracemw._errors import exception_type, put_stage, record_exception
-from tracemw._guard import fault, guarded
-from tracemw._http import propagation, semconv
-from tracemw._http.metrics import Instruments, MeterSource
-from tracemw._http.third_parties import ThirdParties
+from tracemw._otel.exceptions import exception_type, put_stage, record_exception
+from tracemw._otel.guard import fault, guarded
+from tracemw._otel.providers import TracerSource
 from tracemw.config import known_methods
 
 R = TypeVar("R")

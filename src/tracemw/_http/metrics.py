@@ -15,9 +15,9 @@ from opentelemetry import metrics
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, _internal
 
-from tracemw._context import SCHEMA_URL, is_silent
-from tracemw._forks import begin_anew_with
-from tracemw._guard import guarded
+from tracemw._otel.guard import guarded
+from tracemw._otel.providers import SCHEMA_URL, is_silent
+from tracemw._process.forks import begin_anew_with
 from tracemw._version import __version__
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)

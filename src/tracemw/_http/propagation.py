@@ -18,10 +18,10 @@ from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace import NonRecordingSpan
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tracemw._context import span_in, with_span
-from tracemw._guard import call_hook
 from tracemw._http import baggage, tracecontext
 from tracemw._http.semconv import Headers, RequestHeaders, is_header_name
+from tracemw._otel.context import span_in, with_span
+from tracemw._otel.guard import call_hook
 from tracemw.config import unknown_propagators
 
 try:

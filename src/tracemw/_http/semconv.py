@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from tracemw._attributes import AttributeValue
+from tracemw._otel.attributes import AttributeValue
 from tracemw.redaction.urls import redact_path, redact_query, redact_url
 
 UNKNOWN_METHOD: Final = "HTTP"

@@ -16,10 +16,16 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, TracerProvider
 
-from tracemw._attributes import AttributeValue, LazyAttributes
-from tracemw._clock import offset_of
-from tracemw._context import (
-    TracerSource,
+from tracemw._http import propagation, semconv
+from tracemw._http.arrival import already_traced, arrival_context, is_handed_on, outer_exchange
+from tracemw._http.departures import says_only_that_the_client_has_gone
+from tracemw._http.metrics import Instruments, MeterSource
+from tracemw._http.proxies import X_FORWARDED_FOR, TrustedProxies
+from tracemw._http.semconv import Headers, RequestFacts, RequestHeaders
+from tracemw._http.skip import Skip, SkipRule
+from tracemw._otel.attributes import AttributeValue, LazyAttributes
+from tracemw._otel.clock import offset_of
+from tracemw._otel.context import (
     attach,
     current_context,
     detach,
@@ -30,16 +36,10 @@ from tracemw._context import (
     with_exchange,
     without,
 )
-from tracemw._errors import exception_type, put_stage, record_exception
-from tracemw._guard import call_hook, fault, guarded
-from tracemw._held import Held, as_held
-from tracemw._http import propagation, semconv
-from tracemw._http.arrival import already_traced, arrival_context, is_handed_on, outer_exchange
-from tracemw._http.departures import says_only_that_the_client_has_gone
-from tracemw._http.metrics import Instruments, MeterSource
-from tracemw._http.proxies import X_FORWARDED_FOR, TrustedProxies
-from tracemw._http.semconv import Headers, RequestFacts, RequestHeaders
-from tracemw._http.skip import Skip, SkipRule
+from tracemw._otel.exceptions import exception_type, put_stage, record_exception
+from tracemw._otel.guard import call_hook, fault, guarded
+from tracemw._otel.held import Held, as_held
+from tracemw._otel.providers import TracerSource
 from tracemw.config import DELIVERY_TIMEOUT, known_methods
 
 _SERVER: Final = SpanKind.SERVER  # a member of an enumeration costs a look-up through its class each time

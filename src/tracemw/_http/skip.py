@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from tracemw._guard import call_hook
 from tracemw._http.semconv import RequestFacts
-from tracemw._pattern import PathPatterns
+from tracemw._otel.guard import call_hook
+from tracemw.config.patterns import PathPatterns
 
 DEFAULT_PATHS: Final = frozenset(
     {

@@ -26,10 +26,10 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from tracemw._attributes import LazyAttributes
-from tracemw._cleaning import LONGEST, SCALARS, cut
-from tracemw._forks import begin_anew_with
-from tracemw._guard import fault
+from tracemw._otel.attributes import LazyAttributes
+from tracemw._otel.cleaning import LONGEST, SCALARS, cut
+from tracemw._otel.guard import fault
+from tracemw._process.forks import begin_anew_with
 from tracemw._recording.span import NO_TYPES, UNSET, Span, marked
 
 KEPT: Final = "tracemw.kept"
@@ -366,7 +366,7 @@ class Fragment(deque[ReadableSpan]):
 
 
 class HeldSpan(Span):
-    """A span of an unsampled trace; what `tracemw._held.Held` says is for doors."""
+    """A span of an unsampled trace; what `tracemw._otel.held.Held` says is for doors."""
 
     is_held = True
     root: HeldSpan | None = None

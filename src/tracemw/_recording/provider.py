@@ -15,10 +15,10 @@ from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import AnyValue, Attributes
 
-from tracemw._forks import begin_anew_with
+from tracemw._otel.stacktrace import LONGEST
+from tracemw._process.forks import begin_anew_with
 from tracemw._recording.keeping import FlightRecorder
 from tracemw._recording.tracer import KNOWS_THE_SDK, Processors, Tracer
-from tracemw._stacktrace import LONGEST
 
 
 class TracerProvider(SdkTracerProvider):

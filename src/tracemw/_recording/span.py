@@ -24,10 +24,10 @@ from opentelemetry.sdk.trace import _Span as SdkSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
-from tracemw._attributes import LazyAttributes
-from tracemw._cleaning import SCALARS, Items, cleaned, cleaned_items, is_key, items_of, shown, warn_of_key
-from tracemw._errors import described, exception_type, put_stage, said
-from tracemw._stacktrace import stacktrace
+from tracemw._otel.attributes import LazyAttributes
+from tracemw._otel.cleaning import SCALARS, Items, cleaned, cleaned_items, is_key, items_of, shown, warn_of_key
+from tracemw._otel.exceptions import described, exception_type, put_stage, said
+from tracemw._otel.stacktrace import stacktrace
 from tracemw.redaction.urls import redact_text
 from tracemw.sampling.threshold import with_threshold
 
@@ -137,7 +137,7 @@ class Span(SdkSpan):
     _name: str
     _context: SpanContext
     clock_offset: int
-    """Nanoseconds that its times are ahead of the monotonic clock; see `tracemw._clock`."""
+    """Nanoseconds that its times are ahead of the monotonic clock; see `tracemw._otel.clock`."""
     _start_time: int
     _end_time: int | None
     _attributes: Any

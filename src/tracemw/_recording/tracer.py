@@ -38,11 +38,11 @@ from opentelemetry.trace import (
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace.propagation import _SPAN_KEY
 
-from tracemw._attributes import LazyAttributes
-from tracemw._context import current_context, request_span
-from tracemw._errors import described
-from tracemw._forks import begin_anew_with, here, renew
-from tracemw._guard import processor_fault
+from tracemw._otel.attributes import LazyAttributes
+from tracemw._otel.context import current_context, request_span
+from tracemw._otel.exceptions import described
+from tracemw._otel.guard import processor_fault
+from tracemw._process.forks import begin_anew_with, here, renew
 from tracemw._recording.keeping import DROPPED, KEPT, FlightRecorder, HeldSpan
 from tracemw._recording.span import NO_TYPES, Limits, Span, moment
 from tracemw.sampling.threshold import RANDOMNESS

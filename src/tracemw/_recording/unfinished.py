@@ -12,7 +12,7 @@ from typing import Final
 
 from opentelemetry.trace import StatusCode
 
-from tracemw._guard import fault
+from tracemw._otel.guard import fault
 from tracemw._recording.keeping import HeldSpan
 from tracemw._recording.span import Span
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tracemw._pattern import RequestPattern
+from tracemw.config.patterns import RequestPattern
 from tracemw.config.values import to_ratio
 
 

@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState, get_current_span
 
 from tracemw import control
-from tracemw._attributes import LazyAttributes
-from tracemw._pattern import RequestPattern
+from tracemw._otel.attributes import LazyAttributes
 from tracemw.config import Config
+from tracemw.config.patterns import RequestPattern
 from tracemw.sampling.rules import Rule
 from tracemw.sampling.threshold import ENTRY, NEVER, encoded, randomness_of, threshold_of, with_threshold
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import tracemw
-from tracemw._guard import faults
+from tracemw._otel.guard import faults
 
 BOOKS = Path(os.environ["PEERS_BOOKS"])
 

@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Any, ClassVar, Final, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from tracemw._guard import fault, guarded
 from tracemw._http.client import ClientExchange, ClientOptions, ClientTracing
+from tracemw._otel.guard import fault, guarded
 
 C = TypeVar("C")
 

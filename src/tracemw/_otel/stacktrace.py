@@ -15,8 +15,8 @@ from collections import deque
 from types import FrameType, TracebackType
 from typing import Final, NamedTuple
 
-from tracemw._cleaning import cut, shown
-from tracemw._errors import exception_type, said
+from tracemw._otel.cleaning import cut, shown
+from tracemw._otel.exceptions import exception_type, said
 from tracemw.redaction.urls import redact_text
 
 LONGEST: Final = 2000

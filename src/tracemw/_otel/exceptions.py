@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from opentelemetry.trace import Span
 
-from tracemw._cleaning import cleaned, shown
-from tracemw._guard import guarded
+from tracemw._otel.cleaning import cleaned, shown
+from tracemw._otel.guard import guarded
 from tracemw.redaction.urls import redact_text
 
 _MARKS: Final = "__tracemw_stages__"

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Final, Protocol
 
-from tracemw._guard import log
-from tracemw._native import get_ident, sleep
+from tracemw._process.log import log
+from tracemw._process.native import get_ident, sleep
 
 _WIPE_ON_FORK: Final = 18
 """`MADV_WIPEONFORK` of Linux, from 4.14 on, for which Python has no name."""

@@ -4,8 +4,6 @@
 which is cheaper, and call `fault`. `call_hook` runs a function that the user gave us.
 Each kind of fault is logged with its traceback at most once a minute, so that a broken hook in a busy service does
 not fill the disk.
-
-`log` is for whatever tracing has to say off the request's way, too: the application's filters and handlers may raise.
 """
 
 from __future__ import annotations
@@ -15,10 +13,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
-_logger = logging.getLogger("tracemw")
+from tracemw._process.log import log
+
 _QUIET_SECONDS = 60.0
 
 P = ParamSpec("P")
@@ -89,9 +87,3 @@ def _report(message: str, error: Exception) -> None:
     if now >= _silent_until.get(message, 0.0):
         _silent_until[message] = now + _QUIET_SECONDS
         log(logging.ERROR, "%s", message, error=error)
-
-
-def log(level: int, message: str, *args: object, error: BaseException | None = None) -> None:
-    """Log to `tracemw`, with the traceback of `error`; what a filter or a handler raises ends here."""
-    with suppress(Exception):
-        _logger.log(level, message, *args, exc_info=error, stacklevel=2)

@@ -22,12 +22,12 @@ try:
     from starlette.middleware.opentelemetry import OpenTelemetryMiddleware
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from tracemw._routes import RouteIndex, RouteScope, application_of
+    from tracemw.starlette._routes import RouteIndex, RouteScope, application_of
 except ImportError as error:
     raise ImportError("tracemw.starlette needs Starlette: pip install 'tracemw[starlette]'") from error
 
-from tracemw._guard import guarded
 from tracemw._http.server import ServerExchange, ServerOptions
+from tracemw._otel.guard import guarded
 
 
 class TraceMiddleware(asgi.TraceMiddleware):

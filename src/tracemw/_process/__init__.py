@@ -1,0 +1,6 @@
+"""What the process and its operating system give, whatever has been patched or forked. Standard library only.
+
+* ``native``: threads, locks and queues of the operating system, also beneath gevent and eventlet
+* ``forks``: what begins anew in a forked child, also after a fork in C
+* ``log``: lines for the operator, which raise nothing into the application
+"""
