@@ -27,15 +27,13 @@ class Carrier:
 
     def __init__(self, *pairs: tuple[str, str]) -> None:
         self.pairs = pairs
+        self.carries_context = bool({"traceparent", "baggage"} & {name for name, _ in pairs})
 
     def get(self, name: str, /) -> list[str]:
         return [value for key, value in self.pairs if key == name]
 
     def keys(self) -> list[str]:
         return [key for key, _ in self.pairs]
-
-    def carries_context(self) -> bool:
-        return bool({"traceparent", "baggage"} & set(self.keys()))
 
 
 def remote(*pairs: tuple[str, str]) -> SpanContext:

@@ -13,8 +13,8 @@ from calls import ask
 from conftest import Recorded
 from test_asgi import ok
 from test_propagation import Carrier
+from tracemw._http.facts import RequestFacts
 from tracemw._http.proxies import Origin, TrustedProxies
-from tracemw._http.semconv import RequestFacts
 from tracemw.asgi import TraceMiddleware
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracemw._http.facts import RequestFacts
 from tracemw._http.semconv import (
-    RequestFacts,
     client_attributes,
     client_error_type,
     is_header_name,
@@ -207,13 +207,13 @@ def test_a_header_name_is_a_token(name: str, valid: bool) -> None:
 
 class TestServerAttributes:
     def test_take_the_host_header_before_the_servers_address(self) -> None:
-        asked = facts(headers=Headers(host="shop.example:81"), server=("10.0.0.1", 8000), scheme="https")
+        asked = facts(host="shop.example:81", server=("10.0.0.1", 8000), scheme="https")
         attributes = server_attributes(asked, KNOWN_METHODS)
         assert (attributes["server.address"], attributes["server.port"]) == ("shop.example", 81)
 
     def test_take_the_schemes_port_when_the_host_header_has_none(self) -> None:
         for scheme, port in {"http": 80, "https": 443, "ws": 80, "wss": 443}.items():
-            asked = facts(headers=Headers(host="shop.example"), scheme=scheme)
+            asked = facts(host="shop.example", scheme=scheme)
             assert server_attributes(asked, KNOWN_METHODS)["server.port"] == port
 
     def test_hold_nothing_that_is_not_known(self) -> None:

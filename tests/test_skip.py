@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -20,7 +19,9 @@ import tracemw
 from calls import WSGIServer, ask
 from conftest import TRACEPARENT, Recorded
 from tracemw import asgi, wsgi
-from tracemw._http.semconv import RequestFacts
+from tracemw._http.facts import RequestFacts
+from tracemw._http.request import ServerRequest
+from tracemw._http.settings import ServerSettings
 from tracemw._http.skip import DEFAULT_PATHS, SkipRule
 from tracemw.httpx import AsyncTraceTransport, TraceTransport
 from tracemw.requests import TraceAdapter
@@ -34,15 +35,14 @@ class NoHeaders:
         return []
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(ServerRequest):
     """A request of which the rule asks what it needs to know."""
 
-    path: str
-    method: str = "GET"
+    def __init__(self, path: str, method: str = "GET") -> None:
+        self.settings = ServerSettings()
+        self.path, self.method, self.mounts = path, method, ()
 
-    @property
-    def facts(self) -> RequestFacts:
+    def read(self) -> RequestFacts:
         return RequestFacts(method=self.method, path=self.path, query="", scheme="http", headers=NoHeaders())
 
 

@@ -14,8 +14,11 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from tracemw._http.semconv import RequestFacts
-from tracemw._http.server import ServerExchange, ServerOptions, ServerRequest, ServerTracing
+from tracemw._http.exchange import ServerExchange
+from tracemw._http.facts import RequestFacts
+from tracemw._http.request import ServerRequest
+from tracemw._http.server import ServerTracing
+from tracemw._http.settings import ServerOptions, ServerSettings
 from tracemw._otel.context import attach, current_context, detach
 from tracemw._otel.guard import fault
 
@@ -36,7 +39,7 @@ class TraceMiddleware:
 
     Args:
         app: The application to wrap.
-        **options: See `tracemw._http.server.ServerTracing`.
+        **options: See `tracemw.ServerOptions`.
 
     Raises:
         TypeError: for an unknown option, or an application that is none.
@@ -58,23 +61,18 @@ class TraceMiddleware:
             return await self.app(scope, receive, send)
         outer = scope.get(_EXCHANGE)
         if isinstance(outer, ServerExchange):
-            scope = self._observed(scope, outer)
-            here = current_context()
-            context = self.enter(scope, here)
-            if context is here:
-                return await self.app(scope, receive, send)
-            entered = attach(context)
-            try:
-                return await self.app(scope, receive, send)
-            finally:
-                detach(entered, context)
-                self.leave(scope)
+            return await self._serve_within(outer, scope, receive, send)
+        try:
+            request = _Request(scope, self._tracing.settings)
+        except Exception as error:
+            fault("asgi._Request", error)
+            return await self.app(scope, receive, send)
         exchange = (_Response if kind == "http" else _WebSocket)(receive, send)
         begun, returned, token, given = None, False, None, scope
         # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
         try:
             try:
-                begun = self._begin(exchange, scope)
+                begun = self._tracing.begin(exchange, request)
                 if begun is None:
                     return await self.app(scope, receive, send)
                 scope[_EXCHANGE] = begun
@@ -87,7 +85,7 @@ class TraceMiddleware:
                 if kind == "websocket":
                     exchange.lasts()
                 exchange.context = self.enter(scope, exchange.context)
-                token = exchange.attach()
+                token = attach(exchange.context)
                 result = await self.app(scope, exchange.receive, exchange.send)
                 returned = True
                 return result
@@ -97,9 +95,10 @@ class TraceMiddleware:
                 raise
             finally:
                 if begun is exchange:
-                    exchange.finish(returned=returned)
+                    if exchange.is_open:
+                        exchange.finish(returned=returned)
                     if token is not None:
-                        exchange.detach(token)
+                        detach(token, exchange.context)
                     self.leave(scope)
                     # A server's channels lead to its scope: what leads from there to the exchange, which has the
                     # channels, would leave all that there is of the request to the garbage collector.
@@ -107,13 +106,21 @@ class TraceMiddleware:
         finally:
             exchange.depart()
 
-    def _begin(self, exchange: ServerExchange, scope: Scope) -> ServerExchange | None:
+    async def _serve_within(self, outer: ServerExchange, scope: Scope, receive: Receive, send: Send) -> Any:
+        """Serve a request that has passed through another door already: this one may know its route."""
+        scope = self._observed(scope, outer)
+        here = current_context()
+        context = self.enter(scope, here)
+        if context is here:
+            return await self.app(scope, receive, send)
+        token = None
         try:
-            request = _Request(scope)
-        except Exception as error:
-            fault("asgi._Request", error)
-            return None
-        return self._tracing.begin(exchange, request)
+            token = attach(context)
+            return await self.app(scope, receive, send)
+        finally:
+            if token is not None:
+                detach(token, context)
+            self.leave(scope)
 
     def _observed(self, scope: Scope, exchange: ServerExchange) -> Scope:
         try:
@@ -188,13 +195,15 @@ class _Exchange(ServerExchange):
             return message
         try:
             self.answered(None if status is None else int(status))
-            header = self.response_header
-            if header is None and not self.captures_response:
+            if self.held is not None:
+                self.first_byte()
+            header, captures = self.response_header, self.settings.captures_response
+            if header is None and not captures:
                 return message
             # ASGI allows any iterable, so it may be one that can be read only once; and some servers take str as well.
             headers = list(message.get("headers") or ())
             message = {**message, "headers": headers}
-            if self.captures_response:
+            if captures and self.is_open:
                 self.capture(_Headers(headers))
             if header is not None:
                 name, value = header
@@ -215,7 +224,8 @@ class _Response(_Exchange):
     status_of_silence = 500
     _has_begun = False
     """Whether the application has sent a part of the body."""
-    _trailers = False
+    _trailers: Any = False
+    """Whether the response ends with trailers, as the application has said it."""
     _may_be_paused = True
     """Whether the server may have paused reading: for a body that the application has not read, or a large part."""
     _ended_at: int | None = None
@@ -240,23 +250,26 @@ class _Response(_Exchange):
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
-        if kind == "http.response.start":
+        is_body = kind in _BODIES
+        if is_body:
+            is_last = not (self._trailers or message.get("more_body"))
+        elif kind == "http.response.start":
             message = self._answered(message, message.get("status"))
-            self._trailers = bool(message.get("trailers"))
-        is_last = (
-            (kind in _BODIES and not self._trailers and not message.get("more_body"))
-            or (kind == "http.response.trailers" and not message.get("more_trailers"))
-            or kind == "http.response.pathsend"
-        )
+            self._trailers = message.get("trailers")
+            is_last = False
+        else:
+            is_last = kind == "http.response.pathsend" or (
+                kind == "http.response.trailers" and not message.get("more_trailers")
+            )
         try:
             if not is_last:
                 await self._send(message)
-                if kind in _BODIES:
+                if is_body:
                     self._has_begun = True
                 return
             # What the server does now may be for the next request already, in this context.
             self.is_over = True
-            if self.method == "GET" or not self._may_be_paused:
+            if self.request.method == "GET" or not self._may_be_paused:
                 await self._send(message)
             else:  # as in `receive`; only then, since some servers write their access log now, with the trace's id
                 token = attach(self.around)
@@ -267,25 +280,22 @@ class _Response(_Exchange):
         except Exception as error:
             self._refused(error)
             raise
-        if not self.ended:
-            self._complete()
-
-    def _complete(self) -> None:
-        # The span ends here and not when the application returns, which may have background work to do. After a 5xx
-        # the exception behind it may still come: an error page is sent first, then the exception raised again.
-        if self.status is not None and self.status >= 500:
-            self._ended_at = self.now()
-        else:
-            self.end()
+        if self.is_open:
+            # The span ends here and not when the application returns, which may have background work to do. After a 5xx
+            # the exception behind it may still come: an error page is sent first, then the exception raised again.
+            if self.server_error is not None:
+                self._ended_at = self.now()
+            else:
+                self.end()
 
     def finish(self, *, returned: bool) -> None:
-        if not self.ended:
-            if not self.client_has_gone:
-                if not (returned or self._has_begun or self.is_over) and _delays_the_head(self._send):
-                    self.status = None
-                self.unanswered()
-            incomplete = returned and self._ended_at is None and not self.client_has_gone
-            self.end(at=self._ended_at, incomplete=incomplete)
+        """End what the last byte of the response has not ended."""
+        if not self.client_has_gone:
+            if not (returned or self._has_begun or self.is_over) and _delays_the_head(self._send):
+                self.answered(None)
+            self.unanswered()
+        incomplete = returned and self._ended_at is None and not self.client_has_gone
+        self.end(at=self._ended_at, incomplete=incomplete)
 
 
 def _delays_the_head(send: Send) -> bool:
@@ -323,7 +333,7 @@ class _WebSocket(_Exchange):
             if self.client_has_gone:
                 pass  # it has closed the connection itself, or never come to have one
             elif self.status is None:
-                self.status = 403  # what a server answers to a handshake that the application denies
+                self.answered(403)  # what a server answers to a handshake that the application denies
             else:
                 self.annotate("websocket.close_code", message.get("code", 1000))
         try:
@@ -354,63 +364,64 @@ class _Headers:
         return [key.decode("latin-1") for key, _ in self._raw]
 
 
-class _Request(ServerRequest, _Headers):
-    """A request's scope, and its headers, found by name."""
+class _Request(ServerRequest):
+    """A request's scope as it was when the request arrived: what stands within may change the scope itself."""
 
-    _by_name: dict[bytes, bytes] | None = None
-
-    def __init__(self, scope: Scope) -> None:
-        headers = scope.get("headers") or ()
-        if not isinstance(headers, (list, tuple)):  # any iterable is allowed, so one that can be read only once
-            headers = scope["headers"] = list(headers)
-        self._raw = headers
-        self._scope = scope
+    def __init__(self, scope: Scope, settings: ServerSettings) -> None:
+        raw = scope.get("headers") or ()
+        if not isinstance(raw, (list, tuple)):  # any iterable is allowed, so one that can be read only once
+            raw = scope["headers"] = list(raw)
+        by_name = dict(reversed(raw))  # the first of those with the same name counts
+        if b"host" not in by_name:  # names are in lower case, as ASGI says, or the server is another
+            by_name = {name.lower(): value for name, value in reversed(raw)}
+        self._by_name = by_name
+        self._all = None if len(by_name) == len(raw) else tuple(raw)  # some names come more than once
+        self._scope = dict(scope)
+        self.settings = settings
         self.method = scope.get("method") or "GET"
         self.path = scope.get("path") or ""
-        root = scope.get("root_path")
-        self.mount = root if isinstance(root, str) else ""
-
-    @property
-    def headers(self) -> _Request:
-        return self
-
-    def mount_points(self) -> tuple[str, ...]:
-        outermost = self._scope.get("app_root_path")  # of Starlette's, whose mounts add to the root path
-        return (self.mount, outermost) if isinstance(outermost, str) else (self.mount,)
-
-    def defer(self) -> None:
-        # What stands within, frameworks and proxy headers' middleware say, changes the scope itself.
-        self._scope = dict(self._scope)
-        self._raw = list(self._raw)
-
-    def carries_context(self) -> bool:
-        by_name = dict(self._raw)
-        if b"host" not in by_name:  # names are in lower case, as ASGI says, or the server is another
-            by_name = {name.lower(): value for name, value in self._raw}
-        self._by_name = by_name
-        return b"traceparent" in by_name or b"baggage" in by_name
+        self.carries_context = b"traceparent" in by_name or b"baggage" in by_name
+        self.mounts = _mounts(scope) if scope.get("root_path") else ()
 
     def get(self, name: str, /) -> list[str]:
-        by_name = self._by_name
-        if by_name is None or len(by_name) != len(self._raw):  # some names come more than once
-            return super().get(name)
-        value = by_name.get(name.encode("latin-1"))
+        wanted = name.encode("latin-1")
+        if self._all is not None:
+            return [value.decode("latin-1") for key, value in self._all if key.lower() == wanted]
+        value = self._by_name.get(wanted)
         return [] if value is None else [value.decode("latin-1")]
 
+    def keys(self) -> list[str]:
+        return [key.decode("latin-1") for key in self._by_name]
+
     def read(self) -> RequestFacts:
-        scope = self._scope
+        scope, by_name = self._scope, self._by_name
         query = scope.get("query_string")
         server, peer = scope.get("server"), scope.get("client")
+        host, agent = by_name.get(b"host"), by_name.get(b"user-agent")
         scheme = scope.get("scheme") or "http"
-        if scope.get("type") == "websocket" and scheme in ("http", "https"):  # some servers give that of the handshake
+        if scope["type"] == "websocket" and scheme in ("http", "https"):  # some servers give that of the handshake
             scheme = scheme.replace("http", "ws")
-        return RequestFacts(
-            self.method,
-            self.path,
-            query.decode("utf-8", "replace") if query else "",
-            scheme,
-            self,
-            scope.get("http_version"),
-            (server[0], server[1]) if server else None,
-            (peer[0], peer[1]) if peer else None,
+        return _new_facts(
+            RequestFacts,
+            (
+                self.method,
+                self.path,
+                query.decode("utf-8", "replace") if query else "",
+                scheme,
+                self,
+                scope.get("http_version"),
+                (server[0], server[1]) if server else None,
+                (peer[0], peer[1]) if peer else None,
+                None,
+                None if host is None else host.decode("latin-1"),
+                None if agent is None else agent.decode("latin-1"),
+            ),
         )
+
+
+def _mounts(scope: Scope) -> tuple[str, ...]:
+    # The second is of Starlette's, whose mounts add to the root path.
+    return tuple(path for path in (scope.get("root_path"), scope.get("app_root_path")) if isinstance(path, str))
+
+
+_new_facts: Final = tuple.__new__  # without the frame that a named tuple's constructor takes

@@ -29,7 +29,8 @@ from opentelemetry import _logs
 from opentelemetry.context import Context
 
 from tracemw import asgi, starlette
-from tracemw._http.server import ServerExchange, ServerOptions
+from tracemw._http.exchange import ServerExchange
+from tracemw._http.settings import ServerOptions
 from tracemw._otel.guard import call_hook, fault, guarded
 from tracemw._otel.providers import SCHEMA_URL
 
@@ -41,7 +42,7 @@ class TraceMiddleware(starlette.TraceMiddleware):
 
     Args:
         app: The application to wrap.
-        **options: See `tracemw._http.server.ServerTracing`.
+        **options: See `tracemw.ServerOptions`.
 
     Raises:
         TypeError: for an unknown option.
@@ -81,7 +82,7 @@ class TraceMiddleware(starlette.TraceMiddleware):
                 self.serves(scope.get("app"))
         else:
             notes = scope[_NATIVE] = _Notes(self._settings or {}, scope)
-        if exchange.ended:
+        if not exchange.is_open:
             return scope
         if exchange.route_source is None and self._only_fastapi.holds_for(scope):
             exchange.route_source = lambda: _noted_route(notes, scope)

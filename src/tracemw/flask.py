@@ -10,7 +10,9 @@ except ImportError as error:
     raise ImportError("tracemw.flask needs Flask: pip install 'tracemw[flask]'") from error
 
 from tracemw import wsgi
-from tracemw._http.server import ServerExchange, ServerOptions, ServerTracing
+from tracemw._http.exchange import ServerExchange
+from tracemw._http.server import ServerTracing
+from tracemw._http.settings import ServerOptions
 
 
 class TraceMiddleware:
@@ -18,7 +20,7 @@ class TraceMiddleware:
 
     Args:
         app: The application; without it, call `init_app` later.
-        **options: See `tracemw._http.server.ServerTracing`.
+        **options: See `tracemw.ServerOptions`.
 
     Raises:
         TypeError: for an unknown option.
@@ -54,7 +56,7 @@ def _matched(sender: flask.Flask, **_: Any) -> None:
     environ = request.environ
     exchange = environ.get(wsgi.EXCHANGE)
     rule = request.url_rule
-    if not isinstance(exchange, ServerExchange) or exchange.ended or rule is None:
+    if not isinstance(exchange, ServerExchange) or not exchange.is_open or rule is None:
         return
     above = exchange.route_source
     if above is None:

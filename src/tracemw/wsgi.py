@@ -15,10 +15,13 @@ from weakref import ref
 from opentelemetry.context import Context
 
 from tracemw._http.departures import is_named_for_it
-from tracemw._http.semconv import RequestFacts
-from tracemw._http.server import ServerExchange, ServerOptions, ServerRequest, ServerTracing
-from tracemw._otel.context import attach, current_context
-from tracemw._otel.guard import fault, guarded
+from tracemw._http.exchange import ServerExchange
+from tracemw._http.facts import RequestFacts
+from tracemw._http.request import ServerRequest
+from tracemw._http.server import ServerTracing
+from tracemw._http.settings import ServerOptions, ServerSettings
+from tracemw._otel.context import attach, current_context, detach
+from tracemw._otel.guard import fault
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -43,7 +46,7 @@ class TraceMiddleware:
 
     Args:
         app: The application to wrap.
-        **options: See `tracemw._http.server.ServerTracing`.
+        **options: See `tracemw.ServerOptions`.
 
     Raises:
         TypeError: for an unknown option, or an application that is none.
@@ -60,7 +63,12 @@ class TraceMiddleware:
         """Serve one request."""
         if EXCHANGE in environ:
             return self.app(environ, start_response)
-        exchange = _Exchange(environ)
+        try:
+            request = _Request(environ, self._tracing.settings)
+        except Exception as error:
+            fault("wsgi._Request", error)
+            return self.app(environ, start_response)
+        exchange = _Exchange()
         habit = _HABITS.get(getattr(start_response, "__module__", ""))
         if habit is not None:
             exchange.head_goes_with = habit
@@ -70,13 +78,12 @@ class TraceMiddleware:
         # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
         try:
             try:
-                request = _request(environ)
-                begun = None if request is None else self._tracing.begin(exchange, request)
+                begun = self._tracing.begin(exchange, request)
                 if begun is not None:
                     environ[EXCHANGE] = begun
                 if begun is not exchange:  # an ASGI application around this one has the request, or there is none
                     return self.app(environ, start_response)
-                token = exchange.attach()
+                token = attach(exchange.context)
                 body = self.app(environ, _observed(start_response, exchange))
                 if exchange.status is None and _is_taken_care_of(body, exchange):
                     exchange.end()
@@ -94,7 +101,7 @@ class TraceMiddleware:
                 raise
             finally:
                 if token is not None:
-                    exchange.detach(token)
+                    detach(token, exchange.context)
         finally:
             if not handed_out or current_context() is exchange.context:
                 exchange.depart()
@@ -115,10 +122,7 @@ class _Exchange(ServerExchange):
     left: int | None = None
     """How many bytes are to come, when the application has declared how many there are."""
 
-    def __init__(self, environ: WSGIEnvironment) -> None:
-        # Not the environ, which leads to the exchange.
-        self._input = environ.get("wsgi.input")
-        self._upgrade = environ.get("HTTP_UPGRADE")
+    request: _Request
 
     def sent(self, data: bytes) -> None:
         """Take note of a part of the body; the request ends with the last byte that was declared.
@@ -143,9 +147,9 @@ class _Exchange(ServerExchange):
 
         Before the head is out, what the application has said of the status counts for nothing.
         """
-        if not self.ended:
+        if self.is_open:
             if not self.has_begun:
-                self.status = None
+                self.answered(None)
             self.failure(error)
             if self.is_answered_for:
                 self.unanswered()
@@ -153,14 +157,13 @@ class _Exchange(ServerExchange):
 
     def abandon(self) -> None:
         """End the request when nobody has its body any more, with the time of its latest byte."""
-        if not self.is_settled:
-            self.is_over = True
-            at = None if self.last_byte_at is None else self.time_of(self.last_byte_at)
-            self.end(at=at, incomplete=self.status is None)
+        self.is_over = True
+        at = None if self.last_byte_at is None else self.time_of(self.last_byte_at)
+        self.end(at=at, incomplete=self.status is None)
 
     def serves_a_connection(self) -> bool:
         """Tell whether the client wants a WebSocket, and the application has not answered by HTTP."""
-        return self.status is None and self._upgrade is not None and self._upgrade.lower() == "websocket"
+        return self.status is None and self.request.environ.get("HTTP_UPGRADE", "").lower() == "websocket"
 
     def failure(self, error: BaseException) -> None:
         """Note an exception that escaped, unless WebSocket libraries end a connection with it.
@@ -176,7 +179,8 @@ class _Exchange(ServerExchange):
 
     def says_only_that_the_client_has_gone(self, error: BaseException) -> bool:
         """Tell whether an exception comes from reading the request, or from writing to its connection."""
-        if isinstance(error, OSError) and self._input is not None and _was_raised_by(self._input, error):
+        stream = self.request.environ.get("wsgi.input") if isinstance(error, OSError) else None
+        if stream is not None and _was_raised_by(stream, error):
             return True
         return super().says_only_that_the_client_has_gone(error)
 
@@ -207,13 +211,19 @@ def _observed(start_response: StartResponse, exchange: _Exchange) -> StartRespon
     def observing_start_response(
         status: str, response_headers: Iterable[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], object]:
-        headers = list(response_headers)  # PEP 3333 says a list, and servers take any iterable
-        traced, length = _with_header(headers, exchange)
-        write = start_response(status, traced, exc_info) if exc_info else start_response(status, traced)
-        _note(
-            status, headers, length, exchange
-        )  # not before: a server refuses a second status once the headers are out
-        if exchange.ended:
+        headers, length = _with_header(response_headers, exchange)
+        write = start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+        # Not before: a server refuses a second status once the headers are out.
+        try:
+            if not exchange.has_begun:  # else it comes too late
+                exchange.has_begun = exchange.head_goes_with is _START_RESPONSE
+                exchange.answered(int(status[:3]) if status[:3].isdecimal() else exchange.status)
+                exchange.left = length
+                if exchange.settings.captures_response and exchange.is_open:
+                    exchange.capture(_ResponseHeaders(headers))
+        except Exception as error:
+            fault("wsgi._observed", error)
+        if not exchange.is_open:
             return write
 
         # Nor does the exchange have it: a server's functions lead to its environ, as a rule, and that to the exchange.
@@ -231,23 +241,11 @@ def _observed(start_response: StartResponse, exchange: _Exchange) -> StartRespon
     return observing_start_response
 
 
-def _note(status: str, headers: list[tuple[str, str]], length: int | None, exchange: _Exchange) -> None:
-    try:
-        if exchange.has_begun:  # a second status, which comes too late
-            return
-        exchange.has_begun = exchange.head_goes_with is _START_RESPONSE
-        if status[:3].isdecimal():
-            exchange.status = int(status[:3])
-        exchange.left = length
-        if exchange.captures_response:
-            exchange.capture(_ResponseHeaders(headers))
-    except Exception as error:
-        fault("wsgi._note", error)
-
-
-def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> tuple[list[tuple[str, str]], int | None]:
+def _with_header(
+    given: Iterable[tuple[str, str]], exchange: ServerExchange
+) -> tuple[list[tuple[str, str]], int | None]:
     """Return the headers with the one that tells the trace id, and the length that they declare."""
-    length = None
+    headers, length = list(given), None  # PEP 3333 says a list, and servers take any iterable
     try:
         header = exchange.response_header
         wanted = None if header is None else header[0]
@@ -257,10 +255,11 @@ def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> tu
                 length = int(value) if value.isdecimal() else None
             elif lower == wanted:
                 header = None
-        return headers if header is None else [*headers, header], length
+        if header is not None:
+            headers.append(header)
     except Exception as error:
         fault("wsgi._with_header", error)
-        return headers, length
+    return headers, length
 
 
 class _Body:
@@ -282,7 +281,7 @@ class _Body:
         is_left = False
         try:
             try:
-                token = exchange.attach()
+                token = attach(exchange.context)
                 if self._iterator is None:
                     self._iterator = iter(self._body)
                 chunk = next(self._iterator)
@@ -292,14 +291,15 @@ class _Body:
                 # With the last byte: what the application does in close() is background work. By now it has to have
                 # called start_response; a server answers for one that has not.
                 exchange.is_over = True
-                exchange.end(incomplete=exchange.status is None)
+                if exchange.is_open:
+                    exchange.end(incomplete=exchange.status is None)
                 raise
             except BaseException as error:
                 exchange.failed(error)
                 raise
             finally:
                 if token is not None:
-                    exchange.detach(token)
+                    detach(token, exchange.context)
                 is_left = True
         finally:
             if not is_left and current_context() is exchange.context:  # the step was interrupted
@@ -311,7 +311,7 @@ class _Body:
         token: Token[Context] | None = None
         try:
             try:
-                token = exchange.attach()
+                token = attach(exchange.context)
                 close = getattr(self._body, "close", None)
                 if close is not None:
                     close()
@@ -319,9 +319,10 @@ class _Body:
                 exchange.failure(error)
                 raise
             finally:
-                exchange.end()
+                if exchange.is_open:
+                    exchange.end()
                 if token is not None:
-                    exchange.detach(token)
+                    detach(token, exchange.context)
         finally:
             exchange.depart()
 
@@ -330,7 +331,8 @@ class _Body:
             exchange = self._exchange
         except AttributeError:  # it was interrupted while it was made
             return
-        exchange.abandon()
+        if not exchange.is_settled:
+            exchange.abandon()
 
 
 class _SizedBody(_Body):
@@ -369,7 +371,8 @@ class _FileEnd:
             exchange = self._exchange
         except AttributeError:
             return
-        exchange.abandon()
+        if not exchange.is_settled:
+            exchange.abandon()
 
 
 def _watch_file(file: Any, exchange: _Exchange) -> None:
@@ -399,67 +402,54 @@ class _ResponseHeaders:
 
 
 class _Request(ServerRequest):
-    """A request's environ, and its headers, where they lie in it."""
+    """A request's environ as it was when the request arrived: what stands within may change the environ itself."""
 
-    def __init__(self, environ: WSGIEnvironment) -> None:
-        self._environ = environ
+    def __init__(self, environ: WSGIEnvironment, settings: ServerSettings) -> None:
+        self.environ = environ = dict(environ)
+        self.settings = settings
         self.method = environ.get("REQUEST_METHOD") or "GET"
         mount = environ.get("SCRIPT_NAME") or ""
-        self.path = _decoded(mount + (environ.get("PATH_INFO") or "")) or "/"
-        self.mount = mount and _decoded(mount)
-
-    @property
-    def headers(self) -> _Request:
-        return self
-
-    def defer(self) -> None:
-        # What stands within, dispatchers and proxy headers' middleware say, changes the environ itself.
-        self._environ = dict(self._environ)
-
-    def carries_context(self) -> bool:
-        return "HTTP_TRACEPARENT" in self._environ or "HTTP_BAGGAGE" in self._environ
+        path = mount + (environ.get("PATH_INFO") or "") or "/"
+        self.path = path if path.isascii() else _decoded(path)
+        self.mounts = (_decoded(mount),) if mount else ()
+        self.carries_context = "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ
 
     def get(self, name: str, /) -> list[str]:
-        key = _KEYS.get(name)
-        if key is None:
-            key = name.upper().replace("-", "_")
-            key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
-        value = self._environ.get(key)
+        key = name.upper().replace("-", "_")
+        value = self.environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}")
         return [value] if isinstance(value, str) else []
 
     def keys(self) -> list[str]:
-        return [key[5:].replace("_", "-").lower() for key in self._environ if key.startswith("HTTP_")]
+        return [key[5:].replace("_", "-").lower() for key in self.environ if key.startswith("HTTP_")]
 
     def read(self) -> RequestFacts:
-        environ = self._environ
-        protocol = environ.get("SERVER_PROTOCOL") or ""
-        server, peer = environ.get("SERVER_NAME"), environ.get("REMOTE_ADDR")
-        return RequestFacts(
-            self.method,
-            self.path,
-            _decoded(environ.get("QUERY_STRING") or ""),
-            environ.get("wsgi.url_scheme") or "http",
-            self,
-            protocol.removeprefix("HTTP/") if protocol.startswith("HTTP/") else None,
-            (server, _port(environ.get("SERVER_PORT"))) if server else None,
-            (peer, _port(environ.get("REMOTE_PORT"))) if peer else None,
+        get = self.environ.get
+        query, protocol = get("QUERY_STRING") or "", get("SERVER_PROTOCOL") or ""
+        server, peer, peer_port = get("SERVER_NAME"), get("REMOTE_ADDR"), get("REMOTE_PORT")
+        return _new_facts(
+            RequestFacts,
+            (
+                self.method,
+                self.path,
+                query if query.isascii() else _decoded(query),
+                get("wsgi.url_scheme") or "http",
+                self,
+                protocol[5:] if protocol.startswith("HTTP/") else None,
+                (server, _port(get("SERVER_PORT"))) if server else None,
+                (peer, None if peer_port is None else _port(peer_port)) if peer else None,
+                None,
+                get("HTTP_HOST"),
+                get("HTTP_USER_AGENT"),
+            ),
         )
 
 
-_KEYS: Final = {
-    name: f"HTTP_{name.upper().replace('-', '_')}"
-    for name in ("baggage", "host", "traceparent", "tracestate", "user-agent")
-}
-
-
-@guarded
-def _request(environ: WSGIEnvironment) -> _Request:
-    return _Request(environ)
+_new_facts: Final = tuple.__new__  # without the frame that a named tuple's constructor takes
 
 
 def _decoded(value: str) -> str:
     # PEP 3333 tunnels the request's bytes through latin-1.
-    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "replace")
+    return value.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _port(value: object) -> int | None:

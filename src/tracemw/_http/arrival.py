@@ -16,7 +16,7 @@ from tracemw._http.baggage import KEYS as BAGGAGE
 from tracemw._otel.context import exchange_in, ground_of, request_span, span_in, without
 
 if TYPE_CHECKING:
-    from tracemw._http.server import ServerExchange
+    from tracemw._http.exchange import ServerExchange
 
 
 def outer_exchange(here: Context) -> ServerExchange | None:
@@ -63,9 +63,9 @@ def is_handed_on(outer: ServerExchange, exchange: ServerExchange) -> bool:
     """
     return (
         outer.protocol != exchange.protocol
-        and not (outer.ended and outer.span is None)
-        and outer.method == exchange.method
-        and outer.path == exchange.path
+        and (outer.is_open or outer.span is not None)
+        and outer.request.method == exchange.request.method
+        and outer.request.path == exchange.request.path
         and ids(span_in(outer.carried)) == ids(span_in(exchange.carried))
     )
 

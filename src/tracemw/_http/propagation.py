@@ -19,7 +19,8 @@ from opentelemetry.trace import NonRecordingSpan
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tracemw._http import baggage, tracecontext
-from tracemw._http.semconv import Headers, RequestHeaders, is_header_name
+from tracemw._http.facts import Headers, RequestHeaders
+from tracemw._http.semconv import is_header_name
 from tracemw._otel.context import span_in, with_span
 from tracemw._otel.guard import call_hook
 from tracemw.config import unknown_propagators
@@ -32,22 +33,23 @@ except ValueError as error:  # what OTEL_PROPAGATORS names is looked up in this 
 
 def extract(headers: RequestHeaders, context: Context) -> Context:
     """Return `context` with the caller's span and baggage, as far as `headers` carry them."""
-    formats = _formats_of(propagate.get_global_textmap())
-    if formats.parts:
-        for part in formats.parts:
-            own = _OWN.get(type(part))
-            if own is not None:
-                context = _extract_own(own, headers, context)
-            else:
-                extracted = call_hook("propagator", part.extract, headers, context, _GETTER)
-                context = extracted if isinstance(extracted, Context) else context
-        return context
-    return _extract_own(formats, headers, context)
+    propagator = propagate.get_global_textmap()
+    known, formats = _read
+    if known is not propagator:
+        formats = _formats_of(propagator)
+    if not formats.parts:
+        return _extract_own(formats, headers, context) if headers.carries_context else context
+    for part in formats.parts:
+        own = _OWN.get(type(part))
+        if own is not None:
+            context = _extract_own(own, headers, context)
+        else:
+            extracted = call_hook("propagator", part.extract, headers, context, _GETTER)
+            context = extracted if isinstance(extracted, Context) else context
+    return context
 
 
-def _extract_own(formats: _Formats, headers: RequestHeaders, context: Context) -> Context:
-    if not headers.carries_context():
-        return context
+def _extract_own(formats: _Formats, headers: Headers, context: Context) -> Context:
     if formats.trace_context:
         parent = headers.get("traceparent")
         remote = tracecontext.parse(parent, headers.get("tracestate")) if parent else None
@@ -65,7 +67,10 @@ def inject(context: Context) -> dict[str, str]:
 
     A propagator of others that raises costs headers of its own, and none of anybody else's.
     """
-    formats = _formats_of(propagate.get_global_textmap())
+    propagator = propagate.get_global_textmap()
+    known, formats = _read
+    if known is not propagator:
+        formats = _formats_of(propagator)
     if formats.parts:
         headers: dict[str, str] = {}
         for part in formats.parts:
@@ -109,22 +114,19 @@ _OWN: Final = {
 }
 
 _read: tuple[TextMapPropagator | None, _Formats] = (None, _Formats(False, False, ()))
-"""The propagator in use, and its formats."""
+"""The propagator in use, and its formats. It is known by identity: anybody's object need not have a hash."""
 
 
 def _formats_of(propagator: TextMapPropagator) -> _Formats:
     global _read
-    # By identity, since anybody's object may be one: it need not have a hash, or be equal to itself.
-    read, formats = _read
-    if read is not propagator:
-        parts = tuple(_parts_of(propagator))
-        kinds = {type(part) for part in parts}
-        formats = _Formats(
-            TraceContextTextMapPropagator in kinds,
-            W3CBaggagePropagator in kinds,
-            () if kinds <= _OWN.keys() else parts,
-        )
-        _read = (propagator, formats)
+    parts = tuple(_parts_of(propagator))
+    kinds = {type(part) for part in parts}
+    formats = _Formats(
+        TraceContextTextMapPropagator in kinds,
+        W3CBaggagePropagator in kinds,
+        () if kinds <= _OWN.keys() else parts,
+    )
+    _read = (propagator, formats)
     return formats
 
 

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from tracemw._http.semconv import RequestFacts, is_header_name, split_host
+from tracemw._http.facts import RequestFacts
+from tracemw._http.semconv import is_header_name, split_host
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -88,7 +89,8 @@ class TrustedProxies:
             scheme = facts.scheme
         elif facts.scheme in ("ws", "wss"):
             scheme = scheme.replace("http", "ws")
-        return facts._replace(client=origin.client, host=origin.host, scheme=scheme)
+        host = facts.host if origin.host is None else origin.host
+        return facts._replace(client=origin.client, host=host, scheme=scheme)
 
     def origin(self, facts: RequestFacts) -> Origin:
         """Return what trusted proxies say of a request: nothing when the other end of its connection is not one."""

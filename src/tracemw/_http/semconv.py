@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
+from tracemw._http.facts import Headers, RequestFacts
 from tracemw._otel.attributes import AttributeValue
 from tracemw.redaction.urls import redact_path, redact_query, redact_url
 
@@ -31,51 +32,6 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 Attributes = dict[str, AttributeValue]
 
 
-class Headers(Protocol):
-    """Read access to a request's headers; also what an OpenTelemetry propagator reads from."""
-
-    def get(self, name: str, /) -> list[str]:
-        """Return every value of the header with this lower-case name, in order; none is an empty list."""
-        ...
-
-    def keys(self) -> list[str]:
-        """Return the names of all headers, in lower case."""
-        ...
-
-
-class RequestHeaders(Headers, Protocol):
-    """The headers of a request, which may carry the caller's context."""
-
-    def carries_context(self) -> bool:
-        """Tell, at less cost than by getting them, whether `traceparent` or `baggage` is there."""
-        ...
-
-
-class RequestFacts(NamedTuple):
-    """What a server door knows of a request before the application has seen it.
-
-    A `skip` predicate and the hooks get this. Strings hold what was sent, decoded with replacement characters where
-    it was not valid UTF-8.
-    """
-
-    method: str
-    path: str
-    """The whole path, the application's mount point included."""
-    query: str
-    """The raw query string, without its question mark."""
-    scheme: str
-    headers: Headers
-    http_version: str | None = None
-    server: tuple[str, int | None] | None = None
-    """Address and port on which the server took the request."""
-    peer: tuple[str, int | None] | None = None
-    """Address and port of the other end of the connection."""
-    client: str | None = None
-    """Address of the original client, when trusted proxies tell of one other than the peer."""
-    host: str | None = None
-    """The host that the original client asked for, when trusted proxies tell; else the Host header counts."""
-
-
 def method_attributes(method: str, known: frozenset[str]) -> Attributes:
     """Return `http.request.method`, and the original when the method is not a known one."""
     if method in known:
@@ -91,11 +47,7 @@ def span_name(method: str, target: str | None, known: frozenset[str]) -> str:
 
 def server_attributes(facts: RequestFacts, known: frozenset[str]) -> Attributes:
     """Return the attributes that a SERVER span has from its start, so that samplers see them."""
-    method, path, query, scheme, headers, http_version, server, peer, client, host = facts
-    if host is None and (hosts := headers.get("host")):
-        host = hosts[0]
-    agents = headers.get("user-agent")
-    agent = agents[0] if agents else None
+    method, path, query, scheme, _, http_version, server, peer, client, host, agent = facts
     is_long = len(method) + len(host or "") + len(agent or "") > _LONGEST_KEPT
     recurring = _recurring.__wrapped__ if is_long else _recurring
     attributes = recurring(method, scheme, http_version, host, server, agent, known).copy()
@@ -218,9 +170,10 @@ def client_labels(attributes: Attributes) -> dict[str, str | int]:
     return labels
 
 
-def server_error_type(status: int | None) -> str | None:
-    """Return `error.type` for the status of a served response: only 5xx is the server's error."""
-    return str(status) if status is not None and status >= 500 else None
+_SERVER_ERRORS: Final[dict[int | None, str]] = {status: str(status) for status in range(500, 1000)}
+
+server_error_type: Final = _SERVER_ERRORS.get
+"""Returns `error.type` for the status of a served response: only 5xx is the server's error."""
 
 
 def client_error_type(status: int | None) -> str | None:

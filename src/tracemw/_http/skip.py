@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
-from tracemw._http.semconv import RequestFacts
+from tracemw._http.facts import RequestFacts
+from tracemw._http.request import ServerRequest
 from tracemw._otel.guard import call_hook
 from tracemw.config.patterns import PathPatterns
 
@@ -25,15 +26,6 @@ DEFAULT_PATHS: Final = frozenset(
 """The paths that probes and scrapers ask for, skipped unless `skip=None`."""
 
 
-class Request(Protocol):
-    """What a rule asks of a request: its path, and its facts when there are predicates."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def facts(self) -> RequestFacts: ...
-
-
 Predicate = Callable[[RequestFacts], bool]
 Skip = str | Predicate | Iterable[str | Predicate] | None
 
@@ -51,7 +43,7 @@ class SkipRule:
         TypeError: for anything that is neither a string nor callable.
     """
 
-    __slots__ = ("_paths", "_predicates")
+    __slots__ = ("_matches_path", "_predicates")
 
     def __init__(self, skip: Skip = ()) -> None:
         paths: list[str] = []
@@ -68,23 +60,19 @@ class SkipRule:
                 raise TypeError(
                     f"skip takes paths, globs and predicates on the request's facts, not {type(rule).__name__}"
                 )
-        self._paths = PathPatterns(paths if skip is None else (*DEFAULT_PATHS, *paths))
+        self._matches_path = PathPatterns(paths if skip is None else (*DEFAULT_PATHS, *paths)).match
         self._predicates = tuple(predicates)
 
-    def matches(self, request: Request, mounts: Sequence[str] = ()) -> bool:
-        """Tell whether a request is skipped; a predicate that raises skips none.
+    def matches(self, request: ServerRequest) -> bool:
+        """Tell whether a request is skipped; a predicate that raises skips none."""
+        if self._matches_path(request.path):
+            return True
+        if request.mounts and any(map(self._matches_path, _other_paths(request.path, request.mounts))):
+            return True
+        return bool(self._predicates) and self._is_picked(request.facts())
 
-        Args:
-            request: The request.
-            mounts: The paths at which the application is mounted.
-        """
-        if self._paths.match(request.path):
-            return True
-        if mounts and any(map(self._paths.match, _other_paths(request.path, mounts))):
-            return True
-        return bool(self._predicates) and any(
-            call_hook("skip", predicate, request.facts) for predicate in self._predicates
-        )
+    def _is_picked(self, facts: RequestFacts) -> bool:
+        return any(call_hook("skip", predicate, facts) for predicate in self._predicates)
 
 
 def _other_paths(path: str, mounts: Sequence[str]) -> list[str]:

@@ -20,9 +20,6 @@ class LazyAttributes:
         """Return the attributes, in a new dictionary."""
         raise NotImplementedError
 
-    def defer(self) -> None:
-        """Take note of what the attributes are made from, as it is now, when they are to be made later."""
-
     def made(self) -> dict[str, AttributeValue]:
         """Return the attributes, made now unless they have been already."""
         if self._made is None:

@@ -36,8 +36,29 @@ current_context: Callable[[], Context] = otel_context.get_current
 attach: Callable[[Context], Token[Context]] = otel_context.attach
 _runtime: Final = otel_context._RUNTIME_CONTEXT  # noqa: SLF001
 if type(_runtime) is ContextVarsRuntimeContext:
-    current_context = _runtime._current_context.get  # noqa: SLF001
-    attach = _runtime._current_context.set  # noqa: SLF001
+    _variable = _runtime._current_context  # noqa: SLF001
+    current_context = _variable.get
+    attach = _variable.set
+
+    def detach(token: Token[Context], attached: Context) -> None:
+        """Make current again what was current before `attached` was, quietly wherever that is.
+
+        A generator may be closed in another thread, task or copy of the context than the one it was entered in, where
+        the token means nothing and the API would log an error with its traceback. There, `attached` gives way if it is
+        current.
+        """
+        try:
+            _variable.reset(token)
+        except ValueError:
+            if _variable.get() is attached:
+                _variable.set(Context() if token.old_value is token.MISSING else token.old_value)
+
+else:
+
+    def detach(token: Token[Context], attached: Context) -> None:
+        """Make current again what was current before `attached` was."""
+        del attached
+        otel_context.detach(token)
 
 
 def with_span(span: Span, context: Context) -> Context:
@@ -147,23 +168,6 @@ def is_skipped(context: Context | None = None) -> bool:
 def clients_suppressed(context: Context) -> bool:
     """Tell whether an outbound call made in `context` gets no span: an exporter's own, or one already traced above."""
     return bool(context.get(_SUPPRESS_ALL) or context.get(_SUPPRESS_HTTP))
-
-
-def detach(token: Token[Context], attached: Context) -> None:
-    """Make current again what was current before `attached` was, quietly wherever that is.
-
-    A generator may be closed in another thread, task or copy of the context than the one it was entered in, where the
-    token means nothing and the API would log an error with its traceback. There, `attached` gives way if it is current.
-    """
-    variable = getattr(token, "var", None)
-    if variable is None:  # the token of another runtime context
-        otel_context.detach(token)
-        return
-    try:
-        variable.reset(token)
-    except ValueError:
-        if variable.get() is attached:
-            variable.set(Context() if token.old_value is token.MISSING else token.old_value)
 
 
 def suppress_clients(context: Context) -> Context:

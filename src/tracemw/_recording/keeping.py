@@ -393,7 +393,6 @@ class HeldSpan(Span):
             and getattr(self._tracer.span_processor, "is_private", False)
         ):
             self._attributes = {}
-            attributes.defer()
             self._first = attributes
         else:
             super().take(attributes)
@@ -437,12 +436,14 @@ class HeldSpan(Span):
         """Have the local trace kept, unless it has ended."""
         self.local_root._is_asked_for = True
 
-    def is_dismissed(self, end_time: int) -> bool:
-        """End the span, and its local trace, if nobody will see it; tell whether that is so."""
+    def is_dismissed(self, end_time: int | None) -> bool:
+        """End the span at `end_time`, or now, and its local trace, if nobody will see it; tell whether that is so."""
         tracer = self._tracer
         recorder = tracer.recorder
         if self.root is not None or recorder is None or not getattr(tracer.span_processor, "is_private", False):
             return False
+        if end_time is None:
+            end_time = time.monotonic_ns() + self.clock_offset
         if self.reason_to_keep(end_time) is not None:
             return False
         try:

@@ -313,14 +313,12 @@ class Tracer(SdkTracer):
             span._set_status_on_exception = set_status_on_exception
         if count_end is not None:
             span._record_end_metrics = count_end
-        now = monotonic_ns()
         if case > _REMOTE and getattr(active, "clock_offset", None) is not None and active._end_time is None:
             span.clock_offset = offset = active.clock_offset  # beneath a span of ours that is open
-            now += offset
+            now = monotonic_ns() + offset
         else:
-            wall = time_ns()
-            span.clock_offset = wall - now
-            now = wall
+            now = time_ns()
+            span.clock_offset = now - monotonic_ns()
         if start_time is None:
             span._start_time = now
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from tracemw.config import known_methods
@@ -16,18 +16,22 @@ _PATTERN: Final = re.compile(r"(?:(?P<method>\*|[A-Za-z][A-Za-z0-9_-]*) +)?(?P<p
 class PathPatterns:
     """Paths and globs; in globs, `*` crosses slashes, and a path also matches with one trailing slash."""
 
-    __slots__ = ("_globs", "_paths")
+    __slots__ = ("_globs", "_paths", "match")
+
+    match: Callable[[str], bool]
+    """Tells whether any of them matches a path."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         patterns = set(patterns)
         globs = [pattern for pattern in patterns if any(character in pattern for character in "*?[")]
         paths = patterns.difference(globs)
         self._paths = frozenset(paths | {f"{path}/" for path in paths if not path.endswith("/")})
-        self._globs = re.compile("|".join(map(fnmatch.translate, globs))).match if globs else None
+        self._globs = re.compile("|".join(map(fnmatch.translate, globs)))
+        # Every request is matched: without globs, by one call into C.
+        self.match = self._match if globs else self._paths.__contains__
 
-    def match(self, path: str) -> bool:
-        """Tell whether any of them matches a path."""
-        return path in self._paths or (self._globs is not None and self._globs(path) is not None)
+    def _match(self, path: str) -> bool:
+        return path in self._paths or self._globs.match(path) is not None
 
 
 class RequestPattern:

@@ -26,7 +26,8 @@ try:
 except ImportError as error:
     raise ImportError("tracemw.starlette needs Starlette: pip install 'tracemw[starlette]'") from error
 
-from tracemw._http.server import ServerExchange, ServerOptions
+from tracemw._http.exchange import ServerExchange
+from tracemw._http.settings import ServerOptions
 from tracemw._otel.guard import guarded
 
 
@@ -35,7 +36,7 @@ class TraceMiddleware(asgi.TraceMiddleware):
 
     Args:
         app: The application to wrap.
-        **options: See `tracemw._http.server.ServerTracing`.
+        **options: See `tracemw.ServerOptions`.
 
     Raises:
         TypeError: for an unknown option, or an application that is none.
@@ -62,7 +63,7 @@ class TraceMiddleware(asgi.TraceMiddleware):
 
     def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
         """Return a scope that notes the routes which Starlette's own matching puts into it."""
-        if exchange.ended or isinstance(scope, RouteScope) or exchange.route_source is not None:
+        if not exchange.is_open or isinstance(scope, RouteScope) or exchange.route_source is not None:
             return scope
         if self._index.covers(scope):
             exchange.route_source = lambda: self._index.route(scope)
@@ -76,9 +77,9 @@ class TraceMiddleware(asgi.TraceMiddleware):
         is_answered = isinstance(error, Exception) and scope["type"] == "http" and "app" in scope
         if is_answered and exchange.status is None and not exchange.says_only_that_the_client_has_gone(error):
             if not getattr(scope, "beneath_handlers", False):
-                exchange.status = 500  # the outermost layer; a handler of its own may choose another status
+                exchange.answered(500)  # the outermost layer; a handler of its own may choose another status
             elif isinstance(error, HTTPException):
-                exchange.status = error.status_code
+                exchange.answered(error.status_code)
                 return
         exchange.failure(error)
 

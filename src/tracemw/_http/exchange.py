@@ -1,0 +1,301 @@
+"""One request being served: all state of it, from its arrival to its end exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import ClassVar, Final
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, StatusCode
+
+from tracemw._http import semconv
+from tracemw._http.departures import says_only_that_the_client_has_gone
+from tracemw._http.facts import Headers, RequestFacts
+from tracemw._http.metrics import Instruments
+from tracemw._http.request import ServerRequest
+from tracemw._http.settings import ServerSettings
+from tracemw._otel.clock import offset_of
+from tracemw._otel.context import attach, current_context
+from tracemw._otel.exceptions import exception_type, put_stage, record_exception
+from tracemw._otel.guard import call_hook, fault, guarded
+from tracemw._otel.held import Held, as_held
+
+# What some servers pass on is what the client has written, of which there may be any number.
+_VERSIONS: Final = frozenset({"1.0", "1.1", "2", "3"})
+
+_NOWHERE: Final = Context()
+
+RouteSource = Callable[[], str | None]
+
+
+class ServerExchange:
+    """One request being served. Nothing is recorded of it until `record` is called.
+
+    The door makes `context` current around whatever runs application code, says how the application `answered`, reports
+    `failure`, calls `end` when the last byte is out, and `depart` when the application has done its part. The methods
+    are guarded: none raises into the application.
+    """
+
+    protocol: ClassVar[str]
+    """The interface that the door serves: `asgi` or `wsgi`."""
+    status_of_silence: ClassVar[int | None] = None
+    """What servers answer for an application that returns without a response, if they are of one mind."""
+
+    settings: ServerSettings
+    request: ServerRequest
+    carried: Context = _NOWHERE
+    """The context that the request carries."""
+    context: Context = _NOWHERE
+    """The context that the application runs in."""
+    around: Context = _NOWHERE
+    """The context that the door was called in."""
+    span: Span | None = None
+    held: Held | None = None
+    """The span, when it is of an unsampled trace."""
+    status: int | None = None
+    """The status that the application has sent."""
+    server_error: str | None = None
+    """`error.type` for that status, when it says that the fault is the server's."""
+    route_source: RouteSource | None = None
+    """Asked for the route at the end."""
+
+    is_open = False
+    """Whether something is recorded of the request, and more may come."""
+    is_over = False
+    """Whether the application has done its part: what still lies about of the request's context counts for nothing."""
+    is_settled = True
+    """Whether nothing of the request is left to be ended or counted down."""
+    client_has_gone = False
+    """Whether the door has seen that the client went away, or broke the connection."""
+
+    _is_unheard = False
+    """Whether the response has begun only when the client had gone."""
+    _has_switched = False
+    _failure: BaseException | None = None
+    _sign_of_departure: BaseException | None = None
+    _instruments: Instruments | None = None
+    _facts: RequestFacts | None = None
+    """Those of the request, when metrics or hooks want to know."""
+    _labels: dict[str, str | int]
+    _started: int
+    _offset: int | None = None
+    """What its times are ahead of the monotonic clock, once somebody has asked for one."""
+
+    # ---- the time ----
+
+    def now(self) -> int:
+        """Return the time as nanoseconds since the epoch, by the clock that the span goes by."""
+        return self.time_of(monotonic_ns())
+
+    def time_of(self, moment: int) -> int:
+        """Return a time of the monotonic clock as nanoseconds since the epoch."""
+        offset = self._offset
+        if offset is None:
+            offset = self._offset = offset_of(self.span)
+        return moment + offset
+
+    # ---- the beginning ----
+
+    def record(self, instruments: Instruments | None = None, started: int | None = None) -> None:
+        """Record what becomes of the request from now on: it has a span, metrics, or hooks that want to know of it."""
+        settings = self.settings
+        self.is_open, self.is_settled = True, False
+        self.held = as_held(self.span)
+        if instruments is None and not settings.names_or_hooks:
+            return
+        self._facts = facts = self.request.facts()
+        if instruments is not None and facts.scheme not in ("ws", "wss"):
+            self._instruments = instruments
+            self._labels = semconv.server_labels(facts, settings.known_methods)
+            self._started = started or getattr(self.span, "start_time", None) or self.now()
+            instruments.began(self, self._labels)
+        if self.span is not None and settings.on_request is not None:
+            call_hook("on_request", settings.on_request, self.span, facts)
+
+    # ---- what the door reports ----
+
+    @property
+    def response_header(self) -> tuple[str, str] | None:
+        """The lower-case name and the value of the header that tells the caller the trace id, if there is one."""
+        name = self.settings.response_header
+        if name is None or self.span is None:
+            return None
+        return name, self.span.get_span_context().trace_id.to_bytes(16, "big").hex()
+
+    @property
+    def captures_response(self) -> bool:
+        """Whether `capture` has a use for the response's headers."""
+        return self.is_open and self.settings.captures_response
+
+    def answered(self, status: int | None) -> None:
+        """Note the status that the application answers with, None for one that cannot be read."""
+        self.status = status
+        self.server_error = semconv.server_error_type(status)
+        self._is_unheard = self.client_has_gone
+
+    def first_byte(self) -> None:
+        """Note that the response has begun, unless that is noted already."""
+        if self.held is not None:
+            self.held.answered()
+
+    def lasts(self) -> None:
+        """Note that this is no request but a connection, which is never slow."""
+        if self.held is not None:
+            self.held.lasts()
+
+    def switched(self) -> None:
+        """Note that this was no request but a connection, of another protocol, that the application has served."""
+        self._has_switched = True
+        self.lasts()
+        if self._instruments is not None:
+            self._instruments.ended(self)
+            self._instruments = None
+
+    @guarded
+    def capture(self, headers: Headers) -> None:
+        """Record those of the response's headers that are to be captured."""
+        if self.span is not None:
+            self.span.set_attributes(self.settings.captured_from_response.attributes(headers))
+
+    @guarded
+    def annotate(self, name: str, value: str | int) -> None:
+        """Put an attribute of the protocol on the span, for what only one kind of door knows."""
+        if self.span is not None and self.is_open:
+            self.span.set_attribute(name, value)
+
+    def gone(self, sign: BaseException | None = None) -> None:
+        """Note that the client has gone away, and the exception by which the server has told the application."""
+        self.client_has_gone = True
+        if sign is not None and self.is_open:
+            self._sign_of_departure = sign
+
+    def says_only_that_the_client_has_gone(self, error: BaseException) -> bool:
+        """Tell whether an exception that escaped from the application says no more than that."""
+        return self.client_has_gone and says_only_that_the_client_has_gone(error, self._sign_of_departure)
+
+    @guarded
+    def failure(self, error: BaseException) -> None:
+        """Note an exception that escaped from the application; the same one twice counts once."""
+        if not self.is_open or error is self._failure:
+            return
+        if self.says_only_that_the_client_has_gone(error):
+            self._is_unheard = self._is_unheard or self.status is None
+            return
+        self._failure = error
+        if self.span is not None:
+            record_exception(self.span, error)
+            put_stage(self.span, error)
+
+    def unanswered(self) -> None:
+        """Note what becomes of an exception that escapes before the response has begun: servers answer with a 500."""
+        if self.status is None and not self.client_has_gone and isinstance(self._failure, Exception):
+            self.answered(500)
+
+    # ---- the end ----
+
+    def end(self, *, at: int | None = None, incomplete: bool = False) -> None:
+        """End the span; every further call does nothing.
+
+        Args:
+            at: The end as nanoseconds since the epoch, when it was earlier than now.
+            incomplete: The application returned without a complete response, and nobody had hung up.
+        """
+        if not self.is_open:
+            return
+        try:
+            self.is_open = False
+            if at is None and self._offset is not None:
+                at = self.now()
+            if self._has_switched:
+                self.answered(101)
+            elif self._is_unheard and self._failure is None and self.server_error is not None:
+                self.answered(None)  # an error page for nobody, of which the cause is that nobody is there
+            error_type = self.server_error
+            if error_type is None:
+                if self._failure is not None:
+                    error_type = exception_type(self._failure)
+                elif incomplete:
+                    error_type = semconv.INCOMPLETE_RESPONSE
+            if incomplete and self.status is None:
+                self.status = self.status_of_silence
+            held = None if error_type is not None or self.settings.names_or_hooks else self.held
+            if held is not None and held.is_dismissed(at):
+                self.span = None
+                if self._instruments is None:
+                    return
+            route = None if self.route_source is None else self._route(self.route_source)
+            if self._instruments is not None:
+                at = self.now() if at is None else at
+                self._measure(self._instruments, at, route, error_type)
+            if self.span is not None:
+                self._conclude(self.span, route, error_type)
+        except Exception as error:
+            fault("ServerExchange.end", error)
+        finally:
+            self._leave(at)
+
+    @guarded
+    def _route(self, source: RouteSource) -> str | None:
+        return source()
+
+    def _conclude(self, span: Span, route: str | None, error_type: str | None) -> None:
+        """Put on the span what is known at the end only."""
+        settings = self.settings
+        name: object = None
+        if settings.span_name is not None:
+            name = call_hook("span_name", settings.span_name, self._facts, route)
+        if not isinstance(name, str) and route is not None:
+            name = semconv.span_name(self.request.method, route, settings.known_methods)
+        if isinstance(name, str):  # a hook may return anything, and an exporter takes no other name
+            span.update_name(name)
+        if route is not None:
+            span.set_attribute("http.route", route)
+        if self.status is not None:
+            span.set_attribute("http.response.status_code", self.status)
+        if error_type is not None:
+            span.set_attribute("error.type", error_type)
+            span.set_status(StatusCode.ERROR)
+        if settings.on_response is not None:
+            call_hook("on_response", settings.on_response, span, self._facts, self.status)
+
+    def _measure(self, instruments: Instruments, ended: int, route: str | None, error_type: str | None) -> None:
+        labels = dict(self._labels)
+        if route is not None:
+            labels["http.route"] = route
+        if self.status is not None:
+            labels["http.response.status_code"] = self.status
+        if error_type is not None:
+            labels["error.type"] = error_type
+        if self._facts is not None and self._facts.http_version in _VERSIONS:
+            labels["network.protocol.version"] = self._facts.http_version
+        instruments.lasted(max(ended - self._started, 0) / 1e9, labels, self.context)
+
+    def _leave(self, at: int | None) -> None:
+        """End the span, and let go of what leads back to the scope or environ, which leads to the exchange."""
+        try:
+            if self._instruments is not None:
+                self._instruments.ended(self)
+            self.route_source = self._failure = self._sign_of_departure = None
+            if self.span is not None:
+                self.span.end(at)
+        except Exception as error:
+            fault("ServerExchange.end", error)
+        self.is_settled = True
+
+    def depart(self) -> None:
+        """Note that the application has done its part, and do what an interrupted step of the door has left undone.
+
+        An exception may come between any two steps: KeyboardInterrupt, or what a signal handler or another thread
+        raises. The door calls this last, whatever has happened.
+        """
+        self.is_over = True
+        if current_context() is self.context:
+            attach(self.around)
+        if not self.is_settled:
+            self.is_open = False
+            if self._instruments is not None:
+                self._instruments.ended(self)
+            if self.span is not None and self.span.is_recording():
+                self._leave(None)
+            self.is_settled = True

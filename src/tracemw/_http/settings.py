@@ -1,0 +1,103 @@
+"""The options of a server door, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypedDict
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import Span, TracerProvider
+
+from tracemw._http import semconv
+from tracemw._http.facts import RequestFacts
+from tracemw._http.proxies import X_FORWARDED_FOR, TrustedProxies
+from tracemw._http.skip import Skip, SkipRule
+from tracemw.config import known_methods
+
+
+class ServerOptions(TypedDict, total=False):
+    """The keyword options that every `TraceMiddleware` takes.
+
+    A wrong one is an error where the door is made: TypeError for an unknown option or one of the wrong type, ValueError
+    for a header name, `skip` rule or proxy that cannot be one.
+    """
+
+    skip: Skip
+    """What is not traced beside health checks: paths (`"/internal/status"`), globs (`"/static/*"`, where `*` crosses
+    slashes), predicates on `RequestFacts`, or several of them. None traces health checks, too."""
+    span_name: Callable[[RequestFacts, str | None], str] | None
+    """Called with the facts and the route (None when unknown) when the request ends; returns the span's name in place
+    of `{method} {route}`."""
+    response_header: str | None
+    """The response header that tells the caller the trace id, `x-trace-id` unless given. One that the application has
+    set stays as it is; None turns it off."""
+    on_request: Callable[[Span, RequestFacts], object] | None
+    """Called with the span and the facts when the span has started."""
+    on_response: Callable[[Span, RequestFacts, int | None], object] | None
+    """Called with the span, the facts and the status (None when none was sent) before the span ends."""
+    capture_request_headers: Iterable[str]
+    """Names of request headers to record, as `http.request.header.<name>`."""
+    capture_response_headers: Iterable[str]
+    """Names of response headers to record, as `http.response.header.<name>`."""
+    trust_inbound: bool
+    """False at a public edge: a new trace starts, linked to the caller's, and the caller's baggage is dropped."""
+    trusted_proxies: str | Iterable[str]
+    """Addresses and networks of the proxies that are believed (`"10.0.0.0/8"`), `"unix"` for connections over a Unix
+    socket, `"*"` for any."""
+    proxy_header: str
+    """The one header in which trusted proxies write: `x-forwarded-for`, together with `x-forwarded-proto`, `-host` and
+    `-port`; `forwarded` (RFC 7239); or another that holds the client's address, such as `cf-connecting-ip`. Name the
+    one that the proxies write themselves: the others come from the client as they are."""
+    tracer_provider: TracerProvider | None
+    """Use this provider in place of the global one."""
+    meter_provider: MeterProvider | None
+    """Use this provider in place of the global one."""
+
+
+class ServerSettings:
+    """The options of one server door; see `ServerOptions`, which this turns into what each request needs.
+
+    Raises:
+        TypeError: for an option of the wrong type.
+        ValueError: for a header name, `skip` rule or proxy that cannot be one.
+    """
+
+    def __init__(
+        self,
+        *,
+        skip: Skip = (),
+        span_name: Callable[[RequestFacts, str | None], str] | None = None,
+        response_header: str | None = "x-trace-id",
+        on_request: Callable[[Span, RequestFacts], object] | None = None,
+        on_response: Callable[[Span, RequestFacts, int | None], object] | None = None,
+        capture_request_headers: Iterable[str] = (),
+        capture_response_headers: Iterable[str] = (),
+        trust_inbound: bool = True,
+        trusted_proxies: str | Iterable[str] = (),
+        proxy_header: str = X_FORWARDED_FOR,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        del tracer_provider, meter_provider  # of these, whoever starts spans takes care
+        for option, hook in (("span_name", span_name), ("on_request", on_request), ("on_response", on_response)):
+            if hook is not None and not callable(hook):
+                raise TypeError(f"{option} takes a function, not {type(hook).__name__}")
+        if response_header is not None and not semconv.is_header_name(response_header):
+            raise ValueError(f"response_header={response_header!r} is no HTTP header name; None turns it off")
+        self.response_header = response_header.lower() if response_header else None
+        self.span_name = span_name
+        self.on_request = on_request
+        self.on_response = on_response
+        self.has_hooks = on_request is not None or on_response is not None
+        self.names_or_hooks = self.has_hooks or span_name is not None
+        """Whether somebody else has a say in what the span says."""
+        self.known_methods = known_methods()
+        self.captured_from_request = semconv.HeaderCapture("request", capture_request_headers)
+        self.captured_from_response = semconv.HeaderCapture("response", capture_response_headers)
+        self.captures_request = bool(self.captured_from_request)
+        self.captures_response = bool(self.captured_from_response)
+        self.trust_inbound = trust_inbound
+        self.proxies = TrustedProxies(trusted_proxies, proxy_header) or None
+        """The proxies whose word counts, if there are any."""
+        self.skips = SkipRule(skip).matches
+        """Tells whether a request is not traced."""
