@@ -196,7 +196,7 @@ class _Exchange(ServerExchange):
         try:
             self.answered(None if status is None else int(status))
             if self.held is not None:
-                self.first_byte()
+                self.held.answered()
             header, captures = self.response_header, self.settings.captures_response
             if header is None and not captures:
                 return message

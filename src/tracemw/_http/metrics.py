@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 from weakref import ref
 
@@ -33,8 +34,9 @@ def _load_named_provider() -> None:
     metrics.get_meter_provider()  # sets the one that OTEL_PYTHON_METER_PROVIDER names, if any
 
 
-def _global_provider() -> MeterProvider | None:
-    return _API["_METER_PROVIDER"] if "_METER_PROVIDER" in _API else metrics.get_meter_provider()
+_global_provider: Final[Callable[[], MeterProvider | None]] = (
+    partial(_API.get, "_METER_PROVIDER") if "_METER_PROVIDER" in _API else metrics.get_meter_provider
+)
 
 
 class Instruments:

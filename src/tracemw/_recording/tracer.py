@@ -224,11 +224,10 @@ class Tracer(SdkTracer):
             renew()
         current = current_context() if context is None else context
         active: Any = current.get(_SPAN_KEY)
-        if isinstance(active, Span):
-            parent: SpanContext | None = active._context
-        elif active is None:
-            parent = None
-        elif type(active) is NonRecordingSpan:  # a caller's, as a rule
+        kind_of_parent = type(active)
+        if active is None:
+            parent: SpanContext | None = None
+        elif kind_of_parent is NonRecordingSpan or kind_of_parent is Span or kind_of_parent is HeldSpan:
             parent = active._context
         else:
             parent = _context_of(active)
