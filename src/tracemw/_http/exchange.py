@@ -235,9 +235,12 @@ class ServerExchange:
         finally:
             self._leave(at)
 
-    @guarded
     def _route(self, source: RouteSource) -> str | None:
-        return source()
+        try:
+            return source()
+        except Exception as error:
+            fault("ServerExchange._route", error)
+            return None
 
     def _conclude(self, span: Span, route: str | None, error_type: str | None) -> None:
         """Put on the span what is known at the end only."""

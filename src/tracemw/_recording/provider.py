@@ -18,7 +18,8 @@ from opentelemetry.util.types import AnyValue, Attributes
 from tracemw._otel.stacktrace import LONGEST
 from tracemw._process.forks import begin_anew_with
 from tracemw._recording.keeping import FlightRecorder
-from tracemw._recording.tracer import KNOWS_THE_SDK, Processors, Tracer
+from tracemw._recording.processors import Processors
+from tracemw._recording.tracer import KNOWS_THE_SDK, Tracer
 
 
 class TracerProvider(SdkTracerProvider):

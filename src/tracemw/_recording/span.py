@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from time import monotonic_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import _Span as SdkSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
 from tracemw._otel.attributes import LazyAttributes
-from tracemw._otel.cleaning import SCALARS, Items, cleaned, cleaned_items, is_key, items_of, shown, warn_of_key
+from tracemw._otel.cleaning import SCALARS, Items, cleaned, is_key, items_of, shown, warn_of_key
 from tracemw._otel.exceptions import described, exception_type, put_stage, said
 from tracemw._otel.stacktrace import stacktrace
 from tracemw.redaction.urls import redact_text
@@ -39,9 +38,6 @@ NO_TYPES: Final[frozenset[type]] = frozenset()
 UNSET: Final = Status(StatusCode.UNSET)
 
 _new: Final = object.__new__
-_CONTAINER: Final = vars(BoundedAttributes(immutable=False))
-"""The fields of the SDK's container, which differ from version to version."""
-
 KNOWS_READABLE_SPANS: Final = set(vars(ReadableSpan("span", resource=Resource.get_empty()))) == {
     *("_name", "_context", "_kind", "_parent", "_start_time", "_end_time", "_attributes", "_events", "_links"),
     *("_status", "_resource", "_instrumentation_scope", "_instrumentation_info"),
@@ -49,71 +45,6 @@ KNOWS_READABLE_SPANS: Final = set(vars(ReadableSpan("span", resource=Resource.ge
 """Whether the SDK's read-only spans have the fields that they are taken to have here; if not, it makes them itself."""
 
 Attributes = dict[str, Any]
-
-
-class Limits(SpanLimits):
-    """The SDK's limits, with what the common case asks of them worked out once.
-
-    Args:
-        limits: The limits as the SDK has read them.
-    """
-
-    def __init__(self, limits: SpanLimits) -> None:
-        vars(self).update(vars(limits))
-        most: int | None = self.max_span_attributes
-        self.most = sys.maxsize if most is None else most
-        """How many attributes a span takes."""
-        self.plain = SCALARS if self.max_span_attribute_length is None else SCALARS - {str}
-        """The types of values that are taken as they are."""
-
-    def clean(self, attributes: Any) -> dict[str, Any] | BoundedAttributes:
-        """Return attributes as the specification wants them, in the SDK's container if some are dropped."""
-        return self._bounded(attributes, self.max_span_attributes, self.max_span_attribute_length)
-
-    def of_event(self, attributes: Any) -> BoundedAttributes:
-        """Return the attributes of an event, which nobody changes any more."""
-        return self._sealed(attributes, self.max_event_attributes)
-
-    def of_link(self, attributes: Any) -> BoundedAttributes:
-        """Return the attributes of a link, which nobody changes any more."""
-        return self._sealed(attributes, self.max_link_attributes)
-
-    def _sealed(self, attributes: Any, most: int | None) -> BoundedAttributes:
-        longest = self.max_attribute_length
-        held = self._bounded(attributes, most, longest)
-        sealed = self._contained(held, most, longest) if isinstance(held, dict) else held
-        sealed._immutable = True
-        return sealed
-
-    def _bounded(self, attributes: Any, most: int | None, longest: int | None) -> dict[str, Any] | BoundedAttributes:
-        items = items_of(attributes)
-        clean = {} if most == 0 else cleaned_items(items, longest)
-        if len(clean) == len(items) and (most is None or len(clean) <= most):
-            return clean
-        held = self._contained({}, most, longest)
-        held.dropped = len(items) - len(clean)
-        for key, value in clean.items():
-            held._setitem_locked(key, value)
-        return held
-
-    @staticmethod
-    def put(held: BoundedAttributes, items: Sequence[tuple[Any, Any]]) -> None:
-        """Set attributes in the SDK's container, which counts what it has no room for."""
-        clean = {} if held.maxlen == 0 else cleaned_items(items, held.max_value_len)
-        with held._lock:
-            held.dropped += len(items) - len(clean)
-            for key, value in clean.items():
-                held._setitem_locked(key, value)
-
-    def contain(self, attributes: dict[str, Any]) -> BoundedAttributes:
-        """Return attributes that are clean already in the SDK's container, which keeps this very dictionary."""
-        return self._contained(attributes, self.max_span_attributes, self.max_span_attribute_length)
-
-    @staticmethod
-    def _contained(attributes: dict[str, Any], most: int | None, longest: int | None) -> BoundedAttributes:
-        contained: BoundedAttributes = _new(BoundedAttributes)
-        vars(contained).update(_CONTAINER, _dict=attributes, maxlen=most, max_value_len=longest, _lock=threading.Lock())
-        return contained
 
 
 class Span(SdkSpan):

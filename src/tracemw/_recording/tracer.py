@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from random import Random, getrandbits
 from time import monotonic_ns, time_ns
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, cast
 
-from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import (
-    Decision,
-    ParentBased,
-    Sampler,
-    StaticSampler,
-    TraceIdRatioBased,
-)
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.trace import (
     DEFAULT_TRACE_STATE,
     INVALID_SPAN_CONTEXT,
@@ -31,8 +21,6 @@ from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
     SpanKind,
-    Status,
-    StatusCode,
     TraceFlags,
 )
 from opentelemetry.trace import Span as ApiSpan
@@ -40,14 +28,15 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.context import current_context, request_span
-from tracemw._otel.exceptions import described
 from tracemw._otel.guard import processor_fault
 from tracemw._process.forks import begin_anew_with, here, renew
+from tracemw._recording.bounds import LOW_BITS, Bounds
+from tracemw._recording.current_span import CurrentSpan
 from tracemw._recording.keeping import DROPPED, KEPT, FlightRecorder, HeldSpan
-from tracemw._recording.span import NO_TYPES, Limits, Span, moment
+from tracemw._recording.limits import Limits
+from tracemw._recording.processors import Processors
+from tracemw._recording.span import NO_TYPES, Span, moment
 from tracemw.sampling.threshold import RANDOMNESS
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 # Members of an enumeration cost a look-up through its class each time.
 _DROP: Final = Decision.DROP
@@ -56,8 +45,6 @@ _SAMPLE: Final = Decision.RECORD_AND_SAMPLE
 _SAMPLED: Final = 1
 _RANDOM: Final = 2
 _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
-_LOW_BITS: Final = TraceIdRatioBased.TRACE_ID_LIMIT
-_ALWAYS: Final = _LOW_BITS + 1
 _IS_VALID: Final = 5
 _REMOTE: Final = 2
 """A parent's case up to which the span is a local root."""
@@ -65,104 +52,6 @@ _NO_STATE: Final = DEFAULT_TRACE_STATE
 
 KNOWS_THE_SDK: Final = tuple(SpanContext(1, 2, is_remote=False)) == (1, 2, False, _FLAGS[0], _NO_STATE, True)
 """Whether a span context is the tuple that it is taken for here; if not, the SDK's own tracers are used."""
-
-
-class Bounds(NamedTuple):
-    """A sampler of the SDK as numbers: a trace is sampled when the low 64 bits of its id are below.
-
-    Which of them counts depends on the parent.
-    """
-
-    root: int
-    remote_sampled: int
-    remote_unsampled: int
-    local_sampled: int
-    local_unsampled: int
-
-    @classmethod
-    def of(cls, sampler: Sampler) -> Bounds | None:
-        """Return the bounds that a sampler stands for; None for one that has to be asked."""
-        if type(sampler) is ParentBased:
-            remote = (sampler._remote_parent_sampled, sampler._remote_parent_not_sampled)
-            local = (sampler._local_parent_sampled, sampler._local_parent_not_sampled)
-            bounds = [_bound(each) for each in (sampler._root, *remote, *local)]
-        else:
-            bounds = [_bound(sampler)] * 5
-        return None if None in bounds else cls(*cast("list[int]", bounds))
-
-
-def _bound(sampler: Sampler) -> int | None:
-    if type(sampler) is TraceIdRatioBased:
-        return sampler.bound
-    if type(sampler) is StaticSampler:
-        return {_DROP: 0, _SAMPLE: _ALWAYS}.get(sampler._decision)
-    return None
-
-
-class Processors(SynchronousMultiSpanProcessor):
-    """The span processors of a provider, sorted by the hooks that do something.
-
-    A processor that says `takes_live_spans` gets the ended span itself, as long as it is among its like: it will
-    not change it, and does not need the SDK's copy.
-
-    Spans of unsampled traces are held until it is known whether somebody will see them. A processor of somebody else
-    that does something when spans end may export them, whatever their flag says: it learns of those which are kept, and
-    then of their start and their end (`Tracer.start_again`, `end_again`), so that each start that it hears of has an
-    end. One that only looks at starts, to set attributes, hears of them at once.
-    """
-
-    starting: tuple[SpanProcessor, ...] = ()
-    ending: tuple[SpanProcessor, ...] = ()
-    ended: tuple[SpanProcessor, ...] = ()
-    are_plain = True
-    """Whether all that is to be done when a span ends is to hand it out, and not as the SDK's read-only copy."""
-    is_private = True
-    """Whether all that hear of spans of unsampled traces at once are of tracemw."""
-    of_held: tuple[tuple[SpanProcessor, ...], ...] = ((), (), ())
-    """Of those, the ones with each of the three hooks."""
-    later: tuple[SpanProcessor, ...] = ()
-    """Those that hear of such spans once they are kept."""
-    shows_unsampled = False
-    """Whether everybody's hear of such spans at once, as OpenTelemetry has it."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    if not TYPE_CHECKING:  # to a checker it is the attribute that the SDK's class declares
-
-        @property
-        def _span_processors(self) -> tuple[SpanProcessor, ...]:
-            return self._all
-
-        @_span_processors.setter
-        def _span_processors(self, processors: tuple[SpanProcessor, ...]) -> None:
-            # The SDK assigns the whole tuple, and so does code that takes processors out again.
-            self._all = processors
-            self.starting = tuple(each for each in processors if _does(each, "on_start"))
-            self.ending = tuple(each for each in processors if _does(each, "_on_ending"))
-            self.ended = tuple(each for each in processors if _does(each, "on_end"))
-            self.are_plain = not self.ending and all(map(_takes_live_spans, self.ended))
-            self._sort()
-
-    def show_unsampled(self, shows: bool) -> None:
-        """Say whether everybody's processors hear of all spans of unsampled traces."""
-        self.shows_unsampled = shows
-        self._sort()
-
-    def _sort(self) -> None:
-        self.later = () if self.shows_unsampled else tuple(each for each in self.ended if not _takes_live_spans(each))
-        hooks = (self.starting, self.ending, self.ended)
-        self.of_held = tuple(tuple(each for each in hook if each not in self.later) for hook in hooks)
-        self.is_private = all(_takes_live_spans(each) for hook in self.of_held for each in hook)
-
-
-def _takes_live_spans(processor: SpanProcessor) -> bool:
-    return getattr(processor, "takes_live_spans", False)
-
-
-def _does(processor: SpanProcessor, hook: str) -> bool:
-    """Tell whether a processor has a hook of its own; the inherited one does nothing."""
-    return hook in vars(processor) or getattr(type(processor), hook, None) is not getattr(SpanProcessor, hook, None)
 
 
 class Tracer(SdkTracer):
@@ -220,6 +109,10 @@ class Tracer(SdkTracer):
         Raises:
             TypeError: when the context's current span has a span context that is none.
         """
+        # One long function, since each call costs as much as several of these steps. A sampler of our own decides here
+        # by its two numbers: test_our_recorder_decides_as_the_sdks_does_by_asking_the_sampler holds that equal.
+
+        # -- The parent.
         if not here[0]:
             renew()
         current = current_context() if context is None else context
@@ -233,6 +126,8 @@ class Tracer(SdkTracer):
             parent = _context_of(active)
         if not self._tracer_config.is_enabled:
             return NonRecordingSpan(INVALID_SPAN_CONTEXT if parent is None else parent)
+
+        # -- The trace, and the case: a root, a remote parent (sampled or not), or a local one (sampled or not).
         generator = self.id_generator
         is_usual = type(generator) is RandomIdGenerator
         if parent is not None and parent[_IS_VALID]:
@@ -245,13 +140,14 @@ class Tracer(SdkTracer):
             case, state = 0, _NO_STATE
             bits = _RANDOM if is_usual or generator.is_trace_id_random() else 0
 
+        # -- The decision: by numbers for the SDK's samplers, by the policy of our own, else by asking.
         sampler = self.sampler
         if sampler is not self._sampler_of_bounds:
             self._decides_at_roots = getattr(sampler, "decides_at_roots", False)
             self._bounds, self._sampler_of_bounds = Bounds.of(sampler), sampler
         bounds = self._bounds
         if bounds is not None:
-            decision = _SAMPLE if trace_id & _LOW_BITS < bounds[case] else _DROP
+            decision = _SAMPLE if trace_id & LOW_BITS < bounds[case] else _DROP
         elif self._decides_at_roots:
             ours: Any = sampler
             policy = ours.policy
@@ -276,6 +172,7 @@ class Tracer(SdkTracer):
             attributes = result.attributes
             state = _NO_STATE if result.trace_state is None else result.trace_state
 
+        # -- The span's context.
         span_id = (is_usual and getrandbits(64)) or generator.generate_span_id()
         flags = _FLAGS[bits | _SAMPLED if decision is _SAMPLE else bits]
         if is_usual:
@@ -283,6 +180,8 @@ class Tracer(SdkTracer):
         else:
             span_context = SpanContext(trace_id, span_id, False, flags, state)  # of another's ids, not all are valid
         count_end = self._tracer_metrics.start_span(parent, decision) if self._is_counted else None
+
+        # -- The span, as its constructor would make it.
         if decision is _DROP:
             held = self._held(active if case > _REMOTE else None, current, trace_id)
             if held is None:
@@ -312,6 +211,8 @@ class Tracer(SdkTracer):
             span._set_status_on_exception = set_status_on_exception
         if count_end is not None:
             span._record_end_metrics = count_end
+
+        # -- The time, which begins when all else is done.
         if case > _REMOTE and getattr(active, "clock_offset", None) is not None and active._end_time is None:
             span.clock_offset = offset = active.clock_offset  # beneath a span of ours that is open
             now = monotonic_ns() + offset
@@ -322,6 +223,8 @@ class Tracer(SdkTracer):
             span._start_time = now
         else:
             span._start_time = start_time if type(start_time) is int else moment(start_time, now)
+
+        # -- The processors that hear of it.
         processor = self.span_processor
         if type(processor) is not Processors:
             starting: tuple[SpanProcessor, ...] = (processor,)
@@ -453,61 +356,6 @@ class Tracer(SdkTracer):
         """
         arguments = (name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
         return CurrentSpan(self, arguments, end_on_exit=end_on_exit)
-
-
-class CurrentSpan:
-    """A span that is current in a block: what `start_as_current_span` returns.
-
-    As a decorator it starts one for each call of a function, sync or async.
-    """
-
-    __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
-
-    def __init__(self, tracer: Tracer, arguments: tuple[Any, ...], *, end_on_exit: bool) -> None:
-        self._tracer = tracer
-        self._arguments = arguments
-        self._end_on_exit = end_on_exit
-
-    def __enter__(self) -> ApiSpan:
-        span = self._span = self._tracer.start_span(*self._arguments)
-        self._token = otel_context.attach(otel_context.set_value(_SPAN_KEY, span))
-        return span
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        otel_context.detach(self._token)
-        span = self._span
-        try:
-            # Only what is an Exception is an error: a GeneratorExit or a cancellation is none.
-            if isinstance(error, Exception) and span.is_recording():
-                *_, record_exception, set_status_on_exception = self._arguments
-                if record_exception:
-                    span.record_exception(error)
-                if set_status_on_exception:
-                    span.set_status(Status(StatusCode.ERROR, described(error)))
-        finally:
-            if self._end_on_exit:
-                span.end()
-
-    def __call__(self, function: F) -> F:
-        """Return `function` with each of its calls in a span like this one."""
-        tracer, arguments, end_on_exit = self._tracer, self._arguments, self._end_on_exit
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def awaited(*args: Any, **kwargs: Any) -> Any:
-                with CurrentSpan(tracer, arguments, end_on_exit=end_on_exit):
-                    return await function(*args, **kwargs)
-
-            return cast("F", awaited)
-
-        @functools.wraps(function)
-        def called(*args: Any, **kwargs: Any) -> Any:
-            with CurrentSpan(tracer, arguments, end_on_exit=end_on_exit):
-                return function(*args, **kwargs)
-
-        return cast("F", called)
 
 
 def _context_of(active: object) -> SpanContext | None:

@@ -1,0 +1,82 @@
+"""How much a span takes, and its attributes as the specification wants them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.trace import SpanLimits
+
+from tracemw._otel.cleaning import SCALARS, cleaned_items, items_of
+
+_new: Final = object.__new__
+_CONTAINER: Final = vars(BoundedAttributes(immutable=False))
+"""The fields of the SDK's container, which differ from version to version."""
+
+
+class Limits(SpanLimits):
+    """The SDK's limits, with what the common case asks of them worked out once.
+
+    Args:
+        limits: The limits as the SDK has read them.
+    """
+
+    def __init__(self, limits: SpanLimits) -> None:
+        vars(self).update(vars(limits))
+        most: int | None = self.max_span_attributes
+        self.most = sys.maxsize if most is None else most
+        """How many attributes a span takes."""
+        self.plain = SCALARS if self.max_span_attribute_length is None else SCALARS - {str}
+        """The types of values that are taken as they are."""
+
+    def clean(self, attributes: Any) -> dict[str, Any] | BoundedAttributes:
+        """Return attributes as the specification wants them, in the SDK's container if some are dropped."""
+        return self._bounded(attributes, self.max_span_attributes, self.max_span_attribute_length)
+
+    def of_event(self, attributes: Any) -> BoundedAttributes:
+        """Return the attributes of an event, which nobody changes any more."""
+        return self._sealed(attributes, self.max_event_attributes)
+
+    def of_link(self, attributes: Any) -> BoundedAttributes:
+        """Return the attributes of a link, which nobody changes any more."""
+        return self._sealed(attributes, self.max_link_attributes)
+
+    def _sealed(self, attributes: Any, most: int | None) -> BoundedAttributes:
+        longest = self.max_attribute_length
+        held = self._bounded(attributes, most, longest)
+        sealed = self._contained(held, most, longest) if isinstance(held, dict) else held
+        sealed._immutable = True
+        return sealed
+
+    def _bounded(self, attributes: Any, most: int | None, longest: int | None) -> dict[str, Any] | BoundedAttributes:
+        items = items_of(attributes)
+        clean = {} if most == 0 else cleaned_items(items, longest)
+        if len(clean) == len(items) and (most is None or len(clean) <= most):
+            return clean
+        held = self._contained({}, most, longest)
+        held.dropped = len(items) - len(clean)
+        for key, value in clean.items():
+            held._setitem_locked(key, value)
+        return held
+
+    @staticmethod
+    def put(held: BoundedAttributes, items: Sequence[tuple[Any, Any]]) -> None:
+        """Set attributes in the SDK's container, which counts what it has no room for."""
+        clean = {} if held.maxlen == 0 else cleaned_items(items, held.max_value_len)
+        with held._lock:
+            held.dropped += len(items) - len(clean)
+            for key, value in clean.items():
+                held._setitem_locked(key, value)
+
+    def contain(self, attributes: dict[str, Any]) -> BoundedAttributes:
+        """Return attributes that are clean already in the SDK's container, which keeps this very dictionary."""
+        return self._contained(attributes, self.max_span_attributes, self.max_span_attribute_length)
+
+    @staticmethod
+    def _contained(attributes: dict[str, Any], most: int | None, longest: int | None) -> BoundedAttributes:
+        contained: BoundedAttributes = _new(BoundedAttributes)
+        vars(contained).update(_CONTAINER, _dict=attributes, maxlen=most, max_value_len=longest, _lock=threading.Lock())
+        return contained
