@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -23,10 +24,7 @@ import tracemw.httpx
 import tracemw.wsgi
 from calls import WSGIServer, ask
 from conftest import Meters
-from tracemw._otel import clock
 from tracemw._recording import FlightRecorder, TracerProvider, keeping
-from tracemw._recording import span as our_span
-from tracemw._recording import tracer as our_tracer
 
 HOUR = 3_600_000_000_000
 SECOND = 1_000_000_000
@@ -55,14 +53,10 @@ class Clocks:
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     made = Clocks()
-    for module in (clock, our_span, our_tracer):
+    for module in [module for name, module in sys.modules.items() if name.startswith("tracemw.")]:
         for name in ("time_ns", "monotonic_ns"):
-            if hasattr(module, name):
+            if vars(module).get(name) is getattr(time, name):
                 monkeypatch.setattr(module, name, getattr(made, name))
-    from tracemw._http import client, server
-
-    monkeypatch.setattr(client, "monotonic_ns", made.monotonic_ns)
-    monkeypatch.setattr(server, "monotonic_ns", made.monotonic_ns)
     monkeypatch.setattr(keeping, "time", SimpleNamespace(monotonic_ns=made.monotonic_ns, sleep=time.sleep))
     return made
 
