@@ -162,7 +162,9 @@ class Delivery(SpanProcessor):
         exporter, encoder, queue = self._exporter, self._encoder, self._queue
         has_worker = self._is_started
         self._start_afresh()
-        if queue and not has_worker and inherits():  # from uWSGI's master, which has no worker: see `_process.native.Thread`
+        if (
+            queue and not has_worker and inherits()
+        ):  # from uWSGI's master, which has no worker: see `_process.native.Thread`
             self._encoder = encoder  # what is encoded already refers to it
             self._queue.extend(queue)
         if exporter is not None:
