@@ -30,7 +30,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.span import TraceState
 
-from tracemw._export.encoding import SpanEncoder, _KeptValues, _SimpleValues
+from tracemw._export.encoding import SpanEncoder
+from tracemw._export.encoding.memo import KeptValues, SimpleValues
 
 CONTEXT = SpanContext(
     0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, is_remote=False, trace_flags=TraceFlags(1)
@@ -99,8 +100,8 @@ def attributes_in(request: bytes) -> dict[str, AnyValue]:
 def entries(encoder: SpanEncoder) -> int:
     """How many things the encoder remembers of attributes: keys, values, and what stands before values."""
     tables = [table for of_type in encoder._memo._tables.values() for table in of_type.values()]
-    kept = [table for table in tables if isinstance(table, _KeptValues)]
-    simple = [table for table in tables if isinstance(table, _SimpleValues)] + [table.anew for table in kept]
+    kept = [table for table in tables if isinstance(table, KeptValues)]
+    simple = [table for table in tables if isinstance(table, SimpleValues)] + [table.anew for table in kept]
     return len(tables) + sum(map(len, kept)) + sum(len(table._heads) for table in simple)
 
 
@@ -482,7 +483,7 @@ def test_spans_of_more_resources_than_are_remembered_bring_their_own_along() -> 
         record = encoder.record(a_span(name=str(i), resource=resource, instrumentation_scope=scope))
         assert record is not None
         records.append(record)
-    assert len(encoder._origins) <= 256
+    assert len(encoder._groups._envelopes) <= 256
     found = [
         (of_resource.resource.attributes[0].value.string_value, of_resource.schema_url, of_scope.scope.name, span.name)
         for of_resource in parse(encoder.request(records)).resource_spans

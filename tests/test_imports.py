@@ -108,10 +108,10 @@ PRIVATE = {
     "_http/baggage.py": {"_BAGGAGE_KEY"},
     "_http/metrics.py": {"_internal"},
     "_http/propagation.py": {"_propagators"},
-    "_export/encoding.py": {
+    "_export/encoding/memo.py": {"_dict"},
+    "_export/encoding/span_encoder.py": {
         "_attributes",
         "_context",
-        "_dict",
         "_dq",
         "_end_time",
         "_events",

@@ -1,0 +1,13 @@
+"""Spans -> the OTLP protobuf bytes that the official encoder makes of them, for a fraction of its cost.
+
+The thread that ends a span encodes it, into a record that waits; the worker puts many records into one request:
+
+* ``span_encoder``: the encoder, and the message of one span
+* ``mending``: spans with wrong fields, mended
+* ``memo``: attributes and names whose bytes are remembered
+* ``any_value``: the value of an attribute that is not remembered
+* ``envelopes``: resources and scopes around the spans of a request
+* ``protobuf``: the wire format
+"""
+
+from tracemw._export.encoding.span_encoder import SpanEncoder as SpanEncoder

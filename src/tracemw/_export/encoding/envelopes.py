@@ -1,0 +1,154 @@
+"""What stands around spans in a request: `ResourceSpans` around `ScopeSpans` around spans.
+
+A record is a span that waits, encoded. It begins with the number of its group (one resource and one scope), so that
+the spans of many records go into few envelopes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tracemw._export.encoding.protobuf import repeated, sized, text_field, varint
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    from tracemw._export.encoding.memo import AttributeMemo
+
+_KEPT: Final = 256
+"""Resources and scopes, and pairs of them, that are remembered. A service has one resource and a dozen scopes."""
+
+_NUMBER: Final = 4
+"""Bytes of a group's number."""
+
+_ALONE: Final = b"\xff" * _NUMBER
+"""The number of a record that brings its own envelopes along, as it has no group."""
+
+
+class Envelope:
+    """A resource or a scope, and its bytes. Equal ones are equal here, yet each keeps the bytes of its own values."""
+
+    __slots__ = ("_hash", "_head", "_tail", "of")
+
+    def __init__(self, of: Resource | InstrumentationScope | None, message: bytes) -> None:
+        # ResourceSpans: 1 resource, 2 scope_spans, 3 schema_url. ScopeSpans: 1 scope, 2 spans, 3 schema_url
+        self.of = of
+        self._head = b"\x0a" + sized(message)
+        self._tail = text_field(b"\x1a", of.schema_url) if of is not None else b""
+        try:
+            self._hash = hash(of)  # a Resource dumps its attributes to JSON for it, each time
+        except Exception:  # some values have no form in JSON, or raise
+            self._hash = id(of)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        try:
+            return isinstance(other, Envelope) and (self.of is other.of or bool(self.of == other.of))
+        except Exception:  # of values that cannot be compared
+            return False
+
+    def around(self, tag: bytes, within: list[bytes]) -> list[bytes]:
+        """Return the pieces of the envelope with `within` in it; in pieces, so that a large batch is copied once."""
+        pieces = [self._head, *within, self._tail]
+        return [tag, varint(sum(map(len, pieces))), *pieces]
+
+
+class Group(NamedTuple):
+    """Spans of one resource and one scope."""
+
+    resource: Envelope
+    scope: Envelope
+    number: bytes
+    """The beginning of their records; empty when there are too many groups."""
+
+    def record(self, field: bytes) -> bytes:
+        """Return the record of one span, given as a field of `ScopeSpans`."""
+        if self.number:
+            return self.number + field
+        return _ALONE + b"".join(_resource_spans({self.resource: {self.scope: [field]}}))
+
+
+class Groups:
+    """Groups that have been seen, and requests made of their records.
+
+    Args:
+        memo: Encodes the attributes of resources and scopes.
+    """
+
+    def __init__(self, memo: AttributeMemo) -> None:
+        self._memo = memo
+        self._envelopes: dict[int, Envelope] = {}
+        self._groups: dict[tuple[int, int], Group] = {}
+        self._numbered: dict[bytes, Group] = {}
+        self._numbers = count()
+
+    def find(self, resource: Resource, scope: InstrumentationScope | None) -> Group:
+        """Return the group of spans with this resource and this scope."""
+        # Found by identity; no id is used twice while a group that is kept holds on to its object.
+        ids = (id(resource), id(scope))
+        group = self._groups.get(ids)
+        if group is None:
+            envelopes = self._envelope(resource, self._resource), self._envelope(scope, self._scope)
+            if len(self._groups) >= _KEPT:
+                return Group(*envelopes, b"")
+            group = Group(*envelopes, next(self._numbers).to_bytes(_NUMBER, "big"))
+            self._numbered[group.number] = self._groups[ids] = group
+        return group
+
+    def request(self, records: Sequence[bytes]) -> bytes:
+        """Return the request that carries the spans of `records`, grouped by resource, then by scope."""
+        # Equal groups of different numbers share a list, so that their spans stay in the order they came.
+        resources: _Grouped = {}
+        groups: dict[bytes, list[bytes]] = {}
+        alone: list[bytes] = []
+        for record in records:
+            number = record[:_NUMBER]
+            fields = groups.get(number)
+            if fields is None:
+                if number == _ALONE:
+                    alone.append(record[_NUMBER:])
+                    continue
+                group = self._numbered[number]
+                fields = groups[number] = resources.setdefault(group.resource, {}).setdefault(group.scope, [])
+            fields.append(record[_NUMBER:])
+        return b"".join([*_resource_spans(resources), *alone])
+
+    def _envelope(self, of: Any, message: Callable[[Any], bytes]) -> Envelope:
+        envelope = self._envelopes.get(id(of))
+        if envelope is None:
+            envelope = Envelope(of, message(of))
+            if len(self._envelopes) < _KEPT:
+                self._envelopes[id(of)] = envelope
+        return envelope
+
+    def _resource(self, resource: Resource) -> bytes:
+        # Resource: 1 attributes
+        return repeated(b"\x0a", self._memo.key_values(resource.attributes))
+
+    def _scope(self, scope: InstrumentationScope | None) -> bytes:
+        # InstrumentationScope: 1 name, 2 version, 3 attributes
+        if scope is None:
+            return b""
+        attributes = self._memo.key_values(scope.attributes)
+        return text_field(b"\x0a", scope.name) + text_field(b"\x12", scope.version) + repeated(b"\x1a", attributes)
+
+
+_Grouped = dict[Envelope, dict[Envelope, list[bytes]]]
+"""Spans as fields of `ScopeSpans`, by resource and scope."""
+
+
+def _resource_spans(grouped: _Grouped) -> list[bytes]:
+    """Return the pieces of a request with these spans."""
+    # ExportTraceServiceRequest: 1 resource_spans. ResourceSpans: 2 scope_spans
+    pieces: list[bytes] = []
+    for resource, scopes in grouped.items():
+        scope_spans: list[bytes] = []
+        for scope, fields in scopes.items():
+            scope_spans += scope.around(b"\x12", fields)
+        pieces += resource.around(b"\x0a", scope_spans)
+    return pieces

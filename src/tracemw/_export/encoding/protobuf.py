@@ -1,0 +1,79 @@
+"""The wire format of protobuf: varints, lengths, and the fields of messages.
+
+A message is built from the inside out, since its length precedes it: `sized` puts the length in front, `repeated` the
+tag before each of several messages. Tags (field number << 3 | wire type) are bytes literals and stand where a message
+is put together, beside a comment with the numbers of its fields.
+
+Source: https://protobuf.dev/programming-guides/encoding
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from tracemw._otel.cleaning import LONGEST, cut_octets, shown
+
+TABLED: Final = 2048
+"""Varints of smaller numbers, nearly all lengths among them, are in `VARINTS`."""
+
+VARINTS: Final = tuple(
+    bytes((number,)) if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7)) for number in range(TABLED)
+)
+_CONTINUED: Final = tuple(bytes((low | 0x80,)) for low in range(0x80))
+
+fixed64: Final = Struct("<Q").pack
+double: Final = Struct("<d").pack
+
+
+def varint(number: int) -> bytes:
+    """Return a number that is not negative, seven bits a byte."""
+    return VARINTS[number] if number < TABLED else _CONTINUED[number & 0x7F] + varint(number >> 7)
+
+
+def integer(number: int) -> bytes:
+    """Return an int64 as a varint; a number beyond 64 bits as text, as the OTLP specification has it.
+
+    The text has at least 19 octets, and a varint ten at most: their lengths tell the two apart.
+    """
+    if 0 <= number < 2**63:
+        return varint(number)
+    return varint(number + 2**64) if fits(number) else shown(number).encode()
+
+
+def fits(number: int) -> bool:
+    """Tell whether a number is an int64."""
+    return -(2**63) <= number < 2**63
+
+
+def utf8(text: str) -> bytes:
+    """Return a text in UTF-8; lone surrogates, which stand for undecodable bytes of paths and headers, as escapes."""
+    return str.encode(text, "utf-8", "backslashreplace")
+
+
+def sized(message: bytes) -> bytes:
+    """Return a message, or the octets of a text, with the length in front."""
+    size = len(message)
+    return (VARINTS[size] if size < TABLED else varint(size)) + message
+
+
+def repeated(tag: bytes, messages: list[bytes]) -> bytes:
+    """Return a repeated field: the tag before each of these sized messages."""
+    return tag + tag.join(messages) if messages else b""
+
+
+def text_field(tag: bytes, text: str | None) -> bytes:
+    """Return a field with a text, cut at `LONGEST` octets; none for an empty text."""
+    if not text:
+        return b""
+    return tag + sized(cut_octets(utf8(text), LONGEST))
+
+
+def count_field(tag: bytes, count: int) -> bytes:
+    """Return a field with a number; none for 0."""
+    return tag + varint(count) if count else b""
+
+
+def time_field(tag: bytes, time: int | None) -> bytes:
+    """Return a field with nanoseconds since the epoch; none without."""
+    return tag + fixed64(time) if time else b""

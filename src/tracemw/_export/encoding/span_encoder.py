@@ -1,0 +1,220 @@
+# ruff: noqa: SLF001  the SDK's spans are read past their properties, which copy and cost as much as all the rest
+"""The encoder of spans: `Span` of opentelemetry-proto's trace.proto, and requests made of them.
+
+Spans come from anybody. None leaves with an end before its start, which makes a backend such as Tempo take the
+difference for centuries. No text leaves longer than a limit. A span with a wrong field is mended.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from struct import Struct
+from typing import TYPE_CHECKING, Final, cast
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.util import BoundedList
+
+from tracemw._export.encoding.envelopes import Group, Groups
+from tracemw._export.encoding.memo import AttributeMemo, Names
+from tracemw._export.encoding.mending import LATEST, MendedSpan, mended_times
+from tracemw._export.encoding.protobuf import (
+    TABLED,
+    VARINTS,
+    count_field,
+    repeated,
+    sized,
+    text_field,
+    time_field,
+    varint,
+)
+from tracemw._otel.cleaning import LONGEST
+from tracemw._process.log import log
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.trace import Link, Status
+    from opentelemetry.trace.span import TraceState
+
+_NOTHING: Final = ()
+"""The events, and the links, of most of our spans: there is but one empty tuple."""
+
+_KIND_AND_TIMES: Final = Struct("<BBBQBQ").pack
+
+# SpanFlags, a fixed32: it is known whether the parent, or the linked span, is remote (0x100), and it is (0x200).
+_LOCAL: Final = b"\x00\x01\x00\x00"
+_REMOTE: Final = b"\x00\x03\x00\x00"
+
+
+class SpanEncoder:
+    """Spans -> records, bytes that wait; records -> the bytes of an OTLP `ExportTraceServiceRequest`.
+
+    Any thread may encode, and a signal handler in the midst of that.
+
+    Args:
+        memo_size: Attribute values whose bytes are remembered, of all keys together.
+        longest: Bytes that the value of an attribute takes at most: a text, or a whole sequence or mapping. A longer
+            one is cut, and says by how much. Names, keys and descriptions are cut at `LONGEST`.
+
+    Raises:
+        ValueError: when the memo has no room at all.
+    """
+
+    spans_left_out: int
+    """Spans that could not be encoded."""
+
+    def __init__(self, *, memo_size: int = 8192, longest: int = LONGEST) -> None:
+        if memo_size < 1:
+            raise ValueError(f"memo_size={memo_size!r} leaves no room; it must be at least 1")
+        self.spans_left_out = 0
+        self._memo = AttributeMemo(memo_size, longest)
+        self._names = Names()
+        self._groups = Groups(self._memo)
+        # The latest of each, with its bytes: the spans of a trace share a state, and uneventful spans may share a
+        # status. A span ends with its status and the flags: one such end is for a local parent, one for a remote one.
+        self._trace_state: tuple[TraceState | None, bytes] = (None, b"")
+        self._status: tuple[Status | None, bytes, bytes] = (None, *_ends(None))
+        self._group: Group | None = None
+
+    @property
+    def misses(self) -> int:
+        """Attributes that had to be encoded because they were not remembered."""
+        return self._memo.misses
+
+    def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
+        """Return the request that carries `spans`, without those that cannot be encoded."""
+        return self.request([record for span in spans if (record := self.record(span)) is not None])
+
+    def record(self, span: ReadableSpan) -> bytes | None:
+        """Return a span for `request`; None when it cannot be encoded.
+
+        Such spans are counted in `spans_left_out`, and the first one is logged.
+        """
+        try:
+            try:
+                message = self._span(span)
+            except Exception:
+                message = self._span(cast("ReadableSpan", MendedSpan(span)))
+            try:
+                resource, scope = span._resource, span._instrumentation_scope
+            except AttributeError:
+                resource, scope = span.resource, span.instrumentation_scope
+            group = self._group
+            if group is None or group.resource.of is not resource or group.scope.of is not scope:
+                group = self._group = self._groups.find(resource, scope)
+            size = len(message)  # as `sized`, without the call and a copy
+            # ScopeSpans: 2 spans
+            field = b"\x12" + (VARINTS[size] if size < TABLED else varint(size)) + message
+            return group.number + field if group.number else group.record(field)
+        except Exception as error:
+            self.spans_left_out += 1
+            if self.spans_left_out == 1:
+                said = "tracemw leaves out a span that it cannot encode, and will others, unlogged"
+                log(logging.ERROR, said, error=error)
+            return None
+
+    def request(self, records: Sequence[bytes]) -> bytes:
+        """Return the request that carries the spans of `records`, grouped by resource, then by scope."""
+        return self._groups.request(records)
+
+    def _span(self, span: ReadableSpan) -> bytes:
+        try:
+            name, context, kind, parent = span._name, span._context, span._kind, span._parent
+            start, end, status = span._start_time, span._end_time, span._status
+            attributes, events, links = span._attributes, span._events, span._links
+        except AttributeError:  # something that only looks like one of the SDK's
+            name, context, kind, parent = span.name, span.get_span_context(), span.kind, span.parent
+            start, end, status = span.start_time, span.end_time, span.status
+            attributes, events, links = span.attributes, span.events, span.links
+        trace_id, span_id, _, _, trace_state, _ = context  # type: ignore[misc]  # without one it is left out
+        known, state_and_parent = self._trace_state
+        if trace_state is not known:
+            state_and_parent = _trace_state(trace_state)
+            self._trace_state = (trace_state, state_and_parent)
+        ends = self._status
+        if status is not ends[0]:
+            ends = self._status = (status, *_ends(status))
+        rest = ends[1]
+        if parent:
+            _, parent_id, is_remote, _, _, _ = parent
+            state_and_parent += b"\x22\x08" + parent_id.to_bytes(8, "big")
+            if is_remote:
+                rest = ends[2]
+        if not (start and end and start <= end <= LATEST):
+            start, end = mended_times(start, end)
+        kind_and_times = _KIND_AND_TIMES(0x30, kind._value_ + 1, 0x39, start, 0x41, end)
+        # Plain containers have dropped nothing, and to ask each span costs as much as three attributes.
+        if (events is not _NOTHING or links is not _NOTHING) and not _vacant(events, links):
+            rest = (
+                repeated(b"\x5a", [self._event(event) for event in events or ()])
+                + count_field(b"\x60", span.dropped_events)
+                + repeated(b"\x6a", [self._link(link) for link in links or ()])
+                + count_field(b"\x70", span.dropped_links)
+                + rest
+            )
+        if type(attributes) is not dict and (type(attributes) is not BoundedAttributes or attributes.dropped):
+            rest = count_field(b"\x50", span.dropped_attributes) + rest
+        key_values = self._memo.key_values(attributes)
+        # Span: 1 trace_id, 2 span_id, 3 trace_state, 4 parent_span_id, 5 name, 6 kind, 7 start_time_unix_nano,
+        # 8 end_time_unix_nano, 9 attributes, 10 dropped_attributes_count, 11 events, 12 dropped_events_count,
+        # 13 links, 14 dropped_links_count, 15 status, 16 flags
+        return b"".join(
+            (
+                b"\x0a\x10",
+                trace_id.to_bytes(16, "big"),
+                b"\x12\x08",
+                span_id.to_bytes(8, "big"),
+                state_and_parent,
+                self._names[name],
+                kind_and_times,
+                b"\x4a" + b"\x4a".join(key_values) if key_values else b"",  # as `repeated`, without the call
+                rest,
+            )
+        )
+
+    def _event(self, event: Event) -> bytes:
+        # Span.Event: 1 time_unix_nano, 2 name, 3 attributes, 4 dropped_attributes_count
+        return sized(
+            time_field(b"\x09", event.timestamp)
+            + text_field(b"\x12", event.name)
+            + repeated(b"\x1a", self._memo.key_values(event.attributes))
+            + count_field(b"\x20", event.dropped_attributes)
+        )
+
+    def _link(self, link: Link) -> bytes:
+        # Span.Link: 1 trace_id, 2 span_id, 4 attributes, 5 dropped_attributes_count, 6 flags
+        trace_id, span_id, is_remote, _, _, _ = link.context
+        return sized(
+            b"\x0a\x10"
+            + trace_id.to_bytes(16, "big")
+            + b"\x12\x08"
+            + span_id.to_bytes(8, "big")
+            + repeated(b"\x22", self._memo.key_values(link.attributes))
+            + count_field(b"\x28", link.dropped_attributes)
+            + b"\x35"
+            + (_REMOTE if is_remote else _LOCAL)
+        )
+
+
+def _vacant(events: object, links: object) -> bool:
+    """Tell whether the SDK's lists have neither kept nor dropped anything. Public names take thrice as long."""
+    if type(events) is not BoundedList or type(links) is not BoundedList:
+        return False
+    return not (events._dq or links._dq or events.dropped or links.dropped)  # type: ignore[attr-defined]
+
+
+def _ends(status: Status | None) -> tuple[bytes, bytes]:
+    # Span: 15 status, 16 flags
+    before = _status(status) + b"\x85\x01"
+    return before + _LOCAL, before + _REMOTE
+
+
+def _status(status: Status | None) -> bytes:
+    # Status: 2 message, 3 code
+    if status is None:
+        return b""
+    return b"\x7a" + sized(text_field(b"\x12", status.description) + count_field(b"\x18", status.status_code._value_))
+
+
+def _trace_state(state: TraceState | None) -> bytes:
+    return text_field(b"\x1a", ",".join([f"{key}={value}" for key, value in state.items()])) if state else b""
