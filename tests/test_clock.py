@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -24,7 +22,7 @@ import tracemw.wsgi
 from calls import WSGIServer, ask
 from conftest import Meters
 from tracemw._otel import clock
-from tracemw._recording import FlightRecorder, TracerProvider, keeping
+from tracemw._recording import FlightRecorder, TracerProvider, flight_recorder, held_span
 from tracemw._recording import span as our_span
 from tracemw._recording import tracer as our_tracer
 
@@ -55,7 +53,7 @@ class Clocks:
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     made = Clocks()
-    for module in (clock, our_span, our_tracer):
+    for module in (clock, our_span, our_tracer, held_span, flight_recorder):
         for name in ("time_ns", "monotonic_ns"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, getattr(made, name))
@@ -63,7 +61,6 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 
     monkeypatch.setattr(client, "monotonic_ns", made.monotonic_ns)
     monkeypatch.setattr(server, "monotonic_ns", made.monotonic_ns)
-    monkeypatch.setattr(keeping, "time", SimpleNamespace(monotonic_ns=made.monotonic_ns, sleep=time.sleep))
     return made
 
 

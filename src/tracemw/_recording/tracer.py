@@ -43,7 +43,9 @@ from tracemw._otel.context import current_context, request_span
 from tracemw._otel.exceptions import described
 from tracemw._otel.guard import processor_fault
 from tracemw._process.forks import begin_anew_with, here, renew
-from tracemw._recording.keeping import DROPPED, KEPT, FlightRecorder, HeldSpan
+from tracemw._recording.books import DROPPED
+from tracemw._recording.flight_recorder import KEPT, FlightRecorder
+from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.span import NO_TYPES, Limits, Span, moment
 from tracemw.sampling.threshold import RANDOMNESS
 
@@ -384,7 +386,7 @@ class Tracer(SdkTracer):
             self._handed(span, processor.ending, processor.ended)
         if is_held and self.recorder is not None:
             held: Any = span
-            self.recorder.ended(held, readable)
+            self.recorder.record(held, readable)
 
     def _handed(
         self, span: Span, ending: tuple[SpanProcessor, ...], ended: tuple[SpanProcessor, ...], *, copies: bool = False
