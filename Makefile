@@ -13,8 +13,8 @@ CONSTRAINTS ?=
 .DEFAULT_GOAL := test
 
 # What holds at the doors, which must hold with the SDK's own provider too.
-HTTP_SUITE = tests/conformance tests/field/test_client_options.py $(addprefix tests/test_,asgi.py error_pages.py fastapi.py \
-  flask.py httpx.py mounts.py options.py requests.py skip.py spans.py starlette.py trace_client.py w3c_services.py websocket.py \
+HTTP_SUITE = tests/conformance tests/field/test_client_options.py tests/spans $(addprefix tests/test_,asgi.py error_pages.py fastapi.py \
+  flask.py httpx.py mounts.py options.py requests.py skip.py starlette.py trace_client.py w3c_services.py websocket.py \
   wsgi.py)
 
 install: $(VENV)/installed

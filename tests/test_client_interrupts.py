@@ -21,8 +21,7 @@ import tracemw.httpx
 import tracemw.requests
 from calls import in_a_thread
 from interrupting import Interrupter
-from tracemw._recording import TracerProvider
-from tracemw._recording.keeping import FlightRecorder
+from tracemw._recording import FlightRecorder, TracerProvider
 
 
 def httpx_sync(provider: TracerProvider) -> Callable[[], None]:

@@ -6,7 +6,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -24,7 +23,7 @@ import tracemw.httpx
 import tracemw.wsgi
 from calls import WSGIServer, ask
 from conftest import Meters
-from tracemw._recording import FlightRecorder, TracerProvider, keeping
+from tracemw._recording import FlightRecorder, TracerProvider
 
 HOUR = 3_600_000_000_000
 SECOND = 1_000_000_000
@@ -57,7 +56,6 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
         for name in ("time_ns", "monotonic_ns"):
             if vars(module).get(name) is getattr(time, name):
                 monkeypatch.setattr(module, name, getattr(made, name))
-    monkeypatch.setattr(keeping, "time", SimpleNamespace(monotonic_ns=made.monotonic_ns, sleep=time.sleep))
     return made
 
 

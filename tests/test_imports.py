@@ -125,10 +125,12 @@ PRIVATE = {
         "_status",
         "_value_",
     },
-    "_recording/keeping.py": {
+    "_recording/flight_recorder.py": {"_start_time", "_tracer"},
+    "_recording/held_span.py": {
         "_context",
         "_events",
         "_kind",
+        "_links",
         "_most",
         "_name",
         "_open",

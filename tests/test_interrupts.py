@@ -26,8 +26,7 @@ from calls import WSGIServer, ask, in_a_thread
 from conftest import Meters
 from interrupting import Interrupter
 from tracemw._http.metrics import _instruments_of
-from tracemw._recording import TracerProvider
-from tracemw._recording.keeping import FlightRecorder
+from tracemw._recording import FlightRecorder, TracerProvider
 
 
 class Traced:
@@ -157,6 +156,6 @@ def test_an_interrupt_between_any_two_steps_leaves_nothing_behind(
         left = (otel_context.get_current() is not before, traced.serving())
         assert (interrupter.where, *left) == (interrupter.where, False, 0)
         books = traced.recorder.books
-        assert min(books.held, books.fragments) >= 0, interrupter.where
+        assert min(books.held, books.held_bytes, books.fragments) >= 0, interrupter.where
     assert interrupted > 500
     assert traced.active() == 0

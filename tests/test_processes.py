@@ -630,6 +630,7 @@ def test_metrics_tell_what_becomes_of_the_spans(protocol: str) -> None:
                 "held_spans_per_trace": 0,
                 "held_traces": 0,
                 "held_spans": 0,
+                "held_bytes": 0,
                 "keep_rate": 0,
                 "late": 0,
                 "abandoned": 0,
@@ -715,7 +716,7 @@ def test_metrics_tell_why_spans_are_lost_and_traces_are_kept_in_the_numbers_of_s
     exported = {error: count for error, count, _ in seen["otel.sdk.exporter.span.exported"]}
     told = {**processed, **exported, "shutdown": processed["already_shutdown"]}
     assert {cause: told[cause] for cause in dropped} == dropped
-    never = {"encoding", "queue_bytes", "too_large", "held_traces", "held_spans", "late"}
+    never = {"encoding", "queue_bytes", "too_large", "held_traces", "held_spans", "held_bytes", "late"}
     assert {cause for cause, count in dropped.items() if not count} == never
     assert processed[None] == exported["retries_exhausted"]  # what was tried
     assert {at["tracemw.kept"]: count for _, count, at in seen["tracemw.trace.kept"]} == kept

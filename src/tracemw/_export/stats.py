@@ -49,8 +49,8 @@ class Stats:
     the end, or ended after it.
 
     Those of unsampled traces that were held, or to be kept, are there once it has happened: `held_spans_per_trace`,
-    `held_traces`, `held_spans` and `keep_rate` for the limits, `late` when they ended more than 30 seconds after their
-    local root, which was kept, `abandoned` when that was never ended.
+    `held_traces`, `held_spans`, `held_bytes` and `keep_rate` for the limits, `late` when they ended more than 30
+    seconds after their local root, which was kept, `abandoned` when that was never ended.
     """
 
     queued: int = 0

@@ -220,7 +220,7 @@ class ServerExchange:
             if incomplete and self.status is None:
                 self.status = self.status_of_silence
             held = None if error_type is not None or self.settings.names_or_hooks else self.held
-            if held is not None and held.is_dismissed(at):
+            if held is not None and held.dismiss(at):
                 self.span = None
                 if self._instruments is None:
                     return

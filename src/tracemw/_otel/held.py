@@ -14,7 +14,7 @@ class Held(Protocol):
     def lasts(self) -> None:
         """Take it for one that is never slow: a connection that goes on for as long as its two ends want."""
 
-    def is_dismissed(self, end_time: int | None) -> bool:
+    def dismiss(self, end_time: int | None) -> bool:
         """End the span at `end_time`, or now, if nobody will see it; tell whether that is so."""
 
     def keep(self) -> None:

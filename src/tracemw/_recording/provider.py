@@ -1,4 +1,4 @@
-"""The tracer provider: the SDK's, with tracers whose spans are cheap, and re-armable."""
+"""The tracer provider: the SDK's, with tracers whose spans are cheap, and with settings that can be replaced."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from opentelemetry.util.types import AnyValue, Attributes
 
 from tracemw._otel.stacktrace import LONGEST
 from tracemw._process.forks import begin_anew_with
-from tracemw._recording.keeping import FlightRecorder
+from tracemw._recording.flight_recorder import FlightRecorder
 from tracemw._recording.processors import Processors
 from tracemw._recording.tracer import KNOWS_THE_SDK, Tracer
 
 
 class TracerProvider(SdkTracerProvider):
-    """The SDK's tracer provider, with tracers whose spans are cheap, and with a sampler and resource to set anew.
+    """The SDK's tracer provider, with tracers whose spans are cheap, and with settings that can be replaced.
 
-    OpenTelemetry's global provider can be set only once in a process, so that a second `tracemw.init` after a
-    shutdown has to go on with the same object, and with the tracers that it has given out.
+    OpenTelemetry's global provider can be set only once in a process. So a second `tracemw.init`, after a shutdown,
+    goes on with the same provider, and with the tracers that it has given out.
 
     Args:
-        sampler: Decides which traces are recorded; those of the SDK are computed, any other is asked.
-        resource: What the spans are of.
+        sampler: Decides which traces are recorded. What the SDK's own samplers decide is computed without a call.
+        resource: The resource of the spans.
         shutdown_on_exit: Whether the processors are shut down at the end of the process.
         active_span_processor: Holds the span processors, in place of one of our own.
         id_generator: Makes the ids of spans and traces.
-        span_limits: How much a span takes; the `OTEL_SPAN_*` and `OTEL_ATTRIBUTE_*` variables unless given.
-        recorder: Holds unsampled traces, and keeps some; without one nothing is recorded of them.
-        **more: What else the SDK's provider takes.
+        span_limits: How much a span takes; what the `OTEL_SPAN_*` and `OTEL_ATTRIBUTE_*` variables say unless given.
+        recorder: Holds unsampled traces, and keeps some. Without a recorder nothing is recorded of them.
+        **more: Further arguments of the SDK's provider.
     """
 
     stacktrace_limit = LONGEST
-    """Bytes that the stack trace of a recorded exception takes."""
+    """Bytes that the stack trace of a recorded exception may take."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class TracerProvider(SdkTracerProvider):
         tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
         if KNOWS_THE_SDK and type(tracer) is SdkTracer:
             tracer = Tracer.adopt(tracer, self._recorder, self.stacktrace_limit)
-        if not attributes and instrumenting_module_name:  # without a name it is an error, which the SDK logs each time
+        if not attributes and instrumenting_module_name:  # the SDK logs a missing name each time
             self._given_out[scope] = tracer
         return tracer
 
@@ -88,7 +88,7 @@ class TracerProvider(SdkTracerProvider):
         recorder: FlightRecorder | None = None,
         stacktrace_limit: int = LONGEST,
     ) -> None:
-        """Use another sampler, resource, recorder and limit from now on, in every tracer given out so far too."""
+        """Use another sampler, resource, recorder and limit from now on, in the tracers given out so far, too."""
         self.sampler = sampler
         self._resource = resource
         self._recorder = recorder
@@ -102,19 +102,19 @@ class TracerProvider(SdkTracerProvider):
                     tracer.stacktrace_limit = stacktrace_limit
 
     def show_unsampled(self, shows: bool) -> None:
-        """Say whether processors of somebody else hear of all spans of unsampled traces, or of those that are kept."""
+        """Say whether other people's processors hear of all spans of unsampled traces, or only of those kept."""
         if isinstance(self._active_span_processor, Processors):
             self._active_span_processor.show_unsampled(shows)
 
     def _handle_fork(self) -> None:
-        """Make a forked child an instance of its own, unless it has been told which one it is.
+        """Give a forked child an instance id of its own, unless the id was configured.
 
-        Newer SDKs call this by themselves, too; theirs replaces an instance that is configured.
+        Newer SDKs call this method by themselves, too. Their own one replaces even an id that was configured.
         """
         if self._process == os.getpid():
             return
         self._process = os.getpid()
-        self._tracers_lock = threading.Lock()  # one that the parent held at the fork would stay held
+        self._tracers_lock = threading.Lock()  # the parent may have held the old one at the fork
         was = self.resource.attributes.get(SERVICE_INSTANCE_ID)
         if theirs := getattr(super(), "_handle_fork", None):
             theirs()
@@ -126,5 +126,5 @@ class TracerProvider(SdkTracerProvider):
 
 
 def _instance() -> AnyValue:
-    """The instance id that the SDK has made up for this process, which its metrics have too."""
+    """Return the instance id that the SDK has made up for this process; its metrics have the same."""
     return ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]

@@ -30,9 +30,11 @@ from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.context import current_context, request_span
 from tracemw._otel.guard import processor_fault
 from tracemw._process.forks import begin_anew_with, here, renew
+from tracemw._recording.books import DROPPED
 from tracemw._recording.bounds import LOW_BITS, Bounds
 from tracemw._recording.current_span import CurrentSpan
-from tracemw._recording.keeping import DROPPED, KEPT, FlightRecorder, HeldSpan
+from tracemw._recording.flight_recorder import KEPT, FlightRecorder
+from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.limits import Limits
 from tracemw._recording.processors import Processors
 from tracemw._recording.span import NO_TYPES, Span, moment
@@ -287,7 +289,7 @@ class Tracer(SdkTracer):
             self._handed(span, processor.ending, processor.ended)
         if is_held and self.recorder is not None:
             held: Any = span
-            self.recorder.ended(held, readable)
+            self.recorder.record(held, readable)
 
     def _handed(
         self, span: Span, ending: tuple[SpanProcessor, ...], ended: tuple[SpanProcessor, ...], *, copies: bool = False

@@ -1,6 +1,6 @@
-"""Spans that are open when the process ends: they say so, in place of getting lost.
+"""Spans that are open when the process ends: they end as errors, and are not lost.
 
-There is no list of open spans, which each request would pay for: the garbage collector knows all objects, and is asked
+Each request would pay for a list of open spans, so there is none. The garbage collector knows all objects: it is asked
 once, at the end.
 """
 
@@ -13,18 +13,22 @@ from typing import Final
 from opentelemetry.trace import StatusCode
 
 from tracemw._otel.guard import fault
-from tracemw._recording.keeping import HeldSpan
+from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.span import Span
 
 _OURS: Final = (Span, HeldSpan)
 
 
 def end_unfinished(error_type: str) -> None:
-    """End each open span of this process as an error; those that began last end first, as they would have."""
+    """End each open span of this process as an error, the one that began last first.
+
+    Args:
+        error_type: The `error.type` of spans that have none.
+    """
     found = [each for each in gc.get_objects() if type(each) in _OURS and each.is_unfinished()]
     if not found:
         return
-    # Whoever is about to end one of them itself, as the process comes down, is told nothing that anybody can act on.
+    # The application may end some of them itself as the process comes down. Nobody could act on the SDK's warning.
     logging.getLogger("opentelemetry.sdk.trace").addFilter(_says_nothing_of_ended_spans)
     for span in sorted(found, key=lambda span: span.start_time or 0, reverse=True):
         try:

@@ -1,0 +1,263 @@
+"""A span of an unsampled trace: it records as a sampled one does, until its local trace is kept or dropped."""
+
+from __future__ import annotations
+
+import contextvars
+import math
+from collections.abc import Mapping
+from sys import getsizeof
+from time import monotonic_ns
+from typing import Any, Final
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from tracemw._otel.attributes import LazyAttributes
+from tracemw._otel.cleaning import LONGEST, SCALARS, cut, items_of
+from tracemw._otel.guard import fault
+from tracemw._recording.books import Fragment, Verdict
+from tracemw._recording.span import NO_TYPES, UNSET, Span, marked
+
+# The second name is that of the former conventions, which other instrumentations still have by default.
+_HTTP_METHOD: Final = ("http.request.method", "http.method")
+
+_OF_HELD: Final = frozenset(
+    {
+        *("root", "fragment", "verdict", "has_failures", "started_in", "seen"),
+        *("_first", "_is_asked_for", "_answered_at", "_bounded"),
+    }
+)
+"""Fields of a span that the span which `reopened` returns does not have."""
+
+_SPAN: Final = 600
+_ATTRIBUTE: Final = 150
+_EVENT: Final = 1500
+_DEFERRED: Final = 1000
+"""About how many bytes a span, an attribute, an event or link, and attributes that are not made yet take by themselves.
+
+As measured with CPython 3.11; a test compares what spans are said to take with what they take."""
+
+_BRIEF: Final = 100
+"""Characters up to which a text is not counted: what it belongs to allows for it. A longer one counts with its size."""
+
+
+class HeldSpan(Span):
+    """A span of an unsampled trace. Doors know it as a `tracemw._otel.held.Held`."""
+
+    is_held = True
+    root: HeldSpan | None = None
+    """The local root; None where this span is the local root."""
+    fragment: Fragment | None = None
+    verdict: Verdict | None = None
+    """What becomes of the local trace, once its root has ended."""
+    has_failures = False
+    """Whether a span beneath this one has failed."""
+    _is_asked_for = False
+    _answered_at: float | None = None
+    started_in: tuple[contextvars.Context, Context | None] | None = None
+    """The contexts that the span has started in, for processors that hear of a span once it is kept."""
+    seen: Span | None = None
+    """The span that those processors see."""
+    _first: LazyAttributes | None = None
+    """The attributes to begin with, until somebody asks for them; `_attributes` has what has been set since."""
+
+    def take(self, attributes: Any) -> None:
+        """Take the attributes to begin with, or what can make them."""
+        if (
+            isinstance(attributes, LazyAttributes)
+            and self._plain is SCALARS
+            and getattr(self._tracer.span_processor, "is_private", False)
+        ):
+            self._attributes = {}
+            self._first = attributes
+        else:
+            super().take(attributes)
+
+    def answered(self) -> None:
+        """Note that the response has begun: the request took until now, not until its end; only the first counts."""
+        if self._answered_at is None:
+            self._answered_at = monotonic_ns() + self.clock_offset
+
+    def lasts(self) -> None:
+        """Note that this is a connection, which is never slow."""
+        self._answered_at = -math.inf
+
+    @property
+    def route(self) -> str:
+        """The method and route of an HTTP request; the name of any other span.
+
+        All HTTP requests without a route share one, the empty string: anybody can make up paths.
+        """
+        route = self._attributes.get("http.route")
+        if isinstance(route, str):
+            return self._name if self._name.endswith(route) else route
+        is_http = self._first is not None or any(name in self._attributes for name in _HTTP_METHOD)
+        return "" if is_http else self._name
+
+    @property
+    def local_root(self) -> HeldSpan:
+        """The local root. A wrapper that passes on what it does not know leads to it, too."""
+        return self.root or self
+
+    def reopened(self, key: str, value: str) -> Span:
+        """Return a copy that is open again and has one more attribute, for processors that see the span only now."""
+        made: Any = marked(self, key, value)
+        seen: Span = object.__new__(Span)
+        fields = {name: field for name, field in vars(self).items() if name not in _OF_HELD}
+        vars(seen).update(fields, _attributes=made._attributes, _context=made._context, _end_time=None, _open=True)
+        seen._plain = self._tracer.plain
+        return seen
+
+    def keep(self) -> None:
+        """Have the local trace kept, unless it has ended."""
+        self.local_root._is_asked_for = True
+
+    def dismiss(self, end_time: int | None) -> bool:
+        """End the span at `end_time`, or now, and its local trace if nobody will see them; tell whether that is so."""
+        tracer = self._tracer
+        recorder = tracer.recorder
+        if self.root is not None or recorder is None or not getattr(tracer.span_processor, "is_private", False):
+            return False
+        if end_time is None:
+            end_time = monotonic_ns() + self.clock_offset
+        if self.reason_to_keep(end_time) is not None:
+            return False
+        try:
+            del self._open
+        except AttributeError:  # somebody has ended it already
+            return True
+        self._end_time = max(end_time, self._start_time)
+        self._plain = NO_TYPES
+        recorder.drop(self)
+        return True
+
+    def reason_to_keep(self, end_time: int) -> str | None:
+        """Return why the local trace of this root is kept if it ends at `end_time`; None if it is not."""
+        if self.has_failures or (self._status is not UNSET and self.has_failed()):
+            return "error"
+        if self._is_asked_for:
+            return "manual"
+        recorder = self._tracer.recorder
+        if recorder is not None and (self._answered_at or end_time) - self._start_time >= recorder.slow:
+            return "slow"
+        return None
+
+    def shorten(self) -> int:
+        """Cut texts that are too long to be held; return about how many bytes the span takes then.
+
+        Names of attributes, and texts in what attributes are not made from yet, count as short.
+        """
+        size = _SPAN if self._first is None else _SPAN + _DEFERRED
+        attributes = self._attributes
+        if type(attributes) is dict:
+            try:
+                size += _ATTRIBUTE * len(attributes)
+                for key, value in attributes.items():
+                    if type(value) is str:
+                        if len(value) > _BRIEF:
+                            if len(value) > LONGEST:
+                                attributes[key] = value = cut(value)  # in its place: to iterate goes on
+                            size += getsizeof(value)
+                    elif type(value) not in SCALARS:
+                        size += _size_of(value)
+            except RuntimeError:  # another thread, which has found the span open, writes to it
+                size += _size_of_items(attributes)
+        else:
+            size += _size_of_items(attributes)
+        if type(self._name) is str and len(self._name) > _BRIEF:
+            self._name = cut(self._name)
+            size += getsizeof(self._name)
+        if self._status is not UNSET and len(self._status.description or "") > _BRIEF:
+            self._status = Status(self._status.status_code, cut(self._status.description or ""))
+            size += getsizeof(self._status.description)
+        if self._events or self._links:
+            for found in (*self._events, *self._links):
+                size += _EVENT + _size_of_items(found.attributes)
+        return size
+
+    def ended_at(self) -> int:
+        """Return when the span ended, in nanoseconds of the monotonic clock."""
+        return (self._end_time or 0) - self.clock_offset
+
+    def has_failed(self) -> bool:
+        """Tell whether the span has failed. A call that was answered with 4xx has not, unless an exception says so."""
+        if self._status.status_code is not StatusCode.ERROR:
+            return False
+        if self._kind is not SpanKind.CLIENT:
+            return True
+        attributes = self._attributes
+        # The second name is that of the former conventions, which other instrumentations still have by default.
+        status = attributes.get("http.response.status_code") or attributes.get("http.status_code")
+        is_refusal = isinstance(status, int) and 400 <= status < 500
+        return not is_refusal or any(event.name == "exception" for event in self._events)
+
+    def settle(self) -> None:
+        """Make the attributes to begin with, unless they are made already."""
+        first = self._first
+        if first is None:
+            return
+        try:
+            made = first.made()
+        except Exception as error:  # a server broke its protocol; it is too late to leave the request untraced
+            fault("HeldSpan.settle", error)
+            made = {}
+        later = self._attributes
+        if len(made) + len(later) <= self._most:
+            for key, value in made.items():  # into the same dictionary: another thread may be about to write to it
+                later.setdefault(key, value)
+        else:
+            super().take({key: value for key, value in made.items() if key not in later} | later)
+        self._first = None
+
+    def forget(self) -> None:
+        """Let go of what attributes could be made from: the contexts of tasks may hold the span for long."""
+        self._first = None
+        if self.started_in is not None:
+            self.started_in = None
+
+    @property
+    def attributes(self) -> Mapping[str, Any] | None:
+        """All attributes. A span that was dropped has only those that were set after its start."""
+        self.settle()
+        return super().attributes
+
+    def to_json(self, indent: int | None = 4) -> str:
+        """Return the span as JSON, for people to read."""
+        self.settle()
+        shown: str = super().to_json(indent)
+        return shown
+
+    def _counted(self, held: Any) -> BoundedAttributes:
+        if self._first is not None:
+            self.settle()
+            held = self._attributes
+        return super()._counted(held)
+
+    def expose(self) -> None:
+        """Make the attributes, then hold all in the SDK's containers."""
+        self.settle()
+        super().expose()
+
+    def _readable_span(self) -> ReadableSpan:
+        self.settle()
+        return super()._readable_span()
+
+
+def _size_of_items(attributes: Any) -> int:
+    return sum([_ATTRIBUTE + _size_of(key) + _size_of(value) for key, value in items_of(attributes)])
+
+
+def _size_of(value: Any) -> int:
+    """Return about how many bytes a value takes that has been cleaned, those within it included."""
+    kind = type(value)
+    if issubclass(kind, str):
+        return str.__sizeof__(value)
+    if issubclass(kind, bytes):
+        return bytes.__sizeof__(value)
+    if kind is tuple or kind is list:
+        return sum(map(_size_of, value), _ATTRIBUTE + 8 * len(value))
+    if kind is dict:
+        return _ATTRIBUTE + _size_of_items(value)
+    return 32
