@@ -32,7 +32,7 @@ ALLOWED = {
     "starlette": {"starlette", "asgi", "_http", "_otel"},
     "fastapi": {"asgi", "starlette", "_http", "_otel"},
     "flask": {"wsgi", "_http", "_otel"},
-    "_httpx": {"_http", "_otel"},
+    "_httpx": {"_http", "_httpx", "_otel"},
     "httpx": {"_http", "_httpx"},
     "httpx2": {"_http", "_httpx"},
     "requests": {"_http", "_otel", "_process"},
@@ -153,7 +153,8 @@ PRIVATE = {
         "_tracer_config",
         "_tracer_metrics",
     },
-    "_httpx/transports.py": {"_mounts", "_transport"},
+    "_httpx/clients.py": {"_mounts", "_transport"},
+    "_httpx/transports.py": {"_encoding"},
     "cli.py": {"_SubParsersAction"},
     "requests.py": {"_content"},
     "fastapi.py": {

@@ -229,7 +229,7 @@ class _Sending(_Traced):
         if exchange is None:
             return beneath.send(request, *args, **kwargs)
         traced = request
-        headers = exchange.headers()
+        headers = exchange.headers
         if headers:
             traced = copy.copy(request)
             traced.headers = CaseInsensitiveDict({**(request.headers or {}), **headers})
@@ -314,7 +314,7 @@ class _Attempts:
             headers = CaseInsensitiveDict(headers)
         elif headers is self._callers_headers:  # urllib3 has made a copy unless the request goes through a tunnel
             headers = headers.copy()
-        for name, value in self.current.headers().items():
+        for name, value in self.current.headers.items():
             headers[name] = value
         return headers
 
