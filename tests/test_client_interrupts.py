@@ -23,6 +23,7 @@ from calls import in_a_thread
 from interrupting import Interrupter
 from tracemw._recording import TracerProvider
 from tracemw._recording.keeping import FlightRecorder
+from tracemw._urllib3.attempts import attempts_under_way
 
 
 def httpx_sync(provider: TracerProvider) -> Callable[[], None]:
@@ -113,6 +114,6 @@ def test_an_interrupt_between_any_two_steps_of_a_call_leaves_no_context(
             except KeyboardInterrupt:
                 interrupted += 1
         assert (interrupter.where, otel_context.get_current()) == (interrupter.where, before)
-        assert (interrupter.where, tracemw.requests._attempts.get()) == (interrupter.where, None)
+        assert (interrupter.where, attempts_under_way.get()) == (interrupter.where, None)
         assert min(recorder.books.held, recorder.books.fragments) >= 0
     assert interrupted > 50
