@@ -22,6 +22,7 @@ import tracemw.requests
 from calls import in_a_thread
 from interrupting import Interrupter
 from tracemw._recording import FlightRecorder, TracerProvider
+from tracemw._urllib3.attempts import attempts_under_way
 
 
 def httpx_sync(provider: TracerProvider) -> Callable[[], None]:
@@ -112,6 +113,6 @@ def test_an_interrupt_between_any_two_steps_of_a_call_leaves_no_context(
             except KeyboardInterrupt:
                 interrupted += 1
         assert (interrupter.where, otel_context.get_current()) == (interrupter.where, before)
-        assert (interrupter.where, tracemw.requests._attempts.get()) == (interrupter.where, None)
+        assert (interrupter.where, attempts_under_way.get()) == (interrupter.where, None)
         assert min(recorder.books.held, recorder.books.fragments) >= 0
     assert interrupted > 50

@@ -15,9 +15,11 @@ except ImportError as error:
     raise ImportError("tracemw.httpx needs httpx: pip install 'tracemw[httpx]'") from error
 
 from tracemw._http.client import ClientOptions
-from tracemw._httpx import transports as _httpx
+from tracemw._httpx import clients
+from tracemw._httpx.library import Library
+from tracemw._httpx.transports import AsyncTransport, SyncTransport
 
-_LIBRARY = _httpx.Library(httpx)
+_LIBRARY = Library(httpx)
 
 C = TypeVar("C", bound="httpx.Client | httpx.AsyncClient")
 
@@ -30,16 +32,16 @@ def trace_client(client: C, **options: Unpack[ClientOptions]) -> C:
 
     Args:
         client: A client, of a class derived from `httpx.Client` or `httpx.AsyncClient` too.
-        **options: See `tracemw._http.client.ClientTracing`.
+        **options: See `tracemw.ClientOptions`.
 
     Raises:
         TypeError: for what is no client of httpx, and for an unknown option.
         ValueError: for a value of an option that is not accepted.
     """
-    return _LIBRARY.trace_client(client, TraceTransport, AsyncTraceTransport, options)
+    return clients.trace_client(_LIBRARY, client, TraceTransport, AsyncTraceTransport, options)
 
 
-class TraceTransport(_httpx.SyncTransport, httpx.BaseTransport):
+class TraceTransport(SyncTransport, httpx.BaseTransport):
     """Trace the requests that go through a synchronous transport, for those who build transports themselves.
 
     A client that is given a transport uses nothing of its own `verify`, `cert`, `limits`, `http1`, `http2`, and none of
@@ -48,7 +50,7 @@ class TraceTransport(_httpx.SyncTransport, httpx.BaseTransport):
 
     Args:
         transport: The transport to wrap, `httpx.HTTPTransport()` by default.
-        **options: See `tracemw._http.client.ClientTracing`.
+        **options: See `tracemw.ClientOptions`.
 
     Raises:
         TypeError: for an unknown option, and for a transport of another library or for an `AsyncClient`.
@@ -56,17 +58,18 @@ class TraceTransport(_httpx.SyncTransport, httpx.BaseTransport):
     """
 
     _library = _LIBRARY
+    _half = _LIBRARY.sync
 
     def __init__(self, transport: httpx.BaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         super().__init__(transport, options)
 
 
-class AsyncTraceTransport(_httpx.AsyncTransport, httpx.AsyncBaseTransport):
+class AsyncTraceTransport(AsyncTransport, httpx.AsyncBaseTransport):
     """Trace the requests that go through an asynchronous transport; its limits are those of `TraceTransport`.
 
     Args:
         transport: The transport to wrap, `httpx.AsyncHTTPTransport()` by default.
-        **options: See `tracemw._http.client.ClientTracing`.
+        **options: See `tracemw.ClientOptions`.
 
     Raises:
         TypeError: for an unknown option, and for a transport of another library or for a `Client`.
@@ -74,6 +77,7 @@ class AsyncTraceTransport(_httpx.AsyncTransport, httpx.AsyncBaseTransport):
     """
 
     _library = _LIBRARY
+    _half = _LIBRARY.asynchronous
 
     def __init__(self, transport: httpx.AsyncBaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         super().__init__(transport, options)

@@ -15,9 +15,11 @@ except ImportError as error:
     raise ImportError("tracemw.httpx2 needs httpx2: pip install 'tracemw[httpx2]'") from error
 
 from tracemw._http.client import ClientOptions
-from tracemw._httpx import transports as _httpx
+from tracemw._httpx import clients
+from tracemw._httpx.library import Library
+from tracemw._httpx.transports import AsyncTransport, SyncTransport
 
-_LIBRARY = _httpx.Library(httpx2)
+_LIBRARY = Library(httpx2)
 
 C = TypeVar("C", bound="httpx2.Client | httpx2.AsyncClient")
 
@@ -30,16 +32,16 @@ def trace_client(client: C, **options: Unpack[ClientOptions]) -> C:
 
     Args:
         client: A client, of a class derived from `httpx2.Client` or `httpx2.AsyncClient` too.
-        **options: See `tracemw._http.client.ClientTracing`.
+        **options: See `tracemw.ClientOptions`.
 
     Raises:
         TypeError: for what is no client of httpx2, and for an unknown option.
         ValueError: for a value of an option that is not accepted.
     """
-    return _LIBRARY.trace_client(client, TraceTransport, AsyncTraceTransport, options)
+    return clients.trace_client(_LIBRARY, client, TraceTransport, AsyncTraceTransport, options)
 
 
-class TraceTransport(_httpx.SyncTransport, httpx2.BaseTransport):
+class TraceTransport(SyncTransport, httpx2.BaseTransport):
     """Trace the requests that go through a synchronous transport, for those who build transports themselves.
 
     A client that is given a transport uses nothing of its own `verify`, `cert`, `limits`, `http1`, `http2`, and none of
@@ -48,7 +50,7 @@ class TraceTransport(_httpx.SyncTransport, httpx2.BaseTransport):
 
     Args:
         transport: The transport to wrap, `httpx2.HTTPTransport()` by default.
-        **options: See `tracemw._http.client.ClientTracing`.
+        **options: See `tracemw.ClientOptions`.
 
     Raises:
         TypeError: for an unknown option, and for a transport of another library or for an `AsyncClient`.
@@ -56,17 +58,18 @@ class TraceTransport(_httpx.SyncTransport, httpx2.BaseTransport):
     """
 
     _library = _LIBRARY
+    _half = _LIBRARY.sync
 
     def __init__(self, transport: httpx2.BaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         super().__init__(transport, options)
 
 
-class AsyncTraceTransport(_httpx.AsyncTransport, httpx2.AsyncBaseTransport):
+class AsyncTraceTransport(AsyncTransport, httpx2.AsyncBaseTransport):
     """Trace the requests that go through an asynchronous transport; its limits are those of `TraceTransport`.
 
     Args:
         transport: The transport to wrap, `httpx2.AsyncHTTPTransport()` by default.
-        **options: See `tracemw._http.client.ClientTracing`.
+        **options: See `tracemw.ClientOptions`.
 
     Raises:
         TypeError: for an unknown option, and for a transport of another library or for a `Client`.
@@ -74,6 +77,7 @@ class AsyncTraceTransport(_httpx.AsyncTransport, httpx2.AsyncBaseTransport):
     """
 
     _library = _LIBRARY
+    _half = _LIBRARY.asynchronous
 
     def __init__(self, transport: httpx2.AsyncBaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         super().__init__(transport, options)

@@ -1,7 +1,7 @@
 """One attempt at an outbound request: start, response, failure, and end exactly once.
 
-A client door makes one `ClientTracing` from its options and asks it to `begin` each attempt. What it gets back is the
-`ClientExchange` that holds all state of that one attempt. Its methods are guarded: none raises into the application.
+A client door makes one `ClientTracing` from its options, and lets that `begin` each attempt. The `ClientExchange` that
+comes back holds all state of the one attempt. None of its methods raises into the application.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
+from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode, TracerProvider
 
 from tracemw._http import propagation, semconv
 from tracemw._http.metrics import Instruments, MeterSource
@@ -34,23 +34,37 @@ from tracemw.config import known_methods
 
 R = TypeVar("R")
 
+_CLIENT: Final = SpanKind.CLIENT  # a member of an enumeration costs a look-up through its class each time
+_NO_HEADERS: Final[dict[str, str]] = {}
+_NOWHERE: Final = Context()
+
 
 class ClientOptions(TypedDict, total=False):
-    """The keyword options that every client door takes; see `ClientTracing`."""
+    """The keyword options that every client door takes.
+
+    A door raises TypeError for an option that is not listed here, and for one string as `third_parties`; it raises
+    ValueError for what is no host.
+    """
 
     tracer_provider: TracerProvider | None
+    """Use this provider in place of the global one."""
     meter_provider: MeterProvider | None
+    """Use this provider in place of the global one."""
     third_parties: Iterable[str]
+    """Hosts that get neither trace context nor baggage, such as `("api.stripe.com", "*.openai.com")`.
+
+    Calls to them are traced as all others. `*` stands for any part of a name; `"api.stripe.com:8443"` is one port only;
+    an IPv6 address has brackets.
+    """
 
 
 class ClientTracing:
     """The options of one client door, and the way to begin an attempt.
 
     Args:
-        tracer_provider: Use this provider in place of the global one.
-        meter_provider: Use this provider in place of the global one.
-        third_parties: Hosts whose calls are traced, and that get neither trace context nor baggage, such as
-            `("api.stripe.com", "*.openai.com")`; see `ThirdParties`.
+        tracer_provider: See `ClientOptions`, as for the others.
+        meter_provider: The same.
+        third_parties: The same.
 
     Raises:
         TypeError: for an unknown option, and for one string as `third_parties`.
@@ -71,9 +85,8 @@ class ClientTracing:
             "meter_provider": meter_provider,
             "third_parties": third_parties,
         }
-        self._third_parties = ThirdParties(third_parties)
-        self._has_third_parties = bool(self._third_parties)
-        self.known_methods = known_methods()
+        self._third_parties = ThirdParties(third_parties) or None
+        self._known_methods = known_methods()
         self._tracers = TracerSource(tracer_provider)
         self._meters = MeterSource("client", meter_provider)
 
@@ -94,7 +107,6 @@ class ClientTracing:
         self,
         method: str,
         url: str,
-        *,
         template: str | None = None,
         resend_count: int = 0,
         context: Context | None = None,
@@ -114,22 +126,31 @@ class ClientTracing:
                 return None
             tracer = self._tracers.get()
             instruments = self._meters.get()
-            hands_on = not (self._has_third_parties and self._third_parties.called_by(url))
-            if tracer is None and instruments is None:
-                return ClientExchange(None, suppress_clients(here), hands_on=hands_on)
-            attributes = ClientAttributes(method, url, template, resend_count, self.known_methods)
-            labels = semconv.client_labels(attributes.made()) if instruments is not None else None
+            attributes = ClientAttributes(method, url, template, resend_count, self._known_methods)
+            # What may fail does so before there is a span to be ended.
+            labels = None if instruments is None else semconv.client_labels(attributes.made())
+            hands_on = self._third_parties is None or not self._third_parties.called_by(url)
+            span = ahead = None
             if tracer is None:
-                return ClientExchange(None, suppress_clients(here), instruments, labels, hands_on=hands_on)
-            name = semconv.span_name(method, template, self.known_methods)
-            known: Any = attributes if self._tracers.takes_lazy_attributes else attributes.made()
-            ahead = started = None
-            if not self._tracers.takes_lazy_attributes:  # another's recorder, which goes by the wall clock unless told
-                ahead = offset()
-                started = monotonic_ns() + ahead
-            span = tracer.start_span(name, here, _CLIENT, known, None, started)
-            inside = with_client_span(span, here)
-            return ClientExchange(span, inside, instruments, labels, started, ahead, hands_on=hands_on)
+                inside = suppress_clients(here)
+            else:
+                name = semconv.span_name(method, template, self._known_methods)
+                if self._tracers.takes_lazy_attributes:
+                    lazy: Any = attributes
+                    span = tracer.start_span(name, here, _CLIENT, lazy)
+                else:  # the recorder of somebody else goes by the wall clock, unless the door tells it the time
+                    ahead = offset()
+                    span = tracer.start_span(name, here, _CLIENT, attributes.made(), None, monotonic_ns() + ahead)
+                inside = with_client_span(span, here)
+                if type(span) is NonRecordingSpan:
+                    span = None
+            headers = _NO_HEADERS
+            if hands_on:
+                try:
+                    headers = propagation.inject(inside)
+                except Exception as error:
+                    fault("ClientTracing.begin: headers", error)
+            return ClientExchange(span, inside, headers, resend_count, ahead, instruments, labels)
         except Exception as error:
             fault("ClientTracing.begin", error)
             return None
@@ -140,12 +161,11 @@ def _restored(third_parties: Iterable[str]) -> ClientTracing:
 
 
 class ClientAttributes(LazyAttributes):
-    """The attributes that a CLIENT span has from its start, for whoever wants to know."""
+    """The attributes that a CLIENT span has from its start, made when somebody asks."""
 
     __slots__ = ("_known", "_method", "_resend_count", "_template", "_url")
 
     def __init__(self, method: str, url: str, template: str | None, resend_count: int, known: frozenset[str]) -> None:
-        self._made = None
         self._method = method
         self._url = url
         self._template = template
@@ -162,125 +182,122 @@ class ClientAttributes(LazyAttributes):
         return attributes
 
 
-_CLIENT: Final = SpanKind.CLIENT  # a member of an enumeration costs a look-up through its class each time
-_NO_HEADERS: Final[dict[str, str]] = {}
-
-
 class ClientExchange:
     """One attempt at an outbound request.
 
-    The door adds `headers()` to a copy of the request, lets it `run` the call beneath it, reports `response`
-    and `failure`, and calls `end` when the body has been read or closed.
+    The door adds `headers` to a copy of the request, lets the exchange `run` the call beneath, reports `response` and
+    `failure`, and calls `end` when the body has been read or closed. With its end an exchange lets go of its span and
+    context: httpx keeps each response, and what leads from there, until the garbage collector comes.
     """
 
     __slots__ = (
+        "_ahead",
         "_context",
-        "_ended",
         "_error_type",
-        "_hands_on",
         "_headers_at",
         "_instruments",
         "_labels",
-        "_offset",
         "_span",
         "_started",
+        "headers",
+        "resend_count",
     )
 
     def __init__(
         self,
         span: Span | None,
         context: Context,
-        instruments: Instruments | None = None,
-        labels: dict[str, str | int] | None = None,
-        started: int | None = None,
-        ahead: int | None = None,
-        *,
-        hands_on: bool = True,
+        headers: dict[str, str],
+        resend_count: int,
+        ahead: int | None,
+        instruments: Instruments | None,
+        labels: dict[str, str | int] | None,
     ) -> None:
+        self.headers = headers
+        """What hands the trace on to the service being called; empty for a third party."""
+        self.resend_count = resend_count
+        """How many attempts at the same request came before this one."""
         self._span = span
-        self._hands_on = hands_on
         self._context = context
-        self._offset = offset_of(span) if ahead is None else ahead
-        if instruments is not None:
-            self._started: int = started or getattr(span, "start_time", None) or self.now()
+        self._ahead = ahead
+        """By how much the span's clock is ahead of the monotonic one; None while only the span knows."""
         self._instruments = instruments
-        self._labels = labels or {}
-        self._ended = span is None and instruments is None
         self._error_type: str | None = None
         self._headers_at: int | None = None
+        if labels is not None:
+            now = self.now()
+            self._labels = labels
+            self._started: int = getattr(span, "start_time", None) or now
 
     def now(self) -> int:
         """Return the time as nanoseconds since the epoch, by the clock that the span goes by."""
-        return monotonic_ns() + self._offset
+        return self._time_of(monotonic_ns())
+
+    def _time_of(self, moment: int) -> int:
+        """Return a time of the monotonic clock as nanoseconds since the epoch."""
+        if self._ahead is None:
+            self._ahead = offset_of(self._span)
+        return moment + self._ahead
 
     @property
     def ended(self) -> bool:
         """Whether nothing more is recorded for this attempt."""
-        return self._ended
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers that hand the trace on to the service being called; none for a third party."""
-        if not self._hands_on:
-            return _NO_HEADERS
-        try:
-            return propagation.inject(self._context)
-        except Exception as error:
-            fault("ClientExchange.headers", error)
-            return _NO_HEADERS
+        return self._span is None and self._instruments is None
 
     def run(self, send: Callable[..., R], *args: Any, **kwargs: Any) -> R:
         """Return `send(*args, **kwargs)`, called with the attempt current, and clients beneath it switched off.
 
         An interrupt between any two steps, such as KeyboardInterrupt, leaves the context as it was before.
         """
-        around, token = current_context(), None
+        around, inside, token = current_context(), self._context, None
         # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
         try:
             try:
-                token = attach(self._context)
+                token = attach(inside)
                 return send(*args, **kwargs)
             finally:
                 if token is not None:
-                    detach(token, self._context)
-        finally:
-            if current_context() is self._context:
+                    detach(token, inside)
+        except BaseException:
+            if current_context() is inside:  # an interrupt came before or within `detach`
                 attach(around)
+            raise
 
     async def run_async(self, send: Callable[..., Awaitable[R]], *args: Any, **kwargs: Any) -> R:
         """Do the same with an asynchronous `send`."""
-        around, token = current_context(), None
+        around, inside, token = current_context(), self._context, None
         try:
             try:
-                token = attach(self._context)
+                token = attach(inside)
                 result = await send(*args, **kwargs)
                 return result  # noqa: RET504  an interrupt between `await` and `return` would find nothing around it
             finally:
                 if token is not None:
-                    detach(token, self._context)
-        finally:
-            if current_context() is self._context:
+                    detach(token, inside)
+        except BaseException:
+            if current_context() is inside:
                 attach(around)
+            raise
 
     def response(self, status: int, http_version: str | None) -> None:
         """Note the status and the negotiated protocol version (`1.1`, `2`) once the response's headers are there."""
-        if self._ended:
+        span, instruments = self._span, self._instruments
+        if span is None and instruments is None:
             return
         try:
-            self._headers_at = monotonic_ns() + self._offset
-            self._note("http.response.status_code", status)
-            if http_version:
-                self._note("network.protocol.version", http_version)
+            self._headers_at = monotonic_ns()
+            if span is not None:
+                span.set_attribute("http.response.status_code", status)
+                if http_version:
+                    span.set_attribute("network.protocol.version", http_version)
+            if instruments is not None:
+                self._labels["http.response.status_code"] = status
+                if http_version:
+                    self._labels["network.protocol.version"] = http_version
             if status >= 400:
                 self._error_type = semconv.client_error_type(status)
         except Exception as error:
             fault("ClientExchange.response", error)
-
-    def _note(self, name: str, value: str | int) -> None:
-        """Put an attribute on the span, and on the metric alike."""
-        if self._span is not None:
-            self._span.set_attribute(name, value)
-        if self._instruments is not None:
-            self._labels[name] = value
 
     @guarded
     def failure(self, error: BaseException, *, at: int | None = None) -> None:
@@ -291,9 +308,9 @@ class ClientExchange:
 
         Args:
             error: The exception.
-            at: When it was raised, as nanoseconds since the epoch, if that was earlier than now.
+            at: When the exception was raised, as nanoseconds since the epoch, if that was earlier than now.
         """
-        if self._ended:
+        if self.ended:
             return
         try:
             if isinstance(error, Exception):
@@ -310,29 +327,37 @@ class ClientExchange:
         Args:
             at: The end as nanoseconds since the epoch, when it was earlier than now.
         """
-        if self._ended:
+        # No call until all is let go of: of two threads, one ends the span.
+        span, instruments, context = self._span, self._instruments, self._context
+        if span is None and instruments is None:
             return
-        self._ended = True
-        ended = monotonic_ns() + self._offset if at is None else at
-        if self._error_type is not None or self._instruments is not None:
-            self._conclude(ended)
-        try:
-            if self._span is not None:
-                self._span.end(ended)
-        except Exception as error:
-            fault("ClientExchange.end", error)
+        self._span = self._instruments = None
+        self._context = _NOWHERE
+        if at is None and self._ahead is not None:  # otherwise the span reads the clock itself
+            at = monotonic_ns() + self._ahead
+        if self._error_type is not None or instruments is not None:
+            self._conclude(span, instruments, context, at)
+        if span is not None:
+            try:
+                span.end(at)
+            except Exception as error:
+                fault("ClientExchange.end", error)
 
     @guarded
-    def _conclude(self, ended: int) -> None:
+    def _conclude(
+        self, span: Span | None, instruments: Instruments | None, context: Context, ended: int | None
+    ) -> None:
         """Note the error, and how long the attempt lasted."""
-        if self._error_type is not None:
-            self._note("error.type", self._error_type)
-            if self._span is not None:
-                self._span.set_status(StatusCode.ERROR)
-        if self._instruments is not None:
-            self._instruments.lasted(max(ended - self._started, 0) / 1e9, self._labels, self._context)
+        if self._error_type is not None and span is not None:
+            span.set_attribute("error.type", self._error_type)
+            span.set_status(StatusCode.ERROR)
+        if instruments is not None and ended is not None:
+            if self._error_type is not None:
+                self._labels["error.type"] = self._error_type
+            instruments.lasted(max(ended - self._started, 0) / 1e9, self._labels, context)
 
     def abandon(self) -> None:
         """End the span at the time of the response's headers: nobody will read or close the body any more."""
-        if not self._ended:
-            self.end(at=self._headers_at)
+        if self._span is None and self._instruments is None:
+            return
+        self.end(at=None if self._headers_at is None else self._time_of(self._headers_at))

@@ -1,4 +1,10 @@
 """What `tracemw.httpx` and `tracemw.httpx2` have in common: one implementation for both libraries.
 
-* ``transports``: the transports that trace, sync and async, and `trace_client`
+The two libraries have the same classes under the same names, and no class of one is a class of the other.
+
+* ``library``: the classes of one library, and what its door refuses
+* ``clients``: `trace_client`
+* ``transports``: the transports that trace, sync and async
+* ``resends``: how many attempts came before
+* ``bodies``: the body of a response, whose end ends the span
 """
