@@ -58,6 +58,8 @@ from tracemw import bootstrap
 from tracemw._otel import guard
 from tracemw._recording import keeping
 from tracemw._recording.keeping import Books
+from tracemw._setup.endings import Endings
+from tracemw._setup.installation import Installation
 from tracemw.sampling import Rule, Sampling
 
 Spans = list[Span]
@@ -111,10 +113,9 @@ def init(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[Init]:
     """`tracemw.init` as in a process of its own, sampling nothing unless told to."""
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
-    monkeypatch.setattr(bootstrap, "_take_signals", lambda: None)
+    monkeypatch.setattr(Endings, "take_signals", lambda self: None)
+    monkeypatch.setattr(bootstrap, "IN_THIS_PROCESS", Installation())
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "65536")  # what is lost on the way out is no matter of the recorder
-    for name in ("_provider", "_tracing", "_baggage"):
-        monkeypatch.setattr(bootstrap, name, None)
     running: list[tracemw.Tracing] = []
 
     def start(ratio: float | None = 0.0, *, rules: tuple[Rule, ...] = (), more: Any = None, **sampling: Any) -> Running:
