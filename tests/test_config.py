@@ -15,14 +15,25 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tracemw.config import KNOWN_METHODS, Config, known_methods
-from tracemw.config.otlp import DEFAULT_ENDPOINT, PROTOCOLS
+from tracemw.config import KNOWN_METHODS, Arguments, Config, known_methods
+from tracemw.config.backend import PROTOCOLS
+from tracemw.config.endpoint import DEFAULT_ENDPOINT, Endpoint
+from tracemw.config.proxy import Proxy
+
+
+def resolve(**arguments: Any) -> Config:
+    """The configuration of a process, as `init` makes it of its arguments and the environment."""
+    return Config.resolve(Arguments(**arguments))
+
+
+def url_of(proxy: Proxy | None) -> str | None:
+    return None if proxy is None else proxy.url
 
 
 def test_without_any_setting_spans_go_where_the_viewer_listens_and_all_are_sampled() -> None:
-    config = Config.resolve(service="shop")
+    config = resolve(service="shop")
     assert config == Config(service="shop", version=None, environment=None)
-    assert config.traces.endpoint == DEFAULT_ENDPOINT == "http://localhost:4318/v1/traces"
+    assert str(config.traces.endpoint) == str(DEFAULT_ENDPOINT) == "http://localhost:4318/v1/traces"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +66,7 @@ def test_otel_variables_win_over_the_plain_names(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    config = Config.resolve()
+    config = resolve()
     assert (config.service, config.version, config.environment) == expected
 
 
@@ -65,7 +76,7 @@ def test_arguments_win_over_every_variable(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://variable:4318")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20abc,x-team=shop")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
-    config = Config.resolve(
+    config = resolve(
         service="s",
         version="1",
         environment="dev",
@@ -74,7 +85,7 @@ def test_arguments_win_over_every_variable(monkeypatch: pytest.MonkeyPatch) -> N
         ratio=0.25,
     )
     assert (config.service, config.version, config.environment) == ("s", "1", "dev")
-    assert config.traces.endpoint == "http://argument:4318/v1/traces"
+    assert str(config.traces.endpoint) == "http://argument:4318/v1/traces"
     assert config.traces.headers == {"authorization": "Basic abc", "x-team": "pay"}
     assert (config.sampler, config.ratio) == ("parentbased_traceidratio", 0.25)
 
@@ -94,7 +105,7 @@ def test_the_endpoint_is_a_base_except_where_the_specification_says_it_is_not(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert Config.resolve().traces.endpoint == endpoint
+    assert str(resolve().traces.endpoint) == endpoint
 
 
 @pytest.mark.parametrize(
@@ -102,39 +113,39 @@ def test_the_endpoint_is_a_base_except_where_the_specification_says_it_is_not(
     [("production", 0.1), ("PROD", 0.1), ("staging", 0.5), ("dev", 1.0), (None, 1.0)],
 )
 def test_the_environment_chooses_the_sampling_ratio(environment: str | None, ratio: float) -> None:
-    config = Config.resolve(environment=environment)
+    config = resolve(environment=environment)
     assert (config.sampler, config.ratio) == ("parentbased_traceidratio", ratio)
 
 
 def test_the_sampler_variables_mean_what_the_specification_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
-    assert Config.resolve(environment="production").ratio == 1.0
+    assert resolve(environment="production").ratio == 1.0
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.125")
-    config = Config.resolve(environment="production")
+    config = resolve(environment="production")
     assert (config.sampler, config.ratio) == ("traceidratio", 0.125)
 
 
 def test_a_ratio_without_a_sampler_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
-    config = Config.resolve(environment="production")
+    config = resolve(environment="production")
     assert (config.sampler, config.ratio) == ("parentbased_traceidratio", 0.25)
 
 
 def test_the_older_name_of_the_environment_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=production")
-    assert Config.resolve().ratio == 0.1
+    assert resolve().ratio == 0.1
 
 
 def test_durations_are_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2500")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
-    config = Config.resolve()
+    config = resolve()
     assert (config.traces.timeout, config.delay) == (2.5, 0.2)
 
 
 def test_a_batch_is_never_larger_than_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "100")
-    assert (Config.resolve().queue_size, Config.resolve().batch_size) == (100, 100)
+    assert (resolve().queue_size, resolve().batch_size) == (100, 100)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +173,7 @@ def test_a_bad_value_is_an_error_that_names_the_variable_the_value_and_what_is_a
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ValueError, match="is not accepted") as caught:
-        Config.resolve()
+        resolve()
     for part in (variable, repr(value), accepted):
         assert part in str(caught.value)
 
@@ -172,25 +183,25 @@ def test_a_ratio_outside_0_to_1_is_an_error(monkeypatch: pytest.MonkeyPatch, val
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", value)
     with pytest.raises(ValueError, match=r"OTEL_TRACES_SAMPLER_ARG.*a number from 0 to 1"):
-        Config.resolve()
+        resolve()
 
 
 @pytest.mark.parametrize("value", [1.5, -1, True, float("nan")])
 def test_a_sampling_argument_outside_0_to_1_is_an_error(value: float) -> None:
     with pytest.raises(ValueError, match=r"sampling=.*a number from 0 to 1"):
-        Config.resolve(ratio=value)
+        resolve(ratio=value)
 
 
 def test_an_argument_of_the_wrong_type_is_an_error() -> None:
     with pytest.raises(TypeError, match="service takes a string, not int"):
-        Config.resolve(service=3)  # type: ignore[arg-type]
+        resolve(service=3)
     with pytest.raises(TypeError, match="endpoint takes a string, not int"):
-        Config.resolve(endpoint=4318)  # type: ignore[arg-type]
+        resolve(endpoint=4318)
     with pytest.raises(TypeError, match="baggage takes several keys"):
-        Config.resolve(baggage="tenant.id")
+        resolve(baggage="tenant.id")
     for headers in ("a=b", [("a", "b")], {1: "b"}):
         with pytest.raises(TypeError, match="headers takes a mapping of names to values"):
-            Config.resolve(headers=headers)  # type: ignore[arg-type]
+            resolve(headers=headers)
 
 
 def test_known_methods_can_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,8 +226,8 @@ def test_the_scheme_of_an_endpoint_says_whether_grpc_goes_over_tls(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    config = Config.resolve()
-    assert (config.traces.protocol, config.traces.endpoint) == ("grpc", endpoint)
+    config = resolve()
+    assert (config.traces.protocol, str(config.traces.endpoint)) == ("grpc", endpoint)
 
 
 @pytest.mark.parametrize(
@@ -234,10 +245,10 @@ def test_the_scheme_of_an_endpoint_says_whether_grpc_goes_over_tls(
 def test_what_leaves_the_machine_is_compressed_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch, endpoint: str | None, compression: str
 ) -> None:
-    assert Config.resolve(endpoint=endpoint).traces.compression == compression
-    assert Config.resolve(endpoint=endpoint, compression="none").traces.compression == "none"
+    assert resolve(endpoint=endpoint).traces.compression == compression
+    assert resolve(endpoint=endpoint, compression="none").traces.compression == "none"
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
-    assert Config.resolve(endpoint=endpoint).traces.compression == "gzip"
+    assert resolve(endpoint=endpoint).traces.compression == "gzip"
 
 
 @pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"])
@@ -256,30 +267,31 @@ def test_headers_that_are_not_accepted_are_an_error_that_does_not_show_them(
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ValueError, match=f"^{variable} is not accepted: ") as caught:
-        Config.resolve()
+        resolve()
     assert "s3cr3t" not in str(caught.value)
 
 
 @pytest.mark.parametrize("endpoint", ["http://tempo:4318", "https://tempo:4318"])
 def test_a_configuration_can_be_shown_without_its_secrets(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cr3t")
-    config = Config.resolve(endpoint=endpoint, proxy="http://bob:s3cr3t@proxy:3128", metrics=True)
-    assert config.traces.proxy == config.metrics.proxy == "http://bob:s3cr3t@proxy:3128"  # type: ignore[union-attr]
+    config = resolve(endpoint=endpoint, proxy="http://bob:s3cr3t@proxy:3128", metrics=True)
+    assert config.metrics is not None
+    assert url_of(config.traces.proxy) == url_of(config.metrics.proxy) == "http://bob:s3cr3t@proxy:3128"
     assert "s3cr3t" not in repr(config)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{endpoint}/v1/traces?api_key=s3cr3t")
-    config = Config.resolve()
-    assert config.traces.endpoint == f"{endpoint}/v1/traces?api_key=s3cr3t"
-    assert config.traces.destination == f"{endpoint}/v1/traces"
+    config = resolve()
+    assert config.traces.endpoint.query == "api_key=s3cr3t"
+    assert str(config.traces.endpoint) == f"{endpoint}/v1/traces"
     assert "s3cr3t" not in repr(config)
 
 
 def test_a_tenant_is_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "X-Scope-OrgID=a,Authorization=b")
-    assert Config.resolve().traces.headers == {"x-scope-orgid": "a", "authorization": "b"}
+    assert resolve().traces.headers == {"x-scope-orgid": "a", "authorization": "b"}
     monkeypatch.setenv("TRACEMW_TENANT", "c")
-    assert Config.resolve().traces.headers["x-scope-orgid"] == "c"
-    assert Config.resolve(headers={"X-Scope-OrgId": "d"}).traces.headers["x-scope-orgid"] == "d"
-    assert Config.resolve(headers={"X-Scope-OrgId": "d"}, tenant="e").traces.headers["x-scope-orgid"] == "e"
+    assert resolve().traces.headers["x-scope-orgid"] == "c"
+    assert resolve(headers={"X-Scope-OrgId": "d"}).traces.headers["x-scope-orgid"] == "d"
+    assert resolve(headers={"X-Scope-OrgId": "d"}, tenant="e").traces.headers["x-scope-orgid"] == "e"
 
 
 @pytest.mark.parametrize(
@@ -288,22 +300,22 @@ def test_a_tenant_is_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_header_that_cannot_be_sent_is_an_error_that_does_not_show_its_value(name: str, value: str) -> None:
     for protocol in PROTOCOLS:
         with pytest.raises(ValueError, match="header") as caught:
-            Config.resolve(headers={name: value}, protocol=protocol)
+            resolve(headers={name: value}, protocol=protocol)
         assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "value"), [("x-trace-bin", "x"), ("-bin", "x"), ("a!b", "x"), ("a", "x\ty")])
 def test_a_header_that_grpc_does_not_send_is_an_error_with_grpc(name: str, value: str) -> None:
-    assert Config.resolve(headers={name: value}).traces.headers == {name: value}
+    assert resolve(headers={name: value}).traces.headers == {name: value}
     with pytest.raises(ValueError, match=r"^headers is not accepted: the (name|value)"):
-        Config.resolve(headers={name: value}, protocol="grpc")
+        resolve(headers={name: value}, protocol="grpc")
 
 
 @pytest.mark.parametrize("argument", [0, -1, True, "5", float("inf"), float("nan")])
 def test_a_timeout_is_seconds_above_0(monkeypatch: pytest.MonkeyPatch, argument: Any) -> None:
-    assert Config.resolve(timeout=2).traces.timeout == 2.0
+    assert resolve(timeout=2).traces.timeout == 2.0
     with pytest.raises(ValueError, match=r"timeout=.*seconds, above 0"):
-        Config.resolve(timeout=argument)
+        resolve(timeout=argument)
 
 
 def test_an_argument_wins_over_its_variable_and_the_one_for_traces_over_that_for_all(
@@ -312,11 +324,11 @@ def test_an_argument_wins_over_its_variable_and_the_one_for_traces_over_that_for
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1000")
-    assert (Config.resolve().traces.protocol, Config.resolve().traces.timeout) == ("http/protobuf", 1.0)
-    config = Config.resolve(protocol="grpc", timeout=3)
+    assert (resolve().traces.protocol, resolve().traces.timeout) == ("http/protobuf", 1.0)
+    config = resolve(protocol="grpc", timeout=3)
     assert (config.traces.protocol, config.traces.timeout) == ("grpc", 3.0)
     with pytest.raises(ValueError, match=r"protocol='http/json' is not accepted: one of http/protobuf, grpc"):
-        Config.resolve(protocol="http/json")
+        resolve(protocol="http/json")
 
 
 @pytest.mark.parametrize(
@@ -333,8 +345,9 @@ def test_a_variable_of_one_signal_says_nothing_about_the_other(
     monkeypatch: pytest.MonkeyPatch, name: str, setting: str, value: str, other: str, expected: tuple[object, object]
 ) -> None:
     def resolved() -> tuple[object, object]:
-        config = Config.resolve(metrics=True)
-        return getattr(config.traces, setting), getattr(config.metrics, setting)
+        config = resolve(metrics=True)
+        traces, metrics = getattr(config.traces, setting), getattr(config.metrics, setting)
+        return (str(traces), str(metrics)) if setting == "endpoint" else (traces, metrics)
 
     default = resolved()
     monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_TRACES_{name}", value)
@@ -352,9 +365,10 @@ def test_certificates_of_one_signal_are_not_those_of_the_other(
     setting = name.lower()
     monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", str(files / "shop-both.pem"))
     monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_METRICS_{name}", str(files / "other-both.pem"))
-    config = Config.resolve(metrics=True)
-    assert getattr(config.traces, setting) == str(files / "shop-both.pem")
-    assert getattr(config.metrics, setting) == str(files / "other-both.pem")
+    config = resolve(metrics=True)
+    assert config.metrics is not None
+    assert getattr(config.traces.tls, setting) == str(files / "shop-both.pem")
+    assert getattr(config.metrics.tls, setting) == str(files / "other-both.pem")
 
 
 def test_tls_of_grpc_and_proxies_go_by_the_signal_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,30 +379,30 @@ def test_tls_of_grpc_and_proxies_go_by_the_signal_too(monkeypatch: pytest.Monkey
     monkeypatch.setenv("HTTP_PROXY", "http://p")
     monkeypatch.setenv("HTTPS_PROXY", "http://q")
     monkeypatch.setenv("NO_PROXY", "tempo")
-    config = Config.resolve(metrics=True)
+    config = resolve(metrics=True)
     assert config.metrics is not None
-    assert (config.traces.endpoint, config.traces.proxy) == ("https://tempo:4317", None)
-    assert (config.metrics.endpoint, config.metrics.proxy) == ("http://mimir:4317", "http://p")
+    assert (str(config.traces.endpoint), config.traces.proxy) == ("https://tempo:4317", None)
+    assert (str(config.metrics.endpoint), url_of(config.metrics.proxy)) == ("http://mimir:4317", "http://p")
 
 
 @pytest.mark.parametrize("name", ["queue_bytes", "batch_bytes"])
 def test_limits_in_bytes_are_arguments_or_variables(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"TRACEMW_{name.upper()}", "50000")
-    assert getattr(Config.resolve(), name) == 50_000
+    assert getattr(resolve(), name) == 50_000
     options: dict[str, Any] = {name: 60_000}
-    assert getattr(Config.resolve(**options), name) == 60_000
+    assert getattr(resolve(**options), name) == 60_000
     for value in (0, 4095, -1, 1.5, True, "3 MB", "", float("inf")):
         with pytest.raises(ValueError, match=f"{name}=.* is not accepted: a whole number of bytes from 4096 up"):
-            Config.resolve(**{name: value})  # type: ignore[arg-type]
+            resolve(**{name: value})
     for text in ("3MB", "4095", "-5000", "1e6", "\uff15\uff10000"):
         monkeypatch.setenv(f"TRACEMW_{name.upper()}", text)
         with pytest.raises(ValueError, match=f"TRACEMW_{name.upper()}=.* is not accepted"):
-            Config.resolve()
+            resolve()
 
 
 def test_a_batch_is_no_larger_than_the_queue() -> None:
-    assert Config.resolve(queue_bytes=10_000).batch_bytes == 10_000
-    assert Config.resolve().batch_bytes < 4 * 1024 * 1024
+    assert resolve(queue_bytes=10_000).batch_bytes == 10_000
+    assert resolve().batch_bytes < 4 * 1024 * 1024
 
 
 @pytest.mark.parametrize(
@@ -403,10 +417,10 @@ def test_preferences_of_metrics_are_as_the_specification_has_them(
 ) -> None:
     name = f"OTEL_EXPORTER_OTLP_METRICS_{variable}"
     monkeypatch.setenv(name, value.upper())
-    assert getattr(Config.resolve(), field) == value
+    assert getattr(resolve(), field) == value
     monkeypatch.setenv(name, "some")
     with pytest.raises(ValueError, match=f"{name}='some' is not accepted"):
-        Config.resolve()
+        resolve()
 
 
 @pytest.mark.parametrize(
@@ -449,9 +463,9 @@ def test_proxies_are_where_they_are_for_everybody(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert Config.resolve(endpoint=endpoint).traces.proxy == proxy
-    assert Config.resolve(endpoint=endpoint, proxy="http://mine:1").traces.proxy == "http://mine:1"
-    assert Config.resolve(endpoint=endpoint, proxy="").traces.proxy is None
+    assert url_of(resolve(endpoint=endpoint).traces.proxy) == proxy
+    assert url_of(resolve(endpoint=endpoint, proxy="http://mine:1").traces.proxy) == "http://mine:1"
+    assert resolve(endpoint=endpoint, proxy="").traces.proxy is None
 
 
 @pytest.mark.parametrize("proxy", ["socks5://bob:secret@p:1", "http://bob:secret@p:port", "http://"])
@@ -459,11 +473,11 @@ def test_a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_it(
     monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
     with pytest.raises(ValueError, match=r"proxy is not accepted: an http:// URL") as caught:
-        Config.resolve(proxy=proxy)
+        resolve(proxy=proxy)
     assert "secret" not in str(caught.value)
     monkeypatch.setenv("HTTP_PROXY", proxy)
     with pytest.raises(ValueError, match=r"HTTP_PROXY is not accepted"):
-        Config.resolve()
+        resolve()
 
 
 @pytest.mark.parametrize(
@@ -478,7 +492,7 @@ def test_a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_it(
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_credentials_in_the_endpoint_are_an_error_that_does_not_show_them(endpoint: str, protocol: str) -> None:
     with pytest.raises(ValueError, match=r"endpoint is not accepted: credentials belong into headers") as caught:
-        Config.resolve(endpoint=endpoint, protocol=protocol)
+        resolve(endpoint=endpoint, protocol=protocol)
     assert "secret" not in str(caught.value)
 
 
@@ -501,16 +515,16 @@ def test_a_base_with_a_query_or_a_fragment_is_an_error_that_does_not_show_it(
     with pytest.raises(
         ValueError, match=rf"^{variable}='.*[?#]\.\.\.' is not accepted: .*no query or fragment"
     ) as caught:
-        Config.resolve(protocol=protocol)
+        resolve(protocol=protocol)
     assert "secret" not in str(caught.value)
 
 
 def test_the_whole_url_of_a_signal_takes_a_query_but_no_fragment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://h:4318/custom?team=a")
-    assert Config.resolve().traces.endpoint == "http://h:4318/custom?team=a"
+    assert resolve().traces.endpoint.target == "/custom?team=a"
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://h:4318/custom#a")
     with pytest.raises(ValueError, match=r"^OTEL_EXPORTER_OTLP_TRACES_ENDPOINT='.*#\.\.\.' is not accepted"):
-        Config.resolve()
+        resolve()
 
 
 @pytest.mark.parametrize("endpoint", ["http://tempo:4318/café", "http://münchen:4318"])
@@ -518,10 +532,10 @@ def test_an_endpoint_that_cannot_be_sent_as_it_stands_is_an_error(
     monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     with pytest.raises(ValueError, match=r"^endpoint='.*' is not accepted: .*in ASCII: percent-encoded"):
-        Config.resolve(endpoint=endpoint)
+        resolve(endpoint=endpoint)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint)
     with pytest.raises(ValueError, match=r"^OTEL_EXPORTER_OTLP_TRACES_ENDPOINT='.*' is not accepted"):
-        Config.resolve()
+        resolve()
 
 
 @pytest.fixture
@@ -548,17 +562,14 @@ def test_certificates_are_files_that_variables_or_arguments_name(monkeypatch: py
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(files / "ca.pem"))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(files / "shop.pem"))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(files / "shop.key"))
-    config = Config.resolve()
-    assert config.traces.certificate == str(files / "ca.pem")
-    assert (config.traces.client_certificate, config.traces.client_key) == (
-        str(files / "shop.pem"),
-        str(files / "shop.key"),
-    )
-    assert config.traces.tls is not None
+    tls = resolve().traces.tls
+    assert tls.certificate == str(files / "ca.pem")
+    assert (tls.client_certificate, tls.client_key) == (str(files / "shop.pem"), str(files / "shop.key"))
+    assert tls.context is not None
     arguments = {"client_certificate": str(files / "other.pem"), "client_key": str(files / "other.key")}
-    assert Config.resolve(**arguments).traces.client_certificate == str(files / "other.pem")  # type: ignore[arg-type]
+    assert resolve(**arguments).traces.tls.client_certificate == str(files / "other.pem")
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_CLIENT_KEY")
-    assert Config.resolve(client_certificate=str(files / "shop-both.pem")).traces.client_key is None
+    assert resolve(client_certificate=str(files / "shop-both.pem")).traces.tls.client_key is None
 
 
 @pytest.mark.parametrize(
@@ -584,8 +595,40 @@ def test_a_certificate_that_cannot_be_read_is_an_error_that_names_it(
 ) -> None:
     arguments: dict[str, Any] = {name.lower(): str(files / file) for name, file in named.items()}
     with pytest.raises(ValueError, match=rf"^{blamed.lower()}='.*{re.escape(named[blamed])}' is not accepted"):
-        Config.resolve(protocol=protocol, **arguments)
+        resolve(protocol=protocol, **arguments)
     for name, file in named.items():
         monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_TRACES_{name}", str(files / file))
     with pytest.raises(ValueError, match=rf"^OTEL_EXPORTER_OTLP_TRACES_{blamed}='"):
-        Config.resolve(protocol=protocol)
+        resolve(protocol=protocol)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "authority", "target", "shown"),
+    [
+        ("http://tempo", "tempo", 80, "tempo", "/", "http://tempo"),
+        ("https://Tempo:443/otlp", "tempo", 443, "tempo", "/otlp", "https://tempo/otlp"),
+        ("https://tempo:80/", "tempo", 80, "tempo:80", "/", "https://tempo:80/"),
+        (
+            "http://[::1]:4318/v1/traces?key=s3cr3t",
+            "::1",
+            4318,
+            "[::1]:4318",
+            "/v1/traces?key=s3cr3t",
+            "http://[::1]:4318/v1/traces",
+        ),
+        ("http://tempo:4318?key=s3cr3t", "tempo", 4318, "tempo:4318", "/?key=s3cr3t", "http://tempo:4318"),
+    ],
+)
+def test_an_endpoint_is_the_parts_of_its_url(
+    url: str, host: str, port: int, authority: str, target: str, shown: str
+) -> None:
+    endpoint = Endpoint.parse(url)
+    assert (endpoint.host, endpoint.port, endpoint.authority, endpoint.target) == (host, port, authority, target)
+    assert str(endpoint) == shown
+    assert "s3cr3t" not in repr(endpoint)
+
+
+@pytest.mark.parametrize("url", ["", "tempo:4318", "ftp://tempo", "http://", "http://tempo:port", "http://tempo:70000"])
+def test_an_endpoint_of_what_is_no_url_is_an_error(url: str) -> None:
+    with pytest.raises(ValueError, match=r"URL|[Pp]ort"):
+        Endpoint.parse(url)

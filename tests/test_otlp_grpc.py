@@ -26,7 +26,8 @@ from servers import free_port
 from test_otlp_http import drip, say_nothing, spans
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Answer, Outcome, Request
-from tracemw._export.otlp_grpc import OtlpGrpcExporter
+from tracemw._export.otlp_grpc import Certificates, OtlpGrpcExporter
+from tracemw.config import Arguments, Backend
 
 ACCEPTED, REJECTED, BUSY = Answer.ACCEPTED, Answer.REJECTED, Answer.BUSY
 NOT_SENT, UNKNOWN = Answer.NOT_SENT, Answer.UNKNOWN
@@ -43,8 +44,11 @@ def made() -> Iterator[Callable[..., OtlpGrpcExporter]]:
     """Makes exporters, and closes them in the end."""
     exporters: list[OtlpGrpcExporter] = []
 
-    def make(url: str, **options: Any) -> OtlpGrpcExporter:
-        exporters.append(OtlpGrpcExporter(url, **{"headers": {}, **options}))
+    def make(
+        url: str, *, certificates: Certificates = (None, None, None), compression: str = "none", **arguments: Any
+    ) -> OtlpGrpcExporter:
+        given = Arguments(endpoint=url, protocol="grpc", compression=compression, **arguments)
+        exporters.append(OtlpGrpcExporter(Backend.resolve("traces", given), certificates=certificates))
         return exporters[-1]
 
     yield make
@@ -74,7 +78,8 @@ def test_spans_arrive_with_the_metadata_that_was_asked_for(backend: GrpcBackend,
 @pytest.mark.parametrize("compress", [False, True])
 def test_messages_are_compressed_when_that_was_asked_for(backend: GrpcBackend, made: Made, *, compress: bool) -> None:
     with proxy_serving() as proxy:
-        assert sent(made(backend.url, proxy=proxy.url, compress=compress), "a" * 30_000).answer is ACCEPTED
+        exporter = made(backend.url, proxy=proxy.url, compression="gzip" if compress else "none")
+        assert sent(exporter, "a" * 30_000).answer is ACCEPTED
         assert (proxy.passed_on < 10_000) is compress
     assert backend.names == ["a" * 30_000]
 
@@ -222,4 +227,4 @@ def test_without_a_proxy_the_environment_is_not_asked(
     backend: GrpcBackend, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
-    assert sent(made(backend.url)).answer is ACCEPTED
+    assert sent(made(backend.url, proxy="")).answer is ACCEPTED

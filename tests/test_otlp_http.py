@@ -22,11 +22,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from backend import Backend, backend_serving, bodies_from, nobody_serving, proxy_serving, sockets_serving
 from servers import free_port
+from tracemw import config
 from tracemw._export import connection
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Answer, Outcome, Request
 from tracemw._export.otlp_http import OtlpHttpExporter
-from tracemw.config import Config
+from tracemw.config import Arguments
 
 ACCEPTED, REJECTED, BUSY = Answer.ACCEPTED, Answer.REJECTED, Answer.BUSY
 NOT_SENT, UNKNOWN = Answer.NOT_SENT, Answer.UNKNOWN
@@ -43,8 +44,9 @@ def made() -> Iterator[Callable[..., OtlpHttpExporter]]:
     """Makes exporters, and closes them in the end."""
     exporters: list[OtlpHttpExporter] = []
 
-    def make(url: str, *, headers: dict[str, str] | None = None, **options: Any) -> OtlpHttpExporter:
-        exporters.append(OtlpHttpExporter(f"{url}/v1/traces", headers=headers or {}, **options))
+    def make(url: str | None, *, compression: str = "none", **arguments: Any) -> OtlpHttpExporter:
+        given = Arguments(endpoint=url, compression=compression, **arguments)
+        exporters.append(OtlpHttpExporter(config.Backend.resolve("traces", given)))
         return exporters[-1]
 
     yield make
@@ -74,7 +76,8 @@ Made = Callable[..., OtlpHttpExporter]
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_spans_arrive_with_the_headers_that_were_asked_for(backend: Backend, made: Made, *, compress: bool) -> None:
-    exporter = made(backend.url, headers={"X-Team": "a", "Content-Type": "text/plain"}, compress=compress)
+    headers, compression = {"X-Team": "a", "Content-Type": "text/plain"}, "gzip" if compress else "none"
+    exporter = made(backend.url, headers=headers, compression=compression)
     assert sent(exporter, "a", "b") == Outcome(ACCEPTED)
     assert backend.names == ["a", "b"]
     headers = backend.headers[0]
@@ -90,11 +93,10 @@ def test_one_connection_serves_all_attempts(backend: Backend, made: Made) -> Non
     assert backend.connections == 1
 
 
-def test_a_path_and_a_query_of_the_endpoint_stay(backend: Backend) -> None:
-    exporter = OtlpHttpExporter(f"{backend.url}/otlp/traces?team=a", headers={})
-    assert sent(exporter).answer is ACCEPTED
+def test_a_path_and_a_query_of_the_endpoint_stay(backend: Backend, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{backend.url}/otlp/traces?team=a")
+    assert sent(made(None)).answer is ACCEPTED
     assert backend.paths == ["/otlp/traces?team=a"]
-    exporter.close()
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
@@ -199,7 +201,7 @@ def test_what_is_no_http_is_not_shown(made: Made) -> None:
 
 
 def test_a_backend_without_tls_is_told_from_one_that_is_not_trusted(backend: Backend, made: Made) -> None:
-    outcome = sent(made(backend.url.replace("http:", "https:"), context=ssl.create_default_context()))
+    outcome = sent(made(backend.url.replace("http:", "https:")))
     assert outcome.answer is NOT_SENT
     assert "http:// in place of https://" in outcome.remedy
 
@@ -394,7 +396,7 @@ def test_a_backend_that_hangs_in_the_handshake_has_got_nothing_in_time(
     made: Made, behave: Callable[[socket.socket], None]
 ) -> None:
     with sockets_serving(behave) as url:
-        exporter = made(url.replace("http:", "https:"), context=ssl.create_default_context())
+        exporter = made(url.replace("http:", "https:"))
         began = time.monotonic()
         assert sent(exporter, timeout=0.5).answer is NOT_SENT
         assert time.monotonic() - began < 1.0
@@ -449,8 +451,7 @@ def test_a_backend_is_trusted_by_its_certificate(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with backend_serving(tls=context) as backend:
-        config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem") if trusted else None)
-        exporter = made(backend.url, context=config.traces.tls)
+        exporter = made(backend.url, certificate=str(tmp_path / "ca.pem") if trusted else None)
         outcomes = [sent(exporter) for _ in range(3)]
         assert {outcome.answer for outcome in outcomes} == {ACCEPTED if trusted else NOT_SENT}
         assert backend.names == (["a"] * 3 if trusted else [])
@@ -462,8 +463,7 @@ def test_a_certificate_for_another_name_is_not_trusted(authority: trustme.CA, tm
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("tempo.example").configure_cert(context)
     with backend_serving(tls=context) as backend:
-        config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem"))
-        assert sent(made(backend.url, context=config.traces.tls)).answer is NOT_SENT
+        assert sent(made(backend.url, certificate=str(tmp_path / "ca.pem"))).answer is NOT_SENT
 
 
 @pytest.mark.parametrize("files", [("certificate.pem", "key.pem"), ("both.pem", None), (None, None)])
@@ -476,13 +476,8 @@ def test_a_backend_that_asks_for_a_certificate_is_shown_one(
     authority.issue_cert("127.0.0.1").configure_cert(context)
     certificate, key = (None if name is None else str(shown / name) for name in files)
     with backend_serving(tls=context) as backend:
-        config = Config.resolve(
-            endpoint=backend.url,
-            certificate=str(shown / "ca.pem"),
-            client_certificate=certificate,
-            client_key=key,
-        )
-        outcome = sent(made(backend.url, context=config.traces.tls))
+        trusted = str(shown / "ca.pem")
+        outcome = sent(made(backend.url, certificate=trusted, client_certificate=certificate, client_key=key))
         # Without one, the connection may break before the alert that says why has arrived.
         assert outcome.answer in ((ACCEPTED,) if certificate else (NOT_SENT, UNKNOWN))
         assert backend.names == (["a"] if certificate else [])
@@ -504,10 +499,8 @@ def test_a_proxy_tunnels_tls(authority: trustme.CA, tmp_path: Path, made: Made, 
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with backend_serving(tls=context) as backend, proxy_serving() as proxy:
         by_way_of = proxy.url.replace("://", f"://{credentials}")
-        config = Config.resolve(endpoint=backend.url, certificate=str(tmp_path / "ca.pem"), proxy=by_way_of)
-        exporter = made(
-            backend.url, headers={"authorization": "x"}, context=config.traces.tls, proxy=config.traces.proxy
-        )
+        trusted = str(tmp_path / "ca.pem")
+        exporter = made(backend.url, headers={"authorization": "x"}, certificate=trusted, proxy=by_way_of)
         assert [sent(exporter).answer for _ in range(2)] == [ACCEPTED, ACCEPTED]
         (asked,) = proxy.asked
     assert asked.startswith(f"CONNECT {backend.url.removeprefix('https://')} HTTP/1.1")
@@ -518,7 +511,7 @@ def test_a_proxy_tunnels_tls(authority: trustme.CA, tmp_path: Path, made: Made, 
 @pytest.mark.parametrize("behave", [drip_header, say_nothing])
 def test_a_proxy_that_hangs_ends_an_attempt_in_time(made: Made, behave: Callable[[socket.socket], None]) -> None:
     with sockets_serving(behave) as url:
-        exporter = made("https://127.0.0.1:1", context=ssl.create_default_context(), proxy=url)
+        exporter = made("https://127.0.0.1:1", proxy=url)
         began = time.monotonic()
         assert sent(exporter, timeout=0.5).answer is NOT_SENT
         assert time.monotonic() - began < 1.0
@@ -530,7 +523,7 @@ def test_a_proxy_that_refuses_is_told(made: Made) -> None:
         connection.sendall(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
 
     with sockets_serving(behave) as url:
-        outcome = sent(made("https://127.0.0.1:1", context=ssl.create_default_context(), proxy=url))
+        outcome = sent(made("https://127.0.0.1:1", proxy=url))
     assert outcome.answer is NOT_SENT
     assert "the proxy answers 407" in outcome.error
     assert "Does the proxy want credentials" in outcome.remedy

@@ -21,10 +21,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from backend import Backend, GrpcBackend, Refusal, backend_serving, grpc_backend_serving
 from servers import process, wait_until
 from test_bootstrap import run
+from tracemw import config
 from tracemw._export import Delivery, breaker, portions
 from tracemw._export.exporter import Exporter
 from tracemw._export.otlp_grpc import OtlpGrpcExporter
 from tracemw._export.otlp_http import OtlpHttpExporter
+from tracemw.config import Arguments
 
 SERVING: dict[str, Callable[[], AbstractContextManager[Backend]]] = {
     "http/protobuf": backend_serving,
@@ -83,9 +85,10 @@ def made(backend: Backend, protocol: str) -> Iterator[Made]:
     deliveries: list[Delivery] = []
 
     def exporter(*, compress: bool) -> Exporter:
-        if protocol == "grpc":
-            return OtlpGrpcExporter(backend.url, headers={}, compress=compress)
-        return OtlpHttpExporter(f"{backend.url}/v1/traces", headers={}, compress=compress)
+        compression = "gzip" if compress else "none"
+        given = Arguments(endpoint=backend.url, protocol=protocol, compression=compression)
+        settings = config.Backend.resolve("traces", given)
+        return OtlpGrpcExporter(settings) if protocol == "grpc" else OtlpHttpExporter(settings)
 
     def make(*, compress: bool = False, **options: int) -> Delivery:
         sizes = {"queue_size": 4096, "queue_bytes": 10**9, "batch_size": 512, "batch_bytes": 3_000_000, **options}

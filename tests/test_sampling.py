@@ -41,7 +41,7 @@ from servers import process, uvicorn_serving
 from tracemw._http import tracecontext
 from tracemw._otel.attributes import AttributeValue, LazyAttributes
 from tracemw._recording import TracerProvider
-from tracemw.config import Config
+from tracemw.config import Arguments, Config
 from tracemw.sampling import ConsistentSampler, Rule, Sampling, sampler_for
 from tracemw.sampling.threshold import NEVER, encoded, threshold_of
 
@@ -190,7 +190,7 @@ def test_the_samplers_that_the_variable_names_decide_as_the_sdks_do(
     monkeypatch: pytest.MonkeyPatch, name: str, theirs: Sampler
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", name)
-    ours = sampler_for(Config.resolve(environment="production"))
+    ours = sampler_for(Config.resolve(Arguments(environment="production")))
     for trace_id in (1, 2**56 - 1, 2**128 - 1):
         for context in (Context(), under(sampled=True), under(sampled=False)):
             assert samples(ours, trace_id, context) == samples(theirs, trace_id, context)
@@ -201,7 +201,7 @@ def test_a_ratio_that_is_not_parent_based_decides_upon_callers_anew_and_keeps_wh
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
-    sampler = sampler_for(Config.resolve())
+    sampler = sampler_for(Config.resolve(Arguments()))
     state = TraceState([("vendor", "1"), ("ot", "k:v;th:8;rv:d0000000000000")])
     taken = sampler.should_sample(under(state, sampled=False), 1, "GET")
     assert sampled(taken)

@@ -17,6 +17,8 @@ from backend import backend_serving
 from conftest import Recorded
 from tracemw import bootstrap
 from tracemw._otel.stacktrace import LONGEST, stacktrace
+from tracemw._setup.endings import Endings
+from tracemw._setup.installation import Installation
 
 
 def calls(depth: int, last: str) -> Callable[[], Any]:
@@ -205,9 +207,8 @@ def test_the_limit_is_an_option_of_init(
 ) -> None:
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
-    monkeypatch.setattr(bootstrap, "_take_signals", lambda: None)
-    for name in ("_provider", "_tracing", "_baggage"):
-        monkeypatch.setattr(bootstrap, name, None)
+    monkeypatch.setattr(Endings, "take_signals", lambda self: None)
+    monkeypatch.setattr(bootstrap, "IN_THIS_PROCESS", Installation())
     if variable is not None:
         monkeypatch.setenv("TRACEMW_STACKTRACE_LIMIT", variable)
     error = raised_by(calls(sys.getrecursionlimit() // 2, "raise ValueError('v')"))

@@ -13,13 +13,22 @@ each door (`tracemw.fastapi`, `tracemw.flask`, `tracemw.httpx`, ...) its own fra
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tracemw._version import __version__
 from tracemw.spans import annotate, current_trace_id, keep, span, stage, traced
 
-if TYPE_CHECKING:
-    from tracemw.bootstrap import Stats, Tracing, init, shutdown
+if TYPE_CHECKING:  # the names that `__getattr__` finds, so that a type checker knows these and no others
+    from tracemw import asgi as asgi
+    from tracemw import fastapi as fastapi
+    from tracemw import flask as flask
+    from tracemw import httpx as httpx
+    from tracemw import httpx2 as httpx2
+    from tracemw import requests as requests
+    from tracemw import starlette as starlette
+    from tracemw import wsgi as wsgi
+    from tracemw._setup.tracing import Stats, Tracing
+    from tracemw.bootstrap import init, shutdown
 
 __all__ = [
     "Stats",
@@ -35,17 +44,22 @@ __all__ = [
     "traced",
 ]
 
-
-_FROM_BOOTSTRAP = ("Stats", "Tracing", "init", "shutdown")
 _DOORS = ("asgi", "fastapi", "flask", "httpx", "httpx2", "requests", "starlette", "wsgi")
+_HOMES = {
+    "Stats": "tracemw._setup.tracing",
+    "Tracing": "tracemw._setup.tracing",
+    "init": "tracemw.bootstrap",
+    "shutdown": "tracemw.bootstrap",
+}
 
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> Any:
-    if name in _FROM_BOOTSTRAP:
-        return getattr(importlib.import_module("tracemw.bootstrap"), name)
-    if name in _DOORS:
-        return importlib.import_module(f"tracemw.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            return getattr(importlib.import_module(_HOMES[name]), name)
+        if name in _DOORS:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tracemw import config, control
 from tracemw._version import __version__
-from tracemw.config.values import to_ratio
+from tracemw.config.parsers import to_ratio
 
 EXIT_OK = 0
 EXIT_ERROR = 2

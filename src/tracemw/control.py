@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tracemw._otel.guard import fault
 from tracemw._process.forks import begin_anew_with
 from tracemw._process.native import Thread, make_lock
+from tracemw.config.parsers import to_ratio
 from tracemw.config.patterns import RequestPattern
-from tracemw.config.values import to_ratio
 
 if TYPE_CHECKING:
     from tracemw._process.native import Lock

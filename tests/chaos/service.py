@@ -16,7 +16,7 @@ from typing import Any
 
 import tracemw
 
-_tracing: tracemw.bootstrap.Tracing | None = None
+_tracing: tracemw.Tracing | None = None
 _CHUNKS = ["one", "two", "three"]
 
 

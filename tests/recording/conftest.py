@@ -14,6 +14,8 @@ from backend import Backend, backend_serving
 from conformance.server_doors import DOORS, Door
 from recording.local_traces import Init, Running
 from tracemw import bootstrap
+from tracemw._setup.endings import Endings
+from tracemw._setup.installation import Installation
 from tracemw.sampling import Rule, Sampling
 
 
@@ -28,10 +30,9 @@ def init(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[Init]:
     """`tracemw.init` as in a process of its own, sampling nothing unless told to."""
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
-    monkeypatch.setattr(bootstrap, "_take_signals", lambda: None)
+    monkeypatch.setattr(Endings, "take_signals", lambda self: None)
+    monkeypatch.setattr(bootstrap, "IN_THIS_PROCESS", Installation())
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "65536")  # what is lost on the way out is no matter of the recorder
-    for name in ("_provider", "_tracing", "_baggage"):
-        monkeypatch.setattr(bootstrap, name, None)
     running: list[tracemw.Tracing] = []
 
     def start(ratio: float | None = 0.0, *, rules: tuple[Rule, ...] = (), more: Any = None, **sampling: Any) -> Running:

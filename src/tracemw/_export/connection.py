@@ -1,11 +1,11 @@
 """An HTTP/1.1 connection whose requests end by a deadline, whatever the other side does.
 
-A socket's timeout is that of each operation: a server that sends a byte now and then can keep a client for ever. Here
-all operations of one request share one deadline, from the first packet to the last byte of the answer. Only the
+A socket's timeout bounds one operation only: a server that sends a byte now and then can keep a client for ever. Here
+all operations of one request share one deadline, from the first packet to the last byte of the response. Only the
 resolution of a name cannot be cut short; the resolver has timeouts of its own.
 
-Sockets are those of the operating system, and TLS is spoken in memory: what the modules `socket`, `select` and `ssl`
-hold may be gevent's or eventlet's.
+The sockets are the operating system's own, and TLS is spoken in memory. The modules `socket`, `select` and `ssl` may
+hold what gevent or eventlet has put there.
 """
 
 from __future__ import annotations
@@ -15,26 +15,25 @@ import os
 import socket
 import ssl
 import time
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.message import Message
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Final, NamedTuple, TypeVar, cast
-from urllib.parse import SplitResult, unquote, urlsplit
 
 from tracemw._process.native import Socket, getaddrinfo
+from tracemw.config.endpoint import PORTS, Endpoint
+from tracemw.config.proxy import Proxy
 
 _LARGEST_ANSWER: Final = 65536  # bytes; of a larger one the rest is not read
-_PORTS: Final = {"http": 80, "https": 443}
 _PART: Final = 65536  # bytes that go through TLS at a time
 
 T = TypeVar("T")
 
 
-class Answer(NamedTuple):
-    """What a server has answered."""
+class Reply(NamedTuple):
+    """What a server has answered to one request."""
 
     status: int
     headers: Message
@@ -46,7 +45,7 @@ class ProxyError(OSError):
 
 
 class _Response(HTTPResponse):
-    """What a server answers in the end: those that come before it are interim (RFC 9110, 15.2) and say nothing."""
+    """The final response of a server. Interim ones that come before it (RFC 9110, 15.2) say nothing."""
 
     def begin(self) -> None:
         super().begin()
@@ -58,25 +57,24 @@ class _Response(HTTPResponse):
 
 
 class Connection:
-    """A connection to the server of a URL, by way of a proxy if need be.
+    """A connection to the server of an endpoint, by way of a proxy if need be.
 
-    Every method that takes a deadline, in seconds of `time.monotonic`, raises an `OSError` or an `HTTPException`
-    when things go wrong or take longer.
+    A deadline is in seconds of `time.monotonic`. A method that takes one raises an `OSError` or an `HTTPException`
+    when something goes wrong, or when the deadline has passed.
 
     Args:
-        url: Where requests are posted to.
-        context: How the server of an https:// URL is trusted.
-        proxy: The http:// URL of a proxy.
+        endpoint: Where requests are posted to.
+        context: How the server of a secure endpoint is trusted.
+        proxy: What to go through.
     """
 
-    def __init__(self, url: str, *, context: ssl.SSLContext | None, proxy: str | None) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        self._context = context if parts.scheme == "https" else None
-        self._proxy = urlsplit(proxy) if proxy is not None else None
-        self._target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        if self._proxy is not None and self._context is None:
-            self._target = f"http://{parts.netloc}{self._target}"
+    def __init__(self, endpoint: Endpoint, *, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
+        self._endpoint = endpoint
+        self._context = context if endpoint.is_secure else None
+        self._proxy = proxy
+        self._target = endpoint.target
+        if proxy is not None and self._context is None:  # the absolute form (RFC 9112, 3.2.2)
+            self._target = f"http://{endpoint.authority}{endpoint.target}"
         self._wire: _Wire | None = None
 
     @property
@@ -102,26 +100,25 @@ class Connection:
         """Connect."""
         self.close()
         try:
-            wire = (
-                self._dial_proxy(self._proxy, deadline) if self._proxy else self._dial(self._host, self._port, deadline)
-            )
+            host, port, proxy = self._endpoint.host, self._endpoint.port, self._proxy
+            wire = self._dial_proxy(proxy, deadline) if proxy is not None else self._dial(host, port, deadline)
             if self._context is not None:
-                if self._proxy is not None:
+                if proxy is not None:
                     self._tunnel(wire)
-                wire.begin_tls(self._context, self._host)
+                wire.begin_tls(self._context, host)
         except BaseException:
             self.close()
             raise
         wire.has_sent = False
 
-    def post(self, body: bytes, headers: Mapping[str, str], deadline: float) -> Answer:
+    def post(self, body: bytes, headers: Mapping[str, str], deadline: float) -> Reply:
         """Post once over the open connection."""
         if self._wire is None:
             raise OSError("the connection is closed")
         self._wire.deadline = deadline
         self._wire.has_sent = False
-        http = HTTPConnection(self._host, self._port)
-        http.default_port = _PORTS["http" if self._context is None else "https"]
+        http = HTTPConnection(self._endpoint.host, self._endpoint.port)
+        http.default_port = PORTS[self._endpoint.scheme]
         http.response_class = _Response
         http.sock = cast("socket.socket", self._wire)
         if self._proxy is not None and self._context is None:
@@ -132,9 +129,9 @@ class Connection:
         except ConnectionError:  # it closes, and may have said why before it has read all
             is_sent = False
         response = http.getresponse()
-        answer, is_kept = b"", False
+        content, is_kept = b"", False
         try:
-            answer = response.read(_LARGEST_ANSWER)
+            content = response.read(_LARGEST_ANSWER)
             is_kept = is_sent and response.isclosed() and not response.will_close
         except (OSError, HTTPException):
             pass  # the status has been read, and decides
@@ -142,7 +139,7 @@ class Connection:
             response.close()
             if not is_kept:
                 self.close()
-        return Answer(response.status, response.headers, answer)
+        return Reply(response.status, response.headers, content)
 
     def close(self) -> None:
         """Close the connection; another may be opened."""
@@ -151,7 +148,7 @@ class Connection:
             self._wire = None
 
     def leave_to_parent(self) -> None:
-        """Close it in this process alone, which has been forked, perhaps in the midst of a request."""
+        """Close the connection in this forked process only; the parent may be in the midst of a request."""
         wire, self._wire = self._wire, None
         if wire is not None and (descriptor := wire.socket.detach()) >= 0:  # else the parent has just closed it
             os.close(descriptor)
@@ -175,16 +172,15 @@ class Connection:
                 return wire
         raise OSError(f"{host} has no address")
 
-    def _dial_proxy(self, proxy: SplitResult, deadline: float) -> _Wire:
-        host, port = proxy.hostname or "", proxy.port or _PORTS["http"]
+    def _dial_proxy(self, proxy: Proxy, deadline: float) -> _Wire:
         try:
-            return self._dial(host, port, deadline)
+            return self._dial(proxy.host, proxy.port, deadline)
         except (OSError, UnicodeError) as error:
-            raise ProxyError(f"no connection to the proxy {host}:{port}: {error}") from error
+            raise ProxyError(f"no connection to the proxy {proxy.host}:{proxy.port}: {error}") from error
 
     def _tunnel(self, wire: _Wire) -> None:
-        name = f"[{self._host}]" if ":" in self._host else self._host
-        lines = [f"CONNECT {name}:{self._port} HTTP/1.1", f"Host: {name}:{self._port}"]
+        target = self._endpoint.host_and_port
+        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
         lines += [f"{key}: {value}" for key, value in self._authorization().items()]
         wire.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
         response = _Response(cast("socket.socket", wire), method="CONNECT")
@@ -196,10 +192,9 @@ class Connection:
             raise ProxyError(f"the proxy answers {response.status}")
 
     def _authorization(self) -> dict[str, str]:
-        if self._proxy is None or self._proxy.username is None:
+        if self._proxy is None or self._proxy.authorization is None:
             return {}
-        pair = f"{unquote(self._proxy.username)}:{unquote(self._proxy.password or '')}"
-        return {"Proxy-Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+        return {"Proxy-Authorization": self._proxy.authorization}
 
 
 class _Wire:
@@ -261,7 +256,7 @@ class _Wire:
         return self.socket.send(data)
 
     def _through_tls(self, step: Callable[[], T]) -> T:
-        """Take a step of TLS: what it wants to read is read, and what it has written leaves."""
+        """Take a step of TLS: read what the step asks for, and send what the step has written."""
         while True:
             try:
                 taken = step()
@@ -287,7 +282,7 @@ class _Wire:
 
 
 class _Reader(io.RawIOBase):
-    """The reading end of a wire, which stays open when this is closed."""
+    """The reading end of a wire. The wire stays open when this end is closed."""
 
     def __init__(self, wire: _Wire) -> None:
         self._wire = wire

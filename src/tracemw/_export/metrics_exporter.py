@@ -28,6 +28,7 @@ from tracemw._export import exporter as outcomes
 from tracemw._export.answers import printable
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request
 from tracemw._process.log import log
+from tracemw.config import Backend
 
 _FIRST_PAUSE: Final = 1.0
 """Seconds before the second attempt; doubled for each that follows."""
@@ -39,11 +40,11 @@ _DELTAS: Final[dict[str, tuple[type, ...]]] = {
     "delta": (Counter, Histogram, ObservableCounter),
     "lowmemory": (Counter, Histogram),
 }
-"""Which instruments tell what has come since the last time, by the preference that the specification names."""
+"""Which instruments tell what came since the last time, by preference (OpenTelemetry, "OTLP Metrics Exporter")."""
 
 
 def _ending() -> threading.Lock:
-    """Return what is let go of at the end: a lock, for a signal handler may do so while the interrupted code waits."""
+    """Return a lock that the end releases: a signal handler may do so while the code that it has interrupted waits."""
     lock = threading.Lock()
     lock.acquire()
     return lock
@@ -54,15 +55,12 @@ class MetricsExporter(MetricExporter):
 
     Args:
         exporter: Makes the attempts.
-        destination: Where they go, for the log.
-        timeout: Seconds that an export may take, its retries included.
+        backend: Where the metrics go, and how.
         temporality: `cumulative`, `delta` or `lowmemory`.
         histograms: `explicit_bucket_histogram` or `base2_exponential_bucket_histogram`.
     """
 
-    def __init__(
-        self, exporter: Exporter, *, destination: str, timeout: float, temporality: str, histograms: str
-    ) -> None:
+    def __init__(self, exporter: Exporter, backend: Backend, *, temporality: str, histograms: str) -> None:
         deltas = _DELTAS[temporality]
         kinds = (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter, ObservableGauge)
         is_exponential = histograms == "base2_exponential_bucket_histogram"
@@ -77,8 +75,8 @@ class MetricsExporter(MetricExporter):
             preferred_aggregation={Histogram: aggregation},
         )
         self._exporter = exporter
-        self._destination = destination
-        self._timeout = timeout
+        self._destination = str(backend.endpoint)
+        self._timeout = backend.timeout
         self._pid = os.getpid()
         self._told: tuple[Answer, str] | None = None
         """What the log has been told of, as long as nothing arrives."""

@@ -6,9 +6,8 @@ import errno
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import grpc
 import grpc._channel  # which grpc would load in the worker's thread, and a fork in the midst of that locks up the child
@@ -19,6 +18,8 @@ from tracemw._export.exporter import Answer, Exporter, Outcome, Request, Secrets
 from tracemw._process.forks import begin_anew_with
 from tracemw._process.native import make_lock
 from tracemw._version import __version__
+from tracemw.config import Backend
+from tracemw.config.proxy import Proxy
 
 Certificates = tuple[bytes | None, bytes | None, bytes | None]
 
@@ -59,37 +60,28 @@ _idle: list[grpc.Channel] = []
 
 
 class OtlpGrpcExporter(Exporter):
-    """Send spans, or metrics, to an OTLP/gRPC endpoint.
+    """Send spans, or metrics, to a backend over OTLP/gRPC.
 
     Args:
-        endpoint: `http://host:port`, or `https://host:port` for TLS.
+        backend: Where to send, and how.
         signal: `traces` or `metrics`.
-        headers: The metadata of each request.
-        compress: Whether messages are sent as gzip.
         certificates: The CA certificates to trust, the key of the certificate to show, and that certificate, as PEM;
-            without the first, those that grpc brings along are trusted.
-        proxy: The http:// URL of a proxy to go through.
+            without the first, those that grpc brings along are trusted. They are no part of `backend`, which knows
+            the files only: this object is made late, when the process may have given up the right to read them.
     """
 
     def __init__(
-        self,
-        endpoint: str,
-        *,
-        signal: str = "traces",
-        headers: Mapping[str, str],
-        compress: bool = False,
-        certificates: Certificates = (None, None, None),
-        proxy: str | None = None,
+        self, backend: Backend, *, signal: str = "traces", certificates: Certificates = (None, None, None)
     ) -> None:
-        parts = urlsplit(endpoint)
         self._method = _METHODS[signal]
-        self._target = parts.netloc if parts.port else f"{parts.netloc}:{443 if parts.scheme == 'https' else 80}"
-        self._is_secure = parts.scheme == "https"
+        self._target = backend.endpoint.host_and_port
+        self._is_secure = backend.endpoint.is_secure
         self._certificates = certificates
-        self._secrets = Secrets(headers)
-        self._metadata = tuple((key.lower(), headers[key]) for key in headers)
-        self._compression = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
-        self._options = (*_OPTIONS, _by_way_of(proxy))
+        self._secrets = Secrets(backend.headers)
+        self._metadata = tuple(backend.headers.items())
+        compresses = backend.compression == "gzip"
+        self._compression = grpc.Compression.Gzip if compresses else grpc.Compression.NoCompression
+        self._options = (*_OPTIONS, _by_way_of(backend.proxy))
         self._channel: grpc.Channel | None = None
         self._calls = _Calls()
 
@@ -196,9 +188,9 @@ os.register_at_fork(before=_for_all(_Calls.hold), after_in_parent=_for_all(_Call
 begin_anew_with(_for_all(_Calls.start_afresh))
 
 
-def _by_way_of(proxy: str | None) -> tuple[str, str | int]:
-    """Return the option of a channel that says so, or that variables are not to say otherwise."""
-    return ("grpc.http_proxy", proxy) if proxy else ("grpc.enable_http_proxy", 0)
+def _by_way_of(proxy: Proxy | None) -> tuple[str, str | int]:
+    """Return the option of a channel for a proxy, or for none whatever grpc's own variables say."""
+    return ("grpc.http_proxy", proxy.url) if proxy else ("grpc.enable_http_proxy", 0)
 
 
 def _outcome(error: Any, secrets: Secrets) -> Outcome:

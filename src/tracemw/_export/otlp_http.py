@@ -1,4 +1,4 @@
-"""The exporter over HTTP: batches posted with protobuf bodies, by the rules of the OTLP specification for responses."""
+"""The exporter over HTTP: posts protobuf bodies, and reads responses by the rules of the OTLP specification."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import errno
 import ssl
 import time
 import zlib
-from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.client import BadStatusLine, HTTPException, RemoteDisconnected
@@ -15,10 +14,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tracemw._export import exporter
 from tracemw._export.answers import has_wrong_tenant, is_too_large, partial_success, plain, said_in, wants_tenant
-from tracemw._export.connection import Answer as HttpAnswer
-from tracemw._export.connection import Connection, ProxyError
+from tracemw._export.connection import Connection, ProxyError, Reply
 from tracemw._export.exporter import Answer, Exporter, Outcome, Request, Secrets
 from tracemw._version import __version__
+from tracemw.config import Backend
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 """What the OTLP specification calls retryable among the statuses of HTTP."""
@@ -27,7 +26,7 @@ _INVALID: Final = frozenset({400, 422})
 """What is wrong is in the request, and may be in one span of it."""
 
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
-"""What OpenSSL says of an answer that is no TLS."""
+"""What OpenSSL says when the other side does not speak TLS."""
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _FASTEST: Final = 1
@@ -35,36 +34,24 @@ _FASTEST: Final = 1
 
 
 class OtlpHttpExporter(Exporter):
-    """Post spans, or metrics, to an OTLP/HTTP endpoint.
+    """Post spans, or metrics, to a backend over OTLP/HTTP.
 
     Args:
-        endpoint: The URL to post to.
-        headers: Headers of each request.
-        compress: Whether bodies are sent as gzip.
-        context: How the backend of an https:// endpoint is trusted.
-        proxy: The http:// URL of a proxy to go through.
+        backend: Where to post to, and how.
     """
 
-    def __init__(
-        self,
-        endpoint: str,
-        *,
-        headers: Mapping[str, str],
-        compress: bool = False,
-        context: ssl.SSLContext | None = None,
-        proxy: str | None = None,
-    ) -> None:
-        self._compress = compress
-        self._connection = Connection(endpoint, context=context, proxy=proxy)
-        self._secrets = Secrets(headers, urlsplit(endpoint).query)
-        self._headers = {"user-agent": f"tracemw/{__version__}", **{key.lower(): headers[key] for key in headers}}
+    def __init__(self, backend: Backend) -> None:
+        self._compresses = backend.compression == "gzip"
+        self._connection = Connection(backend.endpoint, context=backend.tls.context, proxy=backend.proxy)
+        self._secrets = Secrets(backend.headers, backend.endpoint.query)
+        self._headers = {"user-agent": f"tracemw/{__version__}", **backend.headers}
         self._headers["content-type"] = "application/x-protobuf"
-        if compress:
+        if self._compresses:
             self._headers["content-encoding"] = "gzip"
 
     def packed(self, body: bytes) -> bytes:
         """Return a body as it travels."""
-        if not self._compress:
+        if not self._compresses:
             return body
         deflate = zlib.compressobj(_FASTEST, wbits=_GZIP)
         return deflate.compress(body) + deflate.flush()
@@ -79,14 +66,14 @@ class OtlpHttpExporter(Exporter):
         except (OSError, HTTPException, UnicodeError) as error:
             return Outcome(Answer.NOT_SENT, error=_said(error), remedy=_remedy(error))
         try:
-            answer = connection.post(request.body, self._headers, deadline)
+            reply = connection.post(request.body, self._headers, deadline)
         except (OSError, HTTPException) as error:
             has_sent = connection.has_sent and not (_is_alert(error) and not is_kept)
             connection.close()
             is_stale = is_kept and not isinstance(error, TimeoutError)
             kind = Answer.UNKNOWN if has_sent else Answer.NOT_SENT
             return Outcome(kind, error=_said(error), remedy=_remedy(error), is_stale=is_stale)
-        return _outcome(answer, request.spans, self._secrets)
+        return _outcome(reply, request.spans, self._secrets)
 
     def close(self) -> None:
         """Close the connection. The next attempt would open another."""
@@ -97,15 +84,15 @@ class OtlpHttpExporter(Exporter):
         self._connection.leave_to_parent()
 
 
-def _outcome(answer: HttpAnswer, spans: int, secrets: Secrets) -> Outcome:
-    status = answer.status
+def _outcome(reply: Reply, spans: int, secrets: Secrets) -> Outcome:
+    status = reply.status
     if 200 <= status < 300:
-        if answer.body and answer.headers.get_content_type() == "text/html":
+        if reply.body and reply.headers.get_content_type() == "text/html":
             error = f"it answers {status} with a page, as no trace backend does"
             return Outcome(Answer.REJECTED, error=error, remedy=exporter.TO_FIND_THE_WAY)
-        rejected, message = partial_success(answer.body)
+        rejected, message = partial_success(reply.body)
         return Outcome(Answer.ACCEPTED, rejected=min(rejected, spans), error=secrets.hidden_in(message))
-    said = plain(secrets.hidden_in(said_in(answer.body, answer.headers.get_content_charset())))
+    said = plain(secrets.hidden_in(said_in(reply.body, reply.headers.get_content_charset())))
     error = f"it answers {status}: {said}" if said else f"it answers {status}"
     if status == 413 or is_too_large(said):
         return Outcome(Answer.TOO_LARGE, error=error, remedy=exporter.TO_BE_SMALLER)
@@ -114,10 +101,10 @@ def _outcome(answer: HttpAnswer, spans: int, secrets: Secrets) -> Outcome:
     if status in _INVALID:
         return Outcome(Answer.INVALID, error=error)
     if status in _RETRYABLE:
-        retry_after = _seconds(answer.headers.get("Retry-After", ""))
+        retry_after = _seconds(reply.headers.get("Retry-After", ""))
         return Outcome(Answer.BUSY, retry_after=retry_after, error=error)
     if status in (301, 302, 303, 307, 308):
-        error = f"it answers {status} and points to {_without_secrets(answer.headers.get('Location', ''))}"
+        error = f"it answers {status} and points to {_without_secrets(reply.headers.get('Location', ''))}"
         error += ", which is not followed"
     remedy = exporter.TO_FIND_THE_WAY
     if status in (401, 403):
@@ -130,7 +117,7 @@ def _outcome(answer: HttpAnswer, spans: int, secrets: Secrets) -> Outcome:
 
 
 def _seconds(value: str) -> float:
-    """Return the seconds that a `Retry-After` asks for, which is a number of them or a date (RFC 9110, 10.2.3)."""
+    """Return the seconds that a `Retry-After` asks for, as a number or as a date (RFC 9110, 10.2.3)."""
     if value.isascii() and value.isdecimal():
         return float(value)
     try:
@@ -155,7 +142,7 @@ def _said(error: Exception) -> str:
 
 
 def _is_alert(error: Exception) -> bool:
-    """Tell whether the backend has ended the handshake, which TLS 1.3 lets a client see only when it reads."""
+    """Tell whether the backend has ended the handshake. With TLS 1.3, a client sees that only when it reads."""
     return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
 
 

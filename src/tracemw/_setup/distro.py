@@ -1,9 +1,9 @@
 """What `opentelemetry-instrument` finds: `opentelemetry-instrument uvicorn app:app` traces by tracemw, with no code.
 
-The environment says all; instrumentations that are installed are loaded, as that command does, and their spans are
-recorded, kept and exported as those of `tracemw.init` are. An `init` in the application puts its own settings in place.
+The environment holds all settings. That command loads the instrumentations that are installed. Their spans are
+recorded, kept and exported as under `tracemw.init`. An `init` in the application puts its own settings in place.
 
-Another distribution that is installed has precedence unless `OTEL_PYTHON_DISTRO=tracemw` names this one.
+Another installed distribution has precedence, unless `OTEL_PYTHON_DISTRO=tracemw` names this one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Distro(BaseDistro):  # type: ignore[misc]  # nor has this
 
 
 def distro() -> Distro | None:
-    """Return tracemw as a distribution; none, which `opentelemetry-instrument` passes over, beside another one."""
+    """Return tracemw as a distribution; None beside another one, and `opentelemetry-instrument` goes on to that."""
     is_chosen = os.environ.get(_DISTRO) == NAME or not _others("opentelemetry_distro")
     return Distro() if is_chosen else None
 
@@ -37,14 +37,19 @@ class Configurator:
     """Sets up tracing by the environment."""
 
     def configure(self, **kwargs: Any) -> None:
-        """Call `init` without arguments; beside the configurator of others that is not told apart, leave it to that."""
+        """Do what `init` without arguments does; a later `init` takes its place.
+
+        Beside another configurator, tracemw leaves it to that one, unless `OTEL_PYTHON_CONFIGURATOR` says tracemw.
+        """
         others = _others("opentelemetry_configurator")
         if others and os.environ.get(_CONFIGURATOR) != NAME:
             others[0].load()().configure(**kwargs)
             return
-        from tracemw.bootstrap import start_without_code
+        from tracemw._setup.installation import IN_THIS_PROCESS
+        from tracemw.config import Arguments, Config
+        from tracemw.sampling import Sampling
 
-        start_without_code()
+        IN_THIS_PROCESS.install(Config.resolve(Arguments()), Sampling(), is_replaceable=True)
 
 
 def _others(group: str) -> list[EntryPoint]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from tracemw.config import known_methods
+from tracemw.config.methods import known_methods
 
 # A path may contain spaces, so that a first word that cannot be a method belongs to it.
 _PATTERN: Final = re.compile(r"(?:(?P<method>\*|[A-Za-z][A-Za-z0-9_-]*) +)?(?P<path>[/*].*)")

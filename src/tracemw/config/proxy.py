@@ -1,60 +1,93 @@
-"""The proxy that an export goes through."""
+"""The proxy that exports go through."""
 
 from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from tracemw.config.values import address, get, wrong_secret
+from tracemw.config.endpoint import PORTS, Endpoint, address
+from tracemw.config.environment import get
+from tracemw.config.parsers import wrong_secret
 
 
-def proxy_to(url: str, argument: str | None) -> str | None:
-    """Return the proxy to a URL: the argument, else `HTTP_PROXY` or `HTTPS_PROXY` unless `NO_PROXY` names the host.
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """An HTTP proxy. What may be a secret is not in its `repr`."""
 
-    Where `REQUEST_METHOD` is set, as under CGI, `HTTP_PROXY` is what a client has sent as the header `Proxy`: only
-    `http_proxy` counts there (CVE-2016-5385).
+    host: str
+    """A name or an address, in lower case."""
+
+    port: int
+    """80 when the URL names none."""
+
+    url: str = field(repr=False)
+    """The http:// URL, with the credentials."""
+
+    authorization: str | None = field(default=None, repr=False)
+    """The value of the header `Proxy-Authorization`; None without credentials."""
+
+    @classmethod
+    def parse(cls, url: str) -> Proxy:
+        """Return the parts of an http:// URL, whose scheme may be left out.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        if "://" not in url:
+            url = f"http://{url}"
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError("not an http:// URL")
+        authorization = None
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            authorization = f"Basic {b64encode(pair.encode()).decode()}"
+        return cls(host=parts.hostname, port=parts.port or PORTS["http"], url=url, authorization=authorization)
+
+
+def proxy_to(endpoint: Endpoint, argument: str | None) -> Proxy | None:
+    """Return the proxy on the way to an endpoint.
+
+    The argument wins. Otherwise `HTTP_PROXY` or `HTTPS_PROXY` names the proxy, by the endpoint's scheme, unless
+    `NO_PROXY` names the endpoint's host. Under CGI, `HTTP_PROXY` is what a client has sent as the header `Proxy`, so
+    only `http_proxy` counts where `REQUEST_METHOD` is set (CVE-2016-5385).
+
+    Raises:
+        ValueError: for what is no http:// URL; the error does not show it.
     """
-    parts = urlsplit(url)
     if argument is not None:
         name, value = "proxy", argument
     else:
-        name = f"{parts.scheme}_proxy".upper()
+        name = f"{endpoint.scheme}_proxy".upper()
         may_be_a_header = name == "HTTP_PROXY" and "REQUEST_METHOD" in os.environ
         value = get(name.lower()) or (None if may_be_a_header else get(name)) or ""
-        if _passes_by_proxies(url, get("no_proxy") or get("NO_PROXY") or ""):
+        if _needs_no_proxy(endpoint, get("no_proxy") or get("NO_PROXY") or ""):
             value = ""
     if not value:
         return None
-    if "://" not in value:
-        value = f"http://{value}"
     try:
-        proxy = urlsplit(value)
-        valid = proxy.scheme == "http" and bool(proxy.hostname) and (proxy.port or 1) > 0
+        return Proxy.parse(value)
     except ValueError:
-        valid = False
-    if not valid:
-        raise wrong_secret(name, "an http:// URL such as http://proxy:3128")
-    return value
+        raise wrong_secret(name, "an http:// URL such as http://proxy:3128") from None
 
 
-def _passes_by_proxies(url: str, listed: str) -> bool:
-    """Tell whether a list such as `.internal,*.local,tempo:4318,10.0.0.0/8,[::1]` names the host of a URL.
+def _needs_no_proxy(endpoint: Endpoint, listed: str) -> bool:
+    """Tell whether a list such as `.internal,*.local,tempo:4318,10.0.0.0/8,[::1]` names an endpoint.
 
-    A name stands for the hosts below it, too; one with a port, for that port only. `*` stands for all.
+    A name stands for the hosts below it, too. A name with a port stands for that port only. `*` stands for all.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    numeric = address(host)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    host, numeric = endpoint.host, address(endpoint.host)
     for entry in filter(None, (item.strip().lower() for item in listed.split(","))):
         named, only = _WITH_PORT(entry), None
         if named is not None:
             entry, only = named[1], int(named[2])
         entry = entry.strip("[]")
-        if only not in (None, port):
+        if only not in (None, endpoint.port):
             continue
         name = entry.removeprefix("*.").lstrip(".")
         if entry == "*" or host == name or host.endswith(f".{name}"):
@@ -68,4 +101,4 @@ def _passes_by_proxies(url: str, listed: str) -> bool:
 
 
 _WITH_PORT: Final = re.compile(r"(\[.*\]|[^:]*):([0-9]+)").fullmatch
-"""Of addresses of IPv6, only one in brackets can have a port."""
+"""An IPv6 address can have a port only when it stands in brackets."""

@@ -1,37 +1,77 @@
-"""The certificates of an export: those that the backend's is checked against, and the one shown to it."""
+"""The certificates of an export: whom we trust, and what we show."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracemw.config.values import of_signal, wrong
+from tracemw.config.arguments import Arguments
+from tracemw.config.environment import of_signal
+from tracemw.config.parsers import wrong
 
 if TYPE_CHECKING:
     import ssl
 
 
+@dataclass(frozen=True, kw_only=True)
 class Tls:
-    """The files for a signal's TLS, each by the argument or the variable that names it."""
+    """The certificates of one signal, by the paths of their PEM files."""
 
-    def __init__(
-        self, signal: str, certificate: str | None, client_certificate: str | None, client_key: str | None
-    ) -> None:
-        self._signal = signal
-        self._names: dict[str, str] = {}
-        self.certificate = self._file("certificate", certificate)
-        self.client_certificate = self._file("client_certificate", client_certificate)
-        self.client_key = self._file("client_key", client_key)
-        if self.client_key is not None and self.client_certificate is None:
-            raise wrong(self._names["client_key"], self.client_key, "a key, and its certificate with it")
+    certificate: str | None = None
+    """The CA certificates to trust; None for those that the system trusts, or with gRPC those that grpc brings."""
 
-    def context(self, *, https: bool) -> ssl.SSLContext | None:
-        """Return the certificates, loaded; None when there are none, and no need of the system's.
+    client_certificate: str | None = None
+    """The certificate to show to the backend."""
+
+    client_key: str | None = None
+    """The key of that certificate; None when both are in one file."""
+
+    context: ssl.SSLContext | None = field(default=None, compare=False, repr=False)
+    """All of them, loaded; None without any, unless something is posted to an https:// URL."""
+
+    @classmethod
+    def resolve(cls, signal: str, arguments: Arguments, *, needs_context: bool) -> Tls:
+        """Return the certificates that the arguments and the variables of a signal name.
+
+        Args:
+            signal: `traces` or `metrics`.
+            arguments: What `init` was told.
+            needs_context: Whether there is TLS even when no file is named.
 
         Raises:
-            ValueError: for a file that cannot be read, or is not what it is said to be.
+            ValueError: for a file that cannot be read, or has no certificate or key in it.
         """
-        if not https and self.certificate is None and self.client_certificate is None:
+        named = _Files(signal, arguments)
+        return cls(
+            certificate=named.certificate,
+            client_certificate=named.client_certificate,
+            client_key=named.client_key,
+            context=named.loaded(needs_context),
+        )
+
+    def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        """Read what grpc takes: the certificates to trust, the key of the one to show, and that one."""
+        shown = self.client_certificate
+        paths = (self.certificate, self.client_key or shown, shown)
+        trusted, key, certificate = (None if path is None else Path(path).read_bytes() for path in paths)
+        return trusted, key, certificate
+
+
+class _Files:
+    """The files of a signal, and who has named each: an error has to say so."""
+
+    def __init__(self, signal: str, arguments: Arguments) -> None:
+        self._signal = signal
+        self._sources: dict[str, str] = {}
+        self.certificate = self._named("certificate", arguments.certificate)
+        self.client_certificate = self._named("client_certificate", arguments.client_certificate)
+        self.client_key = self._named("client_key", arguments.client_key)
+        if self.client_key is not None and self.client_certificate is None:
+            raise wrong(self._sources["client_key"], self.client_key, "a key, and its certificate with it")
+
+    def loaded(self, needs_context: bool) -> ssl.SSLContext | None:
+        if not needs_context and self.certificate is None and self.client_certificate is None:
             return None
         import ssl  # takes 5 ms, for nothing without TLS
 
@@ -46,14 +86,15 @@ class Tls:
             try:  # a key with a password is refused, rather than asked for on a terminal
                 context.load_cert_chain(self.client_certificate, self.client_key, password=lambda: b"")
             except (OSError, ValueError) as error:
-                of_key = self.client_key is not None and _reads_as_certificate(self.client_certificate)
-                name, path = ("client_key", self.client_key) if of_key else ("client_certificate", None)
-                raise self._unreadable(name, path or self.client_certificate, error) from None
+                name, path = "client_certificate", self.client_certificate
+                if self.client_key is not None and _reads_as_certificate(path):
+                    name, path = "client_key", self.client_key
+                raise self._unreadable(name, path, error) from None
         return context
 
-    def _file(self, name: str, argument: str | None) -> str | None:
+    def _named(self, name: str, argument: str | None) -> str | None:
         def noted(source: str, value: str) -> str:
-            self._names[name] = source
+            self._sources[name] = source
             try:
                 with Path(value).open("rb"):
                     return value
@@ -64,7 +105,7 @@ class Tls:
 
     def _unreadable(self, name: str, path: str, error: Exception) -> ValueError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        return wrong(self._names[name], path, f"the path of a PEM file that can be read ({reason})")
+        return wrong(self._sources[name], path, f"the path of a PEM file that can be read ({reason})")
 
 
 def _reads_as_certificate(path: str) -> bool:
@@ -78,9 +119,9 @@ def _reads_as_certificate(path: str) -> bool:
 
 
 def _trusting_the_system() -> ssl.SSLContext:
-    """Return a context that trusts what the system trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+    """Return a context that trusts what the system trusts, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
 
-    Where there is no such thing, as in Python for macOS, it is what certifi trusts, when that is installed.
+    Python for macOS knows of no such files. There the context trusts what certifi does, when that is installed.
     """
     import ssl
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tracemw.config.parsers import to_ratio
 from tracemw.config.patterns import RequestPattern
-from tracemw.config.values import to_ratio
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
@@ -27,6 +26,7 @@ from tracemw._export.stats import (
 )
 from tracemw._process.forks import begin_anew_with
 from tracemw._version import __version__
+from tracemw.config import Endpoint
 
 Attributes = Mapping[str, str | int]
 Totals = Mapping[str, Counter[frozenset[tuple[str, str | int]]]]
@@ -48,13 +48,14 @@ class Source(NamedTuple):
     """Where the numbers are from."""
 
     delivery: Delivery
+    endpoint: Endpoint
     stats: Callable[[], Stats]
 
 
 class Observer:
     """Instruments that show what becomes of the spans of a process, whichever `init` they were recorded by.
 
-    Counters never go back: what one source has come to is added to what the next counts.
+    Counters never go back: the next source goes on from the numbers of those before.
 
     Args:
         provider: Makes the instruments.
@@ -79,7 +80,7 @@ class Observer:
         )
         meter.create_observable_up_down_counter(
             "otel.sdk.exporter.span.inflight",
-            self._reading(lambda source: Observation(source.stats().in_flight, _exporter(source.delivery))),
+            self._reading(lambda source: Observation(source.stats().in_flight, _exporter(source))),
             "{span}",
             "The number of spans which were passed to the exporter, but that have not been exported yet.",
         )
@@ -115,11 +116,11 @@ def _total(name: str, past: Totals, source: Source | None) -> Counter[frozenset[
     total = Counter(past.get(name))
     if source is not None:
         count, _, _ = _COUNTERS[name]
-        total.update({frozenset(attributes.items()): n for n, attributes in count(source.stats(), source.delivery)})
+        total.update({frozenset(attributes.items()): n for n, attributes in count(source.stats(), source)})
     return total
 
 
-def _processed(stats: Stats, _: Delivery) -> Iterator[tuple[int, Attributes]]:
+def _processed(stats: Stats, _: Source) -> Iterator[tuple[int, Attributes]]:
     finished = stats.exported + stats.rejected + stats.unknown
     yield finished + stats.dropped[RETRIES_EXHAUSTED] + stats.dropped[ENCODING] + stats.in_flight, _PROCESSOR
     for cause in (QUEUE_FULL, QUEUE_BYTES, TOO_LARGE, BREAKER_OPEN, SHUTDOWN):
@@ -130,8 +131,8 @@ def _processed(stats: Stats, _: Delivery) -> Iterator[tuple[int, Attributes]]:
             yield count, {**_RECORDER, "error.type": cause}
 
 
-def _exported(stats: Stats, delivery: Delivery) -> Iterator[tuple[int, Attributes]]:
-    attributes = _exporter(delivery)
+def _exported(stats: Stats, source: Source) -> Iterator[tuple[int, Attributes]]:
+    attributes = _exporter(source)
     yield stats.exported, attributes
     for error, count in (
         ("rejected", stats.rejected),
@@ -142,12 +143,12 @@ def _exported(stats: Stats, delivery: Delivery) -> Iterator[tuple[int, Attribute
         yield count, {**attributes, "error.type": error}
 
 
-def _kept(stats: Stats, _: Delivery) -> Iterator[tuple[int, Attributes]]:
+def _kept(stats: Stats, _: Source) -> Iterator[tuple[int, Attributes]]:
     for reason, count in stats.kept.items():
         yield count, {"tracemw.kept": reason}
 
 
-_COUNTERS: Final[Mapping[str, tuple[Callable[[Stats, Delivery], Iterator[tuple[int, Attributes]]], str, str]]] = {
+_COUNTERS: Final[Mapping[str, tuple[Callable[[Stats, Source], Iterator[tuple[int, Attributes]]], str, str]]] = {
     "otel.sdk.processor.span.processed": (
         _processed,
         "{span}",
@@ -166,12 +167,11 @@ _COUNTERS: Final[Mapping[str, tuple[Callable[[Stats, Delivery], Iterator[tuple[i
 }
 
 
-def _exporter(delivery: Delivery) -> Attributes:
-    parts = urlsplit(delivery.destination)
-    kind = f"otlp_{delivery.transport}_span_exporter"
+def _exporter(source: Source) -> Attributes:
+    kind = f"otlp_{source.delivery.transport}_span_exporter"
     return {
         "otel.component.type": kind,
         "otel.component.name": f"{kind}/0",
-        "server.address": parts.hostname or "",
-        "server.port": parts.port or (443 if parts.scheme == "https" else 80),
+        "server.address": source.endpoint.host,
+        "server.port": source.endpoint.port,
     }

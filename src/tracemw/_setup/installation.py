@@ -1,0 +1,203 @@
+"""What is installed in this process: one provider for good, and around it what the latest `init` has built."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import metrics as otel_metrics
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.trace import NoOpTracerProvider
+
+from tracemw._export.delivery import LONGEST_WAIT
+from tracemw._otel.providers import install_provider, installed_meter_provider, installed_provider, is_silent
+from tracemw._process.native import make_lock, wait_for
+from tracemw._recording import TracerProvider, end_unfinished
+from tracemw._setup.between_requests import send_between_requests_if_need_be
+from tracemw._setup.endings import PROCESS_EXIT, Endings
+from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for
+from tracemw._setup.processors import BaggageKeys, Outlet
+from tracemw._setup.tracing import Foreign, Tracing
+from tracemw.config import DELIVERY_TIMEOUT, Config, ignored_files
+from tracemw.control import Watch
+from tracemw.sampling import Sampling
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    from tracemw._export.observer import Observer
+
+_logger = logging.getLogger("tracemw")
+
+_SAME_END: Final = 1.0
+"""Seconds between the end of a server's lifespan and that of its process, at most."""
+
+
+class Installation:
+    """Tracing in this process. OpenTelemetry takes one provider in a process, so a later `init` arms the same again."""
+
+    def __init__(self) -> None:
+        self._lock = make_lock()
+        self._provider: TracerProvider | None = None
+        self._outlet = Outlet()
+        self._baggage: BaggageKeys | None = None
+        self._endings = Endings(self.end)
+        self._observer: Observer | None = None
+        self._tracing: Tracing | None = None
+        self._is_replaceable = False
+        self._said: set[str] = set()
+        """The ignored variables that the log has been told of."""
+
+    def install(self, config: Config, sampling: Sampling, *, is_replaceable: bool = False) -> Tracing:
+        """Set up tracing as the settings say.
+
+        Args:
+            config: The settings of the process.
+            sampling: What `init` was told about sampling.
+            is_replaceable: Whether a later call may take its place: nobody has called `init`, but
+                `opentelemetry-instrument` has had tracemw install itself.
+
+        Raises:
+            RuntimeError: when tracing has been set up already, and not shut down since.
+        """
+        wait_for(self._lock, LONGEST_WAIT)
+        try:
+            if self._tracing is not None and self._tracing.active:
+                if not self._is_replaceable:
+                    raise RuntimeError(
+                        "tracemw.init() has been called already; call tracemw.shutdown() before another init()"
+                    )
+                self._tracing.shutdown()
+            self._is_replaceable = is_replaceable
+            self._tracing = self._installed(config, sampling)
+            return self._tracing
+        finally:
+            self._lock.release()
+
+    def shutdown(self, timeout: float) -> bool:
+        """Shut the latest `Tracing` down; tell whether all spans were accepted within `timeout` seconds."""
+        return self._tracing.shutdown(timeout) if self._tracing is not None else True
+
+    def end(self, why: str = PROCESS_EXIT, /) -> bool:
+        """Shut down because the process ends.
+
+        The end may have begun before, when a server's lifespan ended by a flush; that time counts.
+        """
+        began, ended = self._outlet.waited
+        just_now = time.monotonic() - ended < _SAME_END
+        if self._tracing is not None and self._tracing.active:
+            end_unfinished(why)
+        return self.shutdown(max(DELIVERY_TIMEOUT - (ended - began), 0.0) if just_now else DELIVERY_TIMEOUT)
+
+    def _installed(self, config: Config, sampling: Sampling) -> Tracing:
+        self._say_what_is_ignored()
+        if config.disabled:
+            self._outlet.lead_to(None)
+            return Tracing(NoOpTracerProvider(), "nothing is traced, as OTEL_SDK_DISABLED says")
+        found = installed_provider()
+        if found is not None and found is not self._provider and not isinstance(found, NoOpTracerProvider):
+            return _beside(found)
+        if config.metrics is not None and not is_silent(installed_meter_provider()):
+            _logger.warning(
+                "metrics=True does nothing: a meter provider is installed already, and OpenTelemetry takes only one in "
+                "a process; the middleware and clients use the installed one. Leave out metrics=True, or what installs "
+                "it"
+            )
+            config = replace(config, metrics=None)
+        if config.service is None:
+            _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
+        send_between_requests_if_need_be(self._outlet.send_here)
+        pipeline = pipeline_for(config, sampling, self._outlet.take)
+        self._outlet.lead_to(pipeline.delivery)
+        provider = self._armed(config, pipeline)
+        provider.show_unsampled(sampling.show_unsampled)
+        self._name_baggage(provider, config.baggage)
+        meter_provider = _with_metrics(config, pipeline.resource)
+        watch = Watch(config.control_file, pipeline.sampler.share) if config.control_file is not None else None
+        tracing = Tracing(
+            provider,
+            pipeline.description,
+            delivery=pipeline.delivery,
+            meter_provider=meter_provider,
+            sampler=pipeline.sampler,
+            recorder=pipeline.recorder,
+            watch=watch,
+        )
+        self._observe(config, pipeline, tracing)
+        return tracing
+
+    def _armed(self, config: Config, pipeline: Pipeline) -> TracerProvider:
+        """Return the provider of this process with a new pipeline; the first time, make and install it."""
+        resource, sampler, recorder = pipeline.resource, pipeline.sampler, pipeline.recorder
+        if self._provider is None:
+            self._provider = TracerProvider(sampler, resource, shutdown_on_exit=False, recorder=recorder)
+            self._provider.stacktrace_limit = config.stacktrace_limit
+            self._provider.add_span_processor(self._outlet)
+            install_provider(self._provider)
+            self._endings.take()
+        else:
+            limit = config.stacktrace_limit
+            self._provider.rearm(sampler=sampler, resource=resource, recorder=recorder, stacktrace_limit=limit)
+        return self._provider
+
+    def _name_baggage(self, provider: TracerProvider, keys: tuple[str, ...]) -> None:
+        if self._baggage is None and keys:
+            self._baggage = BaggageKeys()
+            provider.add_span_processor(self._baggage)
+        if self._baggage is not None:
+            self._baggage.keys = keys
+
+    def _observe(self, config: Config, pipeline: Pipeline, tracing: Tracing) -> None:
+        """Let a global meter provider show what becomes of the spans, of this `init` and of later ones."""
+        provider = installed_meter_provider()
+        if self._observer is None and (provider is None or is_silent(provider)):
+            return
+        from tracemw._export.observer import Observer, Source
+
+        if self._observer is None and provider is not None:
+            self._observer = Observer(provider)
+        if self._observer is not None:
+            delivery, endpoint = pipeline.delivery, config.traces.endpoint
+            self._observer.follow(None if delivery is None else Source(delivery, endpoint, tracing.stats))
+
+    def _say_what_is_ignored(self) -> None:
+        for name in ignored_files():
+            if name not in self._said:
+                self._said.add(name)
+                _logger.warning(
+                    "%s is ignored: tracemw reads no configuration file. Arguments of tracemw.init() and the other "
+                    "OTEL_* variables say the same; unset it if the file is for others",
+                    name,
+                )
+
+
+IN_THIS_PROCESS: Final = Installation()
+
+
+def _beside(provider: trace.TracerProvider) -> Tracing:
+    """Leave a provider alone that somebody else has installed; doors and clients use it."""
+    kind = f"{type(provider).__module__}.{type(provider).__qualname__}"
+    _logger.warning(
+        "tracemw.init() leaves tracing as it is: a tracer provider is installed already (%s), by "
+        "opentelemetry-instrument perhaps. tracemw's middleware and clients use it; sampling, kept errors and export "
+        "are its own. For tracemw's, leave out what installs it; opentelemetry-instrument starts tracemw with "
+        "OTEL_PYTHON_DISTRO=tracemw",
+        kind,
+    )
+    return Tracing(provider, f"a tracer provider of others, {kind}", delivery=Foreign(provider))
+
+
+def _with_metrics(config: Config, resource: Resource) -> MeterProvider | None:
+    """Install a global meter provider, if metrics are to be exported."""
+    if config.metrics is None:
+        return None
+    try:
+        provider = meter_provider_for(config, config.metrics, resource)
+    except RuntimeError as error:  # there are no new threads
+        _logger.warning("no metrics are exported: %s", error)
+        return None
+    otel_metrics.set_meter_provider(provider)
+    return provider

@@ -1,0 +1,157 @@
+"""From the configuration to what records and exports: sampler, resource, delivery, flight recorder, exporters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.resources import (
+    SERVICE_INSTANCE_ID,
+    SERVICE_NAME,
+    SERVICE_VERSION,
+    OTELResourceDetector,
+    Resource,
+    ServiceInstanceIdResourceDetector,
+)
+from opentelemetry.sdk.trace import ReadableSpan
+
+from tracemw._export import Delivery
+from tracemw._export.exporter import Exporter
+from tracemw._recording import FlightRecorder
+from tracemw.config import Backend, Config
+from tracemw.sampling import ConsistentSampler, Sampling, sampler_for
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics import MeterProvider
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """What one `init` records and exports with."""
+
+    resource: Resource
+    """The service, its version and its environment."""
+
+    sampler: ConsistentSampler
+    """Decides which traces are recorded."""
+
+    delivery: Delivery | None
+    """Exports spans; None when nothing is exported."""
+
+    recorder: FlightRecorder
+    """Holds the spans of unsampled traces until it is known whether they are kept."""
+
+    description: str
+    """All of it in words, with nothing that may be a secret."""
+
+
+def pipeline_for(config: Config, sampling: Sampling, take: Callable[[ReadableSpan], None]) -> Pipeline:
+    """Return the pipeline that the settings ask for.
+
+    Args:
+        config: The settings of the process.
+        sampling: What `init` was told about sampling.
+        take: Takes each span of an unsampled trace that is kept.
+    """
+    sampler = sampler_for(config, sampling.rules)
+    delivery = _delivery(config) if config.exporter == "otlp" else None
+    recorder = FlightRecorder(
+        take,
+        is_on=sampling.keep_errors and delivery is not None and not config.sampler.endswith("always_off"),
+        slow=sampling.keep_slow,
+        rate=sampling.keep_rate,
+    )
+    return Pipeline(
+        resource=_resource(config),
+        sampler=sampler,
+        delivery=delivery,
+        recorder=recorder,
+        description=_described(config, sampler, sampling if recorder.is_on else None),
+    )
+
+
+def meter_provider_for(config: Config, backend: Backend, resource: Resource) -> MeterProvider:
+    """Return a meter provider that exports to a backend. Only this loads the metrics half of the SDK.
+
+    Raises:
+        RuntimeError: where the interpreter starts no new threads.
+    """
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    from tracemw._export.metrics_exporter import MetricsExporter
+
+    exporter = MetricsExporter(
+        _exporter_to(backend, "metrics")(),
+        backend,
+        temporality=config.metrics_temporality,
+        histograms=config.metrics_histograms,
+    )
+    return MeterProvider([PeriodicExportingMetricReader(exporter)], resource=resource, shutdown_on_exit=False)
+
+
+def _delivery(config: Config) -> Delivery:
+    backend = config.traces
+    return Delivery(
+        _exporter_to(backend, "traces"),
+        transport="grpc" if backend.protocol == "grpc" else "http",
+        destination=str(backend.endpoint),
+        queue_size=config.queue_size,
+        queue_bytes=config.queue_bytes,
+        batch_size=config.batch_size,
+        batch_bytes=config.batch_bytes,
+        delay=config.delay,
+        timeout=backend.timeout,
+        value_limit=config.value_limit,
+    )
+
+
+def _exporter_to(backend: Backend, signal: str) -> Callable[[], Exporter]:
+    """Return what makes an exporter. Each process makes its own, and loads only what its protocol needs."""
+    if backend.protocol == "grpc":
+        from tracemw._export.otlp_grpc import OtlpGrpcExporter
+
+        return partial(OtlpGrpcExporter, backend, signal=signal, certificates=backend.tls.pem())
+    from tracemw._export.otlp_http import OtlpHttpExporter
+
+    return partial(OtlpHttpExporter, backend)
+
+
+def _resource(config: Config) -> Resource:
+    named = {
+        SERVICE_NAME: config.service,
+        SERVICE_VERSION: config.version,
+        "deployment.environment.name": config.environment,
+    }
+    given = {key: value for key, value in named.items() if value is not None}
+    try:
+        return Resource.create(given)
+    except RuntimeError:  # the SDK asks its detectors in threads, and there are no new ones
+        return Resource(_of_this_sdk()).merge(OTELResourceDetector().detect()).merge(Resource(given))
+
+
+def _of_this_sdk() -> dict[str, str]:
+    return {
+        SERVICE_NAME: "unknown_service",
+        SERVICE_INSTANCE_ID: str(ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]),
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.version": version_of("opentelemetry-sdk"),
+    }
+
+
+def _described(config: Config, sampler: ConsistentSampler, keeping: Sampling | None) -> str:
+    if config.exporter == "otlp":
+        way = f"sends to {config.traces.endpoint} by {config.traces.protocol}"
+    else:
+        way = "sends nothing"
+    of_what = "new traces" if sampler.follows_callers else "all requests"
+    parts = [f"service {config.service or 'unknown_service'}", way, f"samples {sampler.ratio:g} of {of_what}"]
+    if rules := len(sampler.policy.rules):
+        parts.append(f"with {rules} rule{'s' if rules > 1 else ''}")
+    if keeping is not None:
+        parts.append("keeps what fails" if keeping.keep_slow is None else "keeps what fails or is slow")
+    return ", ".join(parts)

@@ -1,0 +1,51 @@
+"""What `tracemw.init` was told by argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+from tracemw.config.parsers import positive_int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The arguments of `tracemw.init`, which documents them. None leaves the setting to the environment.
+
+    Raises:
+        TypeError: for an argument of the wrong type.
+        ValueError: for a stack trace limit that is none.
+    """
+
+    service: str | None = None
+    version: str | None = None
+    environment: str | None = None
+    endpoint: str | None = None
+    protocol: str | None = None
+    headers: Mapping[str, str] | None = None
+    tenant: str | None = None
+    certificate: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
+    compression: str | None = None
+    timeout: float | None = None
+    proxy: str | None = None
+    queue_bytes: int | None = None
+    batch_bytes: int | None = None
+    ratio: float | None = None
+    metrics: bool | None = None
+    baggage: Iterable[str] = ()
+    stacktrace_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value: object = getattr(self, field.name)
+            if field.type == "str | None" and not isinstance(value, (str, type(None))):
+                raise TypeError(f"{field.name} takes a string, not {type(value).__name__}")
+        if isinstance(self.baggage, str):
+            raise TypeError(f"baggage takes several keys, such as ({self.baggage!r},), not one string")
+        limit: object = self.stacktrace_limit
+        if limit is not None:
+            if isinstance(limit, bool) or not isinstance(limit, int):
+                raise TypeError(f"stacktrace_limit takes a whole number, not {limit!r}")
+            positive_int("stacktrace_limit", str(limit))

@@ -1,0 +1,180 @@
+"""The whole configuration of a process: one frozen value, made once from arguments and environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tracemw.config.arguments import Arguments
+from tracemw.config.backend import Backend
+from tracemw.config.environment import get, read
+from tracemw.config.parsers import boolean, milliseconds, one_of, pairs, positive_int, size_in_bytes, to_ratio
+
+DELIVERY_TIMEOUT: Final = 5.0
+"""Seconds that a flush, the end of a server, and that of the process wait for queued spans to be delivered."""
+
+SAMPLERS: Final = (
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+)
+TEMPORALITIES: Final = ("cumulative", "delta", "lowmemory")
+HISTOGRAMS: Final = ("explicit_bucket_histogram", "base2_exponential_bucket_histogram")
+_RATIO_BY_ENVIRONMENT: Final = {"production": 0.1, "prod": 0.1, "staging": 0.5}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All settings of a process."""
+
+    service: str | None
+    """`service.name`; None leaves OpenTelemetry's `unknown_service`."""
+
+    version: str | None
+    """`service.version`."""
+
+    environment: str | None
+    """`deployment.environment.name`; it also chooses the default sampling ratio."""
+
+    traces: Backend = field(default_factory=Backend)
+    """Where spans go, and how."""
+
+    metrics: Backend | None = None
+    """Where HTTP metrics go, and how; None when they are not exported."""
+
+    metrics_temporality: str = "cumulative"
+    """One of `TEMPORALITIES`: counters and histograms tell all that ever came, or what came since the last time."""
+
+    metrics_histograms: str = "explicit_bucket_histogram"
+    """One of `HISTOGRAMS`: the kind of a histogram whose instrument names none."""
+
+    exporter: str = "otlp"
+    """`otlp`, or `none` to record without exporting."""
+
+    sampler: str = "parentbased_traceidratio"
+    """One of `SAMPLERS`."""
+
+    ratio: float = 1.0
+    """The share of new traces to sample, 0 to 1, for the ratio samplers."""
+
+    queue_size: int = 2048
+    """Spans that may wait for delivery; when there are more, the oldest are dropped."""
+
+    queue_bytes: int = 64_000_000
+    """Bytes of the spans that wait; when there are more, the oldest are dropped, too."""
+
+    batch_size: int = 512
+    """Spans in one export at most."""
+
+    batch_bytes: int = 3_000_000
+    """Bytes of one request at most, encoded and not compressed. Backends take 4 MiB, as a rule."""
+
+    delay: float = 1.0
+    """Seconds that a span waits for others to be sent along with it."""
+
+    baggage: tuple[str, ...] = ()
+    """The keys of baggage that become span attributes."""
+
+    stacktrace_limit: int = 2000
+    """Bytes that the stack trace of a recorded exception takes (`TRACEMW_STACKTRACE_LIMIT`)."""
+
+    value_limit: int = 32_768
+    """Bytes that the value of an attribute takes on the way out. Where `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or
+    `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is set, spans are cut to that many characters before, and the limit here
+    leaves room for them."""
+
+    control_file: Path | None = None
+    """The file that spikes are read from (`TRACEMW_CONTROL_FILE`). It need not exist yet."""
+
+    disabled: bool = False
+    """Whether nothing is recorded at all (`OTEL_SDK_DISABLED`)."""
+
+    @classmethod
+    def resolve(cls, arguments: Arguments) -> Config:
+        """Return the configuration that the arguments and the environment make together.
+
+        Raises:
+            ValueError: naming the argument or variable, its value unless it may be a secret, and what is accepted.
+            TypeError: for headers that are not strings.
+        """
+        resource = read("OTEL_RESOURCE_ATTRIBUTES", pairs) or {}
+        environment = (
+            arguments.environment
+            or resource.get("deployment.environment.name")
+            or resource.get("deployment.environment")  # the name it had before
+            or get("ENVIRONMENT")
+        )
+        with_metrics = read("OTEL_METRICS_EXPORTER", one_of("otlp", "none")) != "none" and arguments.metrics
+        if arguments.ratio is not None:
+            sampler, ratio = "parentbased_traceidratio", to_ratio("sampling", arguments.ratio)
+        else:
+            sampler, ratio = _sampler(environment)
+        queue_bytes = _bytes("queue_bytes", arguments.queue_bytes) or cls.queue_bytes
+        queue_size = read("OTEL_BSP_MAX_QUEUE_SIZE", positive_int) or cls.queue_size
+        delay = read("OTEL_BSP_SCHEDULE_DELAY", milliseconds)
+        return cls(
+            service=arguments.service or get("OTEL_SERVICE_NAME") or resource.get("service.name"),
+            version=arguments.version or resource.get("service.version") or get("SERVICE_VERSION"),
+            environment=environment,
+            traces=Backend.resolve("traces", arguments),
+            metrics=Backend.resolve("metrics", arguments) if with_metrics else None,
+            metrics_temporality=read("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", one_of(*TEMPORALITIES))
+            or cls.metrics_temporality,
+            metrics_histograms=read("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", one_of(*HISTOGRAMS))
+            or cls.metrics_histograms,
+            exporter=read("OTEL_TRACES_EXPORTER", one_of("otlp", "none")) or cls.exporter,
+            sampler=sampler,
+            ratio=ratio,
+            queue_size=queue_size,
+            queue_bytes=queue_bytes,
+            batch_size=min(read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", positive_int) or cls.batch_size, queue_size),
+            batch_bytes=min(_bytes("batch_bytes", arguments.batch_bytes) or cls.batch_bytes, queue_bytes),
+            delay=cls.delay if delay is None else delay,
+            baggage=tuple(arguments.baggage),
+            stacktrace_limit=arguments.stacktrace_limit
+            or read("TRACEMW_STACKTRACE_LIMIT", positive_int)
+            or cls.stacktrace_limit,
+            value_limit=_value_limit(cls.value_limit),
+            control_file=control_file(),
+            disabled=read("OTEL_SDK_DISABLED", boolean) or False,
+        )
+
+
+def ignored_files() -> list[str]:
+    """Return the variables that are set and name a configuration file of OpenTelemetry: tracemw reads no such file."""
+    return [name for name in ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE") if get(name)]
+
+
+def control_file() -> Path | None:
+    """Return the absolute path of the control file that `TRACEMW_CONTROL_FILE` names; None when it is unset."""
+    name = get("TRACEMW_CONTROL_FILE")
+    return Path(name).absolute() if name else None
+
+
+def _bytes(name: str, argument: object) -> int | None:
+    if argument is not None:
+        return size_in_bytes(name, argument)
+    return read(f"TRACEMW_{name.upper()}", size_in_bytes)
+
+
+def _value_limit(default: int) -> int:
+    """Return the bytes that a value may take. A character takes four at most in UTF-8."""
+    names = ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")
+    characters = [int(value) for name in names if (value := get(name)) is not None and value.isdecimal()]
+    return max([default, *(4 * limit for limit in characters)])
+
+
+def _sampler(environment: str | None) -> tuple[str, float]:
+    name = read("OTEL_TRACES_SAMPLER", one_of(*SAMPLERS))
+    argument = get("OTEL_TRACES_SAMPLER_ARG")
+    if name is None and argument is not None:
+        return "parentbased_traceidratio", to_ratio("OTEL_TRACES_SAMPLER_ARG", argument)
+    if name is None:
+        return "parentbased_traceidratio", _RATIO_BY_ENVIRONMENT.get((environment or "").lower(), 1.0)
+    if argument is None or not name.endswith("traceidratio"):
+        return name, 1.0
+    return name, to_ratio("OTEL_TRACES_SAMPLER_ARG", argument)
