@@ -86,7 +86,7 @@ class Collecting(SpanProcessor):
 class CollectingLive(SpanProcessor):
     """Keeps ended spans, live."""
 
-    takes_live_spans = True
+    is_tracemw = True
 
     def __init__(self) -> None:
         self.ended: list[Any] = []
@@ -761,7 +761,7 @@ def test_on_an_sdk_that_it_does_not_know_the_sdk_s_own_tracers_are_given_out(mon
     assert provider.get_tracer("test") is tracer
     doors = TracerSource(provider)
     assert type(doors.get()) is SdkTracer
-    assert doors.takes_lazy_attributes is False
+    assert doors.is_ours is False
     with tracer.start_as_current_span("work", attributes={"a": "value"}) as span:
         span.set_attribute("e", 5)
     provider.rearm(sampler=ALWAYS_OFF, resource=RESOURCE)

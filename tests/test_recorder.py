@@ -232,7 +232,7 @@ class Watching(SpanProcessor):
 class Live(SpanProcessor):
     """Takes what it is given, the ended span itself too."""
 
-    takes_live_spans = True
+    is_tracemw = True
 
     def __init__(self, world: World) -> None:
         self._world = world

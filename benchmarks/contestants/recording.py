@@ -63,8 +63,6 @@ class AskedSampler(Sampler):
 class Keeping(SpanProcessor):
     """A processor of the user's own, with both hooks."""
 
-    takes_live_spans = False
-
     def __init__(self) -> None:
         self.ended: list[ReadableSpan] = []
         self.started = 0
@@ -101,6 +99,12 @@ def recorder(*, whose: str, foreign: bool = False, sampled: bool = True) -> Burs
         return sample
 
     return burst
+
+
+class OurKeeping(Keeping):
+    """The same as one of tracemw's, which takes ended spans as they are."""
+
+    is_tracemw = True
 
 
 def _foreign(whose: str, *, sampled: bool) -> tuple[Any, Keeping]:
@@ -161,7 +165,8 @@ def encoder(*, whose: str, unique: bool = False) -> Burst:
         floor.Memo.remember = not unique
     else:
         provider, keeping = _foreign(whose, sampled=True)
-        keeping.takes_live_spans = whose == "ours"  # as its delivery does: each encoder gets what it has to encode
+        if whose == "ours":  # as its delivery is: each encoder gets what it has to encode
+            keeping = OurKeeping()
         provider.add_span_processor(keeping)
         encode = _our_encode() if whose == "ours" else _official_encode
 

@@ -22,8 +22,8 @@ from tracemw._otel.cleaning import cleaned, cleaned_items
 from tracemw._otel.context import detach, exchange_in, is_skipped, request_span, with_span
 from tracemw._otel.exceptions import described, exception_type, mark_stage, moment, put_stage, record_exception
 from tracemw._otel.guard import fault, guarded, represented
-from tracemw._otel.held import as_held
 from tracemw._otel.providers import TracerSource
+from tracemw._otel.recorder import as_held
 
 AttributeValue = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -133,7 +133,7 @@ def _start(name: str, here: Context, attributes: dict[str, AttributeValue]) -> S
     tracer = None if is_skipped(here) else _tracers.get()
     if tracer is None:
         return INVALID_SPAN
-    if not _tracers.takes_lazy_attributes:  # another's recorder, which raises what the methods of a value do
+    if not _tracers.is_ours:  # another's recorder, which raises what the methods of a value do
         attributes = cleaned_items(attributes.items())
     return tracer.start_span(name, here, attributes=attributes)
 

@@ -135,7 +135,7 @@ class ClientTracing:
                 inside = suppress_clients(here)
             else:
                 name = semconv.span_name(method, template, self._known_methods)
-                if self._tracers.takes_lazy_attributes:
+                if self._tracers.is_ours:
                     lazy: Any = attributes
                     span = tracer.start_span(name, here, _CLIENT, lazy)
                 else:  # the recorder of somebody else goes by the wall clock, unless the door tells it the time

@@ -19,7 +19,7 @@ from tracemw._otel.clock import offset_of
 from tracemw._otel.context import attach, current_context
 from tracemw._otel.exceptions import exception_type, put_stage, record_exception
 from tracemw._otel.guard import call_hook, fault, guarded
-from tracemw._otel.held import Held, as_held
+from tracemw._otel.recorder import Held, as_held
 
 # What some servers pass on is what the client has written, of which there may be any number.
 _VERSIONS: Final = frozenset({"1.0", "1.1", "2", "3"})

@@ -28,8 +28,8 @@ from tracemw._otel.context import (
     without,
 )
 from tracemw._otel.guard import call_hook, fault
-from tracemw._otel.held import as_held
 from tracemw._otel.providers import TracerSource
+from tracemw._otel.recorder import as_held
 from tracemw.config import DELIVERY_TIMEOUT
 
 _SERVER: Final = SpanKind.SERVER  # a member of an enumeration costs a look-up through its class each time
@@ -90,7 +90,7 @@ class ServerTracing:
             method = request.method if request.method in settings.known_methods else semconv.UNKNOWN_METHOD
             attributes: Any = request
             started = None
-            if not self._tracers.takes_lazy_attributes:  # another's recorder, which goes by the wall clock unless told
+            if not self._tracers.is_ours:  # another's recorder, which goes by the wall clock unless told
                 attributes, started = request.made(), exchange.now()
             span = exchange.span = tracer.start_span(method, parent, _SERVER, attributes, links, started)
             exchange.context = with_exchange(exchange, span, parent, ground)

@@ -8,7 +8,7 @@ AttributeValue = str | bool | int | float | Sequence[str]
 
 
 class LazyAttributes:
-    """What a door gives our recorder's tracers in place of a dictionary; see `TracerSource.takes_lazy_attributes`.
+    """What a door gives our recorder's tracers in place of a dictionary; see `tracemw._otel.recorder`.
 
     The recorder takes the dictionary as it is: its keys and values are of types that the specification allows, and
     nobody else writes to it.

@@ -15,6 +15,7 @@ from opentelemetry.trace import Span
 
 from tracemw._otel.cleaning import cleaned, shown
 from tracemw._otel.guard import guarded
+from tracemw._otel.recorder import is_ours
 from tracemw.redaction.urls import redact_text
 
 _MARKS: Final = "__tracemw_stages__"
@@ -49,7 +50,7 @@ def record_exception(span: Span, error: BaseException, at: int | None = None) ->
         error: The exception.
         at: When it was raised, as nanoseconds since the epoch, if that was earlier than now.
     """
-    if getattr(type(span), "cleans_exceptions", False):
+    if is_ours(span):
         span.record_exception(error, timestamp=at)
         return
     told = {"exception.message": said(error)}

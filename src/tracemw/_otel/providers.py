@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 from opentelemetry import trace
 from opentelemetry.trace import NoOpTracer, ProxyTracerProvider, Tracer, TracerProvider
 
+from tracemw._otel.recorder import is_ours
 from tracemw._version import __version__
 
 if TYPE_CHECKING:
@@ -67,13 +68,13 @@ _API: Final = vars(trace)
 class TracerSource:
     """The tracer of one provider, or of whichever provider is the global one at the time of the call."""
 
-    __slots__ = ("_provider", "_tracer", "_tracer_provider", "takes_lazy_attributes")
+    __slots__ = ("_provider", "_tracer", "_tracer_provider", "is_ours")
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self._provider = provider
         self._tracer_provider: TracerProvider | None = None
         self._tracer: Tracer | None = None
-        self.takes_lazy_attributes = False
+        self.is_ours = False
         """Whether the tracer that `get` has returned takes `LazyAttributes`, as our recorder's do."""
 
     @property
@@ -99,6 +100,6 @@ class TracerSource:
             if not isinstance(provider, ProxyTracerProvider):
                 tracer = provider.get_tracer("tracemw", __version__, SCHEMA_URL)
             self._tracer = None if isinstance(tracer, NoOpTracer) else tracer
-            self.takes_lazy_attributes = getattr(type(tracer), "takes_lazy_attributes", False)
+            self.is_ours = is_ours(tracer)
             self._tracer_provider = provider
         return self._tracer

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
 
+from tracemw._otel.recorder import is_ours
+
 
 class Processors(SynchronousMultiSpanProcessor):
     """The span processors of a provider, sorted by the hooks that do something.
 
-    A processor that says `takes_live_spans` gets the ended span itself, as long as it is among its like: it will
-    not change it, and does not need the SDK's copy.
+    tracemw's own get the ended span itself, as long as they are among themselves: they change none, and need no copy as
+    the SDK makes it.
 
     Spans of unsampled traces are held until it is known whether somebody will see them. A processor of somebody else
     that does something when spans end may export them, whatever their flag says: it learns of those which are kept, and
@@ -49,7 +51,7 @@ class Processors(SynchronousMultiSpanProcessor):
             self.starting = tuple(each for each in processors if _does(each, "on_start"))
             self.ending = tuple(each for each in processors if _does(each, "_on_ending"))
             self.ended = tuple(each for each in processors if _does(each, "on_end"))
-            self.are_plain = not self.ending and all(map(_takes_live_spans, self.ended))
+            self.are_plain = not self.ending and all(map(is_ours, self.ended))
             self._sort()
 
     def show_unsampled(self, shows: bool) -> None:
@@ -58,14 +60,10 @@ class Processors(SynchronousMultiSpanProcessor):
         self._sort()
 
     def _sort(self) -> None:
-        self.later = () if self.shows_unsampled else tuple(each for each in self.ended if not _takes_live_spans(each))
+        self.later = () if self.shows_unsampled else tuple(each for each in self.ended if not is_ours(each))
         hooks = (self.starting, self.ending, self.ended)
         self.of_held = tuple(tuple(each for each in hook if each not in self.later) for hook in hooks)
-        self.is_private = all(_takes_live_spans(each) for hook in self.of_held for each in hook)
-
-
-def _takes_live_spans(processor: SpanProcessor) -> bool:
-    return getattr(processor, "takes_live_spans", False)
+        self.is_private = all(is_ours(each) for hook in self.of_held for each in hook)
 
 
 def _does(processor: SpanProcessor, hook: str) -> bool:

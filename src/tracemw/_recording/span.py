@@ -52,8 +52,7 @@ class Span(SdkSpan):
 
     is_held = False
     """Whether it is of an unsampled trace."""
-    cleans_exceptions = True
-    """Whether `record_exception` copes with whatever is raised, and leaves out the secrets of URLs."""
+    is_tracemw = True
 
     # Fields that most spans never set.
     _status: Status = UNSET

@@ -29,6 +29,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.context import current_context, request_span
 from tracemw._otel.guard import processor_fault
+from tracemw._otel.recorder import is_ours
 from tracemw._process.forks import begin_anew_with, here, renew
 from tracemw._recording.books import DROPPED
 from tracemw._recording.bounds import LOW_BITS, Bounds
@@ -59,7 +60,7 @@ KNOWS_THE_SDK: Final = tuple(SpanContext(1, 2, is_remote=False)) == (1, 2, False
 class Tracer(SdkTracer):
     """A tracer whose spans are cheap. It is never constructed: the provider adopts the SDK's tracer as one."""
 
-    takes_lazy_attributes = True
+    is_tracemw = True
 
     recorder: FlightRecorder | None = None
     """Records unsampled traces, if anything does."""
@@ -70,7 +71,7 @@ class Tracer(SdkTracer):
     most: int
     _sampler_of_bounds: Sampler | None = None
     _bounds: Bounds | None = None
-    _decides_at_roots = False
+    _is_asked_by_policy = False
     _is_counted: bool
 
     @classmethod
@@ -145,12 +146,12 @@ class Tracer(SdkTracer):
         # -- The decision: by numbers for the SDK's samplers, by the policy of our own, else by asking.
         sampler = self.sampler
         if sampler is not self._sampler_of_bounds:
-            self._decides_at_roots = getattr(sampler, "decides_at_roots", False)
+            self._is_asked_by_policy = is_ours(sampler)
             self._bounds, self._sampler_of_bounds = Bounds.of(sampler), sampler
         bounds = self._bounds
         if bounds is not None:
             decision = _SAMPLE if trace_id & LOW_BITS < bounds[case] else _DROP
-        elif self._decides_at_roots:
+        elif self._is_asked_by_policy:
             ours: Any = sampler
             policy = ours.policy
             if parent is not None and (case > _REMOTE or ours.follows_callers):
@@ -297,7 +298,7 @@ class Tracer(SdkTracer):
         """Hand a span to processors; return what they have made of it."""
         readable: ReadableSpan = span
         for each in ended:
-            copies = copies or not getattr(each, "takes_live_spans", False)
+            copies = copies or not is_ours(each)
         if copies or ending:
             span.expose()
         for each in ending:

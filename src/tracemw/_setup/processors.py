@@ -24,7 +24,7 @@ class Outlet(SpanProcessor):
     """The way out of our provider: leads to the delivery of the latest `init`."""
 
     delivery: Delivery | None = None
-    takes_live_spans = True
+    is_tracemw = True
     waited = (-math.inf, -math.inf)
     """When the latest flush that failed began, and when it ended."""
 
@@ -65,7 +65,7 @@ class BaggageKeys(SpanProcessor):
     """Makes span attributes of the baggage that the latest `init` has named."""
 
     keys: tuple[str, ...] = ()
-    takes_live_spans = True
+    is_tracemw = True
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         for key in self.keys:

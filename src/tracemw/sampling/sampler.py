@@ -122,8 +122,7 @@ class ConsistentSampler(Sampler):
             if it began the trace; what happens in the course of it follows, so that the trace stays whole here.
     """
 
-    decides_at_roots = True
-    """Tells recorders that they may do what `should_sample` does, without the call."""
+    is_tracemw = True
 
     def __init__(self, ratio: float, rules: Iterable[Rule] = (), *, follows_callers: bool = True) -> None:
         self.follows_callers = follows_callers
