@@ -22,8 +22,8 @@ from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for
 from tracemw._setup.processors import BaggageKeys, Outlet
 from tracemw._setup.tracing import Foreign, Tracing
 from tracemw.config import DELIVERY_TIMEOUT, Config, ignored_files
-from tracemw.control import Watch
 from tracemw.sampling import Sampling
+from tracemw.spikes import Watch
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider

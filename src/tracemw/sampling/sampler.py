@@ -11,12 +11,12 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState, get_current_span
 
-from tracemw import control
 from tracemw._otel.attributes import LazyAttributes
 from tracemw.config import Config
 from tracemw.config.patterns import RequestPattern
 from tracemw.sampling.rules import Rule
 from tracemw.sampling.threshold import ENTRY, NEVER, encoded, randomness_of, threshold_of, with_threshold
+from tracemw.spikes import LONGEST, Spike
 
 SPIKE_ATTRIBUTE: Final = "tracemw.spike"
 """On the root of a trace that is there for a spike only: the spike's ratio."""
@@ -134,7 +134,7 @@ class ConsistentSampler(Sampler):
         self._rules = tuple((RequestPattern(rule.pattern), Odds.of(rule.ratio)) for rule in rules)
         self._own: dict[Boost, None] = {}
         self._shared: tuple[Boost, ...] = ()
-        self._ends: dict[control.Spike, float] = {}
+        self._ends: dict[Spike, float] = {}
         """When the shared spikes end at the latest, by the monotonic clock."""
         self.policy = self._policy_with(())
 
@@ -153,17 +153,17 @@ class ConsistentSampler(Sampler):
             self._own.pop(boost, None)
         self._renew()
 
-    def share(self, spikes: Iterable[control.Spike]) -> None:
+    def share(self, spikes: Iterable[Spike]) -> None:
         """Put these spikes, which several processes share, in place of those before.
 
-        The clock that their ends go by may be set meanwhile: what was left of a spike when it was first seen, 24 hours
-        at most, is counted by a clock that nobody sets, and no later time that it is read adds to it.
+        Somebody may set the clock by which they end. So each spike also ends by the monotonic clock, after the time
+        that it had left when it was first seen, 24 hours at most. To see it again adds nothing.
         """
         now, on_the_wall, ends = time.monotonic(), time.time(), self._ends
         given = tuple(spikes)
-        new = {spike: now + min(spike.until - on_the_wall, control.LONGEST) for spike in given if spike not in ends}
+        new = {spike: now + min(spike.until - on_the_wall, LONGEST) for spike in given if spike not in ends}
         # Also of those that are gone: a clock that is set back could bring them back.
-        long_ago = now - control.LONGEST
+        long_ago = now - LONGEST
         self._ends = ends = {spike: end for spike, end in (ends | new).items() if end > long_ago or spike in given}
         self._shared = tuple(Boost(spike.ratio, spike.path, ends[spike], spike.until) for spike in given)
         self._renew()
