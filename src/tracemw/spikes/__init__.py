@@ -1,5 +1,8 @@
 """Spikes: more sampling for a while, in all processes that read the same control file.
 
+A spike only raises sampling. The traces that it covers carry its `th`, by which they are counted rightly
+(`tracemw.sampling`); a trace that is there for the spike alone has `tracemw.spike` on its root.
+
 The way through the room:
 
 * ``terms``: what a spike is: how much more is sampled, of which requests, and until when
