@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import http.client
-import signal
-import socket
-import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
 import pytest
-import trustme
 
-from backend import Backend, backend_serving, grpc_backend_serving, proxy_serving, sockets_serving
-from servers import free_port, process, wait_until
+from backend import Backend, backend_serving
+from servers import process, wait_until
 
 
 @pytest.fixture
 def backend() -> Iterator[Backend]:
     with backend_serving() as serving:
         yield serving
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with a traced Flask service in `service.py`."""
-    (tmp_path / "service.py").write_text(
-        "import flask, tracemw\n"
-        "from tracemw.flask import TraceMiddleware\n"
-        "tracemw.init('shop')\n"
-        "app = flask.Flask(__name__)\n"
-        "TraceMiddleware(app)\n"
-        "@app.get('/items/<int:n>')\n"
-        "def item(n): return 'ok'\n"
-    )
-    return tmp_path
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -91,186 +70,6 @@ def test_each_process_has_an_instance_id_of_its_own_even_after_a_fork(backend: B
     assert len(ids) == 2
 
 
-def test_sigterm_delivers_what_is_queued_and_ends_the_process_by_that_signal(backend: Backend) -> None:
-    code = (
-        "import time, tracemw\n"
-        "tracemw.init('shop')\n"
-        "for n in range(100):\n"
-        "    with tracemw.span(str(n)): pass\n"
-        "print('ready', flush=True)\n"
-        "while True: time.sleep(0.1)\n"  # a signal just before a sleep does not cut it short
-    )
-    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
-    with process("-c", code, env=environment) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "ready\n"
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(10) == -signal.SIGTERM
-    assert len(backend.names) == 100
-
-
-def test_a_sigterm_while_the_process_ends_lets_it_deliver_first(backend: Backend) -> None:
-    backend.hang = 1.0
-    code = "import tracemw\ntracemw.init('shop')\nwith tracemw.span('last'): pass\n"
-    with process("-c", code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}) as running:
-        wait_until(lambda: backend.attempts)
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(10) == -signal.SIGTERM
-    assert backend.names == ["last"]
-
-
-def test_grpc_carries_spans_and_metrics_with_the_tenant() -> None:
-    with grpc_backend_serving() as backend:
-        ended = run(
-            "import tracemw\n"
-            "from opentelemetry import metrics\n"
-            "with tracemw.init('shop', protocol='grpc', tenant='team-a', metrics=True, timeout=5) as tracing:\n"
-            "    with tracemw.span('a'): pass\n"
-            "    metrics.get_meter('x').create_counter('c').add(1)\n",
-            OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
-        )
-    assert (ended.returncode, ended.stdout) == (0, "")
-    assert backend.names == ["a"]
-    assert backend.resource["service.name"] == "shop"
-    assert backend.headers[0]["x-scope-orgid"] == "team-a"
-    assert backend.metrics_headers[0]["x-scope-orgid"] == "team-a"
-
-
-COUNTING = (
-    "from opentelemetry import metrics\n"
-    "with tracing:\n"
-    "    with tracemw.span('a'): pass\n"
-    "    metrics.get_meter('x').create_counter('c').add(1)\n"
-)
-"""A process that ends a span and counts something."""
-
-
-def test_what_is_set_for_one_signal_does_not_reach_the_backend_of_the_other(backend: Backend) -> None:
-    with backend_serving() as other:
-        ended = run(
-            "import tracemw\ntracing = tracemw.init('shop', metrics=True)\n" + COUNTING,
-            OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{backend.url}/v1/traces",
-            OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=f"{other.url}/v1/metrics",
-            OTEL_EXPORTER_OTLP_TRACES_HEADERS="authorization=of-traces",
-            OTEL_EXPORTER_OTLP_METRICS_HEADERS="x-metrics=of-metrics",
-            OTEL_EXPORTER_OTLP_METRICS_COMPRESSION="gzip",
-        )
-        assert (ended.returncode, ended.stdout) == (0, "")
-        assert (backend.paths, other.paths) == (["/v1/traces"], ["/v1/metrics"])
-    (spans,), (metrics,) = backend.headers, other.headers
-    assert [headers.get("authorization") for headers in (spans, metrics)] == ["of-traces", None]
-    assert [headers.get("x-metrics") for headers in (spans, metrics)] == [None, "of-metrics"]
-    assert [headers.get("content-encoding") for headers in (spans, metrics)] == [None, "gzip"]
-
-
-def test_headers_and_the_tenant_go_with_spans_and_metrics(backend: Backend) -> None:
-    ended = run(
-        "import tracemw\n"
-        "tracing = tracemw.init('shop', headers={'X-Team': 'a'}, tenant='b', metrics=True)\n" + COUNTING,
-        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
-        OTEL_EXPORTER_OTLP_HEADERS="x-region=c",
-    )
-    assert (ended.returncode, ended.stdout) == (0, "")
-    assert sorted(backend.paths) == ["/v1/metrics", "/v1/traces"]
-    for headers in backend.headers:
-        assert [headers.get(name) for name in ("x-team", "x-scope-orgid", "x-region")] == ["a", "b", "c"]
-
-
-def test_spans_and_metrics_may_speak_different_protocols_over_tls_or_not(backend: Backend, tmp_path: Path) -> None:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    server = authority.issue_cert("127.0.0.1")
-    credentials = grpc.ssl_server_credentials([(server.private_key_pem.bytes(), server.cert_chain_pems[0].bytes())])
-    with grpc_backend_serving(credentials=credentials) as other:
-        ended = run(
-            "import tracemw\ntracing = tracemw.init('shop', metrics=True)\n" + COUNTING,
-            OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
-            OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=other.url,
-            OTEL_EXPORTER_OTLP_METRICS_PROTOCOL="grpc",
-            OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE=str(tmp_path / "ca.pem"),
-            OTEL_EXPORTER_OTLP_METRICS_HEADERS="x-metrics=of-metrics",
-        )
-        assert (ended.returncode, ended.stdout) == (0, "")
-        assert other.metrics_headers[0]["x-metrics"] == "of-metrics"
-    assert (backend.names, backend.paths) == (["a"], ["/v1/traces"])
-
-
-@pytest.mark.parametrize("named_by", ["OTEL_EXPORTER_OTLP_CERTIFICATE", "SSL_CERT_FILE"])
-def test_metrics_over_http_trust_what_spans_do(tmp_path: Path, named_by: str) -> None:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with backend_serving(tls=context) as backend:
-        ended = run(
-            "import tracemw\ntracing = tracemw.init('shop', metrics=True)\n" + COUNTING,
-            OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
-            **{named_by: str(tmp_path / "ca.pem")},
-        )
-    assert (ended.returncode, ended.stdout) == (0, "")
-    assert sorted(backend.paths) == ["/v1/metrics", "/v1/traces"]
-
-
-@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-def test_metrics_take_the_same_proxy_as_spans(protocol: str) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
-    serving = grpc_backend_serving if protocol == "grpc" else backend_serving
-    code = (
-        "import tracemw, sys\ntracing = tracemw.init('shop', metrics=True, timeout=5, proxy=sys.argv[1])\n" + COUNTING
-    )
-    for is_used in (True, False):
-        with serving() as backend, proxy_serving() as proxy:
-            environment = {
-                "OTEL_EXPORTER_OTLP_ENDPOINT": backend.url,
-                "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
-                "http_proxy": nobody,
-                "HTTP_PROXY": nobody,
-            }
-            with process("-c", code, proxy.url if is_used else "", env=environment) as running:
-                assert running.communicate(timeout=30)[0] == ""
-            assert backend.names == ["a"]
-            assert getattr(backend, "metrics_headers", None) or "/v1/metrics" in backend.paths
-            assert len(proxy.asked) == (2 if is_used else 0)
-
-
-@pytest.mark.parametrize("signal", ["traces", "metrics"])
-def test_a_query_of_the_endpoint_is_sent_and_not_logged(signal: str) -> None:
-    asked: list[bytes] = []
-
-    def refuse(connection: socket.socket) -> None:
-        asked.append(connection.recv(65536))
-        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-
-    with sockets_serving(refuse) as url:
-        ended = run(
-            "import logging, tracemw\nlogging.basicConfig()\n"
-            "tracing = tracemw.init('shop', metrics=True, timeout=1)\n" + COUNTING,
-            OTEL_EXPORTER_OTLP_ENDPOINT=url,
-            **{f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT": f"{url}/v1/{signal}?api_key=s3cr3t"},
-        )
-    assert ended.returncode == 0
-    assert any(f"POST /v1/{signal}?api_key=s3cr3t".encode() in request for request in asked)
-    assert f"on their way to {url}/v1/traces." in ended.stdout
-    assert "s3cr3t" not in ended.stdout
-
-
-def test_a_certificate_that_cannot_be_read_is_an_error_at_init() -> None:
-    ended = run("import tracemw; tracemw.init('shop', endpoint='https://tempo:4318', certificate='/nowhere.pem')")
-    assert ended.returncode == 1
-    assert "ValueError: certificate='/nowhere.pem' is not accepted" in ended.stdout
-
-
-def test_a_sigterm_handler_of_the_application_stays() -> None:
-    ended = run(
-        "import signal, tracemw\n"
-        "def mine(*_): ...\n"
-        "signal.signal(signal.SIGTERM, mine)\n"
-        "tracemw.init('shop')\n"
-        "assert signal.getsignal(signal.SIGTERM) is mine\n"
-    )
-    assert (ended.returncode, ended.stdout) == (0, "")
-
-
 def test_init_works_away_from_the_main_thread(backend: Backend) -> None:
     ended = run(
         "import threading, tracemw\n"
@@ -282,46 +81,6 @@ def test_init_works_away_from_the_main_thread(backend: Backend) -> None:
     )
     assert (ended.returncode, ended.stdout) == (0, "")
     assert backend.names == ["work"]
-
-
-def test_an_unreachable_endpoint_costs_at_most_the_timeout_and_is_logged_with_the_remedy() -> None:
-    started = time.monotonic()
-    ended = run(
-        "import tracemw\ntracemw.init('shop')\nwith tracemw.span('lost'): pass\ntracemw.shutdown(timeout=1)\n",
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
-    )
-    assert ended.returncode == 0
-    assert time.monotonic() - started < 8
-    assert "spans do not reach http://127.0.0.1:" in ended.stdout
-    assert "`tracemw view` starts one" in ended.stdout
-
-
-def test_an_outage_is_one_line_in_the_log_not_one_for_each_batch() -> None:
-    ended = run(
-        "import logging, tracemw\n"
-        "logging.basicConfig(level=logging.INFO)\n"
-        "tracing = tracemw.init('shop')\n"
-        "for _ in range(8):\n"
-        "    with tracemw.span('lost'): pass\n"
-        "    assert tracing.flush(timeout=5) is False\n"
-        "assert tracemw.shutdown(timeout=5) is False\n",
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
-        OTEL_EXPORTER_OTLP_TIMEOUT="500",
-    )
-    assert ended.returncode == 0
-    assert len(ended.stdout.splitlines()) == 1
-    assert "spans do not reach" in ended.stdout
-
-
-def test_a_hanging_backend_holds_the_end_of_the_process_no_longer_than_its_timeout(backend: Backend) -> None:
-    backend.hang = 30
-    started = time.monotonic()
-    ended = run(
-        "import tracemw\ntracemw.init('shop')\nwith tracemw.span('lost'): pass\n",
-        OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
-    )
-    assert ended.returncode == 0
-    assert 4.5 < time.monotonic() - started < 9
 
 
 def test_tracing_is_a_context_manager_that_flushes_and_counts(backend: Backend) -> None:
@@ -592,70 +351,6 @@ def test_the_environment_decides_how_much_is_sampled(environment: str, low: int,
         )
         assert (ended.returncode, ended.stdout) == (0, "")
         assert low < len(backend.spans) < high
-
-
-def test_a_service_under_uvicorn_loses_no_span_to_sigterm(backend: Backend) -> None:
-    port = free_port()
-    code = (
-        "import tracemw, uvicorn\n"
-        "from starlette.applications import Starlette\n"
-        "from starlette.responses import PlainTextResponse\n"
-        "from starlette.routing import Route\n"
-        "from tracemw.starlette import TraceMiddleware\n"
-        "async def home(request): return PlainTextResponse('ok')\n"
-        "def make():\n"
-        "    tracemw.init('shop')\n"
-        "    app = Starlette(routes=[Route('/items/{n}', home)])\n"
-        "    app.add_middleware(TraceMiddleware)\n"
-        "    return app\n"
-        f"uvicorn.run('__main__:make', factory=True, port={port}, log_level='error')\n"
-    )
-    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
-    with process("-c", code, env=environment) as running:
-        load(port, 50)
-        running.send_signal(signal.SIGTERM)
-        running.wait(10)
-    assert backend.names == ["GET /items/{n}"] * 50
-
-
-@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
-def test_a_service_under_gunicorn_loses_no_span_to_sigterm(
-    backend: Backend, preload: tuple[str, ...], folder: Path
-) -> None:
-    port = free_port()
-    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
-    arguments = ("-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", *preload, "service:app")
-    with process(*arguments, env=environment, cwd=folder) as running:
-        load(port, 50)
-        running.send_signal(signal.SIGTERM)
-        running.wait(10)
-    assert backend.names == ["GET /items/<int:n>"] * 50
-
-
-def test_a_backend_that_dies_under_traffic_and_comes_back_changes_no_response(folder: Path) -> None:
-    port, backend_port = free_port(), free_port()
-    environment = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{backend_port}",
-        "OTEL_EXPORTER_OTLP_TIMEOUT": "500",
-        "OTEL_BSP_SCHEDULE_DELAY": "50",
-    }
-    arguments = ("-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "service:app")
-    with process(*arguments, env=environment, cwd=folder) as running:
-        with backend_serving(backend_port) as first:
-            load(port, 50)
-            wait_until(lambda: len(first.spans) == 50)
-        load(port, 50)
-        with backend_serving(backend_port) as second:
-
-            def arrive() -> bool:  # not the first ones, if the outage was long enough to open the breaker
-                load(port, 10)
-                return len(second.spans) >= 50
-
-            wait_until(arrive, timeout=30)
-        running.send_signal(signal.SIGTERM)
-        output, _ = running.communicate(timeout=10)
-    said = [line for line in output.splitlines() if "spans" in line]
-    assert len(said) <= 2, said
 
 
 def load(port: int, count: int) -> None:

@@ -39,13 +39,13 @@ ALLOWED = {
     "_urllib3": {"_http", "_otel", "_urllib3"},
     "requests": {"_http", "_otel", "_process", "_urllib3"},
     "spans": {"_otel"},
-    "control": {"_otel", "_process", "config"},
-    "sampling": {"_otel", "config", "control", "sampling"},
+    "spikes": {"_otel", "_process", "config", "spikes"},
+    "sampling": {"_otel", "config", "sampling", "spikes"},
     "_recording": {"_otel", "_process", "_recording", "redaction", "sampling"},
     "_export": {"_export", "_otel", "_process", "_version", "config"},
-    "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "config", "control", "sampling"},
+    "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "config", "sampling", "spikes"},
     "bootstrap": {"_setup", "config", "sampling"},
-    "cli": {"_version", "config", "control", "viewer"},
+    "cli": {"_process", "_version", "cli", "config", "spikes", "viewer"},
     "viewer": {"_version", "viewer"},
 }
 
@@ -164,7 +164,6 @@ PRIVATE = {
     },
     "_httpx/clients.py": {"_mounts", "_transport"},
     "_httpx/transports.py": {"_encoding"},
-    "cli.py": {"_SubParsersAction"},
     "requests.py": {"_content"},
     "fastapi.py": {
         "_REQUEST_TELEMETRY_KEY",

@@ -19,7 +19,7 @@ import pytest
 from backend import Backend, backend_serving, bodies_from, grpc_backend_serving, nobody_serving, sockets_serving
 from servers import free_port, process, wait_until
 from test_bootstrap import load, run
-from tracemw import control
+from tracemw.spikes import Spike, add_spike
 
 SERVING: dict[str, Callable[[], AbstractContextManager[Backend]]] = {
     "http/protobuf": backend_serving,
@@ -398,7 +398,7 @@ def test_export_without_a_descriptor_left_fails_and_goes_on_once_there_are_some(
 
 
 def test_a_control_file_that_comes_while_no_descriptor_is_left_is_read_once_there_are_some(tmp_path: Path) -> None:
-    control.add(tmp_path / "prepared", control.Spike(ratio=1.0, until=time.time() + 60))
+    add_spike(tmp_path / "prepared", Spike(ratio=1.0, until=time.time() + 60))
     ended = run(
         WITHOUT_DESCRIPTORS + f"folder = {str(tmp_path)!r}\n"
         "def sampled():\n"

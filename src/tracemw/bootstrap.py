@@ -34,9 +34,9 @@ def init(
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
-    Every argument wins over its environment variable. `OTEL_EXPORTER_OTLP_...` goes for spans and metrics;
-    `OTEL_EXPORTER_OTLP_TRACES_...` and `OTEL_EXPORTER_OTLP_METRICS_...` win for the one and the other. The end of the
-    process, by `exit` or SIGTERM, delivers what is queued within 5 seconds.
+    Every argument wins over its environment variable. `OTEL_EXPORTER_OTLP_...` holds for spans and metrics;
+    `OTEL_EXPORTER_OTLP_TRACES_...` wins for spans, and `OTEL_EXPORTER_OTLP_METRICS_...` for metrics. The end of the
+    process, by `exit` or SIGTERM, delivers what is queued, within 5 seconds.
 
     Args:
         service: `service.name`, else `OTEL_SERVICE_NAME`.
@@ -45,7 +45,7 @@ def init(
         endpoint: The base URL of the backend, with no query, such as `http://tempo:4318`, else
             `OTEL_EXPORTER_OTLP_ENDPOINT`, else `TEMPO_ENDPOINT`, else `http://localhost:4318`, or
             `http://localhost:4317` for gRPC.
-        protocol: `http/protobuf` or `grpc`, else `OTEL_EXPORTER_OTLP_PROTOCOL`, else the former.
+        protocol: `http/protobuf` or `grpc`, else `OTEL_EXPORTER_OTLP_PROTOCOL`, else `http/protobuf`.
         headers: Headers of each export, of spans and of metrics, added to `OTEL_EXPORTER_OTLP_HEADERS`.
         tenant: The header `X-Scope-OrgID` of each export, else `TRACEMW_TENANT`.
         certificate: The path of the CA certificates (PEM) to trust, else `OTEL_EXPORTER_OTLP_CERTIFICATE`, else those
@@ -64,21 +64,22 @@ def init(
             3,000,000; a span that is larger is dropped.
         sampling: The share of new traces to sample, 0 to 1, or a `tracemw.sampling.Sampling`, else
             `OTEL_TRACES_SAMPLER`, else by environment: production 0.1, staging 0.5, anything else 1.
-        metrics: Whether to export HTTP metrics too, to the same backend, with a meter provider of our own. Doors use
-            a meter provider that is set globally in any case.
+        metrics: Whether to export HTTP metrics, too, to the same backend, with a meter provider of our own. Doors use
+            the global meter provider in any case.
         baggage: The keys of incoming baggage that become attributes of the spans of this process, such as
             `("tenant.id",)`. Everything else in baggage is passed on and recorded nowhere.
         stacktrace_limit: Bytes that the stack trace of a recorded exception takes, else `TRACEMW_STACKTRACE_LIMIT`,
-            else 2000, a little below what Grafana Tempo shows of a value. The first frame, the last ones and what the
-            exceptions say are kept, and what is left out is counted.
+            else 2000, a little below what Grafana Tempo shows of a value. The first frame, the last ones and the
+            messages of the exceptions stay; the text says how much is left out.
 
     Raises:
-        ValueError: for a value that is not accepted; it names the argument or variable, the value, and what is.
+        ValueError: for a value that is not accepted. The error names the argument or the variable, and what is
+            accepted; it shows the value, unless that may be a secret.
         TypeError: for an unknown argument, or one of the wrong type.
-        RuntimeError: when `init` has been called already, and not `shutdown` since.
+        RuntimeError: when `init` has been called before, and no `shutdown` since.
 
-    A tracer provider that somebody else has installed stays: then `init` says so in the log, and what it returns
-    flushes that one. One that `opentelemetry-instrument` has had tracemw install takes the new settings.
+    A tracer provider of somebody else stays. Then `init` says so in the log, and returns a `Tracing` that flushes that
+    provider. A provider that tracemw has installed for `opentelemetry-instrument` takes the new settings.
     """
     if not isinstance(sampling, Sampling):
         sampling = Sampling(ratio=sampling)

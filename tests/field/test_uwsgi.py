@@ -17,7 +17,7 @@ import pytest
 
 from backend import Backend, backend_serving, grpc_backend_serving
 from servers import free_port, process, wait_until
-from tracemw import control
+from tracemw.spikes import Spike, add_spike
 
 UWSGI = Path(sys.executable).parent / "uwsgi"
 
@@ -122,7 +122,7 @@ def test_a_spike_reaches_workers_that_were_forked_in_c(tmp_path: Path) -> None:
         with serving(tmp_path, environment, "--enable-threads") as (running, port):
             workers_of(port)
             assert backend.names == []
-            control.add(file, control.Spike(ratio=1.0, until=time.time() + 60))
+            add_spike(file, Spike(ratio=1.0, until=time.time() + 60))
             wait_until(lambda: asked(port, "/items/1") and len(instances(backend)) == 2, timeout=20)
             os.killpg(running.pid, signal.SIGKILL)
 

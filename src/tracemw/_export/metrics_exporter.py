@@ -1,4 +1,4 @@
-"""The exporter of metrics: an attempt or a few for each of the SDK's collections, over the same transports as spans."""
+"""The exporter of metrics: sends what the SDK has collected, over the same transports as spans."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def _ending() -> threading.Lock:
 
 
 class MetricsExporter(MetricExporter):
-    """Sends metrics, and says once why they do not arrive. The SDK's reader calls it from one thread at a time.
+    """Sends metrics, and says once why they do not arrive.
+
+    The SDK's reader calls an exporter from one thread at a time.
 
     Args:
         exporter: Makes the attempts.
@@ -79,7 +81,7 @@ class MetricsExporter(MetricExporter):
         self._timeout = backend.timeout
         self._pid = os.getpid()
         self._told: tuple[Answer, str] | None = None
-        """What the log has been told of, as long as nothing arrives."""
+        """The reason that the log has been told, while nothing arrives."""
         self._ending = _ending()
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> MetricExportResult:
@@ -118,14 +120,14 @@ class MetricsExporter(MetricExporter):
             if outcome.is_stale and time.monotonic() < deadline:
                 continue
             seconds = max(pause, outcome.retry_after)
-            # What has failed for long is tried once in each interval, and holds up no end of a process.
+            # After a failure, one attempt in each interval is enough, and holds up no end of a process.
             is_over = outcome.answer not in _WORTH_ANOTHER or self._told is not None
             if is_over or time.monotonic() + seconds >= deadline or self._ending.acquire(timeout=seconds):
                 return outcome
             pause *= 2
 
     def _tell_of(self, outcome: Outcome) -> None:
-        """Log why nothing arrives, once, until something does or the reason is another."""
+        """Log why nothing arrives, once for each reason."""
         remedy = outcome.remedy
         if outcome.answer is Answer.REJECTED and remedy == outcomes.TO_FIND_THE_WAY:
             remedy = outcomes.TO_TAKE_METRICS

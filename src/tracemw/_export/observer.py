@@ -1,7 +1,7 @@
 """The numbers of `Tracing.stats` as the self-observability metrics of an OpenTelemetry SDK.
 
-Names and attributes are those of the semantic conventions for SDK metrics (otel.sdk.*), version 1.44. Each is observed
-when a reader asks. The conventions know nothing of traces that are kept: these are `tracemw.trace.kept`.
+Names and attributes are those of the semantic conventions for SDK metrics (otel.sdk.*), version 1.44. A number is read
+when a reader of metrics asks. The conventions have no name for traces that are kept: ours is `tracemw.trace.kept`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tracemw.config import Endpoint
 
 Attributes = Mapping[str, str | int]
 Totals = Mapping[str, Counter[frozenset[tuple[str, str | int]]]]
-"""What the counters have come to, by their names and the attributes."""
+"""The state of the counters, by their names and attributes."""
 
 _PROCESSOR: Final[Attributes] = {
     "otel.component.type": "batching_span_processor",
@@ -38,18 +38,21 @@ _PROCESSOR: Final[Attributes] = {
 }
 
 
-_RECORDER: Final[Attributes] = {  # none of the conventions' own: the name that the language has for it
+_RECORDER: Final[Attributes] = {  # the conventions have no such component, and let it go by its class
     "otel.component.type": "tracemw._recording.FlightRecorder",
     "otel.component.name": "tracemw._recording.FlightRecorder/0",
 }
 
 
 class Source(NamedTuple):
-    """Where the numbers are from."""
+    """Where the numbers of one `init` come from."""
 
     delivery: Delivery
     endpoint: Endpoint
+    """Where the delivery sends to."""
+
     stats: Callable[[], Stats]
+    """Returns the numbers of this moment."""
 
 
 class Observer:
@@ -62,9 +65,8 @@ class Observer:
     """
 
     def __init__(self, provider: MeterProvider) -> None:
-        self._shown: tuple[Totals, Source | None] = ({}, None)  # one object, which other threads see as a whole
-        # What the parent has counted is the parent's.
-        begin_anew_with(self._start_afresh)
+        self._shown: tuple[Totals, Source | None] = ({}, None)  # one object: other threads see it as a whole
+        begin_anew_with(self._start_afresh)  # what the parent has counted is the parent's
         meter = provider.get_meter("tracemw", __version__)
         meter.create_observable_up_down_counter(
             "otel.sdk.processor.span.queue.size",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
-import grpc._channel  # which grpc would load in the worker's thread, and a fork in the midst of that locks up the child
+import grpc._channel  # else grpc loads it in the worker's thread, and a fork in the midst of that locks up the child
 
 from tracemw._export import exporter
 from tracemw._export.answers import has_wrong_tenant, is_too_large, partial_success, plain, retry_delay, wants_tenant
@@ -29,20 +29,20 @@ _METHODS: Final = {
 }
 
 _ANSWERED: Final = frozenset({"ABORTED", "OUT_OF_RANGE", "DATA_LOSS"})
-"""Retryable, says the OTLP specification, and told by a backend."""
+"""Retryable by the OTLP specification; only a backend says so."""
 
 _UNANSWERED: Final = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE"})
-"""Retryable, too, but grpc itself says so when a connection breaks: whether a backend has answered cannot be told."""
+"""Retryable, too. grpc itself says so when a connection breaks: nobody knows whether the backend has answered."""
 
 _INVALID: Final = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION"})
-"""What is wrong is in the request, and may be in one span of it, or in the trace that one belongs to."""
+"""The request is at fault, perhaps by one of its spans, or by the trace of one."""
 
 _NOT_CONNECTED: Final = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
 _PROXY: Final = "HTTP proxy returned response code"
 _HANDSHAKE: Final = ("certificate", "handshake", "SSL", "TLS")
 
 _OPTIONS: Final = (
-    ("grpc.use_local_subchannel_pool", 1),  # else a new channel would wait as long for a connection as the one before
+    ("grpc.use_local_subchannel_pool", 1),  # else a new channel waits for a connection as long as the old one
     ("grpc.primary_user_agent", f"tracemw/{__version__}"),
 )
 
@@ -53,10 +53,10 @@ _LONGEST_WAIT: Final = 1.0
 _of_parents: Final[list[grpc.Channel | None]] = []
 
 _NEEDED_TO_START: Final = 32
-"""Descriptors that must be free when grpc starts: in want of one it aborts the process."""
+"""Descriptors that must be free when grpc starts. With too few, grpc aborts the process."""
 
 _idle: list[grpc.Channel] = []
-"""A channel that nobody uses, and that is never closed: with the last one grpc would end, and have to start anew."""
+"""A channel that nobody uses and nobody closes: grpc ends with its last channel, and would have to start anew."""
 
 
 class OtlpGrpcExporter(Exporter):
@@ -115,7 +115,7 @@ class OtlpGrpcExporter(Exporter):
 
     def leave_to_parent(self) -> None:
         """Let go of a connection that the parent of this process, just forked, goes on using."""
-        _of_parents.append(self._channel)  # its threads have not come along, so that it cannot even be deleted
+        _of_parents.append(self._channel)  # without its threads, which stay in the parent, it must not be deleted
         self._channel = None
 
     def _connected(self) -> grpc.Channel:
@@ -144,7 +144,7 @@ def _start_grpc() -> None:
 
 
 class _Calls:
-    """Keeps forks out of calls, as long as they can wait: a child forked in the midst of one may crash within grpc."""
+    """Keeps forks out of calls, for a while: a child that is forked in the midst of a call may crash within grpc."""
 
     def __init__(self) -> None:
         self._lock = make_lock()

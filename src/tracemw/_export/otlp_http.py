@@ -20,17 +20,17 @@ from tracemw._version import __version__
 from tracemw.config import Backend
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
-"""What the OTLP specification calls retryable among the statuses of HTTP."""
+"""The statuses that the OTLP specification calls retryable."""
 
 _INVALID: Final = frozenset({400, 422})
-"""What is wrong is in the request, and may be in one span of it."""
+"""The request is at fault, perhaps by one of its spans."""
 
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 """What OpenSSL says when the other side does not speak TLS."""
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _FASTEST: Final = 1
-"""The level of compression: a batch of spans shrinks to a tenth at the lowest already."""
+"""The level of compression. Even the lowest shrinks a batch of spans to a tenth."""
 
 
 class OtlpHttpExporter(Exporter):

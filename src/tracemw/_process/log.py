@@ -12,3 +12,10 @@ def log(level: int, message: str, *args: object, error: BaseException | None = N
     """Log to `tracemw`, with the traceback of `error`; what a filter or a handler raises ends here."""
     with suppress(Exception):
         _logger.log(level, message, *args, exc_info=error, stacklevel=2)
+
+
+def escaped(text: str) -> str:
+    """Return a text as a terminal or a log can bear it: what is not printable is escaped, as in a string of Python."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -16,14 +16,15 @@ from tracemw._export.delivery import LONGEST_WAIT
 from tracemw._otel.providers import install_provider, installed_meter_provider, installed_provider, is_silent
 from tracemw._process.native import make_lock, wait_for
 from tracemw._recording import TracerProvider, end_unfinished
+from tracemw._setup.baggage_keys import BaggageKeys
 from tracemw._setup.between_requests import send_between_requests_if_need_be
 from tracemw._setup.endings import PROCESS_EXIT, Endings
+from tracemw._setup.outlet import Outlet
 from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for
-from tracemw._setup.processors import BaggageKeys, Outlet
 from tracemw._setup.tracing import Foreign, Tracing
 from tracemw.config import DELIVERY_TIMEOUT, Config, ignored_files
-from tracemw.control import Watch
 from tracemw.sampling import Sampling
+from tracemw.spikes import Watch
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider

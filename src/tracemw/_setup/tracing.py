@@ -16,8 +16,8 @@ from tracemw._export.delivery import LONGEST_WAIT
 from tracemw._process.forks import check
 from tracemw._recording import Books, FlightRecorder
 from tracemw.config import DELIVERY_TIMEOUT
-from tracemw.control import Spike, Watch, require_duration
 from tracemw.sampling import ConsistentSampler
+from tracemw.spikes import Spike, Watch, require_duration
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider

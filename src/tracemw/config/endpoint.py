@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
@@ -130,13 +131,11 @@ def _of_grpc(signal: str, name: str, target: str) -> Endpoint:
 
 def _checked(name: str, url: str, *, is_base: bool = True) -> Endpoint:
     """Return the endpoint of a URL that can be posted to; a base has no query, since a path is added to it."""
-    endpoint, netloc = None, url
-    try:
-        netloc = urlsplit(url).netloc
+    endpoint = None
+    with suppress(ValueError):
         endpoint = Endpoint.parse(url)
-    except ValueError:
-        pass
-    if "@" in (netloc if endpoint is not None else url):
+    # Of a URL that cannot be taken apart, nobody knows where the credentials would end.
+    if "@" in (url if endpoint is None else urlsplit(url).netloc):
         raise wrong_secret(name, "credentials belong into headers, not into the URL")
     accepted = "an http:// or https:// URL such as http://tempo:4318"
     if not url.isascii() or not url.isprintable() or " " in url:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tracemw.config.arguments import Arguments
 from tracemw.config.environment import of_signal
@@ -42,12 +42,16 @@ class Tls:
         Raises:
             ValueError: for a file that cannot be read, or has no certificate or key in it.
         """
-        named = _Files(signal, arguments)
+        trusted = _file(signal, "certificate", arguments.certificate)
+        shown = _file(signal, "client_certificate", arguments.client_certificate)
+        key = _file(signal, "client_key", arguments.client_key)
+        if key is not None and shown is None:
+            raise wrong(key.source, key.path, "a key, and its certificate with it")
         return cls(
-            certificate=named.certificate,
-            client_certificate=named.client_certificate,
-            client_key=named.client_key,
-            context=named.loaded(needs_context),
+            certificate=None if trusted is None else trusted.path,
+            client_certificate=None if shown is None else shown.path,
+            client_key=None if key is None else key.path,
+            context=_loaded(trusted, shown, key) if needs_context or trusted or shown else None,
         )
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
@@ -58,54 +62,45 @@ class Tls:
         return trusted, key, certificate
 
 
-class _Files:
-    """The files of a signal, and who has named each: an error has to say so."""
+class _File(NamedTuple):
+    path: str
+    source: str
+    """The argument or the variable that names the file."""
 
-    def __init__(self, signal: str, arguments: Arguments) -> None:
-        self._signal = signal
-        self._sources: dict[str, str] = {}
-        self.certificate = self._named("certificate", arguments.certificate)
-        self.client_certificate = self._named("client_certificate", arguments.client_certificate)
-        self.client_key = self._named("client_key", arguments.client_key)
-        if self.client_key is not None and self.client_certificate is None:
-            raise wrong(self._sources["client_key"], self.client_key, "a key, and its certificate with it")
-
-    def loaded(self, needs_context: bool) -> ssl.SSLContext | None:
-        if not needs_context and self.certificate is None and self.client_certificate is None:
-            return None
-        import ssl  # takes 5 ms, for nothing without TLS
-
-        if self.certificate is None:
-            context = _trusting_the_system()
-        else:
-            try:
-                context = ssl.create_default_context(cafile=self.certificate)
-            except (OSError, ValueError) as error:
-                raise self._unreadable("certificate", self.certificate, error) from None
-        if self.client_certificate is not None:
-            try:  # a key with a password is refused, rather than asked for on a terminal
-                context.load_cert_chain(self.client_certificate, self.client_key, password=lambda: b"")
-            except (OSError, ValueError) as error:
-                name, path = "client_certificate", self.client_certificate
-                if self.client_key is not None and _reads_as_certificate(path):
-                    name, path = "client_key", self.client_key
-                raise self._unreadable(name, path, error) from None
-        return context
-
-    def _named(self, name: str, argument: str | None) -> str | None:
-        def noted(source: str, value: str) -> str:
-            self._sources[name] = source
-            try:
-                with Path(value).open("rb"):
-                    return value
-            except OSError as error:
-                raise self._unreadable(name, value, error) from None
-
-        return of_signal(self._signal, name.upper(), argument, noted)
-
-    def _unreadable(self, name: str, path: str, error: Exception) -> ValueError:
+    def unreadable(self, error: Exception) -> ValueError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        return wrong(self._sources[name], path, f"the path of a PEM file that can be read ({reason})")
+        return wrong(self.source, self.path, f"the path of a PEM file that can be read ({reason})")
+
+
+def _file(signal: str, name: str, argument: str | None) -> _File | None:
+    def opened(source: str, path: str) -> _File:
+        file = _File(path, source)
+        try:
+            with Path(path).open("rb"):
+                return file
+        except OSError as error:
+            raise file.unreadable(error) from None
+
+    return of_signal(signal, name.upper(), argument, opened)
+
+
+def _loaded(trusted: _File | None, shown: _File | None, key: _File | None) -> ssl.SSLContext:
+    import ssl  # takes 5 ms, for nothing without TLS
+
+    if trusted is None:
+        context = _trusting_the_system()
+    else:
+        try:
+            context = ssl.create_default_context(cafile=trusted.path)
+        except (OSError, ValueError) as error:
+            raise trusted.unreadable(error) from None
+    if shown is not None:
+        try:  # a key with a password is refused, rather than asked for on a terminal
+            context.load_cert_chain(shown.path, None if key is None else key.path, password=lambda: b"")
+        except (OSError, ValueError) as error:
+            blamed = key if key is not None and _reads_as_certificate(shown.path) else shown
+            raise blamed.unreadable(error) from None
+    return context
 
 
 def _reads_as_certificate(path: str) -> bool:

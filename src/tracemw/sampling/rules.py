@@ -12,9 +12,9 @@ from tracemw.config.patterns import RequestPattern
 
 @dataclass(frozen=True)
 class Rule:
-    """The ratio of some requests, in place of that of all traces.
+    """The ratio of some requests, in place of the general one.
 
-    The route is not known yet when the decision falls, so that a rule names paths.
+    A rule names paths: the route is not known yet when the decision falls.
 
     Raises:
         ValueError: for a pattern or ratio that is not accepted.
@@ -41,34 +41,34 @@ class Sampling:
 
     Raises:
         ValueError: for a ratio or another number that is not accepted.
-        TypeError: for rules that are none, and for a value of the wrong type.
+        TypeError: for a value of the wrong type, such as a rule that is no `Rule`.
     """
 
     ratio: float | None = None
-    """The share of new traces to sample, 0 to 1; None is `OTEL_TRACES_SAMPLER`, else the environment's."""
+    """The share of new traces to sample, 0 to 1; None goes by `OTEL_TRACES_SAMPLER`, else by environment."""
 
     rules: Sequence[Rule] = ()
     """Exceptions from the ratio; the first that matches a request counts."""
 
     keep_errors: bool = True
-    """Whether unsampled traces are recorded too, in this process, and kept when a span of theirs has failed, when they
-    were slow, or when `tracemw.keep` asks for it. False gives the cheapest unsampled request: nothing is recorded.
-    Nor is it with `OTEL_TRACES_SAMPLER=always_off` or `parentbased_always_off`."""
+    """Whether this process records unsampled traces, too. It keeps one when a span has failed, when the request was
+    slow, or when `tracemw.keep` asks for it. With False, nothing of an unsampled trace is recorded, which is cheapest.
+    The same holds under `OTEL_TRACES_SAMPLER=always_off` and `parentbased_always_off`."""
 
     show_unsampled: bool = False
-    """Whether span processors of somebody else hear of all spans of unsampled traces, when they start and when they
-    end. Unless asked, one that does something at the end, and so may export, hears of such a span once it is kept: of
-    its start, in the context in which it has started, and of its end. One that only looks at starts hears of each."""
+    """Whether span processors of somebody else hear of all spans of unsampled traces. With False, a processor that
+    acts at the end of spans, and so may export, hears of such a span only once the trace is kept: of the start, in the
+    context of that time, and of the end. A processor that acts only at starts hears of each in any case."""
 
     keep_slow: float | None = 5.0
-    """Seconds to the first byte of the response, or to the end of what is no request, from which on it is kept for
-    being slow; None for never. The first byte is when the server sends it: an ASGI server with the head of the
-    response, a WSGI server with the first chunk of the body that is not empty (PEP 3333). A WebSocket is never slow.
-    It is measured by a monotonic clock, so that setting the wall clock makes nothing look slow."""
+    """Seconds from which on a request is slow, and kept; None for never. They are counted to the first byte of the
+    response, or to the end of what is no request. An ASGI server sends the first byte with the head of the response, a
+    WSGI server with the first chunk of the body that is not empty (PEP 3333). A WebSocket is never slow. The clock is
+    monotonic, so that setting the wall clock makes nothing look slow."""
 
     keep_rate: float = 100.0
-    """How many unsampled traces this process keeps in a second, `tracemw.keep` included: an outage is not to become a
-    flood. Slow ones get half of it, or one, and leave the rest to errors and to what is asked for. 0 is none."""
+    """Unsampled traces that this process keeps in a second at most, `tracemw.keep` included: an outage must not become
+    a flood. Slow ones get half of the rate, or one; the rest is for errors and `tracemw.keep`. 0 keeps none."""
 
     def __post_init__(self) -> None:
         if self.ratio is not None:

@@ -11,12 +11,12 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState, get_current_span
 
-from tracemw import control
 from tracemw._otel.attributes import LazyAttributes
 from tracemw.config import Config
 from tracemw.config.patterns import RequestPattern
 from tracemw.sampling.rules import Rule
 from tracemw.sampling.threshold import ENTRY, NEVER, encoded, randomness_of, threshold_of, with_threshold
+from tracemw.spikes import LONGEST, Spike
 
 SPIKE_ATTRIBUTE: Final = "tracemw.spike"
 """On the root of a trace that is there for a spike only: the spike's ratio."""
@@ -30,7 +30,7 @@ def sampler_for(config: Config, rules: Iterable[Rule] = ()) -> ConsistentSampler
 
 
 class Odds(NamedTuple):
-    """A ratio as the decision wants it."""
+    """A ratio, prepared for the decision."""
 
     threshold: int
     """A trace is sampled when its randomness is not below."""
@@ -46,13 +46,13 @@ class Odds(NamedTuple):
 
 
 class Boost:
-    """A spike as the decision wants it.
+    """A spike, prepared for the decision.
 
     Args:
         ratio: The share of new traces to sample.
         path: Which requests it applies to.
         deadline: The end, by the monotonic clock.
-        until: The end by the clock on the wall, if it has one; what comes first counts.
+        until: The end, by the wall clock. A spike is over when one of its two ends has come.
     """
 
     __slots__ = ("_deadline", "_until", "odds", "path", "pattern", "ratio", "threshold")
@@ -67,7 +67,7 @@ class Boost:
         self._until = until
 
     def is_over(self) -> bool:
-        """Tell whether it has ended."""
+        """Tell whether the spike has ended."""
         return time.monotonic() >= self._deadline or time.time() >= self._until
 
 
@@ -102,7 +102,7 @@ class Choice(NamedTuple):
     is_sampled: bool
     trace_state: TraceState | None
     spike: float | None = None
-    """The ratio of the spike without which it would not be sampled, and which its threshold is of."""
+    """The ratio of the spike that the trace is there for; None when it would be sampled without any spike."""
 
     def marked(self, attributes: Mapping[str, Any] | LazyAttributes | None) -> Mapping[str, Any]:
         """Return the attributes of a root that is there for a spike only."""
@@ -118,8 +118,8 @@ class ConsistentSampler(Sampler):
     Args:
         ratio: The share of new traces to sample.
         rules: Exceptions from it, by request.
-        follows_callers: Whether a caller's decision holds for its whole trace. If not, a request is decided upon as
-            if it began the trace; what happens in the course of it follows, so that the trace stays whole here.
+        follows_callers: Whether a caller's decision holds for its whole trace. If not, each request is decided upon as
+            if it began the trace. The spans within the request follow that decision, so that the trace stays whole.
     """
 
     is_tracemw = True
@@ -133,7 +133,7 @@ class ConsistentSampler(Sampler):
         self._rules = tuple((RequestPattern(rule.pattern), Odds.of(rule.ratio)) for rule in rules)
         self._own: dict[Boost, None] = {}
         self._shared: tuple[Boost, ...] = ()
-        self._ends: dict[control.Spike, float] = {}
+        self._ends: dict[Spike, float] = {}
         """When the shared spikes end at the latest, by the monotonic clock."""
         self.policy = self._policy_with(())
 
@@ -152,17 +152,17 @@ class ConsistentSampler(Sampler):
             self._own.pop(boost, None)
         self._renew()
 
-    def share(self, spikes: Iterable[control.Spike]) -> None:
+    def share(self, spikes: Iterable[Spike]) -> None:
         """Put these spikes, which several processes share, in place of those before.
 
-        The clock that their ends go by may be set meanwhile: what was left of a spike when it was first seen, 24 hours
-        at most, is counted by a clock that nobody sets, and no later time that it is read adds to it.
+        Somebody may set the clock by which they end. So each spike also ends by the monotonic clock, after the time
+        that it had left when it was first seen, 24 hours at most. To see it again adds nothing.
         """
         now, on_the_wall, ends = time.monotonic(), time.time(), self._ends
         given = tuple(spikes)
-        new = {spike: now + min(spike.until - on_the_wall, control.LONGEST) for spike in given if spike not in ends}
-        # Also of those that are gone: a clock that is set back could bring them back.
-        long_ago = now - control.LONGEST
+        new = {spike: now + min(spike.until - on_the_wall, LONGEST) for spike in given if spike not in ends}
+        # Ends of spikes that are gone are remembered, too: a clock that is set back could bring the spikes back.
+        long_ago = now - LONGEST
         self._ends = ends = {spike: end for spike, end in (ends | new).items() if end > long_ago or spike in given}
         self._shared = tuple(Boost(spike.ratio, spike.path, ends[spike], spike.until) for spike in given)
         self._renew()
@@ -174,7 +174,7 @@ class ConsistentSampler(Sampler):
             sources = (self._shared, tuple(self._own))
             boosts = [boost for boost in (*sources[0], *sources[1]) if not boost.is_over()]
             policy = self.policy = self._policy_with(boosts)
-            if sources == (self._shared, tuple(self._own)):  # or another thread's change was overwritten just now
+            if sources == (self._shared, tuple(self._own)):  # else a change of another thread has been overwritten
                 return policy
 
     def _policy_with(self, boosts: Iterable[Boost]) -> Policy:
@@ -199,7 +199,7 @@ class ConsistentSampler(Sampler):
 
         Args:
             trace_id: The id of the trace.
-            trace_state: What a caller that is not followed has sent; None for a new trace.
+            trace_state: The trace state of a caller whose decision is not followed; None for a new trace.
             kind: The kind of the root span.
             attributes: The attributes that it starts with.
         """
@@ -218,7 +218,7 @@ class ConsistentSampler(Sampler):
             if boost.threshold >= usual:
                 break
             if boost.pattern is None or boost.pattern.matches(method, path):
-                # Then each trace is there by the chance that the spike gives it, those with a spike or without alike.
+                # Every trace that the spike covers is now there by the spike's chance, so all of them carry its `th`.
                 odds = boost.odds
                 spike = boost.ratio if randomness < usual else None
                 break

@@ -1,6 +1,7 @@
-"""The span processors that our provider begins with: the way out, and the keys of baggage.
+"""The span processor by which spans leave our provider.
 
-There is one of each for the life of the process, since a provider never lets go of a processor; each `init` sets them.
+There is one for the life of the process, since a provider never lets go of a processor. Each `init` leads it to the
+delivery that it has made.
 """
 
 from __future__ import annotations
@@ -9,12 +10,9 @@ import math
 import time
 from typing import Final
 
-from opentelemetry.baggage import get_baggage
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from tracemw._export import Delivery
-from tracemw._otel.guard import unusable
 
 _BETWEEN_REQUESTS: Final = 1.0
 """Seconds that sending may take where it holds up the next request."""
@@ -59,19 +57,3 @@ class Outlet(SpanProcessor):
     def shutdown(self) -> None:
         if self.delivery is not None:
             self.delivery.shutdown()
-
-
-class BaggageKeys(SpanProcessor):
-    """Makes span attributes of the baggage that the latest `init` has named."""
-
-    keys: tuple[str, ...] = ()
-    is_tracemw = True
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        for key in self.keys:
-            value = get_baggage(key, parent_context)
-            if value is not None:
-                try:
-                    span.set_attribute(key, str(value))
-                except Exception as error:  # the application's own `__str__`
-                    unusable(f"the value of baggage {key!r}", error)

@@ -1,0 +1,57 @@
+"""The ``tracemw`` command.
+
+The way through the room:
+
+* ``command``: what each command consists of, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
+* ``view``, ``spike``: one command each; it loads what it needs when it runs, and no door
+* ``output``: how commands write to the terminal
+* this module: the parser over all commands
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Final
+
+from tracemw._version import __version__
+from tracemw.cli.command import Command
+from tracemw.cli.spike import SPIKE
+from tracemw.cli.view import VIEW
+
+_COMMANDS: Final[tuple[Command, ...]] = (VIEW, SPIKE)
+
+_EXAMPLE: Final = """\
+example:
+  tracemw view                     watch traces in the browser, with nothing installed
+  tracemw spike 1.0 --for 10m      record every trace of running services for ten minutes
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, of ``sys.argv`` unless arguments are given, and return the exit status."""
+    options = _parser().parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tracemw",
+        description="Tools for distributed tracing of Python web services.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tracemw {__version__}")
+    parsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        own = parsers.add_parser(
+            command.name,
+            help=command.summary,
+            description=command.description,
+            epilog=command.example,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_options(own)
+        own.set_defaults(run=command.run)
+    return parser

@@ -1,0 +1,37 @@
+"""What a command of ``tracemw`` consists of."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+FINE: Final = 0
+"""Exit status: the command did what it was asked, and found nothing wrong. A command with findings ends with 1."""
+
+ERROR: Final = 2
+"""Exit status: the command was not used as it has to be, or its environment lacks something."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command."""
+
+    name: str
+    """What the user types after ``tracemw``."""
+
+    summary: str
+    """One line, for the list of commands."""
+
+    description: str
+    """A sentence or two, for the top of its help."""
+
+    example: str
+    """Lines to copy, for the end of its help."""
+
+    add_options: Callable[[argparse.ArgumentParser], object]
+    """Adds the arguments that it takes to its parser."""
+
+    run: Callable[[argparse.Namespace], int]
+    """Takes the parsed arguments, and returns the exit status."""

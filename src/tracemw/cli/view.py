@@ -1,0 +1,83 @@
+"""``tracemw view``: receive traces and show them in the browser."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from tracemw.cli.command import FINE, Command
+from tracemw.cli.output import fail, say
+
+_EXTRA: Final = ("starlette", "uvicorn", "anyio", "h11", "re2")
+"""What the extra `viewer` installs, by the names of its modules."""
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=4318, help="port, 0 for any free one (default: %(default)s)")
+    parser.add_argument("--db", type=Path, metavar="FILE", help="SQLite file to keep traces in (default: in memory)")
+    parser.add_argument(
+        "--max-spans",
+        type=_positive,
+        default=200_000,
+        metavar="N",
+        help="when there are more spans, the oldest traces go (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-bytes",
+        type=_positive,
+        default=256 * 1024 * 1024,
+        metavar="N",
+        help="when the spans have more bytes, the oldest traces go (default: %(default)s, which is 256 MiB)",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        from tracemw.viewer.database import StoreError
+        from tracemw.viewer.serve import PortError, serve
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        return fail(f"tracemw view needs {error.name}: pip install 'tracemw[viewer]'")
+    try:
+        serve(
+            host=options.host,
+            port=options.port,
+            db=options.db,
+            max_spans=options.max_spans,
+            max_bytes=options.max_bytes,
+            announce=say,
+        )
+    except (PortError, StoreError) as error:
+        return fail(f"tracemw view: {error}")
+    return FINE
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+VIEW: Final = Command(
+    name="view",
+    summary="receive traces and show them in the browser",
+    description="Receive traces over OTLP/HTTP, answer Tempo's query API and show the traces on a web page.",
+    example="""\
+example:
+  tracemw view                      listens where OTLP exporters send by default, http://127.0.0.1:4318
+  tracemw view --db traces.db       keeps the traces for the next time
+
+Then run a service with OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 and open http://127.0.0.1:4318.
+""",
+    add_options=_add_options,
+    run=_run,
+)

@@ -1,0 +1,28 @@
+"""Spikes: more sampling for a while, in all processes that read the same control file.
+
+A spike only raises sampling. The traces that it covers carry its `th`, by which they are counted rightly
+(`tracemw.sampling`); a trace that is there for the spike alone has `tracemw.spike` on its root.
+
+The way through the room:
+
+* ``terms``: what a spike is: how much more is sampled, of which requests, and until when
+* ``document``: how spikes stand in a control file, as bytes
+* ``control_file``: reading and writing that file
+* ``watch``: the thread that reads the file when it has changed, and hands its spikes to the sampler
+"""
+
+from tracemw.spikes.control_file import add_spike, read_spikes, remove_spikes
+from tracemw.spikes.document import ControlError
+from tracemw.spikes.terms import LONGEST, Spike, require_duration
+from tracemw.spikes.watch import Watch
+
+__all__ = [
+    "LONGEST",
+    "ControlError",
+    "Spike",
+    "Watch",
+    "add_spike",
+    "read_spikes",
+    "remove_spikes",
+    "require_duration",
+]
