@@ -20,10 +20,7 @@ from starlette.routing import Route
 
 import calls
 import tracemw.starlette
-from recording.local_traces import (
-    Init,
-    open_children,
-)
+from recording.local_traces import Init, open_children
 
 
 @pytest.mark.parametrize("is_kept", [True, False])

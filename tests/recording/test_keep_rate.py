@@ -11,16 +11,11 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 import tracemw
-from recording.local_traces import (
-    SECOND,
-    Init,
-    Running,
-    swallow,
-)
+from recording.local_traces import SECOND, Init, Running, swallow
 from tracemw._recording import flight_recorder
 
 
-def test_so_many_are_kept_in_a_second(init: Init) -> None:
+def test_no_more_local_traces_are_kept_in_a_second_than_the_rate_says(init: Init) -> None:
     running = init(keep_rate=0.001)
     for _ in range(5):
         with tracemw.span("job"):
@@ -33,7 +28,7 @@ def test_so_many_are_kept_in_a_second(init: Init) -> None:
     assert running.lost == {"keep_rate": 1}
 
 
-def test_slow_ones_leave_half_of_the_rate_to_errors_and_to_what_is_asked_for(init: Init) -> None:
+def test_slow_requests_leave_half_of_the_rate_to_errors_and_to_what_is_asked_for(init: Init) -> None:
     running = init(keep_slow=5.0, keep_rate=100)
     for _ in range(1000):
         slow = trace.get_tracer("test").start_span("slow", start_time=time.time_ns() - 6 * SECOND)
@@ -49,7 +44,7 @@ def test_slow_ones_leave_half_of_the_rate_to_errors_and_to_what_is_asked_for(ini
 
 
 @pytest.mark.parametrize("rate", [0.001, 1, 2])
-def test_a_low_rate_keeps_a_slow_one(init: Init, rate: float) -> None:
+def test_a_low_rate_still_keeps_one_slow_request(init: Init, rate: float) -> None:
     running = init(keep_slow=0.0, keep_rate=rate)
     for _ in range(2):
         with tracemw.span("slow"):
@@ -74,7 +69,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_the_rate_is_that_of_every_second(init: Init, clock: Clock) -> None:
+def test_each_second_keeps_as_many_as_the_rate_says(init: Init, clock: Clock) -> None:
     running = init(keep_rate=3)
     kept = []
     for _ in range(4):
@@ -143,7 +138,7 @@ def test_one_route_alone_has_the_whole_rate(init: Init, clock: Clock) -> None:
     assert 450 <= kept <= 501  # those of a second at once, half a second for others to find room, and 100 in each
 
 
-def test_a_method_is_a_route_of_its_own(init: Init, clock: Clock) -> None:
+def test_each_method_of_a_route_has_a_share_of_its_own(init: Init, clock: Clock) -> None:
     running = init(keep_rate=10)
     for _ in range(100):
         fails(running, **{"http.route": "/cart"})
@@ -155,7 +150,7 @@ def test_a_method_is_a_route_of_its_own(init: Init, clock: Clock) -> None:
     assert fails(running, "POST", **{"http.route": "/cart"})
 
 
-def test_paths_without_a_route_are_all_one(init: Init, clock: Clock) -> None:
+def test_requests_without_a_route_share_what_one_route_gets(init: Init, clock: Clock) -> None:
     running = init(keep_rate=100)
     numbers = iter(range(10**6))
     for _ in range(2000):
@@ -170,7 +165,7 @@ def test_paths_without_a_route_are_all_one(init: Init, clock: Clock) -> None:
     assert kept == 60
 
 
-def test_routes_that_are_made_up_are_few_and_cost_no_more_than_others(init: Init, clock: Clock) -> None:
+def test_routes_that_are_made_up_share_what_one_route_gets_and_are_not_remembered(init: Init, clock: Clock) -> None:
     running = init(keep_rate=10_000)
     for number in range(30_000):
         if number % 100 == 0:

@@ -23,14 +23,7 @@ from backend import Backend
 from conformance.server_doors import DOORS, ASGIDoor, Door
 from conformance.service import Service
 from conftest import PARENT_ID, TRACE_ID
-from recording.local_traces import (
-    Init,
-    Spans,
-    answer,
-    attributes,
-    failing,
-    kept_for,
-)
+from recording.local_traces import Init, Spans, answer, attributes, failing, kept_for
 from tracemw._otel import guard
 
 
@@ -116,7 +109,7 @@ def test_a_kept_request_says_what_a_sampled_one_says(
 
 @pytest.mark.parametrize("method", ["GET", "BREW"])
 @pytest.mark.parametrize("metrics", [False, True])
-def test_so_it_does_with_hooks_a_public_edge_and_metrics(
+def test_a_kept_request_says_what_a_sampled_one_says_with_hooks_a_public_edge_and_metrics(
     door: Door, init: Init, backend: Backend, method: str, metrics: bool
 ) -> None:
     class Silent(otel_metrics.MeterProvider):
@@ -178,7 +171,7 @@ LIMITS = [
 
 @pytest.mark.parametrize("limits", LIMITS, ids=str)
 @pytest.mark.filterwarnings("ignore")
-def test_whatever_is_done_to_a_span_limits_included(
+def test_a_kept_span_says_what_a_sampled_one_says_whatever_it_is_told_and_whichever_limit_bites(
     init: Init, backend: Backend, monkeypatch: pytest.MonkeyPatch, limits: dict[str, str]
 ) -> None:
     for name, value in limits.items():
@@ -287,7 +280,9 @@ def test_a_scope_that_is_changed_within_the_door_changes_nothing_of_what_the_spa
 
 
 @pytest.mark.parametrize("kind", ["wsgi", "flask"])
-def test_nor_does_an_environ(init: Init, backend: Backend, kind: str) -> None:
+def test_an_environ_that_is_changed_within_the_door_changes_nothing_of_what_the_span_says(
+    init: Init, backend: Backend, kind: str
+) -> None:
     door = DOORS[kind]()
 
     def work() -> None:

@@ -17,13 +17,7 @@ import tracemw
 import tracemw.asgi
 import tracemw.wsgi
 from backend import Backend
-from recording.local_traces import (
-    Init,
-    answer,
-    kept_for,
-    open_children,
-    swallow,
-)
+from recording.local_traces import Init, answer, kept_for, open_children, swallow
 from servers import process
 from test_cost import asgi_request, fastapi_request, flask_request, mounted_request, starlette_request
 

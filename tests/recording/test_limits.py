@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanContext, StatusCode
 
 from recording.local_traces import Init, open_children
-from tracemw._recording import FlightRecorder, TracerProvider
+from tracemw._recording import FlightRecorder, TracerProvider, held_span
 from tracemw._recording.books import Fragment
 
 
@@ -62,7 +62,7 @@ def fail(root: Any) -> None:
     root.end()
 
 
-def test_a_local_trace_holds_so_many_spans_and_the_oldest_of_them_give_way() -> None:
+def test_a_local_trace_holds_no_more_spans_than_its_limit_and_the_oldest_give_way() -> None:
     holding = Holding(held_spans_per_trace=5)
     root, children = holding.open_children(8)
     children[-1].update_name("last")
@@ -108,7 +108,7 @@ def test_a_span_that_ends_while_its_trace_gives_way_is_counted_with_it(monkeypat
     assert holding.holds_nothing()
 
 
-def test_so_many_spans_are_held_in_all_and_the_oldest_local_trace_gives_way() -> None:
+def test_no_more_spans_are_held_than_the_limit_and_the_oldest_local_trace_gives_way() -> None:
     holding = Holding(held_spans=3)
     (one, some), (other, others) = holding.open_children(2), holding.open_children(2)
     end_all([*some, *others])
@@ -120,7 +120,7 @@ def test_so_many_spans_are_held_in_all_and_the_oldest_local_trace_gives_way() ->
     assert holding.holds_nothing()
 
 
-def test_so_many_local_traces_hold_spans_and_the_oldest_gives_way() -> None:
+def test_no_more_local_traces_hold_spans_than_the_limit_and_the_oldest_gives_way() -> None:
     holding = Holding(held_traces=2)
     inflight = [holding.open_children() for _ in range(3)]
     for _, children in inflight:
@@ -136,7 +136,7 @@ def test_so_many_local_traces_hold_spans_and_the_oldest_gives_way() -> None:
     del root, inflight
 
 
-def test_so_many_bytes_are_held_in_all_and_the_oldest_local_traces_give_way() -> None:
+def test_no_more_bytes_are_held_than_the_limit_and_the_oldest_local_traces_give_way() -> None:
     holding = Holding(held_bytes=100_000)
     inflight = [holding.open_children(2) for _ in range(6)]
     for _, children in inflight[:4]:
@@ -219,6 +219,24 @@ def test_each_span_is_delivered_or_counted_once_where_limits_bite_in_many_thread
     assert len({span.context.span_id for span in holding.kept if span.context}) == len(holding.kept)
     assert len(holding.kept) + books.unsampled + sum(books.lost.values()) == rounds * workers * (each + 1)
     assert holding.names.count("root") == books.kept["error"] == rounds * workers / 2
+
+
+def test_a_span_that_another_thread_writes_to_while_it_ends_is_held_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holding = Holding()
+    root, (child,) = holding.open_children()
+    child.set_attributes({"text": "x" * 40_000, "more": 1})
+
+    def cut(text: str) -> str:  # where the interpreter may change threads
+        child._attributes["late"] = True  # by one that has found the span open
+        return text[:100]
+
+    monkeypatch.setattr(held_span, "cut", cut)
+    child.end()
+    fail(root)
+    assert holding.names == ["child", "root"]
+    assert holding.holds_nothing()
 
 
 # What spans take in memory.

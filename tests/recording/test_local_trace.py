@@ -201,7 +201,7 @@ class Wrapper(trace.Span):
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_a_wrapper_around_a_span_cuts_nothing_out(init: Init, depth: int) -> None:
+def test_spans_beneath_a_wrapped_span_belong_to_its_local_trace(init: Init, depth: int) -> None:
     running = init()
     root, (child,) = open_children()
     for span in (root, child):
@@ -267,7 +267,7 @@ def test_background_work_shares_the_fate_of_its_request(init: Init, status: int,
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-def test_spans_that_end_later_follow_for_thirty_seconds(init: Init, is_kept: bool) -> None:
+def test_spans_that_end_after_their_root_share_its_fate_for_thirty_seconds(init: Init, is_kept: bool) -> None:
     running = init()
     root, (before, at_once, late, too_late) = open_children(4)
     before.end()
@@ -303,7 +303,7 @@ def test_a_failure_after_the_end_does_not_change_the_decision(init: Init) -> Non
     assert running.stats.unsampled == 2
 
 
-def test_to_end_a_root_twice_decides_once(init: Init, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_root_that_ends_twice_is_judged_once(init: Init, caplog: pytest.LogCaptureFixture) -> None:
     running = init()
     root, _ = open_children()
     root.set_status(StatusCode.ERROR)

@@ -20,13 +20,7 @@ import tracemw
 import tracemw.asgi
 from conformance.server_doors import Door
 from conformance.service import Service
-from recording.local_traces import (
-    Init,
-    attributes,
-    failing,
-    kept_for,
-    open_children,
-)
+from recording.local_traces import Init, attributes, failing, kept_for, open_children
 from tracemw.sampling import Rule
 
 

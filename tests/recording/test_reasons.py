@@ -17,15 +17,7 @@ import tracemw.asgi
 import tracemw.httpx
 from conformance.server_doors import Door
 from conformance.service import Service
-from recording.local_traces import (
-    Init,
-    answer,
-    attributes,
-    failing,
-    kept_for,
-    open_children,
-    swallow,
-)
+from recording.local_traces import Init, answer, attributes, failing, kept_for, open_children, swallow
 from tracemw.sampling import Rule, Sampling
 
 
@@ -248,7 +240,7 @@ def test_a_refusal_that_the_caller_makes_an_error_of_is_kept_whole(init: Init) -
 # keep().
 
 
-def test_to_keep_finds_the_request_where_the_current_span_does_not_record(init: Init) -> None:
+def test_keep_finds_the_request_where_the_current_span_does_not_record(init: Init) -> None:
     running = init()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -262,7 +254,7 @@ def test_to_keep_finds_the_request_where_the_current_span_does_not_record(init: 
     assert attributes(span)["tracemw.keep.reason"] == "refund"
 
 
-def test_to_keep_in_a_skipped_request_keeps_nothing_around_it(init: Init) -> None:
+def test_keep_in_a_skipped_request_keeps_nothing_around_it(init: Init) -> None:
     running = init()
 
     async def skipped(scope: Any, receive: Any, send: Any) -> None:
@@ -279,7 +271,7 @@ def test_to_keep_in_a_skipped_request_keeps_nothing_around_it(init: Init) -> Non
     assert running.spans == []
 
 
-def test_to_keep_a_sampled_trace_tells_the_reason_and_no_more(init: Init) -> None:
+def test_keep_on_a_sampled_trace_records_the_reason_and_no_more(init: Init) -> None:
     running = init(1.0)
     with tracemw.span("job"):
         tracemw.keep("because")
@@ -288,7 +280,7 @@ def test_to_keep_a_sampled_trace_tells_the_reason_and_no_more(init: Init) -> Non
     assert kept_for(span) is None
 
 
-def test_to_keep_nothing_does_nothing(init: Init) -> None:
+def test_keep_does_nothing_where_no_request_is_open(init: Init) -> None:
     tracemw.keep("before any init")
     running = init()
     tracemw.keep("outside")

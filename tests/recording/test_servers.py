@@ -10,11 +10,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from backend import Backend
-from recording.local_traces import (
-    Spans,
-    attributes,
-    kept_for,
-)
+from recording.local_traces import Spans, attributes, kept_for
 from servers import free_port, process, wait_until
 
 SERVICE = """

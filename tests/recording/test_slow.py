@@ -19,12 +19,7 @@ import calls
 import tracemw.asgi
 import tracemw.starlette
 import tracemw.wsgi
-from recording.local_traces import (
-    Init,
-    answer,
-    attributes,
-    kept_for,
-)
+from recording.local_traces import Init, answer, attributes, kept_for
 from servers import uvicorn_serving, wait_until
 
 SLOW = 0.15
@@ -97,7 +92,7 @@ def test_a_file_that_takes_its_time_to_be_sent_is_not_slow(init: Init) -> None:
     assert running.stats.unsampled == 1
 
 
-def test_what_is_written_is_the_first_byte_too(init: Init) -> None:
+def test_a_wsgi_request_that_writes_is_slow_by_the_time_to_the_first_byte_written(init: Init) -> None:
     def app(environ: Any, start_response: Any) -> Any:
         write = start_response("200 OK", [])
         write(b"")
@@ -114,7 +109,7 @@ def test_what_is_written_is_the_first_byte_too(init: Init) -> None:
     assert [attributes(span)["url.path"] for span in running.spans] == ["/slow"]
 
 
-def test_neither_is_a_stream_whose_span_somebody_else_has_started(init: Init) -> None:
+def test_a_stream_whose_span_somebody_else_has_started_is_not_slow(init: Init) -> None:
     running = init(keep_slow=SLOW / 2)
     native = trace.get_tracer("native").start_as_current_span("GET /native", kind=SpanKind.SERVER)
     app = tracemw.asgi.TraceMiddleware(slow_to_end)

@@ -44,7 +44,7 @@ async def test_an_asynchronous_block_is_a_span_too(recorded: Recorded) -> None:
     assert [ended.name for ended in recorded.all] == ["payment.process"]
 
 
-def test_blocks_nest(recorded: Recorded) -> None:
+def test_a_block_inside_another_is_its_child(recorded: Recorded) -> None:
     with span("outer") as outer:
         with span("inner"):
             pass
@@ -212,7 +212,7 @@ def test_without_a_provider_everything_works_and_nothing_is_recorded(
     assert recorded.all == []
 
 
-def test_the_names_are_those_of_the_package() -> None:
+def test_span_traced_and_stage_are_names_of_the_package() -> None:
     assert tracemw.span is span
     assert tracemw.traced is traced
     assert tracemw.stage is stage

@@ -51,7 +51,7 @@ def test_traced_takes_a_name_and_attributes(recorded: Recorded) -> None:
     assert [attributes(ended)["engine"] for ended in recorded.all] == ["rules", "rules"]
 
 
-def test_span_decorates_too_and_each_call_is_a_span(recorded: Recorded) -> None:
+def test_each_call_of_a_function_that_span_decorates_is_a_span(recorded: Recorded) -> None:
     @span("payment.process", amount=1)
     def process(depth: int) -> int:
         return process(depth - 1) + 1 if depth else 0

@@ -135,7 +135,7 @@ def test_a_generator_may_be_consumed_by_one_thread_after_another(recorded: Recor
     assert len(recorded.all) == 2
 
 
-def test_two_generators_of_one_function_do_not_mix(recorded: Recorded) -> None:
+def test_two_generators_of_one_function_keep_their_spans_apart(recorded: Recorded) -> None:
     @traced
     def count(upto: int) -> Iterator[int]:
         trace.get_current_span().set_attribute("upto", upto)

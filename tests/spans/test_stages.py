@@ -51,14 +51,14 @@ def test_a_span_that_catches_the_exception_or_ends_with_another_is_not_marked(re
     assert stages(recorded) == {"inner": "payment", "replacing": None, "catching": None}
 
 
-def test_the_innermost_stage_counts(recorded: Recorded) -> None:
+def test_the_innermost_of_nested_stages_is_recorded(recorded: Recorded) -> None:
     with pytest.raises(PaymentError), span("outer"), stage("order"), span("inner"), stage("payment"):
         raise PaymentError
 
     assert stages(recorded) == {"inner": "payment", "outer": "payment"}
 
 
-def test_cancellation_is_not_marked(recorded: Recorded) -> None:
+def test_a_cancellation_records_no_stage(recorded: Recorded) -> None:
     with pytest.raises(asyncio.CancelledError), span("outer"), stage("payment"):
         raise asyncio.CancelledError
 
@@ -124,7 +124,7 @@ def test_an_exception_object_raised_in_many_traces_does_not_grow_without_bound()
     assert len(marks) < 50
 
 
-async def test_the_mark_travels_across_await_and_threads(recorded: Recorded) -> None:
+async def test_a_stage_is_known_across_await_and_threads(recorded: Recorded) -> None:
     def work() -> NoReturn:
         with stage("payment"), span("thread"):
             raise PaymentError
@@ -139,7 +139,7 @@ async def test_the_mark_travels_across_await_and_threads(recorded: Recorded) -> 
     assert stages(recorded) == {"thread": None, "task": "payment", "outer": "payment"}
 
 
-async def test_a_task_groups_own_exception_is_another_one(recorded: Recorded) -> None:
+async def test_the_exception_that_a_task_group_raises_itself_has_no_stage_of_its_tasks(recorded: Recorded) -> None:
     @traced("task")
     async def work() -> NoReturn:
         with stage("payment"):

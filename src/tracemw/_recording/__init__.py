@@ -4,10 +4,12 @@ The way of a span, one module per step:
 
 1. `provider.py`: the provider gives out tracers, and takes new settings at a later `init`.
 2. `tracer.py`: a tracer decides whether a span is sampled, starts the span, and hands it to processors at its end.
-3. `span.py`: a span holds what it is told.
-4. `held_span.py`: the span of an unsampled trace also knows its local root, and why a local trace is kept.
-5. `flight_recorder.py`: the flight recorder holds such spans until their local root ends, then keeps or drops all.
-6. `keep_rate.py`: the rate says whether one more local trace may be kept.
+   `bounds.py` has the SDK's samplers as numbers; `current_span.py` makes the span current in a block.
+3. `processors.py`: the processors, sorted by what they do, hear of its start and its end.
+4. `span.py`: a span holds what it is told, as far as `limits.py` lets it.
+5. `held_span.py`: the span of an unsampled trace also knows its local root, and why a local trace is kept.
+6. `flight_recorder.py`: the flight recorder holds such spans until their local root ends, then keeps or drops all.
+   `keep_rate.py` says whether one more local trace may be kept.
 7. `books.py`: a fragment has the held spans of one local trace; the books count what becomes of all.
 8. `unfinished.py`: spans that are open at the end of the process end as errors.
 

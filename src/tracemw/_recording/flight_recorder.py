@@ -241,6 +241,7 @@ class FlightRecorder:
                 books.held -= 1
                 books.held_bytes -= size
                 self._carry_out(verdict, span)
+                del span  # it may be freed here: no finalizer of it runs between the next two steps
         except IndexError:  # the other thread was faster
             pass
         finally:
