@@ -229,7 +229,7 @@ class TestServerAttributes:
         assert "network.peer.port" not in attributes
 
 
-class TestClientAttributes:
+class TestClientRequest:
     @pytest.mark.parametrize(
         ("url", "address", "port"),
         [

@@ -126,9 +126,9 @@ class ClientTracing:
                 return None
             tracer = self._tracers.get()
             instruments = self._meters.get()
-            attributes = ClientAttributes(method, url, template, resend_count, self._known_methods)
+            request = ClientRequest(method, url, template, resend_count, self._known_methods)
             # What may fail does so before there is a span to be ended.
-            labels = None if instruments is None else semconv.client_labels(attributes.made())
+            labels = None if instruments is None else semconv.client_labels(request.made())
             hands_on = self._third_parties is None or not self._third_parties.called_by(url)
             span = ahead = None
             if tracer is None:
@@ -136,11 +136,11 @@ class ClientTracing:
             else:
                 name = semconv.span_name(method, template, self._known_methods)
                 if self._tracers.is_ours:
-                    lazy: Any = attributes
+                    lazy: Any = request
                     span = tracer.start_span(name, here, _CLIENT, lazy)
                 else:  # the recorder of somebody else goes by the wall clock, unless the door tells it the time
                     ahead = offset()
-                    span = tracer.start_span(name, here, _CLIENT, attributes.made(), None, monotonic_ns() + ahead)
+                    span = tracer.start_span(name, here, _CLIENT, request.made(), None, monotonic_ns() + ahead)
                 inside = with_client_span(span, here)
                 if type(span) is NonRecordingSpan:
                     span = None
@@ -160,8 +160,8 @@ def _restored(third_parties: Iterable[str]) -> ClientTracing:
     return ClientTracing(third_parties=third_parties)
 
 
-class ClientAttributes(LazyAttributes):
-    """The attributes that a CLIENT span has from its start, made when somebody asks."""
+class ClientRequest(LazyAttributes):
+    """The request of one attempt, and the attributes that its span begins with, made when somebody asks."""
 
     __slots__ = ("_known", "_method", "_resend_count", "_template", "_url")
 

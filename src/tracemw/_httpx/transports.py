@@ -89,22 +89,22 @@ class Transport:
         """Note the response, and return it with a body that ends the exchange."""
         if traced.stream is not request.stream:
             _give_back(request, traced)
+        status = response.status_code
         try:
             version = response.extensions.get("http_version")
-            exchange.response(
-                response.status_code, version.decode("ascii", "replace").removeprefix("HTTP/") if version else None
-            )
+            exchange.response(status, version and version.decode("ascii", "replace").removeprefix("HTTP/"))
             if response.is_closed:  # a transport without a network may answer with a body that has been read already
                 exchange.end()
         except Exception as error:
             fault("httpx.note", error)
-        stream, half = response.stream, self._half
-        if not isinstance(stream, half.stream):
-            exchange.end()  # the response is not the library's: nobody will say when its body has been read
+        if status < 300 and exchange.ended:
             return response
-        closed = self._resends.after(request, response, exchange.resend_count) if response.status_code >= 300 else None
-        if closed is not None or not exchange.ended:
+        stream, half = response.stream, self._half
+        if isinstance(stream, half.stream):
+            closed = self._resends.after(request, response, exchange.resend_count) if status >= 300 else None
             response.stream = half.body(stream, exchange, closed)
+        else:
+            exchange.end()  # the response is not the library's: nobody will say when its body has been read
         return response
 
 
