@@ -46,7 +46,7 @@ ALLOWED = {
     "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "config", "control", "sampling"},
     "bootstrap": {"_setup", "config", "sampling"},
     "cli": {"_version", "config", "control", "viewer"},
-    "viewer": {"_version", "viewer"},
+    "viewer": {"viewer"},
 }
 
 

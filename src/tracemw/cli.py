@@ -96,8 +96,8 @@ def _add_view(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _view(options: argparse.Namespace) -> int:
     try:
-        from tracemw.viewer.database import StoreError
         from tracemw.viewer.serve import PortError, serve
+        from tracemw.viewer.storing.database import StoreError
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn", "anyio", "h11", "re2"):
             raise
