@@ -46,7 +46,7 @@ ALLOWED = {
     "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "config", "sampling", "spikes"},
     "bootstrap": {"_setup", "config", "sampling"},
     "cli": {"_process", "_version", "cli", "config", "spikes", "viewer"},
-    "viewer": {"_version", "viewer"},
+    "viewer": {"viewer"},
 }
 
 

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from servers import free_port, process, uvicorn_serving, wait_until
 from tracemw.viewer.app import create_app
-from tracemw.viewer.store import Store
+from tracemw.viewer.storing.store import Store
 
 pytest.importorskip("fastapi", reason="FastAPI is not among the packages under test")
 

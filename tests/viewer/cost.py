@@ -1,4 +1,4 @@
-"""What a viewer's process costs: CPU time and memory as Linux counts them, whatever else the machine does."""
+"""What a viewer's process costs: its CPU time and memory, as Linux counts them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from .running import Viewer
 
 MEGABYTE = 1_000_000
 
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="costs are measured by Linux's /proc"
+)
+
 
 @dataclass
 class Cost:
-    """What has happened in a block of code: seconds of CPU time, and by how many bytes memory grew at its most."""
+    """What a block of code has cost: seconds of CPU time, and the bytes by which memory grew at its most."""
 
     seconds: float = 0.0
     memory: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import httpx
 from .samples import Spans, request
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
+JSON = {"content-type": "application/json"}
+PATIENCE = 120  # seconds that a test waits on a busy machine
 COMMAND = (sys.executable, "-m", "tracemw", "view")
 
 
@@ -56,3 +59,35 @@ def viewer(
             yield running
         finally:
             running.stop()
+
+
+_WITH_ALLOWANCE = """
+from tracemw.viewer.allowance import Allowance
+from tracemw.viewer.serve import serve
+serve(host="127.0.0.1", port=0, announce=lambda line: print(line, flush=True), allowance=Allowance(**{!r}))
+"""
+
+
+def with_allowance(**seconds: float) -> tuple[str, ...]:
+    """The command of a viewer with other limits than the usual ones."""
+    return (sys.executable, "-c", _WITH_ALLOWANCE.format(seconds))
+
+
+def connect(viewer: Viewer, sent: bytes = b"", *, room: int | None = None) -> socket.socket:
+    """A connection that has sent some bytes, with so much ``room`` for what comes back."""
+    host, port = viewer.url.removeprefix("http://").split(":")
+    connection = socket.socket()
+    if room is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    connection.settimeout(PATIENCE)
+    connection.connect((host, int(port)))
+    connection.sendall(sent)
+    return connection
+
+
+def head(length: int) -> bytes:
+    """The head of a trace request."""
+    return (
+        b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n"
+        b"Content-Length: %d\r\n\r\n" % length
+    )

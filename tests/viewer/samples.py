@@ -1,8 +1,8 @@
-"""Spans to send: single ones for one fact at a time, and a shop's checkout that fails, as a page should show it."""
+"""Spans and searches to send: single spans, many spans, odd ones, hostile searches, and a checkout that fails."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,3 +164,60 @@ def checkout(trace: int = CHECKOUT, start: int = NOON) -> list[Spans]:
         query(34, 31, "INSERT declines", 342, 27, "INSERT INTO declines VALUES ($1, $2)"),
     )  # fmt: skip
     return [Spans("storefront", storefront), Spans("profile", profile), Spans("payments", payments)]
+
+
+def many_spans(traces: int) -> Iterator[Spans]:
+    """Traces of 10,000 spans each."""
+    for trace in range(1, traces + 1):
+        yield Spans(
+            "shop",
+            tuple(span(trace, number, name=f"step {number}", a="x" * 30, n=number) for number in range(1, 10_001)),
+        )
+
+
+LONG_SEARCH = "{" + "||".join(f'span.a =~ ".*{number}y"' for number in range(90)) + "}"
+
+HOSTILE_SEARCHES = {
+    "digits": "{ " + "1" * 60_000,
+    "digits and dots": "{ span.a = " + "1." * 30_000,
+    "a duration that never ends": "{ duration > " + "1" * 59_000 + " }",
+    "durations": "{ duration > " + "1h" * 20_000,
+    "letters": "{ " + "a" * 60_000,
+    "blanks": "{" + " " * 20_000 + "!",
+    "an open string": '{ name = "' + "\\a" * 9_000,
+    "open parentheses": "{" + "(" * 8_000,
+    "comparisons": "{" + " && ".join(["span.a=1"] * 1_500) + "}",
+    "alternatives": "{" + "||".join(["name=1"] * 1_000) + "}",
+    "nested quantifiers": '{ name =~ "(a+)+$" }',
+    "nested quantifiers, three deep": '{ name !~ "((a*)*)*b" }',
+    "alternatives that overlap": '{ name =~ "(a|a)*b" }',
+    "nested groups": '{ name =~ "' + "(" * 3_000 + ")" * 3_000 + '" }',
+    "repeated repetitions": '{ name =~ "((((x{30}){30}){30}){30})" }',
+    "a large program": '{ span.note =~ "' + "(x?){1000}" * 3 + 'y" }',
+    "a program for each comparison": "{"
+    + "||".join(f'span.note =~ "(x?){{{99 - i}}}.*y.{{{i}}}z"' for i in range(90))
+    + "}",
+}
+
+
+def odd_span(number: int) -> Span:
+    values: dict[str, Any] = {
+        "": "", "nan": float("nan"), "inf": float("-inf"), "big": 2**63 - 1, "nul": "\0", "none": None, "b": b"\xff",
+        "list": [[], [None], {"a": [1.5, float("nan")]}], "map": {"": None}, "long": "x" * 70_000,
+    }  # fmt: skip
+    result = span(0xABC, number, number // 2, name="\0odd\n", **values)
+    result.attributes.append(KeyValue())
+    result.attributes.append(KeyValue(value=any_value(1)))
+    result.events.add()
+    result.links.add()
+    return result
+
+
+ODD = [Spans("", (odd_span(1), odd_span(2))), Spans("\0", (odd_span(3),))]
+for index, (kind, status, start, end) in enumerate(
+    [(99, 7, 2**64 - 1, 0), (-1, -1, 0, 2**64 - 1), (2**31 - 1, -(2**31), 1, 1)]
+):
+    odd = odd_span(10 + index)
+    odd.kind, odd.status.code = kind, status  # type: ignore[assignment]
+    odd.start_time_unix_nano, odd.end_time_unix_nano = start, end
+    ODD.append(Spans("odd", (odd,)))

@@ -1,4 +1,4 @@
-"""The database file of ``tracemw view --db``: for its owner alone, and never a place where spans get lost unnoticed."""
+"""The database file of ``tracemw view --db``: it is for its owner alone, and no span gets lost in it unnoticed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def database_with_traces(path: Path) -> Path:
     return path
 
 
-def test_a_new_file_and_those_beside_it_are_for_their_owner_alone(path: Path) -> None:
+def test_a_new_database_file_and_those_beside_it_are_for_their_owner_alone(path: Path) -> None:
     before = os.umask(0)
     try:
         with viewer("--db", str(path)) as running:
@@ -54,7 +54,7 @@ def test_a_new_file_and_those_beside_it_are_for_their_owner_alone(path: Path) ->
         os.umask(before)
 
 
-def test_files_that_others_could_read_are_so_no_more(path: Path) -> None:
+def test_database_files_that_others_could_read_become_the_owners_alone(path: Path) -> None:
     with viewer("--db", str(path)) as running:
         running.send(one()).raise_for_status()
         running.process.kill()
@@ -65,7 +65,7 @@ def test_files_that_others_could_read_are_so_no_more(path: Path) -> None:
         assert set(modes(path.parent).values()) == {0o600}
 
 
-def test_a_file_of_another_program_keeps_its_mode(path: Path) -> None:
+def test_a_database_of_another_program_keeps_its_mode(path: Path) -> None:
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE theirs (id)")
     other.close()
@@ -79,7 +79,7 @@ def test_a_file_of_another_program_keeps_its_mode(path: Path) -> None:
     [(100, 4096), (4096, 8192), (8192, 60_000), (20_000, 200_000)],
     ids=["head", "page", "pages", "data"],
 )
-def test_a_damaged_file_is_named_with_what_to_do(database: Path, start: int, end: int) -> None:
+def test_a_damaged_database_file_is_refused_with_its_name_and_a_remedy(database: Path, start: int, end: int) -> None:
     content = bytearray(database.read_bytes())
     content[start:end] = os.urandom(end - start)
     database.write_bytes(content)
@@ -89,26 +89,26 @@ def test_a_damaged_file_is_named_with_what_to_do(database: Path, start: int, end
     assert "--db" in says
 
 
-def test_a_file_that_was_cut_short_is_named_with_what_to_do(database: Path) -> None:
+def test_a_database_file_that_was_cut_short_is_refused_with_a_remedy(database: Path) -> None:
     os.truncate(database, database.stat().st_size // 2)
     assert "damaged" in refused(database)
 
 
-def test_a_database_without_its_tables_is_named_with_what_to_do(database: Path) -> None:
+def test_a_database_without_its_tables_is_refused_with_a_remedy(database: Path) -> None:
     with sqlite3.connect(database) as other:
         other.execute("DROP TABLE traces")
     other.close()
     assert "damaged" in refused(database)
 
 
-def test_a_file_that_another_viewer_has_is_left_to_it(path: Path) -> None:
+def test_a_second_viewer_refuses_the_file_that_the_first_has_open(path: Path) -> None:
     with viewer("--db", str(path)) as running:
         assert "another tracemw view has it open" in refused(path)
         running.send(one()).raise_for_status()
         assert running.found() == [hex_id(1)]
 
 
-def test_what_is_no_regular_file_is_refused(path: Path) -> None:
+def test_a_pipe_in_place_of_a_database_file_is_refused(path: Path) -> None:
     os.mkfifo(path)
     assert "no regular file" in refused(path)
 
@@ -117,7 +117,7 @@ def sent(running: Viewer, trace: int) -> int:
     return httpx.Response.raise_for_status(running.send(one(trace))).status_code
 
 
-def test_a_file_that_is_deleted_under_the_viewer_is_created_anew_and_the_log_says_so(path: Path) -> None:
+def test_a_database_file_that_is_deleted_under_the_viewer_is_created_anew_and_the_log_says_so(path: Path) -> None:
     with viewer("--db", str(path), stderr=subprocess.PIPE) as running:
         sent(running, 1)
         assert running.found() == [hex_id(1)]
@@ -167,7 +167,7 @@ def test_a_folder_that_is_deleted_under_the_viewer_refuses_spans_until_it_is_bac
         assert (log.count("there is no directory"), log.count("spans are taken again")) == (1, 1)
 
 
-def test_while_another_file_stands_in_its_place_spans_are_refused(database: Path) -> None:
+def test_while_another_file_stands_in_place_of_the_database_spans_are_refused(database: Path) -> None:
     with viewer("--db", str(database)) as running:
         aside = database.with_name("aside.db")
         database.rename(aside)
@@ -195,7 +195,7 @@ def test_on_a_full_disk_spans_are_refused_and_taken_when_there_is_room(path: Pat
         assert set(running.found()) == {hex_id(1), hex_id(3)}
 
 
-def test_while_another_program_holds_the_file_spans_are_refused(path: Path) -> None:
+def test_while_another_program_holds_the_database_spans_are_refused(path: Path) -> None:
     with viewer("--db", str(path)) as running:
         sent(running, 1)
         other = sqlite3.connect(path, isolation_level=None)
@@ -209,7 +209,7 @@ def test_while_another_program_holds_the_file_spans_are_refused(path: Path) -> N
         assert sent(running, 2) == 200
 
 
-def test_a_file_that_is_damaged_under_the_viewer_is_an_error_with_a_remedy(database: Path) -> None:
+def test_a_database_that_is_damaged_under_the_viewer_is_an_error_with_a_remedy(database: Path) -> None:
     with viewer("--db", str(database)) as running, database.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(database.stat().st_size - 4096))
@@ -222,7 +222,7 @@ def test_a_file_that_is_damaged_under_the_viewer_is_an_error_with_a_remedy(datab
         assert running.send(one(1)).status_code in (200, 503)
 
 
-def test_readers_of_a_file_leave_no_descriptors_behind(database: Path) -> None:
+def test_searches_in_a_database_file_leave_no_descriptors_behind(database: Path) -> None:
     with viewer("--db", str(database)) as running:
         folder = Path(f"/proc/{running.process.pid}/fd")
         if not folder.exists():

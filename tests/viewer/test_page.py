@@ -200,7 +200,7 @@ def test_the_search_box_takes_text_tags_and_traceql_and_the_address_keeps_them(p
     "text",
     ["http.response.status_code>=500", "resource.service.name=payments", "name != charge", "status=error"],
 )
-def test_one_comparison_needs_no_braces_and_no_quotes(page: Page, viewer: Viewer, text: str) -> None:
+def test_the_search_box_takes_one_comparison_without_braces_and_quotes(page: Page, viewer: Viewer, text: str) -> None:
     viewer.send(one(1, "storefront", name="charge"))
     viewer.send(one(2, "payments", name="GET /fail", error="it broke", http__response__status_code=503))
     page.goto("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from .running import Viewer
 from .running import viewer as start_viewer
-from .samples import CHECKOUT, NOON, SECOND, Spans, attributes, checkout, hex_id, one, request, span
+from .samples import CHECKOUT, NOON, ODD, SECOND, Spans, attributes, checkout, hex_id, one, request, span
 
 
 def test_the_viewer_is_ready_at_once(viewer: Viewer) -> None:
@@ -19,7 +20,7 @@ def test_the_viewer_is_ready_at_once(viewer: Viewer) -> None:
     assert (response.status_code, response.text) == (200, "ready")
 
 
-def test_v2_gives_a_trace_in_protobufs_json_and_v1_the_same_as_batches(viewer: Viewer) -> None:
+def test_api_v2_gives_a_trace_in_protobufs_json_and_v1_the_same_as_batches(viewer: Viewer) -> None:
     viewer.send(one(0xAB, name="GET /", kind=Span.SPAN_KIND_SERVER, took=2, error="", count=3))
     body = viewer.get(f"/api/v2/traces/{hex_id(0xAB)}")
     assert body == {
@@ -141,7 +142,7 @@ def test_a_search_result_has_tempos_shape(viewer: Viewer) -> None:
     ]
 
 
-def test_a_trace_without_its_root_says_so(viewer: Viewer) -> None:
+def test_a_trace_without_its_root_says_so_in_a_search(viewer: Viewer) -> None:
     viewer.send(Spans("shop", (span(1, 2, 1),)))
     assert viewer.get("/api/search")["traces"][0]["rootServiceName"] == "<root span not yet received>"
 
@@ -275,3 +276,16 @@ def test_the_pages_list_counts_exactly_and_filters_by_service_errors_and_text(th
     assert listed(text=hex_id(3)[-8:].upper()) == {hex_id(3)}
     (trace,) = three.get("/viewer/traces", text="poll")["traces"]
     assert (trace["durationNanos"], trace["services"]) == ("90000000000", {"stock": {"spans": 1, "errors": 0}})
+
+
+def test_every_kind_of_value_is_valid_json_in_every_answer(viewer: Viewer) -> None:
+    def no_constant(name: str) -> None:
+        raise AssertionError(name)
+
+    viewer.send(*ODD).raise_for_status()
+    tags = [f"/api/search/tag/{name}/values" for name in ("nan", "list", "none")]
+    asked = ["/api/v2/traces/abc", "/api/traces/abc", "/api/search?q={}&spss=100", "/viewer/traces", "/api/search/tags"]
+    for path in asked + tags:
+        response = viewer.http.get(path)
+        assert response.status_code == 200
+        json.loads(response.content, parse_constant=no_constant)

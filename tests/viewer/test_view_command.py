@@ -51,7 +51,7 @@ def test_help_has_an_example_and_version_says_the_version() -> None:
         ("view", "--max-bytes", "0"),
     ],
 )
-def test_a_usage_error_ends_with_status_2(arguments: tuple[str, ...]) -> None:
+def test_a_usage_error_of_the_command_ends_with_status_2(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
     assert result.returncode == 2
     assert "usage:" in result.stderr
@@ -73,7 +73,7 @@ def test_a_port_in_use_is_named_with_the_remedy() -> None:
     assert "--port" in says
 
 
-def test_a_host_that_is_not_here_is_named() -> None:
+def test_a_host_that_this_machine_does_not_have_is_named() -> None:
     assert "cannot listen on 192.0.2.1" in refused("--host", "192.0.2.1")
     assert "cannot listen on no.such.host.invalid" in refused("--host", "no.such.host.invalid")
 
@@ -109,7 +109,7 @@ def test_a_directory_that_is_not_there_or_a_directory_for_a_file_is_named(tmp_pa
     assert "cannot open /proc/t.db" in refused("--db", "/proc/t.db")
 
 
-def test_without_the_extra_the_remedy_is_a_pip_command(tmp_path: Path) -> None:
+def test_without_the_viewer_extra_the_remedy_is_a_pip_command(tmp_path: Path) -> None:
     hide = "import sys; sys.modules['{}'] = None; from tracemw.cli import main; sys.exit(main(['view', '--port', '0']))"
     for module in ("starlette", "uvicorn", "re2"):
         result = subprocess.run(
@@ -135,7 +135,7 @@ def test_the_command_loads_no_door_and_no_server_before_it_runs_and_never_the_sd
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_quickly_with_status_0_while_connections_are_open(number: signal.Signals) -> None:
+def test_a_signal_ends_the_viewer_quickly_with_status_0_while_connections_are_open(number: signal.Signals) -> None:
     with viewer() as running:
         running.send(one()).raise_for_status()  # the connection stays open
         before = time.monotonic()

@@ -35,8 +35,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        from tracemw.viewer.database import StoreError
         from tracemw.viewer.serve import PortError, serve
+        from tracemw.viewer.storing.database import StoreError
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise

@@ -1,8 +1,8 @@
-"""Connections that wait for their peer, and for how long: uvicorn's own protocol would wait for ever.
+"""Connections, and how long they wait for their peer. uvicorn's own protocol would wait for ever.
 
-A connection waits for its peer while a request has not come in whole, and while its peer does not take the answer. It
-has so many seconds for that, however many bytes trickle in meanwhile. When all places are taken, the connection that
-has been waiting longest makes room. So connections that only stand there keep nobody out.
+A connection waits for its peer in three states: until the head of a request has come, until its body has come, and
+while the peer takes nothing of the response. Each state has a time limit, which bytes that trickle in do not extend.
+When all places are taken, the connection that has been waiting longest makes room. So idle connections keep nobody out.
 """
 
 from __future__ import annotations
@@ -15,42 +15,46 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tracemw.viewer.bodies import BODY_SECONDS
-
-HEAD_SECONDS = 10.0  # for a request's first line and headers, from the end of the request before
-ANSWER_SECONDS = 60.0  # in which nothing of an answer is taken
+from tracemw.viewer.allowance import Allowance
 
 _CONNECTIONS = 400
 _OTHER_DESCRIPTORS = 150  # of this process: the database's, for each thread that reads, and the rest
+_BODY_GRACE = 5.0  # seconds more for a body: `bodies` ends one that is read first, and says why
 
-_HEAD, _BODY, _ANSWER = "head", "body", "answer"
-# A body that is read has its time in `bodies`, whose answer says so; this is for one that nobody reads.
-PATIENCE = {_HEAD: HEAD_SECONDS, _BODY: BODY_SECONDS + 5, _ANSWER: ANSWER_SECONDS}
+_HEAD, _BODY, _RESPONSE = "head", "body", "response"
 
 
 @cache
 def most_connections() -> int:
-    """How many connections are open at once: fewer than there are descriptors, so that accepting never fails."""
+    """How many connections may be open at once. They leave some descriptors free, so that accepting never fails."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return _CONNECTIONS if descriptors < 0 else max(16, min(_CONNECTIONS, descriptors - _OTHER_DESCRIPTORS))
 
 
 class Connection(H11Protocol):
-    """One connection of uvicorn's HTTP/1.1 protocol, with an end to its patience.
+    """One connection of uvicorn's HTTP/1.1 protocol, with limited patience.
+
+    Args:
+        allowance: how many seconds the connection waits in each state
 
     Attributes:
-        waits_for: the part of the exchange that its peer has to do now, empty when it is the viewer's turn
+        waits_for: what the peer has to do now, empty when it is the viewer's turn
         waiting_since: since when, on the event loop's clock
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, allowance: Allowance, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.waits_for = ""
         self.waiting_since = 0.0
-        self._patience: asyncio.TimerHandle | None = None
+        self._patience = {
+            _HEAD: allowance.head_seconds,
+            _BODY: allowance.body_seconds + _BODY_GRACE,
+            _RESPONSE: allowance.response_seconds,
+        }
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin to wait for a request; if need be in the place of the connection that has been waiting longest."""
+        """Begin to wait for a request. When all places are taken, the connection that waits longest goes."""
         if len(self.connections) >= most_connections():
             others = [each for each in self.connections if isinstance(each, Connection) and each.waits_for]
             if others:
@@ -58,38 +62,43 @@ class Connection(H11Protocol):
             else:
                 transport.abort()
         super().connection_made(transport)
-        self._look()
+        self._wait_for_peer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The peer has gone."""
+        """Stop waiting: the peer has gone."""
         self._wait_for("")
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Some of a request has come."""
+        """Take some bytes of a request."""
         super().data_received(data)
-        self._look()
+        self._wait_for_peer()
 
     def on_response_complete(self) -> None:
-        """The answer has been handed over, and the next request may come."""
+        """Begin to wait for the next request."""
         super().on_response_complete()
-        self._look()
+        self._wait_for_peer()
 
     def pause_writing(self) -> None:
-        """The peer takes no more of the answer."""
+        """Begin to wait for a peer that takes no more of its response."""
         super().pause_writing()
-        self._look()
+        self._wait_for_peer()
 
     def resume_writing(self) -> None:
-        """The peer has taken some."""
+        """Stop that: the peer has taken some."""
         super().resume_writing()
-        self._look()
+        self._wait_for_peer()
 
-    def _look(self) -> None:
+    def give_up(self) -> None:
+        """Close the connection without a response."""
+        self._wait_for("")
+        self.transport.abort()
+
+    def _wait_for_peer(self) -> None:
         if self.transport.is_closing():
             self._wait_for("")
         elif self.flow.write_paused:
-            self._wait_for(_ANSWER)
+            self._wait_for(_RESPONSE)
         elif self.conn.their_state is h11.SEND_BODY:
             self._wait_for(_BODY)
         else:
@@ -99,14 +108,9 @@ class Connection(H11Protocol):
         if what == self.waits_for:
             return
         self.waits_for = what
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if what:
             self.waiting_since = self.loop.time()
-            self._patience = self.loop.call_later(PATIENCE[what], self.give_up)
-
-    def give_up(self) -> None:
-        """Close the connection, without another word."""
-        self._wait_for("")
-        self.transport.abort()
+            self._timer = self.loop.call_later(self._patience[what], self.give_up)

@@ -1,4 +1,4 @@
-"""The viewer's process: open the database and the port, serve until a signal, leave nothing unwritten."""
+"""The viewer's process: it opens the port and the database, serves until a signal, and writes what it has taken."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import ipaddress
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 
+from tracemw.viewer.allowance import Allowance
 from tracemw.viewer.app import create_app
 from tracemw.viewer.connections import Connection
-from tracemw.viewer.store import Store
+from tracemw.viewer.storing.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_SPANS, Store
 
 _BACKLOG = 512
 _WARNING = (
@@ -24,47 +26,55 @@ _WARNING = (
 
 
 class PortError(Exception):
-    """The address cannot be listened on; the message names it and the remedy."""
+    """The viewer cannot listen on the address; the message names it and the remedy."""
 
 
 def serve(
-    *, host: str, port: int, db: Path | None, max_spans: int, max_bytes: int, announce: Callable[[str], None]
+    *,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    db: Path | None = None,
+    max_spans: int = DEFAULT_MAX_SPANS,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    allowance: Allowance = Allowance(),  # noqa: B008  # frozen
 ) -> None:
     """Run the viewer until SIGINT or SIGTERM.
 
     Args:
         host: the name or address to listen on; on a loopback address only local Host headers are answered
         port: the TCP port, 0 for any free one
+        announce: called as soon as connections are taken, with a line that has the viewer's URL and facts; and with a
+            warning when others than this machine may connect
         db: the database file, None to keep traces in memory
         max_spans: how many spans are kept at most
         max_bytes: how many bytes they may have at most
-        announce: called, as soon as connections are taken, with a line that has the viewer's URL and facts, and with
-            a warning when others than this machine may connect
+        allowance: what one peer may take
 
     Raises:
         PortError: the port cannot be had
         StoreError: the database file cannot be used
     """
-    with _listening(host, port) as listener:
+    with _listen(host, port) as listener:
         store = Store(db, max_spans=max_spans, max_bytes=max_bytes)
         try:
             address, chosen = listener.getsockname()[:2]
             local_only = ipaddress.ip_address(address.partition("%")[0]).is_loopback
-            app = create_app(store, local_only=local_only)
+            app = create_app(store, local_only=local_only, allowance=allowance)
             announce(_announcement(host, chosen, db, max_spans))
             if not local_only:
                 announce(_WARNING)
-            _run(app, listener)
+            _run(app, listener, allowance)
         finally:
             store.close()
 
 
-def _run(app: Starlette, listener: socket.socket) -> None:
+def _run(app: Starlette, listener: socket.socket, allowance: Allowance) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             loop="asyncio",
-            http=Connection,
+            http=partial(Connection, allowance=allowance),  # type: ignore[arg-type]  # uvicorn only calls it
             ws="none",
             lifespan="off",
             log_config=None,
@@ -80,14 +90,14 @@ def _run(app: Starlette, listener: socket.socket) -> None:
     def stop(*_: object) -> None:
         server.should_exit = True
 
-    # uvicorn raises the signal again when it is done, for the handlers that were there before it. With ours the process
-    # goes on to close the store and ends with status 0; and a signal before uvicorn is ready is not lost.
+    # When uvicorn has ended, it raises the signal again for the handlers that were there before. With this one the
+    # process goes on: it closes the store and ends with status 0. A signal before uvicorn is ready is not lost either.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     server.run(sockets=[listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)

@@ -1,4 +1,4 @@
-// What the page asks the viewer for. Every failure becomes an Error whose message can be shown.
+// The page's questions to the viewer. Every failure is an Error with a message to show.
 
 async function getJson(path, signal) {
   let response;
@@ -27,7 +27,7 @@ export async function fetchTrace(traceId, signal) {
   return (await getJson(`/api/v2/traces/${encodeURIComponent(traceId)}`, signal)).trace;
 }
 
-/** The viewer's parameters for the page's filters: the text box takes TraceQL, tags, or any text. */
+/** The page's filters as parameters for the viewer. */
 export function listQuery(filters) {
   const query = new URLSearchParams({ limit: filters.limit || "50" });
   if (filters.service) query.set("service", filters.service);
@@ -44,7 +44,7 @@ function bareNumbersAreMilliseconds(text) {
   return /^[0-9]+(\.[0-9]+)?$/.test(text) ? `${text}ms` : text;
 }
 
-/** TraceQL in braces; one comparison, which is TraceQL that wants braces and quotes; tags; or any text. */
+/** What the search box takes: TraceQL in braces, one comparison without braces and quotes, tags, or any text. */
 function textFilter(text) {
   if (text.startsWith("{")) return ["q", text];
   const [, name, operator, value] = text.match(/^([\w.]+)\s*(!=|>=|<=|=~|!~|>|<|=)\s*([^\s"]+|"[^"]*")$/) ?? [];

@@ -1,16 +1,16 @@
-// The page: an address decides whether it shows the list or one trace.
+// The page shows the list or one trace. The address decides which.
 
 import { html, render, useLayoutEffect, useState } from "./vendor/htm-preact.js";
 import { TraceList } from "./list.js";
 import { TraceView } from "./trace.js";
 
-/** Go to another address of the page without loading it anew. */
+/** Go to another address of the page; nothing is loaded anew. */
 export function go(address, { replace = false } = {}) {
   history[replace ? "replaceState" : "pushState"](null, "", address);
   dispatchEvent(new PopStateEvent("popstate"));
 }
 
-// A plain click on one of our own links stays in the page; with a modifier key the browser does what it always does.
+// A plain click on a link of the page stays in the page. With a modifier key the browser does what it always does.
 addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href^='/']");
   if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
@@ -18,7 +18,7 @@ addEventListener("click", (event) => {
   go(link.getAttribute("href"));
 });
 
-/** A part of an address as it was meant; one that means nothing stays as it is, for the viewer to say so. */
+/** A part of an address, decoded. One that cannot be decoded stays as it is, and the viewer says what is wrong. */
 function decoded(part) {
   try {
     return decodeURIComponent(part);

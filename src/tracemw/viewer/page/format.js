@@ -1,4 +1,4 @@
-// Numbers, times and colours as people read them.
+// Durations, times, counts and colours, for people.
 
 const UNITS = [
   [3600e9, "h"],
@@ -34,7 +34,7 @@ export function dateTime(nanoseconds) {
   return `${date.toLocaleDateString(undefined, { year: "numeric", month: "short", day: "numeric" })}, ${timeOfDay(nanoseconds)}`;
 }
 
-/** How long ago that was, roughly. */
+/** How long ago nanoseconds since the epoch (a BigInt) were, roughly. */
 export function ago(nanoseconds) {
   const seconds = Math.round((Date.now() - Number(nanoseconds / 1000000n)) / 1000);
   if (seconds < 2) return "just now";
@@ -50,11 +50,11 @@ export function count(number, noun) {
 }
 
 const COLOURS = 12; // --service-0 … --service-11 in style.css
-const DISTINCT = 8; // the first of them, which nobody takes for each other; the rest are for crowds
+const DISTINCT = 8; // the first eight are easy to tell apart; more services than that get the rest
 
 /**
- * A colour for each service. A name decides its own colour; where two names would share it, the later one takes the next
- * that is free. Given the viewer's services in its order, first heard of first, a service keeps its colour everywhere.
+ * A colour for each service. The name decides the colour. Where two names would share one, the later name takes the next
+ * free colour. So a service has the same colour everywhere, if the names come in the order in which the viewer met them.
  */
 export function serviceColours(names) {
   const colours = new Map();

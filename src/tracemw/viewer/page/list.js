@@ -1,4 +1,4 @@
-// The list of traces, with its filters. The filters live in the address, so that a reload or a shared link keeps them.
+// The list of traces. Its filters stand in the address, so a reload or a shared link keeps them.
 
 import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { fetchStatus, fetchTraces, listQuery } from "./api.js";
@@ -43,7 +43,7 @@ export function TraceList({ address, go }) {
   `;
 }
 
-/** The traces of a query and the viewer's totals: now, and again every two seconds while `live`. */
+/** The traces of a query and the viewer's totals, loaded now, and every two seconds while `live`. */
 function useTraces(query, live) {
   const [result, setResult] = useState({});
   const [round, setRound] = useState(0);

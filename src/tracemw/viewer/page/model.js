@@ -1,11 +1,12 @@
-// A trace in Tempo's JSON becomes a tree of spans. Pure functions: nothing here knows of the page.
+// A trace in Tempo's JSON becomes a tree of spans. These are pure functions and know nothing of the page.
 
 const NO_PARENT = "0000000000000000";
 
 /**
- * Read a trace.
+ * Read a trace; null for one without spans.
  *
- * Times inside it are numbers of nanoseconds from its first instant; only `start`, the first instant, is absolute.
+ * An `offset` is the nanoseconds from the first instant of the trace, or of the span for its events. A `start` is the
+ * nanoseconds since the epoch, as a BigInt.
  */
 export function readTrace(trace) {
   const spans = [];
@@ -70,19 +71,19 @@ function readSpan(span, service, resource, scope) {
     ].filter(([, number]) => number),
     start,
     offset: 0,
-    duration: end > start ? Number(end - start) : 0, // a clock that was set back is shown as no time at all
+    duration: end > start ? Number(end - start) : 0, // the clock may have been set back in between
     children: [],
     orphan: false,
     source: false,
   };
 }
 
-/** The name of an enum's value; one that OTLP does not know yet comes as a number, and says as little as none. */
+/** The name of an enum's value. A value that OTLP does not know yet comes as a number, and counts as none. */
 function enumName(value, prefix, none) {
   return typeof value === "string" ? value.replace(prefix, "").toLowerCase() : none;
 }
 
-/** Give every span its children and return the roots, all by start time. */
+/** Give every span its children, and return the roots. Both are in the order of their start times. */
 function linkTree(spans) {
   const byId = new Map(spans.map((span) => [span.id, span]));
   const roots = [];
@@ -96,7 +97,7 @@ function linkTree(spans) {
   }
   const reached = new Set();
   for (const root of roots) reach(root, reached);
-  // Spans that are each other's ancestors hang from no root: cut each circle where it begins.
+  // Spans that are each other's ancestors hang from no root. Each such circle is cut at its first span.
   for (const span of spans) {
     if (reached.has(span)) continue;
     const parent = byId.get(span.parentId);
@@ -122,7 +123,7 @@ function reach(root, reached) {
   }
 }
 
-/** The rows of the waterfall from top to bottom, leaving out what is below a collapsed span. */
+/** The rows of the waterfall from top to bottom. Spans below a collapsed one have none. */
 export function visibleRows(roots, collapsed) {
   const rows = [];
   const waiting = roots.map((span, index) => ({ span, depth: 0, place: index + 1, siblings: roots.length })).reverse();

@@ -1,4 +1,4 @@
-// The panel that tells everything about one span.
+// The panel with everything about one span.
 
 import { html, useEffect } from "./vendor/htm-preact.js";
 import { count, dateTime, duration } from "./format.js";
@@ -95,7 +95,7 @@ function Events({ span }) {
   `;
 }
 
-/** An exception as a traceback is read: what it was first, then where it came from. */
+/** An exception: first its type and message, then where it came from. */
 function ExceptionEvent({ event }) {
   const attribute = Object.fromEntries(event.attributes);
   const rest = event.attributes.filter(([key]) => !/^exception\.(type|message|stacktrace)$/.test(key));
@@ -125,7 +125,7 @@ function Links({ links }) {
   `;
 }
 
-/** A value to read: text as it is, everything else like JSON, 64-bit integers with all their digits. */
+/** A value as text. A string stays as it is; everything else is like JSON, and 64-bit integers have all digits. */
 function text(value) {
   if (typeof value === "string") return value;
   if (value === null) return "(empty)";

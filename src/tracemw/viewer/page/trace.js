@@ -1,4 +1,4 @@
-// One trace as a waterfall: a tree of spans against time, of which only the rows in sight are drawn.
+// One trace as a waterfall: a tree of spans beside a time axis. Only the rows in sight are drawn.
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { fetchStatus, fetchTrace } from "./api.js";
@@ -7,14 +7,14 @@ import { readTrace, visibleRows } from "./model.js";
 import { SpanPanel } from "./span.js";
 
 const ROW = 30; // pixels, the same as --row in style.css
-const SPARE = 12; // rows drawn beyond the edges, so that scrolling shows no gap
+const SPARE = 12; // rows that are drawn beyond each edge, so that scrolling shows no gap
 const TICKS = 4;
-const LATE_MILLISECONDS = 2000; // between two looks at a trace whose spans may still be on their way
+const LATE_MILLISECONDS = 2000; // from one look at a trace to the next, while some of its spans have not arrived
 const LATE_LOOKS = 15;
 
 export function TraceView({ traceId }) {
   const { trace, known, error, loading, reload } = useTrace(traceId);
-  const [selectedId, setSelectedId] = useState(location.hash.slice(1) || null); // so that a link leads to a span
+  const [selectedId, setSelectedId] = useState(location.hash.slice(1) || null); // a link may lead to a span
   useEffect(() => {
     history.replaceState(null, "", selectedId ? `#${selectedId}` : location.pathname + location.search);
   }, [selectedId]);
@@ -49,7 +49,7 @@ export function TraceView({ traceId }) {
   `;
 }
 
-/** The trace and the services that the viewer knows, looked at again for a while as long as spans of it are missing. */
+/** A trace, and the services that the viewer knows. While spans of the trace are missing, it is loaded again. */
 function useTrace(traceId) {
   const [state, setState] = useState({ loading: true });
   const [round, setRound] = useState(0);
@@ -100,7 +100,7 @@ function CopyButton({ text, label }) {
 
 async function copyText(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  // Browsers offer the clipboard to secure places only, which an address in the local network is not.
+  // Browsers offer the clipboard only to secure contexts. An address in the local network is none.
   const area = document.createElement("textarea");
   area.value = text;
   document.body.append(area);
@@ -249,7 +249,7 @@ function SpanRow({ row, top, length, colour, open, active, selected, toggle, pic
   const { span, depth, place, siblings } = row;
   const left = length ? (100 * span.offset) / length : 0;
   const width = length ? (100 * span.duration) / length : 100;
-  // The label goes where there is room: behind the bar, before it, or, on a bar that fills the width, inside.
+  // The label goes where there is room: after the bar, else before it, else inside.
   const side = left + width < 82 ? "after" : left > 18 ? "before" : "inside";
   const label = { after: { left: `${left + width}%` }, before: { right: `${100 - left}%` }, inside: { right: `${Math.max(0, 100 - left - width)}%` } };
   return html`

@@ -1,4 +1,4 @@
-"""What stands in front of every route: who may ask, and what a browser may do with the answer."""
+"""Isolation from the web pages of others: who may ask, and what a browser may do with a response."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Span names and attributes are written by strangers. The page shows them as text; should that ever fail, the browser
-# still runs no script that did not come from here and sends nothing anywhere else.
-CONTENT_SECURITY_POLICY = (
+# Strangers write span names and attributes. The page shows them as text. Should that ever fail, the browser still runs
+# no foreign script and sends nothing to another host.
+_CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-# The second name is how Docker Desktop's containers call their host's loopback interface.
-_LOCAL_NAMES = ("localhost", "host.docker.internal")
+_LOCAL_NAMES = ("localhost", "host.docker.internal")  # the second leads from Docker Desktop's containers to their host
 _HOST = re.compile(r"(?P<name>\[[^\]]*\]|[^:]*)(?::[0-9]+)?")
-_PAGES = re.compile(r"/(?:trace/[^/]*)?")  # what a link elsewhere may lead to
-_OUR_OWN = ("same-origin", "none")  # Sec-Fetch-Site of the page itself, and of what somebody has typed
+_PAGES = re.compile(r"/(?:trace/[^/]*)?")  # where links on other sites may lead
+_OWN_SITES = ("same-origin", "none")  # Sec-Fetch-Site of the page itself, and of an address that somebody types
 
 
-class Guard:
-    """Adds the security headers, and refuses what a web page of somebody else asks for.
+class IsolationMiddleware:
+    """Adds the security headers, and refuses requests that somebody else's web page makes.
 
-    A page anywhere can make the browser on this machine ask this server: for an image, with a form, with a script that
-    never sees the answer. It can make work, and send spans, that way. Browsers say so in Sec-Fetch-Site (Fetch Metadata
-    Request Headers), or at least in Origin. Only a link may lead from elsewhere to the page here.
+    Any page can make the browser on this machine send requests here: by an image, a form or a script. The page cannot
+    read the responses, but it can cause work and send spans. Browsers mark such requests with Sec-Fetch-Site (Fetch
+    Metadata Request Headers), or at least with Origin. Only links may lead from elsewhere to the page here.
 
-    A page can also point its own name at 127.0.0.1, and then is same-origin. It cannot forge the Host header: when
-    ``local_only``, names that are not local are refused, and addresses need no DNS.
+    A page can also point its own name at 127.0.0.1 (DNS rebinding), and then it is same-origin. It cannot forge the
+    Host header. So ``local_only`` refuses names that are not local; addresses need no DNS.
     """
 
     def __init__(self, app: ASGIApp, *, local_only: bool) -> None:
@@ -45,39 +44,39 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
-        async def send_guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["content-security-policy"] = CONTENT_SECURITY_POLICY
+                headers["content-security-policy"] = _CONTENT_SECURITY_POLICY
                 headers["x-content-type-options"] = "nosniff"
                 headers["referrer-policy"] = "no-referrer"
                 headers["cross-origin-resource-policy"] = "same-origin"
             await send(message)
 
-        reason = self._refusal(scope, Headers(scope=scope))
+        reason = self._reason_to_refuse(scope, Headers(scope=scope))
         if reason:
             refusal = PlainTextResponse(f"{reason}\n", status_code=403, headers={"connection": "close"})
-            await refusal(scope, receive, send_guarded)
+            await refusal(scope, receive, send_with_headers)
             return
-        await self.app(scope, receive, send_guarded)
+        await self.app(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> str:
+    def _reason_to_refuse(self, scope: Scope, headers: Headers) -> str:
         host = headers.get("host", "")
         if self.local_only and not is_local(host):
             return (
                 f"host {host[:200]!r} is refused: this viewer listens on the loopback interface only; "
                 "call it by 127.0.0.1 or localhost, or start it with --host 0.0.0.0"
             )
-        if is_foreign(headers) and not _follows_a_link(scope, headers):
+        if _is_cross_origin(headers) and not _follows_a_link(scope, headers):
             return "a web page of another origin is refused: open the viewer's own page, or ask without a browser"
         return ""
 
 
-def is_foreign(headers: Headers) -> bool:
-    """Whether a browser says that a page of another origin is behind a request."""
+def _is_cross_origin(headers: Headers) -> bool:
+    """Whether the browser says that a page of another origin makes the request."""
     site = headers.get("sec-fetch-site")
     if site is not None:
-        return site not in _OUR_OWN
+        return site not in _OWN_SITES
     origin = headers.get("origin")
     if origin is None:
         return False
@@ -97,7 +96,7 @@ def _follows_a_link(scope: Scope, headers: Headers) -> bool:
 
 
 def is_local(host: str) -> bool:
-    """Whether a Host header names this machine without the help of somebody else's DNS."""
+    """Whether a Host header names this machine, and no foreign DNS server decides that."""
     parts = _HOST.fullmatch(host)
     if parts is None:
         return False

@@ -1,7 +1,7 @@
-"""What the viewer answers, in the shape of Grafana Tempo's HTTP API (protobuf's own JSON: ids are base64).
+"""Bodies in the shape of Grafana Tempo's HTTP API (protobuf's own JSON: ids are base64).
 
-Answers are made in pieces. Of a trace no more than a slice is held at a time; the whole of a search is bounded, so that
-one which comes to nothing in the middle can still be refused.
+A trace is written slice by slice. The result of a search is written whole, within a bound: a search that fails halfway
+is still an error to its client.
 """
 
 from __future__ import annotations
@@ -14,24 +14,28 @@ from typing import Any
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from tracemw.viewer.effort import Effort, EffortError
-from tracemw.viewer.query import Found, FoundSpan, QueryError, attribute_text
-from tracemw.viewer.store import Sieve, Store, StoredSpan
+from tracemw.viewer.budget import Budget, BudgetError
+from tracemw.viewer.querying.fields import attribute_texts
+from tracemw.viewer.querying.literals import QueryError
+from tracemw.viewer.querying.search import FoundSpan, FoundTrace
+from tracemw.viewer.storing.candidates import StoredSpan
+from tracemw.viewer.storing.sql import SqlCondition
+from tracemw.viewer.storing.store import Store
 
-ROOT_MISSING = "<root span not yet received>"
+_ROOT_MISSING = "<root span not yet received>"  # Tempo's own words
 
-_TAG_SAMPLE = 500  # how many of the newest traces are looked into for tag names and values
-_TAG_CHARACTERS = 1_000_000  # of all names, or all values, that are told
-_ANSWER_CHARACTERS = 32 * 1024 * 1024
+_TAG_SAMPLE = 500  # of the newest traces are looked into for tag names and values
+_TAG_CHARACTERS = 1_000_000  # of all names, or of all values
+_RESULT_CHARACTERS = 32 * 1024 * 1024
 
 
-def trace_v1(slices: Iterator[TracesData]) -> Iterator[bytes]:
-    """The body of ``/api/traces/{id}``; nothing for a trace that is not there."""
+def write_trace_v1(slices: Iterator[TracesData]) -> Iterator[bytes]:
+    """The JSON body of ``/api/traces/{id}`` in pieces, none for a trace that is not there."""
     yield from _enclosed(b'{"batches":[', slices, b"]}")
 
 
-def trace_v2(slices: Iterator[TracesData]) -> Iterator[bytes]:
-    """The body of ``/api/v2/traces/{id}``; a trace that is not there is an empty one."""
+def write_trace_v2(slices: Iterator[TracesData]) -> Iterator[bytes]:
+    """The JSON body of ``/api/v2/traces/{id}`` in pieces; a trace that is not there is an empty one."""
     found = False
     for piece in _enclosed(b'{"trace":{"resourceSpans":[', slices, b"]}}"):
         found = True
@@ -40,47 +44,51 @@ def trace_v2(slices: Iterator[TracesData]) -> Iterator[bytes]:
         yield b'{"trace":{}}'
 
 
-def trace_protobuf(slices: Iterator[TracesData]) -> Iterator[bytes]:
-    """A trace as its encoding; nothing for a trace that is not there."""
+def write_trace_protobuf(slices: Iterator[TracesData]) -> Iterator[bytes]:
+    """The protobuf body of ``/api/traces/{id}`` in pieces, none for a trace that is not there."""
     return map(TracesData.SerializeToString, slices)
 
 
-def search_result(found: Iterable[Found]) -> bytes:
-    """The body of ``/api/search``."""
-    return answer(
-        (_found(each) for each in found),
+def write_search(found: Iterable[FoundTrace]) -> bytes:
+    """The body of ``/api/search``.
+
+    Raises:
+        QueryError: the body would be too large
+    """
+    return write_traces(
+        (_found_trace(each) for each in found),
         lambda count: {"metrics": {"inspectedTraces": count, "completedJobs": 1, "totalJobs": 1}},
     )
 
 
-def answer(traces: Iterable[dict[str, Any]], more: Callable[[int], dict[str, Any]]) -> bytes:
-    """The body of a search: the traces, and what else there is to say of their number.
+def write_traces(traces: Iterable[dict[str, Any]], more: Callable[[int], dict[str, Any]]) -> bytes:
+    """A list of traces as a body, with the members that ``more`` makes of their number.
 
     Raises:
-        QueryError: it would be too large
+        QueryError: the body would be too large
     """
     pieces: list[str] = []
-    room = _ANSWER_CHARACTERS
+    room = _RESULT_CHARACTERS
     for trace in traces:
         pieces.append(_json(trace))
         room -= len(pieces[-1])
         if room < 0:
-            raise QueryError(f"the answer is longer than {_ANSWER_CHARACTERS} characters: ask with a smaller limit")
+            raise QueryError(f"the answer is longer than {_RESULT_CHARACTERS} characters: ask with a smaller limit")
     rest = _json(more(len(pieces)))[1:-1]
     return f'{{"traces":[{",".join(pieces)}]{rest and ","}{rest}}}'.encode()
 
 
-def tag_names(store: Store, effort: Effort) -> bytes:
+def write_tag_names(store: Store, budget: Budget) -> bytes:
     """The body of ``/api/search/tags``: attribute keys of the newest traces."""
     keys = (
         attribute.key
-        for span in _sample(store, effort)
+        for span in _sample(store, budget)
         for attribute in (*span.span.attributes, *span.resource.attributes)
     )
     return _json({"tagNames": _distinct(chain(("name", "status", "error"), keys))}).encode()
 
 
-def tag_values(store: Store, name: str, effort: Effort) -> bytes:
+def write_tag_values(store: Store, name: str, budget: Budget) -> bytes:
     """The body of ``/api/search/tag/{name}/values``: values of one key in the newest traces."""
     values: Iterable[str]
     if name == "status":
@@ -88,20 +96,20 @@ def tag_values(store: Store, name: str, effort: Effort) -> bytes:
     elif name == "error":
         values = ("false", "true")
     elif name == "name":
-        values = (span.span.name for span in _sample(store, effort))
+        values = (span.span.name for span in _sample(store, budget))
     else:
         values = (
             text
-            for span in _sample(store, effort)
+            for span in _sample(store, budget)
             for attribute in (*span.span.attributes, *span.resource.attributes)
             if attribute.key == name
-            for text in attribute_text(attribute.value)
+            for text in attribute_texts(attribute.value)
         )
     return _json({"tagValues": _distinct(values)}).encode()
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
-    """Each text once and in order; like Tempo, no more of them than there is room for, nor when time is out."""
+    """Each text once, in order. Like Tempo, the list ends where room or time runs out."""
     found: set[str] = set()
     room = _TAG_CHARACTERS
     try:
@@ -111,25 +119,29 @@ def _distinct(texts: Iterable[str]) -> list[str]:
                 if room < 0:
                     break
                 found.add(text)
-    except EffortError:
+    except BudgetError:
         pass
     return sorted(found)
 
 
-def _sample(store: Store, effort: Effort) -> Iterator[StoredSpan]:
-    newest = islice(store.summaries(Sieve(), effort), _TAG_SAMPLE)
-    for _, spans in store.candidates(newest, Sieve(), effort):
+def _sample(store: Store, budget: Budget) -> Iterator[StoredSpan]:
+    newest = islice(store.summaries(SqlCondition(), budget), _TAG_SAMPLE)
+    for _, spans in store.candidates(newest, SqlCondition(), budget):
         yield from spans
 
 
 def _enclosed(opening: bytes, slices: Iterator[TracesData], closing: bytes) -> Iterator[bytes]:
+    """The JSON of all slices between two brackets; nothing when there is no slice.
+
+    The pieces go through `map`: the variables of a generator would hold one for as long as its reader takes.
+    """
     before = chain((opening,), repeat(b","))
-    yield from map(_behind, filter(None, map(_resource_spans, slices)), before)
+    yield from map(_prepend, filter(None, map(_resource_spans, slices)), before)
     if next(before) is not opening:
         yield closing
 
 
-def _behind(text: bytes, before: bytes) -> bytes:
+def _prepend(text: bytes, before: bytes) -> bytes:
     return before + text
 
 
@@ -142,18 +154,18 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _found(found: Found) -> dict[str, Any]:
-    trace = found.trace
+def _found_trace(found: FoundTrace) -> dict[str, Any]:
+    trace = found.summary
     result: dict[str, Any] = {
         "traceID": trace.trace_id.hex(),
-        "rootServiceName": trace.root_service or ROOT_MISSING,
+        "rootServiceName": trace.root_service or _ROOT_MISSING,
         "rootTraceName": trace.root_name or "",
         "startTimeUnixNano": str(trace.start),
         "durationMs": trace.duration // 1_000_000,
         "serviceStats": {service: _stats(*counts) for service, counts in trace.services.items()},
     }
     if found.matched:
-        span_set = {"spans": [_span(span) for span in found.spans], "matched": found.matched}
+        span_set = {"spans": [_found_span(span) for span in found.spans], "matched": found.matched}
         result |= {"spanSet": span_set, "spanSets": [span_set]}
     return result
 
@@ -162,7 +174,7 @@ def _stats(spans: int, errors: int) -> dict[str, int]:
     return {"spanCount": spans, "errorCount": errors} if errors else {"spanCount": spans}
 
 
-def _span(span: FoundSpan) -> dict[str, Any]:
+def _found_span(span: FoundSpan) -> dict[str, Any]:
     return {
         "spanID": span.span_id.hex(),
         "name": span.name,

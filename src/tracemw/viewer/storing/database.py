@@ -1,7 +1,7 @@
-"""The SQLite database behind the store: its file, its tables, and who may have it open.
+"""The SQLite database behind the store: its file, who may have it open, and how much is in it.
 
-Traces tell of people: the file is for its owner alone (0600, and SQLite gives its ``-wal`` and ``-shm`` the same mode).
-One viewer has it at a time: a lock is held on it as long as it is open. Nothing here touches a file of another program.
+Traces tell of people. So the file is for its owner alone (0600; SQLite gives its ``-wal`` and ``-shm`` the same mode).
+One viewer has it at a time, by a lock on the open file. A file of another program stays untouched.
 """
 
 from __future__ import annotations
@@ -10,53 +10,40 @@ import fcntl
 import os
 import sqlite3
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
-_APPLICATION_ID = 0x74_6D_77_76  # "tmwv", in the file's header
-_SCHEMA_VERSION = 2
-_SCHEMA = """
-CREATE TABLE traces (
-    trace_id BLOB PRIMARY KEY, arrival INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
-    duration INTEGER NOT NULL, spans INTEGER NOT NULL, errors INTEGER NOT NULL,
-    bytes INTEGER NOT NULL, origin_bytes INTEGER NOT NULL,
-    root_service TEXT, root_name TEXT, first_service TEXT NOT NULL, first_name TEXT NOT NULL
-);
-CREATE INDEX traces_by_start ON traces (start, trace_id);
-CREATE INDEX traces_by_arrival ON traces (arrival);
-CREATE TABLE resources (
-    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, service TEXT NOT NULL, bytes INTEGER NOT NULL,
-    schema_url TEXT NOT NULL, proto BLOB NOT NULL
-);
-CREATE TABLE origins (
-    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, resource INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    schema_url TEXT NOT NULL, proto BLOB NOT NULL
-);
-CREATE INDEX origins_by_resource ON origins (resource);
-CREATE TABLE spans (
-    trace_id BLOB NOT NULL, span_id BLOB NOT NULL, parent_id BLOB, origin INTEGER NOT NULL,
-    name TEXT NOT NULL, kind INTEGER NOT NULL, status INTEGER NOT NULL,
-    start INTEGER NOT NULL, "end" INTEGER NOT NULL, bytes INTEGER NOT NULL, proto BLOB NOT NULL
-);
-CREATE UNIQUE INDEX spans_by_id ON spans (trace_id, span_id);
-CREATE INDEX spans_by_start ON spans (trace_id, start, span_id);
-CREATE INDEX spans_by_end ON spans (trace_id, "end");
-CREATE INDEX spans_without_parent ON spans (trace_id, start, span_id) WHERE parent_id IS NULL;
-CREATE TABLE shares (
-    trace_id BLOB NOT NULL, origin INTEGER NOT NULL, spans INTEGER NOT NULL, errors INTEGER NOT NULL,
-    PRIMARY KEY (trace_id, origin)
-) WITHOUT ROWID;
-CREATE INDEX shares_by_origin ON shares (origin);
-"""
+from tracemw.viewer.storing.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+
 _BUSY_SECONDS = 5.0
-_LARGEST_LOG = 16 * 1024 * 1024  # bytes that the write-ahead log keeps on the disk when it is empty
+_LARGEST_LOG = 16 * 1024 * 1024  # bytes on the disk of a write-ahead log that has been emptied
 
 
 class StoreError(Exception):
     """The store cannot be opened, read or written; the message names the file and the remedy."""
 
 
+@dataclass(slots=True)
+class Totals:
+    """How much the store holds.
+
+    Attributes:
+        size: bytes of spans, resources and scopes
+        arrival: the number of the latest change of a trace
+    """
+
+    traces: int
+    spans: int
+    size: int
+    arrival: int
+
+
 class Database:
-    """An open SQLite database, in memory when ``path`` is None, with one connection to write.
+    """An open SQLite database, in memory when ``path`` is None.
+
+    Attributes:
+        writing: the one connection that writes
+        totals: how much is committed; whoever commits more replaces them
 
     Raises:
         StoreError: the file cannot be used
@@ -67,6 +54,7 @@ class Database:
         self._file = None if path is None else _LockedFile(path)
         try:
             self.writing = _open(path)
+            self.totals = self._count()
         except BaseException:
             if self._file is not None:
                 self._file.close()
@@ -81,14 +69,27 @@ class Database:
         return "" if self._file is None else self._file.missing()
 
     def close(self) -> None:
-        """Close it, after every other connection to it."""
+        """Close the database, after every other connection to it."""
         self.writing.close()
         if self._file is not None:
-            self._file.close()  # last: it would take SQLite's own locks with it
+            self._file.close()  # last: closing the file drops SQLite's own locks on it
+
+    def _count(self) -> Totals:
+        try:
+            traces, spans, size, arrival = self.writing.execute(
+                "SELECT count(*), coalesce(sum(spans), 0), coalesce(sum(bytes), 0), coalesce(max(arrival), 0) "
+                "FROM traces"
+            ).fetchone()
+            for table in ("resources", "scopes"):
+                size += _scalar(self.writing, f"SELECT coalesce(sum(bytes), 0) FROM {table}")  # noqa: S608
+        except sqlite3.Error as error:
+            self.writing.close()
+            raise StoreError(f"cannot use {self._path}: {error}; {remedy(error, self._path)}") from None
+        return Totals(traces, spans, size, arrival)
 
 
 class _LockedFile:
-    """The database's file, created if need be, locked against other viewers, and known again."""
+    """The database's file: created if need be, locked against other viewers, and recognised later."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -100,11 +101,11 @@ class _LockedFile:
             raise StoreError(f"cannot open {path}: it is a directory; name a file with --db")
         if path.exists() and not path.is_file():
             raise StoreError(f"cannot open {path}: it is no regular file; choose another file with --db")
-        if not path.exists():  # what a deleted file has left behind belongs to no new one
+        if not path.exists():  # what a deleted database has left behind does not belong to the new one
             for name in _companions(path):
                 name.unlink(missing_ok=True)
         try:
-            # Not following who swaps the file for a pipe in between: that would wait for its other end.
+            # O_NONBLOCK: somebody may have put a pipe in the file's place, and opening one waits for its other end.
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         except OSError as error:
             raise StoreError(
@@ -152,14 +153,14 @@ def remedy(error: sqlite3.Error, path: Path | None) -> str:
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
-    # No connection is used by two threads at once; see Store.
-    # The file is there, or was: a connection that made another one would hide that.
+    # check_same_thread: threads take turns with a connection (see `Pool`).
+    # mode=rw: SQLite must not create the file. If it is gone, an empty one in its place would hide that.
     name = ":memory:" if path is None else f"{path.resolve().as_uri()}?mode=rw"
     return sqlite3.connect(name, timeout=_BUSY_SECONDS, check_same_thread=False, uri=True)
 
 
 def _open(path: Path | None) -> sqlite3.Connection:
-    """Open the database for writing, creating the tables in a new one; a file of another program stays untouched."""
+    """Open the database for writing, and create the tables in a new one."""
     try:
         connection = _connect(path)
         try:
@@ -176,25 +177,25 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     application = _scalar(connection, "PRAGMA application_id")
     version = _scalar(connection, "PRAGMA user_version")
     empty = not _scalar(connection, "SELECT count(*) FROM sqlite_master")
-    if not empty and (application, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
-        whose = "another version of tracemw" if application == _APPLICATION_ID else "another program"
+    if not empty and (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+        whose = "another version of tracemw" if application == APPLICATION_ID else "another program"
         raise StoreError(f"cannot use {path}: it is a database of {whose}; choose another file with --db")
     if path is not None:
-        _keep_to_the_owner(path)
+        _restrict_to_owner(path)
     if not empty:
         damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if damage != "ok":
             raise sqlite3.DatabaseError(f"malformed: {damage}".replace("\n", " "))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
-    connection.execute("PRAGMA synchronous = NORMAL")  # with a write-ahead log: a power cut loses the last, no more
-    # Take the write lock now, so that a file that cannot be written is found at the start and not at the first span.
+    connection.execute("PRAGMA synchronous = NORMAL")  # with a write-ahead log, a power cut loses the last commits only
+    # Takes the write lock now: a file that cannot be written is an error at the start, not at the first span.
     connection.execute("BEGIN IMMEDIATE")
     if empty:
-        for statement in _SCHEMA.split(";"):
+        for statement in SCHEMA.split(";"):
             connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.commit()
 
 
@@ -204,7 +205,7 @@ def _companions(path: Path) -> tuple[Path, Path]:
     return Path(f"{real}-wal"), Path(f"{real}-shm")
 
 
-def _keep_to_the_owner(path: Path) -> None:
+def _restrict_to_owner(path: Path) -> None:
     for name in (path, *_companions(path)):
         try:
             mode = stat.S_IMODE(name.stat().st_mode)

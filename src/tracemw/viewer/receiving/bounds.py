@@ -1,7 +1,7 @@
-"""How much one request may hold, counted before anything is built from it.
+"""How many things one request may hold. They are counted before anything is built.
 
-Two bytes of protobuf, or three of JSON, are a message of their own, which takes fifty times as much once it is an
-object. Bytes alone are no bound for memory or time, therefore: what is counted here are the things in them.
+Two bytes of protobuf, or three of JSON, can be a message, and its object takes fifty times as much memory. So a limit
+in bytes bounds neither memory nor time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 MAX_FIELDS = 1_000_000  # of the protobuf messages of one request
-MAX_VALUES = 1_000_000  # of the JSON of one request: its strings, arrays, objects, and commas
+MAX_VALUES = 1_000_000  # of the JSON of one request: strings, arrays, objects and commas
 MAX_SPANS = 50_000  # of one request
 MAX_SPAN_BYTES = 4 * 1024 * 1024  # of one span, and of one resource or scope
 MAX_SPAN_FIELDS = 200_000  # of one span; the limits of an OpenTelemetry SDK let it have about 130,000
@@ -20,48 +20,48 @@ _LONGEST_VARINT = 10  # bytes
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)
 
-_Table = dict[int, Any]  # tag of a field that holds messages -> the same for those
+_Table = dict[int, Any]  # the tag of a field that holds messages -> the table of those messages
 _tables: dict[str, _Table] = {}
 
 
 def has_more_fields(body: bytes, descriptor: Any, limit: int) -> bool:
-    """Whether a message's encoding has more than ``limit`` fields, at any depth.
+    """Whether an encoded message has more than ``limit`` fields, at any depth.
 
-    Bytes that are no such message have any answer: the parser refuses them.
+    For bytes that are no such message the result means nothing. The parser refuses them.
     """
-    return len(body) > _SMALLEST_FIELD * limit and _fields(body, _table(descriptor), limit) > limit
+    return len(body) > _SMALLEST_FIELD * limit and _count_fields(body, _table_of(descriptor), limit) > limit
 
 
 def has_more_values(body: bytes, limit: int) -> bool:
     """Whether UTF-8 JSON has more than ``limit`` strings, arrays, objects and commas."""
-    if body.count(b'"') // 2 + _structure(body) <= limit:
+    if body.count(b'"') // 2 + _count_structure(body) <= limit:
         return False
-    values = end = 0  # once more, without what stands inside strings
+    values = end = 0  # count again, outside of strings only
     for string in _JSON_STRING.finditer(body):
-        values += 1 + _structure(body[end : string.start()])
+        values += 1 + _count_structure(body[end : string.start()])
         end = string.end()
         if values > limit:
             return True
-    return values + _structure(body[end:]) > limit
+    return values + _count_structure(body[end:]) > limit
 
 
-def _structure(text: bytes) -> int:
+def _count_structure(text: bytes) -> int:
     return text.count(b"{") + text.count(b"[") + text.count(b",")
 
 
-def _table(descriptor: Any) -> _Table:
+def _table_of(descriptor: Any) -> _Table:
     name: str = descriptor.full_name
     if name not in _tables:
-        table = _tables[name] = {}  # known before its fields, since values hold values
+        table = _tables[name] = {}  # stored before its fields are read: a value can hold values
         for field in descriptor.fields:
             if field.message_type is not None:
-                table[field.number << 3 | _DELIMITED] = _table(field.message_type)
+                table[field.number << 3 | _DELIMITED] = _table_of(field.message_type)
     return _tables[name]
 
 
-def _fields(body: bytes, table: _Table, limit: int) -> int:
-    """Count fields until there are more than ``limit``, walking the wire format without building anything."""
-    around: list[tuple[int, _Table]] = []  # the messages that the present one stands in: where they end, what they hold
+def _count_fields(body: bytes, table: _Table, limit: int) -> int:
+    """Walk the wire format and count fields, until there are more than ``limit``."""
+    around: list[tuple[int, _Table]] = []  # the messages around this one: end and table of each
     position, end, count = 0, len(body), 0
     try:
         while count <= limit:
@@ -74,13 +74,13 @@ def _fields(body: bytes, table: _Table, limit: int) -> int:
             tag = body[position]
             position += 1
             if tag > 0x7F:
-                tag, position = _varint(body, position - 1)
+                tag, position = _read_varint(body, position - 1)
             kind = tag & 7
             if kind == _DELIMITED:
                 length = body[position]
                 position += 1
                 if length > 0x7F:
-                    length, position = _varint(body, position - 1)
+                    length, position = _read_varint(body, position - 1)
                 inner = table.get(tag)
                 if inner is None:
                     position += length
@@ -89,21 +89,21 @@ def _fields(body: bytes, table: _Table, limit: int) -> int:
                     end, table = position + length, inner
             elif kind == _VARINT:
                 if body[position] > 0x7F:
-                    _, position = _varint(body, position)
+                    _, position = _read_varint(body, position)
                 else:
                     position += 1
             elif kind == _FIXED64:
                 position += 8
             elif kind == _FIXED32:
                 position += 4
-            else:  # a group, which OTLP does not have, and in which fields could hide
+            else:  # a group: OTLP has none, and fields could hide in one
                 return limit + 1
     except IndexError:
         pass
     return count
 
 
-def _varint(body: bytes, position: int) -> tuple[int, int]:
+def _read_varint(body: bytes, position: int) -> tuple[int, int]:
     value = 0
     for index in range(_LONGEST_VARINT):
         byte = body[position + index]

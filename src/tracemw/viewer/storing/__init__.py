@@ -1,0 +1,15 @@
+"""Spans are kept in SQLite, in memory or in a file.
+
+* ``store``         the store, as the rest of the viewer sees it
+* ``writer``        the one thread that writes, in groups
+* ``transaction``   spans go in, summaries of their traces follow, the oldest traces make room
+* ``scopes``        resources and scopes, which every request repeats and the store keeps once
+* ``pool``          the connections to the database
+* ``database``      the file; ``schema`` has its tables
+
+Three ways lead out again, for conditions in ``sql``:
+
+* ``summaries``     traces as lists show them
+* ``candidates``    spans that may be what a search looks for
+* ``slices``        a whole trace, in parts of bounded size
+"""
