@@ -1,4 +1,4 @@
-"""What an exporter is: it makes one attempt at a time to send what is encoded already. Policy is the delivery's."""
+"""What an exporter is: it makes one attempt to send what is encoded. Policy is for the parts before it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 TO_START_ONE: Final = (
@@ -116,7 +116,7 @@ def _of_basic(value: str) -> Iterable[str]:
 
 
 class Outcome(NamedTuple):
-    """What became of one attempt."""
+    """What became of a request, or of one attempt to send it."""
 
     answer: Answer
     rejected: int = 0
@@ -132,15 +132,30 @@ class Outcome(NamedTuple):
     """What to do about it."""
 
     is_stale: bool = False
-    """Whether an old connection failed, which a backend may close just as it is used: worth another attempt at once."""
+    """Whether an old connection failed. A backend may close one just as it is used: worth another attempt at once."""
+
+    is_uncertain: bool = False
+    """Whether an attempt broke off: the backend may have accepted the spans then."""
+
+    is_final: bool = False
+    """Whether there is to be no other attempt, whatever the answer."""
 
 
-class Request(NamedTuple):
-    """A batch as it travels."""
+class ExportRequest(NamedTuple):
+    """An OTLP export request."""
 
     body: bytes
+    """Its bytes as they travel."""
+
     spans: int
     """How many are in it."""
+
+
+class Sender(Protocol):
+    """Sends a request: an exporter, and each part of the way out that stands before one."""
+
+    def send(self, request: ExportRequest, timeout: float) -> Outcome:
+        """Send a request within `timeout` seconds."""
 
 
 class Exporter(ABC):
@@ -151,7 +166,7 @@ class Exporter(ABC):
         return body
 
     @abstractmethod
-    def send(self, request: Request, timeout: float) -> Outcome:
+    def send(self, request: ExportRequest, timeout: float) -> Outcome:
         """Make one attempt, which takes no more than `timeout` seconds whatever the backend does."""
 
     @abstractmethod
