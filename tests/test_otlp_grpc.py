@@ -60,7 +60,7 @@ Made = Callable[..., OtlpGrpcExporter]
 
 
 def request_of(exporter: OtlpGrpcExporter, *names: str) -> ExportRequest:
-    return ExportRequest(exporter.packed(SpanEncoder().encode(spans(*names))), len(names))
+    return ExportRequest(exporter.pack(SpanEncoder().encode(spans(*names))), len(names))
 
 
 def sent(exporter: OtlpGrpcExporter, *names: str, timeout: float = 5.0) -> Outcome:

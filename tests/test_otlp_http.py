@@ -64,7 +64,7 @@ def spans(*names: str) -> list[ReadableSpan]:
 
 
 def request_of(exporter: OtlpHttpExporter, *names: str) -> ExportRequest:
-    return ExportRequest(exporter.packed(SpanEncoder().encode(spans(*names))), len(names))
+    return ExportRequest(exporter.pack(SpanEncoder().encode(spans(*names))), len(names))
 
 
 def sent(exporter: OtlpHttpExporter, *names: str, timeout: float = 5.0) -> Outcome:

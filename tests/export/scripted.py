@@ -51,10 +51,10 @@ class Scripted(Exporter):
         self.closed = 0
         self._names: list[str] = []
 
-    def packed(self, body: bytes) -> bytes:
+    def pack(self, body: bytes) -> bytes:
         self.packings += 1
         self._names = names_in(body)
-        return super().packed(body)
+        return super().pack(body)
 
     def send(self, request: ExportRequest, timeout: float) -> Outcome:
         self.attempts.append(time.monotonic())

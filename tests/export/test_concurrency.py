@@ -138,10 +138,10 @@ def test_a_forked_child_delivers_its_own_spans_and_none_of_its_parents() -> None
     read, write = os.pipe()
 
     class Telling(Scripted):
-        def packed(self, body: bytes) -> bytes:
+        def pack(self, body: bytes) -> bytes:
             if os.getpid() != parent:
                 os.write(write, f"{names_in(body)}\n".encode())
-            return super().packed(body)
+            return super().pack(body)
 
     parent = os.getpid()
     exporter = Telling()

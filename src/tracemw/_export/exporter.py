@@ -62,23 +62,23 @@ class Answer(enum.Enum):
     """The backend has refused for good."""
 
     TOO_LARGE = enum.auto()
-    """The backend takes no request of this size: less of it may be welcome."""
+    """The backend takes no request of this size. A smaller one may be welcome."""
 
     INVALID = enum.auto()
-    """The backend has refused for good what the request says: one of its spans may be the reason."""
+    """The backend has refused for good what the request says. One of its spans may be the reason."""
 
     BUSY = enum.auto()
     """The backend has refused for now."""
 
     NOT_SENT = enum.auto()
-    """The request has not left: nobody answered, or not as was asked for."""
+    """The request has not left: nobody took the connection, or the handshake failed."""
 
     UNKNOWN = enum.auto()
-    """The request has left, at least in part, and no answer came that could be read."""
+    """The request has left, at least in part, and no readable answer came."""
 
 
 class Secrets:
-    """The secrets of an exporter, which a backend may repeat in what it says.
+    """The secrets of an exporter. A backend may repeat them in its answers.
 
     Args:
         headers: The headers that a user has given; all of their values count as secrets.
@@ -90,12 +90,12 @@ class Secrets:
         values |= {word for value in headers.values() for word in (*value.split(), *_of_basic(value))}
         values.discard("")
         ordered = sorted(values - _SCHEMES, key=len, reverse=True)
-        # What is short stands in many a word and number, where it is none.
+        # A short value stands within many a word and number that is no secret.
         patterns = (re.escape(v) if len(v) >= _LONG else rf"(?<![\w.:/-]){re.escape(v)}(?![\w.:/-])" for v in ordered)
         self._find = re.compile("|".join(patterns)) if ordered else None
 
     def hidden_in(self, text: str) -> str:
-        """Return a text without them."""
+        """Return a text with `REDACTED` in the place of each secret."""
         return self._find.sub("REDACTED", text) if self._find is not None else text
 
 
@@ -126,7 +126,7 @@ class Outcome(NamedTuple):
     """Seconds that the backend wants to be left alone."""
 
     error: str = ""
-    """What went wrong, for the log; with no secrets in it."""
+    """What went wrong, for the log, without secrets."""
 
     remedy: str = ""
     """What to do about it."""
@@ -161,13 +161,13 @@ class Sender(Protocol):
 class Exporter(ABC):
     """Sends batches to one backend. It belongs to one thread."""
 
-    def packed(self, body: bytes) -> bytes:
-        """Return a body as it travels, however often it takes."""
+    def pack(self, body: bytes) -> bytes:
+        """Return a body as it travels: compressed, for one. All attempts send the same bytes."""
         return body
 
     @abstractmethod
     def send(self, request: ExportRequest, timeout: float) -> Outcome:
-        """Make one attempt, which takes no more than `timeout` seconds whatever the backend does."""
+        """Make one attempt within `timeout` seconds, whatever the backend does."""
 
     @abstractmethod
     def close(self) -> None:

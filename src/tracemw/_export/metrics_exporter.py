@@ -89,7 +89,7 @@ class MetricsExporter(MetricExporter):
             self._pid, self._ending = os.getpid(), _ending()
         body: bytes = encode_metrics(metrics_data).SerializeToString()
         deadline = time.monotonic() + min(self._timeout, timeout_millis / 1000)
-        outcome = self._attempts(ExportRequest(self._exporter.packed(body), 0), deadline)
+        outcome = self._attempts(ExportRequest(self._exporter.pack(body), 0), deadline)
         if outcome.answer is Answer.ACCEPTED:
             if self._told is not None:
                 self._told = None

@@ -49,7 +49,7 @@ class OtlpHttpExporter(Exporter):
         if self._compresses:
             self._headers["content-encoding"] = "gzip"
 
-    def packed(self, body: bytes) -> bytes:
+    def pack(self, body: bytes) -> bytes:
         """Return a body as it travels."""
         if not self._compresses:
             return body

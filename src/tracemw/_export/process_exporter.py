@@ -31,7 +31,7 @@ class ProcessExporter:
 
     def pack(self, body: bytes) -> bytes:
         """Return a body as it travels."""
-        return (self._exporter or self.open()).packed(body)
+        return (self._exporter or self.open()).pack(body)
 
     def send(self, request: ExportRequest, timeout: float) -> Outcome:
         """Make one attempt within `timeout` seconds."""
