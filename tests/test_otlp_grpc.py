@@ -25,7 +25,7 @@ from backend import GrpcBackend, backend_serving, grpc_backend_serving, proxy_se
 from servers import free_port
 from test_otlp_http import drip, say_nothing, spans
 from tracemw._export.encoding import SpanEncoder
-from tracemw._export.exporter import Answer, Outcome, Request
+from tracemw._export.exporter import Answer, ExportRequest, Outcome
 from tracemw._export.otlp_grpc import Certificates, OtlpGrpcExporter
 from tracemw.config import Arguments, Backend
 
@@ -59,8 +59,8 @@ def made() -> Iterator[Callable[..., OtlpGrpcExporter]]:
 Made = Callable[..., OtlpGrpcExporter]
 
 
-def request_of(exporter: OtlpGrpcExporter, *names: str) -> Request:
-    return Request(exporter.packed(SpanEncoder().encode(spans(*names))), len(names))
+def request_of(exporter: OtlpGrpcExporter, *names: str) -> ExportRequest:
+    return ExportRequest(exporter.pack(SpanEncoder().encode(spans(*names))), len(names))
 
 
 def sent(exporter: OtlpGrpcExporter, *names: str, timeout: float = 5.0) -> Outcome:

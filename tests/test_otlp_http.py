@@ -25,7 +25,7 @@ from servers import free_port
 from tracemw import config
 from tracemw._export import connection
 from tracemw._export.encoding import SpanEncoder
-from tracemw._export.exporter import Answer, Outcome, Request
+from tracemw._export.exporter import Answer, ExportRequest, Outcome
 from tracemw._export.otlp_http import OtlpHttpExporter
 from tracemw.config import Arguments
 
@@ -63,8 +63,8 @@ def spans(*names: str) -> list[ReadableSpan]:
     return list(exporter.get_finished_spans())
 
 
-def request_of(exporter: OtlpHttpExporter, *names: str) -> Request:
-    return Request(exporter.packed(SpanEncoder().encode(spans(*names))), len(names))
+def request_of(exporter: OtlpHttpExporter, *names: str) -> ExportRequest:
+    return ExportRequest(exporter.pack(SpanEncoder().encode(spans(*names))), len(names))
 
 
 def sent(exporter: OtlpHttpExporter, *names: str, timeout: float = 5.0) -> Outcome:

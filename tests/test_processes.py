@@ -338,8 +338,8 @@ def test_no_time_is_too_long(backend: Backend, environment: dict[str, str]) -> N
 
 WITHOUT_DESCRIPTORS = (
     "import os, resource, time, tracemw\n"
-    "from tracemw._export import breaker\n"
-    "breaker.INTERVAL = 0.05\n"
+    "from tracemw._export import Delivery\n"
+    "Delivery.__init__.__kwdefaults__['interval'] = 0.05\n"
     "def eventually(condition, seconds=20):\n"
     "    deadline = time.monotonic() + seconds\n"
     "    while not (found := condition()) and time.monotonic() < deadline: time.sleep(0.01)\n"

@@ -22,7 +22,8 @@ from backend import Backend, GrpcBackend, Refusal, backend_serving, grpc_backend
 from servers import process, wait_until
 from test_bootstrap import run
 from tracemw import config
-from tracemw._export import Delivery, breaker, portions
+from tracemw._export import Delivery
+from tracemw._export.breaker import FAILURES
 from tracemw._export.exporter import Exporter
 from tracemw._export.otlp_grpc import OtlpGrpcExporter
 from tracemw._export.otlp_http import OtlpHttpExporter
@@ -91,7 +92,7 @@ def made(backend: Backend, protocol: str) -> Iterator[Made]:
         return OtlpGrpcExporter(settings) if protocol == "grpc" else OtlpHttpExporter(settings)
 
     def make(*, compress: bool = False, **options: int) -> Delivery:
-        sizes = {"queue_size": 4096, "queue_bytes": 10**9, "batch_size": 512, "batch_bytes": 3_000_000, **options}
+        sizes: Any = {"queue_size": 4096, "queue_bytes": 10**9, "batch_size": 512, "batch_bytes": 3_000_000, **options}
         deliveries.append(
             Delivery(
                 lambda: exporter(compress=compress),
@@ -237,9 +238,7 @@ def test_a_lower_limit_is_found_by_halving_whatever_it_is_called(backend: Backen
         assert backend.refused <= 4
 
 
-def test_the_limit_is_remembered_for_a_while(
-    backend: Backend, made: Made, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_limit_is_remembered_for_a_while(backend: Backend, made: Made, protocol: str) -> None:
     backend.judge = of(100_000, protocol)
     to = made(compress=True)
     record(to, *map(str, range(300)), size=1_000)
@@ -250,8 +249,11 @@ def test_the_limit_is_remembered_for_a_while(
         record(to, *map(str, range(300)), size=1_000)
         assert to.flush(20)
     assert backend.refused == before
-    monkeypatch.setattr(portions, "REMEMBERED_FOR", 0.0)
+
+
+def test_a_limit_that_is_forgotten_is_tried_again(backend: Backend, made: Made, protocol: str) -> None:
     backend.judge = of(1_000, protocol)
+    to = made(compress=True, remembered_for=0)
     record(to, "big", size=2_000)
     to.flush(20)
     backend.judge = lambda body: None
@@ -331,7 +333,7 @@ def test_a_backend_that_refuses_everything_is_not_searched_for_one_span_again_an
 def test_a_backend_that_refuses_everything_opens_the_breaker(backend: Backend, made: Made, protocol: str) -> None:
     backend.judge = lambda body: invalid(protocol)
     to = made()
-    for _ in range(breaker.FAILURES):
+    for _ in range(FAILURES):
         record(to, "a", "b")
         to.flush(20)
     assert to.stats().breaker == "open"
@@ -340,7 +342,7 @@ def test_a_backend_that_refuses_everything_opens_the_breaker(backend: Backend, m
 def test_spans_that_are_too_large_do_not_open_the_breaker(backend: Backend, made: Made, protocol: str) -> None:
     backend.judge = of(2_000, protocol)
     to = made()
-    for _ in range(2 * breaker.FAILURES):
+    for _ in range(2 * FAILURES):
         record(to, "bad", size=3_000)
         to.flush(20)
     record(to, "good")
@@ -349,13 +351,12 @@ def test_spans_that_are_too_large_do_not_open_the_breaker(backend: Backend, made
 
 
 def test_when_the_backend_fails_in_the_midst_of_a_batch_the_rest_is_dropped_and_counted(
-    backend: Backend, made: Made, protocol: str, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, made: Made, protocol: str
 ) -> None:
-    monkeypatch.setattr(breaker, "FAILURES", 1)
     refusal = Refusal("INTERNAL", "down") if protocol == "grpc" else Refusal(500)
     answers = [None, refusal]
     backend.judge = lambda body: answers.pop(0) if len(answers) > 1 else answers[0]
-    to = made(batch_bytes=50_000)
+    to = made(batch_bytes=50_000, failures=1)
     record(to, *map(str, range(10)), size=20_000)
     to.flush(20)
     stats = to.stats()
@@ -411,9 +412,12 @@ def test_the_bytes_of_the_queue_are_those_of_its_spans_however_many_threads_end_
         thread.join()
     to.flush(20)
     wait_until(lambda: not to.stats().queued)
-    assert to._queued_bytes == 0
+    dropped = to.stats().dropped["queue_bytes"]
+    record(to, *["y"] * 50, size=500)  # for which there is room, if no byte of others is counted still
+    to.flush(20)
     stats = to.stats()
-    assert stats.exported + stats.dropped["queue_bytes"] == stats.ended == 2400
+    assert stats.dropped["queue_bytes"] == dropped
+    assert stats.exported + dropped == stats.ended == 2450
 
 
 def test_at_every_instant_of_a_search_each_span_is_in_one_of_the_numbers(

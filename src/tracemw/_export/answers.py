@@ -1,6 +1,6 @@
-"""What backends answer, and what they mean by it, whichever the protocol.
+"""What backends say in their answers, and what they mean by it, over HTTP or gRPC.
 
-Of protobuf there is too little to load the generated classes for, which take 50 ms.
+The few protobuf messages among them are read by hand: the generated classes take 50 ms to load.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST: Final = 300
 """Characters that are kept of what a backend, or a library, has to say."""
 
 _MOST_READ: Final = 4096
-"""Characters of an answer that are looked at for what it says."""
+"""Characters of an answer that are read."""
 
 _wants_tenant = re.compile(r"no org id", re.IGNORECASE).search
 _has_wrong_tenant = re.compile(r"\btenant id\b|multiple org ids", re.IGNORECASE).search
@@ -33,12 +33,12 @@ _is_too_large = re.compile(
 
 
 def wants_tenant(said: str) -> bool:
-    """Tell whether a backend misses a tenant, which it may answer with a status that is worth a retry by itself."""
+    """Tell whether a backend misses a tenant. The status of such an answer may ask for a retry, in vain."""
     return _wants_tenant(said) is not None
 
 
 def has_wrong_tenant(said: str) -> bool:
-    """Tell whether a backend, which has refused for good, has something against the tenant."""
+    """Tell whether a backend that has refused for good has something against the tenant."""
     return wants_tenant(said) or _has_wrong_tenant(said) is not None
 
 
@@ -51,9 +51,9 @@ def is_too_large(said: str) -> bool:
 
 
 def said_in(body: bytes, charset: str | None = None) -> str:
-    """Return what the body of an error says: a `google.rpc.Status`, JSON, a page or plain text; "" when it is none.
+    """Return what the body of an error says: a `google.rpc.Status`, JSON, a page or plain text; else "".
 
-    The body is looked at, rather than its type, which proxies and backends get wrong.
+    The body decides which of these it is. Proxies and backends get the content type wrong.
     """
     message = _status_message(body)
     if message is not None:
@@ -68,7 +68,7 @@ def said_in(body: bytes, charset: str | None = None) -> str:
 
 
 def plain(text: str) -> str:
-    """Return the text of what may be a page, in one line; its title, when it has one."""
+    """Return a text in one line; of a page the title, or the text without tags."""
     text = text[:_MOST_READ]
     if text.startswith("<"):
         title = re.search(r"<title>([^<]*)", text, re.IGNORECASE)
@@ -77,7 +77,7 @@ def plain(text: str) -> str:
 
 
 def printable(said: str) -> str:
-    """Return what a backend has said as the log can bear it: in one line, without control characters, and short."""
+    """Return a backend's words fit for a log line: short, in one line, without control characters."""
     short = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
     return "".join(character if character.isprintable() else " " for character in short)
 

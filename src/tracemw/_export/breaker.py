@@ -1,63 +1,102 @@
-"""The circuit breaker: after repeated failures, or when asked to, nothing is sent but for one batch now and then."""
+"""The circuit breaker: a backend that fails again and again is left alone for a while."""
 
 from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from typing import Final, Literal
+
+from tracemw._export.exporter import Answer, ExportRequest, Outcome, Sender
 
 State = Literal["closed", "open", "half-open"]
 
 FAILURES: Final = 5
-"""Attempts that fail one after another until it opens."""
+"""Attempts that fail one after another until the breaker opens."""
 
 INTERVAL: Final = 5.0
 """Seconds, or thereabouts, until a batch may try again."""
 
 LONGEST_INTERVAL: Final = 60.0
-"""Seconds until then at most, when the backend asks for more."""
+"""Seconds until then at most, however long the backend asks to be left alone."""
+
+_OF_SPANS: Final = (Answer.TOO_LARGE, Answer.INVALID)
+"""Refusals that say nothing against the backend: other spans may be welcome."""
 
 
 class Breaker:
-    """Closed, it lets everything through; open, nothing; half-open, one attempt, which decides."""
+    """Makes one attempt, and takes note of how it ended.
 
-    def __init__(self) -> None:
-        self.state: State = "closed"
+    Closed, the breaker lets every attempt through. After some failures in a row it opens: nobody is to send anything.
+    After an interval it is half-open, and the next attempt decides: the breaker closes, or opens again.
+
+    Args:
+        sender: Makes the attempt.
+        change: Called with the state before and the state now, whenever the two differ.
+        failures: Attempts that fail one after another until the breaker opens.
+        interval: Seconds, give or take a fifth, that it stays open; longer if the backend asks for that.
+    """
+
+    state: State
+
+    def __init__(
+        self,
+        sender: Sender,
+        change: Callable[[State, State], object],
+        *,
+        failures: int = FAILURES,
+        interval: float = INTERVAL,
+    ) -> None:
+        self.state = "closed"
+        self._sender = sender
+        self._change = change
+        self._most_failures = failures
+        self._interval = interval
         self._failures = 0
-        self._opens_until = 0.0
+        self._open_until = 0.0
 
     @property
     def rest(self) -> float | None:
-        """Seconds that it stays open; None when it is not."""
-        return max(self._opens_until - time.monotonic(), 0.0) if self.state == "open" else None
+        """Seconds that the breaker stays open; None when it is not open."""
+        return max(self._open_until - time.monotonic(), 0.0) if self.state == "open" else None
 
-    def allow_one(self) -> None:
-        """Become half-open."""
-        self.state = "half-open"
+    def send(self, request: ExportRequest, timeout: float) -> Outcome:
+        """Make one attempt. The outcome is final when it opens the breaker."""
+        outcome = self._sender.send(request, timeout)
+        if outcome.answer is Answer.ACCEPTED:
+            self._failures = 0
+            self._become("closed")
+        elif outcome.answer not in _OF_SPANS and not outcome.is_stale and self.note_failure(outcome.retry_after):
+            return outcome._replace(is_final=True)
+        return outcome
 
-    def leave_alone(self, seconds: float) -> None:
-        """Open at once, for as long as the backend asks for, which is longer than a batch can wait."""
-        self._open(min(seconds, LONGEST_INTERVAL))
-
-    def succeeded(self) -> bool:
-        """Take note of an attempt that was answered well; tell whether that has closed it."""
-        has_closed = self.state != "closed"
-        self.state, self._failures = "closed", 0
-        return has_closed
-
-    def failed(self, retry_after: float) -> bool:
-        """Take note of an attempt that has failed; tell whether it is open now.
+    def note_failure(self, retry_after: float) -> bool:
+        """Take note of an attempt that has failed; tell whether the breaker is open now.
 
         Args:
             retry_after: Seconds that the backend wants to be left alone.
         """
         self._failures += 1
-        if self.state == "closed" and self._failures < FAILURES:
+        if self.state == "closed" and self._failures < self._most_failures:
             return False
-        interval = INTERVAL * random.uniform(0.8, 1.2)  # noqa: S311  no secret; lest all services come at once
+        interval = self._interval * random.uniform(0.8, 1.2)  # noqa: S311  no secret; lest all services come at once
         self._open(max(interval, min(retry_after, LONGEST_INTERVAL)))
         return True
 
+    def leave_alone(self, seconds: float) -> None:
+        """Open at once, for as long as the backend asks."""
+        self._open(min(seconds, LONGEST_INTERVAL))
+
+    def try_again(self) -> None:
+        """Become half-open once the interval is over."""
+        if self.rest == 0:
+            self._become("half-open")
+
     def _open(self, seconds: float) -> None:
-        self._opens_until = time.monotonic() + seconds
-        self.state = "open"
+        self._open_until = time.monotonic() + seconds
+        self._become("open")
+
+    def _become(self, state: State) -> None:
+        before, self.state = self.state, state
+        if state != before:
+            self._change(before, state)

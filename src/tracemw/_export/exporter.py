@@ -1,4 +1,4 @@
-"""What an exporter is: it makes one attempt at a time to send what is encoded already. Policy is the delivery's."""
+"""What an exporter is: it makes one attempt to send what is encoded. Policy is for the parts before it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 TO_START_ONE: Final = (
@@ -62,23 +62,23 @@ class Answer(enum.Enum):
     """The backend has refused for good."""
 
     TOO_LARGE = enum.auto()
-    """The backend takes no request of this size: less of it may be welcome."""
+    """The backend takes no request of this size. A smaller one may be welcome."""
 
     INVALID = enum.auto()
-    """The backend has refused for good what the request says: one of its spans may be the reason."""
+    """The backend has refused for good what the request says. One of its spans may be the reason."""
 
     BUSY = enum.auto()
     """The backend has refused for now."""
 
     NOT_SENT = enum.auto()
-    """The request has not left: nobody answered, or not as was asked for."""
+    """The request has not left: nobody took the connection, or the handshake failed."""
 
     UNKNOWN = enum.auto()
-    """The request has left, at least in part, and no answer came that could be read."""
+    """The request has left, at least in part, and no readable answer came."""
 
 
 class Secrets:
-    """The secrets of an exporter, which a backend may repeat in what it says.
+    """The secrets of an exporter. A backend may repeat them in its answers.
 
     Args:
         headers: The headers that a user has given; all of their values count as secrets.
@@ -90,12 +90,12 @@ class Secrets:
         values |= {word for value in headers.values() for word in (*value.split(), *_of_basic(value))}
         values.discard("")
         ordered = sorted(values - _SCHEMES, key=len, reverse=True)
-        # What is short stands in many a word and number, where it is none.
+        # A short value stands within many a word and number that is no secret.
         patterns = (re.escape(v) if len(v) >= _LONG else rf"(?<![\w.:/-]){re.escape(v)}(?![\w.:/-])" for v in ordered)
         self._find = re.compile("|".join(patterns)) if ordered else None
 
     def hidden_in(self, text: str) -> str:
-        """Return a text without them."""
+        """Return a text with `REDACTED` in the place of each secret."""
         return self._find.sub("REDACTED", text) if self._find is not None else text
 
 
@@ -116,7 +116,7 @@ def _of_basic(value: str) -> Iterable[str]:
 
 
 class Outcome(NamedTuple):
-    """What became of one attempt."""
+    """What became of a request, or of one attempt to send it."""
 
     answer: Answer
     rejected: int = 0
@@ -126,33 +126,48 @@ class Outcome(NamedTuple):
     """Seconds that the backend wants to be left alone."""
 
     error: str = ""
-    """What went wrong, for the log; with no secrets in it."""
+    """What went wrong, for the log, without secrets."""
 
     remedy: str = ""
     """What to do about it."""
 
     is_stale: bool = False
-    """Whether an old connection failed, which a backend may close just as it is used: worth another attempt at once."""
+    """Whether an old connection failed. A backend may close one just as it is used: worth another attempt at once."""
+
+    is_uncertain: bool = False
+    """Whether an attempt broke off: the backend may have accepted the spans then."""
+
+    is_final: bool = False
+    """Whether there is to be no other attempt, whatever the answer."""
 
 
-class Request(NamedTuple):
-    """A batch as it travels."""
+class ExportRequest(NamedTuple):
+    """An OTLP export request."""
 
     body: bytes
+    """Its bytes as they travel."""
+
     spans: int
     """How many are in it."""
+
+
+class Sender(Protocol):
+    """Sends a request: an exporter, and each part of the way out that stands before one."""
+
+    def send(self, request: ExportRequest, timeout: float) -> Outcome:
+        """Send a request within `timeout` seconds."""
 
 
 class Exporter(ABC):
     """Sends batches to one backend. It belongs to one thread."""
 
-    def packed(self, body: bytes) -> bytes:
-        """Return a body as it travels, however often it takes."""
+    def pack(self, body: bytes) -> bytes:
+        """Return a body as it travels: compressed, for one. All attempts send the same bytes."""
         return body
 
     @abstractmethod
-    def send(self, request: Request, timeout: float) -> Outcome:
-        """Make one attempt, which takes no more than `timeout` seconds whatever the backend does."""
+    def send(self, request: ExportRequest, timeout: float) -> Outcome:
+        """Make one attempt within `timeout` seconds, whatever the backend does."""
 
     @abstractmethod
     def close(self) -> None:

@@ -26,7 +26,7 @@ from opentelemetry.sdk.metrics.view import (
 
 from tracemw._export import exporter as outcomes
 from tracemw._export.answers import printable
-from tracemw._export.exporter import Answer, Exporter, Outcome, Request
+from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
 from tracemw._process.log import log
 from tracemw.config import Backend
 
@@ -91,7 +91,7 @@ class MetricsExporter(MetricExporter):
             self._pid, self._ending = os.getpid(), _ending()
         body: bytes = encode_metrics(metrics_data).SerializeToString()
         deadline = time.monotonic() + min(self._timeout, timeout_millis / 1000)
-        outcome = self._attempts(Request(self._exporter.packed(body), 0), deadline)
+        outcome = self._attempts(ExportRequest(self._exporter.pack(body), 0), deadline)
         if outcome.answer is Answer.ACCEPTED:
             if self._told is not None:
                 self._told = None
@@ -113,7 +113,7 @@ class MetricsExporter(MetricExporter):
         if self._pid == os.getpid():
             self._exporter.close()
 
-    def _attempts(self, request: Request, deadline: float) -> Outcome:
+    def _attempts(self, request: ExportRequest, deadline: float) -> Outcome:
         pause = _FIRST_PAUSE
         while True:
             outcome = self._exporter.send(request, deadline - time.monotonic())

@@ -14,7 +14,7 @@ import grpc._channel  # else grpc loads it in the worker's thread, and a fork in
 
 from tracemw._export import exporter
 from tracemw._export.answers import has_wrong_tenant, is_too_large, partial_success, plain, retry_delay, wants_tenant
-from tracemw._export.exporter import Answer, Exporter, Outcome, Request, Secrets
+from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome, Secrets
 from tracemw._process.forks import begin_anew_with
 from tracemw._process.native import make_lock
 from tracemw._version import __version__
@@ -85,7 +85,7 @@ class OtlpGrpcExporter(Exporter):
         self._channel: grpc.Channel | None = None
         self._calls = _Calls()
 
-    def send(self, request: Request, timeout: float) -> Outcome:
+    def send(self, request: ExportRequest, timeout: float) -> Outcome:
         """Call once."""
         with self._calls:
             if self._channel is None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tracemw._export import exporter
 from tracemw._export.answers import has_wrong_tenant, is_too_large, partial_success, plain, said_in, wants_tenant
 from tracemw._export.connection import Connection, ProxyError, Reply
-from tracemw._export.exporter import Answer, Exporter, Outcome, Request, Secrets
+from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome, Secrets
 from tracemw._version import __version__
 from tracemw.config import Backend
 
@@ -49,14 +49,14 @@ class OtlpHttpExporter(Exporter):
         if self._compresses:
             self._headers["content-encoding"] = "gzip"
 
-    def packed(self, body: bytes) -> bytes:
+    def pack(self, body: bytes) -> bytes:
         """Return a body as it travels."""
         if not self._compresses:
             return body
         deflate = zlib.compressobj(_FASTEST, wbits=_GZIP)
         return deflate.compress(body) + deflate.flush()
 
-    def send(self, request: Request, timeout: float) -> Outcome:
+    def send(self, request: ExportRequest, timeout: float) -> Outcome:
         """Post once."""
         connection, deadline = self._connection, time.monotonic() + timeout
         is_kept = connection.is_open

@@ -1,11 +1,11 @@
-"""How much of a batch goes into one request: so many bytes at most, and less where the backend takes no more.
+"""Portions: how much of a batch goes into one request.
 
-A backend refuses a request for its size, or for what one of its spans says. In the first case requests are halved until
-they are taken, and the size is remembered for a while, so that not each batch is refused first. In the second case the
-refused spans are halved until the one is found that is to blame: all others arrive.
+A backend may refuse a request for its size. Then requests are halved until the backend takes them, and the size is
+remembered for a while. A backend may also refuse a request for what one of its spans says. Then the refused spans are
+halved until the one to blame is found, and all others arrive.
 
-Either takes about log2(n) refusals among n spans, and comes to an end: a span that is refused alone is lost, and a
-backend that refuses everything is asked about a few spans, and then once for each batch until it accepts something.
+Either search takes about log2(n) refusals among n spans, and ends. A span that is refused alone is lost. A backend that
+refuses everything is asked about a few spans, and then once for each batch until it accepts something.
 """
 
 from __future__ import annotations
@@ -25,27 +25,29 @@ _MOST_REFUSALS: Final = 100
 
 
 class Portions:
-    """Cuts batches into requests, and learns from refusals. It belongs to one thread.
+    """Cuts batches into requests, and learns from refusals. It belongs to the thread that sends.
 
     Args:
-        most_bytes: The bytes of a request at most, encoded and not compressed.
+        most_bytes: Bytes of a request at most, encoded and not compressed.
+        remembered_for: Seconds for which a size that was refused is not tried again.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, *, remembered_for: float = REMEMBERED_FOR) -> None:
         self._most_bytes = most_bytes
+        self._remembered_for = remembered_for
         self._bearable = most_bytes
-        """Bytes of a request that the backend takes, as far as is known."""
+        """Bytes of a request that the backend takes, as far as we know."""
         self._forget_at = math.inf
         self._in_vain = 0
-        """Refusals since something was accepted, but for those of batches with nothing to choose from."""
+        """Refusals since something was accepted, without those of batches of one span."""
         self.begin(0, 0.0)
 
     def begin(self, spans: int, seconds: float) -> None:
-        """Begin with a batch of so many spans, whose refusals may be looked into for so long."""
+        """Begin with a batch of so many spans, and look into refusals for so many seconds."""
         self._is_of_several = spans > 1
         self._most_spans: float = math.inf
         self._suspects = 0
-        """Spans of which at least one is refused for what it says: the first ones of what is left."""
+        """The first spans of what is left: at least one of them is refused for what it says."""
         self._refused_alone = (math.inf, math.inf)
         self._refusals = 0
         self._has_accepted = False
@@ -62,21 +64,21 @@ class Portions:
             count = max(bisect_right(list(accumulate(map(len, records))), self._bearable), 1)
         return int(min(count, self._most_spans))
 
-    def is_within(self, spans: int, size: int) -> bool:
-        """Tell whether a request of so many spans may be of this size; if not, the next one has half of them."""
+    def admit(self, spans: int, size: int) -> bool:
+        """Tell whether a request of so many spans may have this size. If not, the next request has half of them."""
         if spans == 1 or size <= self._most_bytes:
             return True
         self._most_spans = (spans + 1) // 2
         return False
 
     def is_hopeless(self, spans: int, size: int, packed: int) -> bool:
-        """Tell whether this is one span, and no smaller than another of its batch that was refused for its size.
+        """Tell whether this is one span, and no smaller than one of its batch that was refused for its size.
 
-        Whether the backend counts compressed bytes or others is not known: both are to be larger.
+        Nobody knows whether the backend counts compressed bytes: both sizes have to be as large.
         """
         return spans == 1 and size >= self._refused_alone[0] and packed >= self._refused_alone[1]
 
-    def accepted(self, spans: int) -> None:
+    def note_accepted(self, spans: int) -> None:
         """Take note of a request that was accepted."""
         self._has_accepted, self._in_vain = True, 0
         self._suspects = max(self._suspects - spans, 0)
@@ -85,16 +87,16 @@ class Portions:
         elif self._most_spans < math.inf:
             self._most_spans = 2 * spans
 
-    def too_large(self, spans: int, size: int, packed: int) -> bool:
+    def note_too_large(self, spans: int, size: int, packed: int) -> bool:
         """Take note of a request that was refused for its size; tell whether less of it is worth an attempt."""
         self._bearable = min(self._bearable, size // 2)
-        self._forget_at = time.monotonic() + REMEMBERED_FOR
+        self._forget_at = time.monotonic() + self._remembered_for
         self._most_spans = (spans + 1) // 2
         if spans == 1:
             self._refused_alone = min(self._refused_alone, (size, packed))
         return spans > 1
 
-    def refused(self, spans: int) -> bool:
+    def note_invalid(self, spans: int) -> bool:
         """Take note of a request that was refused for what it says; tell whether less of it is worth an attempt."""
         self._refusals += 1
         self._in_vain += self._is_of_several
@@ -103,7 +105,7 @@ class Portions:
             and self._refusals <= _MOST_REFUSALS
             and time.monotonic() < self._give_up_at
         )
-        # One that is refused alone is to blame, and its neighbours are likely to be like it.
+        # A span that is refused alone is to blame, and its neighbours are likely to be like it.
         self._most_spans = (spans + 1) // 2 if is_worth_it else math.inf
         self._suspects = spans if is_worth_it and spans > 1 else 0
         return is_worth_it and spans > 1

@@ -22,13 +22,13 @@ CAUSES: Final = (QUEUE_FULL, QUEUE_BYTES, TOO_LARGE, BREAKER_OPEN, RETRIES_EXHAU
 
 @dataclass(frozen=True, kw_only=True)
 class Stats:
-    """What became of the spans that ended in this process, at one instant: each is in one of the numbers.
+    """What became of the spans that ended in this process, at one instant. Each span is in one of the numbers.
 
     Spans that are not recorded are counted when they start.
     """
 
     unsampled: int = 0
-    """Spans that were not to be exported: recorded, and dropped when their local trace ended, or not recorded."""
+    """Spans that were not to be exported. They were not recorded, or were dropped when their local trace ended."""
 
     exported: int = 0
     """Spans that the backend has accepted."""
@@ -37,16 +37,17 @@ class Stats:
     """Spans that the backend has refused for good."""
 
     unknown: int = 0
-    """Spans sent without an answer, retries included: the connection broke, or the time was over."""
+    """Spans that were sent, retries included, without an answer: the connection broke, or the time was over."""
 
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Spans given up, by cause; every cause is there, be it with 0.
+    """Spans given up, by cause. Every cause is there, be it with 0.
 
-    `queue_full`, `queue_bytes`: more ended than could be sent, by their number or by their bytes. `too_large`: larger
-    than a request may be, or than another one which the backend has refused for its size. `breaker_open`: the backend
-    had failed repeatedly, and was left alone. `retries_exhausted`: they never reached the backend, or it was too busy,
-    until the timeout of the export or the end. `encoding`: they could not be encoded. `shutdown`: they were queued at
-    the end, or ended after it.
+    * `queue_full`, `queue_bytes`: more spans ended than could be sent, by their number or by their bytes
+    * `too_large`: a span was larger than a request may be, or as large as one that the backend refused for its size
+    * `breaker_open`: the backend had failed again and again, and was left alone
+    * `retries_exhausted`: the backend was not reached, or too busy, until the timeout of the export or the end
+    * `encoding`: a span could not be encoded
+    * `shutdown`: a span was queued at the end, or ended after it
 
     Those of unsampled traces that were held, or to be kept, are there once it has happened: `held_spans_per_trace`,
     `held_traces`, `held_spans`, `held_bytes` and `keep_rate` for the limits, `late` when they ended more than 30
@@ -66,10 +67,10 @@ class Stats:
     """Unsampled local traces that were kept, by reason: `error`, `slow` or `manual`."""
 
     processor_errors: int = 0
-    """How often a span processor of somebody else has raised; the spans themselves are in the other numbers."""
+    """How often a span processor of somebody else has raised. The spans themselves are in the other numbers."""
 
     retries: int = 0
-    """Attempts that were not the first of their batch."""
+    """Attempts that were not the first for their spans."""
 
     breaker: State = "closed"
     """`closed` when spans are sent, `open` when they are dropped at once, `half-open` when one batch may try."""

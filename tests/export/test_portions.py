@@ -24,7 +24,7 @@ def delivered(
         count = portions.next(left)
         assert 1 <= count <= len(left)
         portion, size = left[:count], sum(map(len, left[:count])) + OVERHEAD
-        if not portions.is_within(count, size):
+        if not portions.admit(count, size):
             continue
         if portions.is_hopeless(count, size, size):
             left = left[count:]
@@ -33,9 +33,9 @@ def delivered(
         assert attempts < 20 * len(records) + 20, "it comes to no end"
         answer = backend(portion)
         if answer is Answer.ACCEPTED:
-            portions.accepted(count)
+            portions.note_accepted(count)
             accepted += portion
-        elif portions.too_large(count, size, size) if answer is Answer.TOO_LARGE else portions.refused(count):
+        elif portions.note_too_large(count, size, size) if answer is Answer.TOO_LARGE else portions.note_invalid(count):
             continue
         left = left[count:]
     return accepted, attempts

@@ -1,0 +1,150 @@
+"""What becomes of spans, counted by the cause; and what the operator is told of those that are lost."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from tracemw._export.exporter import Answer, Outcome
+from tracemw._export.stats import (
+    CAUSES,
+    ENCODING,
+    QUEUE_BYTES,
+    QUEUE_FULL,
+    RETRIES_EXHAUSTED,
+    SHUTDOWN,
+    TOO_LARGE,
+)
+from tracemw._process.log import log
+
+EXPORTED: Final = "exported"
+REJECTED: Final = "rejected"
+UNKNOWN: Final = "unknown"
+LATE: Final = "late"
+"""Ended after the shutdown had begun: dropped because of it, but not lost by it."""
+
+OWN_FAULT: Final = "tracemw's own fault"
+
+_QUIET_SECONDS: Final = 60.0
+"""Between two log lines about spans that are lost while others arrive."""
+
+_TOLD_APART: Final = (REJECTED, UNKNOWN, QUEUE_FULL, QUEUE_BYTES, TOO_LARGE, RETRIES_EXHAUSTED, ENCODING, SHUTDOWN)
+"""The losses that a line counts. An open breaker has lines of its own."""
+
+_OUT_OF_TIME: Final = (UNKNOWN, RETRIES_EXHAUSTED, SHUTDOWN)
+"""What becomes of spans for which the end of the process leaves no time."""
+
+_TOO_FAST: Final = "More spans end than are sent: a lower sampling ratio helps, or against bursts a longer queue: "
+_REMEDIES: Final = {
+    QUEUE_FULL: f"{_TOO_FAST}OTEL_BSP_MAX_QUEUE_SIZE is %d here",
+    QUEUE_BYTES: f"{_TOO_FAST}TRACEMW_QUEUE_BYTES is %d here",
+    TOO_LARGE: "A span is lost that is larger than a request may be: TRACEMW_BATCH_BYTES is %d here",
+}
+"""What to do about spans that are lost to a limit of our own."""
+
+
+class Losses:
+    """Counts what becomes of spans, and tells the operator of those that are lost.
+
+    The log gets one line when the backend is left alone, and one when spans arrive again. Of spans that are lost while
+    others arrive, it gets a line now and then; of the rest, a line at the end. Each line says why, and what to do.
+
+    Args:
+        destination: The URL that the spans go to.
+        limits: Our own limits, by the cause that spans beyond them are lost for.
+        quiet: Seconds between two lines about spans that are lost while others arrive.
+    """
+
+    counts: dict[str, int]
+    """Spans that have arrived or been dropped. Whoever moves a span counts it, with no call between the two."""
+
+    last_error: str | None
+    """How the latest attempt that failed did so."""
+
+    def __init__(self, destination: str, *, limits: Mapping[str, int], quiet: float = _QUIET_SECONDS) -> None:
+        self.counts = dict.fromkeys((EXPORTED, REJECTED, UNKNOWN, LATE, *CAUSES), 0)
+        self.last_error = None
+        self._destination = destination
+        self._limits = limits
+        self._quiet = quiet
+        self._remedy = ""
+        self._told = self.counts.copy()
+        """What the log has been told of."""
+        self._quiet_until = self._restarts_quietly_until = 0.0
+        self._has_raised = self._has_warned = False
+
+    def lost(self) -> int:
+        """Return how many spans are lost."""
+        counts = self.counts
+        return sum(counts.values()) - counts[EXPORTED] - counts[LATE]
+
+    def hear(self, outcome: Outcome) -> None:
+        """Take note of an error. Log a warning of a backend that takes the spans, once."""
+        if not outcome.error:
+            return
+        if outcome.answer is not Answer.ACCEPTED or outcome.rejected:
+            self.last_error, self._remedy = outcome.error, outcome.remedy
+        elif not self._has_warned:
+            self._has_warned = True
+            log(logging.WARNING, "%s takes the spans, and says: %s", self._destination, outcome.error)
+
+    def tell(self) -> None:
+        """Log the spans that are lost since the last time, unless that was just now."""
+        if time.monotonic() >= self._quiet_until:
+            self._tell_of(self._untold())
+
+    def tell_of_outage(self) -> None:
+        """Log that the backend is left alone."""
+        self._report("spans do not reach %s, and are dropped until they do; the service itself is not affected")
+
+    def tell_of_return(self) -> None:
+        """Log that the backend takes spans again. What the outage has cost is not told once more."""
+        self._told = self.counts.copy()
+        log(logging.WARNING, "spans reach %s again", self._destination)
+
+    def tell_of_end(self) -> None:
+        """Log the spans that are lost at the end, or have been since the last time."""
+        lost = self._untold()
+        late = sum(lost.pop(cause, 0) for cause in _OUT_OF_TIME)
+        if late:
+            self._report("%d spans do not reach %s: the time to send them is over", late)
+        self._tell_of(lost)
+
+    def tell_of_fault(self, error: Exception) -> None:
+        """Log the first fault of our own, or of an exporter."""
+        if not self._has_raised:
+            self._has_raised = True
+            log(logging.ERROR, "tracemw fails to export spans, and may again, unlogged", error=error)
+
+    def tell_of_restart(self, error: BaseException) -> None:
+        """Log a fault that has ended the worker, which starts again; not each such fault."""
+        self.last_error = OWN_FAULT
+        if time.monotonic() >= self._restarts_quietly_until:
+            self._restarts_quietly_until = time.monotonic() + self._quiet
+            log(logging.ERROR, "the delivery of spans has failed, and starts again: %r", error, error=error)
+
+    def _untold(self) -> dict[str, int]:
+        """Return the spans that are lost, by cause, since the log was told last."""
+        counts, told = self.counts.copy(), self._told
+        self._told = counts
+        return {cause: counts[cause] - told[cause] for cause in _TOLD_APART if counts[cause] > told[cause]}
+
+    def _tell_of(self, lost: dict[str, int]) -> None:
+        if not lost:
+            return
+        self._quiet_until = time.monotonic() + self._quiet
+        causes = ", ".join(f"{cause}: {count}" for cause, count in lost.items())
+        said, facts = "%d spans are lost (%s) on their way to %s", (sum(lost.values()), causes)
+        if lost.keys() <= self._limits.keys():  # the last error has nothing to do with these
+            remedies = ". ".join(_REMEDIES[cause] for cause in lost)
+            limits = [self._limits[cause] for cause in lost]
+            log(logging.WARNING, f"{said}. {remedies}", *facts, self._destination, *limits)
+        else:
+            self._report(said, *facts)
+
+    def _report(self, message: str, *facts: object) -> None:
+        error = f". Last error: {self.last_error}" if self.last_error else ""
+        remedy = f". {self._remedy}" if self._remedy else ""
+        log(logging.WARNING, f"{message}%s%s", *facts, self._destination, error, remedy)

@@ -1,0 +1,161 @@
+"""The queue of spans that have ended: bounded in spans and in bytes, without a lock."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from tracemw._export.stats import ENCODING, QUEUE_BYTES, QUEUE_FULL, TOO_LARGE
+
+
+class SpanQueue:
+    """Spans that have ended wait here, encoded, until the worker takes them.
+
+    When too many spans or bytes wait, the oldest are dropped and counted. A span that is larger than a request may be
+    is dropped itself. The worker is told of the first span, and once more when a batch is full.
+
+    Any thread may call any method, and a signal handler may in the midst of that: see `tracemw._export.delivery`.
+
+    Args:
+        encode: Makes a record of a span; None when it cannot.
+        wake: Tells the worker that spans wait; false when there is none.
+        counts: Where dropped spans are counted, by cause.
+        most_spans: Spans that may wait.
+        most_bytes: Bytes that may wait.
+        batch_spans: Spans of a full batch.
+        batch_bytes: Bytes of a full batch, and of a span at most.
+        refuses: Why spans are dropped at once from the beginning, if they are.
+    """
+
+    refuses: str | None
+    """Why spans that end are dropped at once, if they are: the cause by which they are counted."""
+
+    def __init__(
+        self,
+        encode: Callable[[ReadableSpan], bytes | None],
+        wake: Callable[[], bool],
+        counts: dict[str, int],
+        *,
+        most_spans: int,
+        most_bytes: int,
+        batch_spans: int,
+        batch_bytes: int,
+        refuses: str | None = None,
+    ) -> None:
+        self.refuses = refuses
+        self._encode = encode
+        self._wake = wake
+        self._counts = counts
+        self._most_spans = most_spans
+        self._most_bytes = most_bytes
+        self._batch_spans = min(batch_spans, most_spans)
+        self._batch_bytes = batch_bytes
+        self._records: deque[bytes] = deque()
+        self._next_records = iter(self._records.popleft, None)
+        self._bytes = 0
+        """Bytes that wait. No call comes between a change of this number and of the records."""
+        self._tell_at = 0
+        """Spans that wait when the worker is to be told: any, then a full batch, then only those beyond the limit."""
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def take(self, span: ReadableSpan) -> None:
+        """Queue a span that has ended, sampled or not."""
+        refuses = self.refuses
+        if refuses is not None:
+            self._counts[refuses] += 1
+            return
+        # Encoded at once, and not by the worker: the garbage collector would look at spans that wait again and again,
+        # but not at bytes, and the worker does not hold the interpreter for as long as a whole batch takes.
+        record = self._encode(span)
+        if record is None:
+            self._counts[ENCODING] += 1
+            return
+        size = len(record)
+        queued = self._bytes + size
+        if queued > self._batch_bytes:
+            self._take_heavy(record, size)
+            return
+        self._bytes = queued  # no call since the number was read: another thread's span would not be counted
+        records = self._records
+        records.append(record)
+        if len(records) >= self._tell_at:
+            self._look_after(is_heavy=False)
+
+    def expect(self) -> None:
+        """Tell the worker of the next span. The worker calls this before it looks: a later span may escape it."""
+        self._tell_at = 0
+
+    def move(self, batch: list[bytes], most: int) -> None:
+        """Move the oldest spans, so many at most, to the end of a batch."""
+        before = len(batch)
+        try:
+            batch.extend(islice(self._next_records, most))  # within C: whoever looks sees each span in one place
+        except IndexError:  # these were all
+            pass
+        moved = sum(map(len, islice(batch, before, None)))
+        self._bytes -= moved
+        if not self._records:  # no call between the two: what a signal handler may have cut short is mended
+            self._bytes = 0
+
+    def drop_oldest(self, cause: str) -> bool:
+        """Drop the oldest span, and count it; false when none waits."""
+        records = self._records
+        try:
+            while True:
+                record = records[0]
+                size = len(record)
+                if records[0] is record:  # no call from here on
+                    del records[0]
+                    self._bytes -= size
+                    self._counts[cause] += 1
+                    return True
+        except IndexError:  # the worker was faster
+            return False
+
+    def drop_all(self, cause: str) -> None:
+        """Drop all spans that wait, and count them."""
+        while self.drop_oldest(cause):
+            pass
+
+    def inherit(self, queue: SpanQueue) -> None:
+        """Take over what waits in the queue of the process that this one was forked from."""
+        self._records.extend(queue._records)
+        self._bytes = sum(map(len, self._records))
+
+    def _take_heavy(self, record: bytes, size: int) -> None:
+        """Queue a record where the bytes of a batch wait; drop one that no request has room for."""
+        if size > self._batch_bytes:
+            self._counts[TOO_LARGE] += 1
+            return
+        self._bytes += size
+        records = self._records
+        records.append(record)
+        if self._tell_at <= self._most_spans or len(records) >= self._tell_at or self._bytes > self._most_bytes:
+            self._look_after(is_heavy=True)
+
+    def _look_after(self, *, is_heavy: bool) -> None:
+        """Keep the limits, and tell the worker when it is needed."""
+        waiting = len(self._records)
+        if waiting > self._most_spans:
+            self.drop_oldest(QUEUE_FULL)
+        while is_heavy and self._bytes > self._most_bytes and self.drop_oldest(QUEUE_BYTES):
+            pass
+        if self._tell_at == 0:
+            self._tell(self._batch_spans)
+        elif self._tell_at <= self._most_spans and (is_heavy or waiting >= self._batch_spans):
+            self._tell(self._most_spans + 1)
+
+    def _tell(self, next_at: int) -> None:
+        """Tell the worker, which is not to be told again before so many spans wait."""
+        is_told = False
+        try:
+            self._tell_at = next_at
+            is_told = self._wake()
+        finally:  # a signal handler may raise wherever it interrupts
+            if not is_told:
+                self._tell_at = 0
