@@ -85,8 +85,10 @@ def _encodable(told: Any) -> Any:
             return told.encode("utf-8", "backslashreplace").decode()
         case dict():
             return {_encodable(key): _encodable(value) for key, value in told.items()}
-        case list() | tuple():
+        case list():
             return [_encodable(each) for each in told]
+        case tuple():
+            return tuple(_encodable(each) for each in told)
     return told
 
 
