@@ -9,17 +9,31 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
-.PHONY: demo test test-tempo test-peers conformance soak test-python test-lowest bench install clean
+.PHONY: demo test check test-side-by-side test-serial test-sdk test-tempo test-peers conformance soak test-python \
+  test-lowest bench install clean
 .DEFAULT_GOAL := test
 
-# What holds at the doors, which must hold with the SDK's own provider too.
-HTTP_SUITE = tests/conformance tests/field/test_client_options.py tests/spans $(addprefix tests/test_,asgi.py error_pages.py fastapi.py \
-  flask.py httpx.py mounts.py options.py requests.py skip.py starlette.py trace_client.py w3c_services.py websocket.py \
-  wsgi.py)
+# Tests share no port, file or process, so that several run side by side; those marked `serial` measure the machine.
+JOBS ?= 2
+PYTEST = $(BIN)/python -m pytest
+SIDE_BY_SIDE = $(PYTEST) --numprocesses $(JOBS) --dist worksteal
+
+# What records spans at the doors, which must hold with the SDK's own provider too.
+PROVIDER_SUITE = tests/spans $(addprefix tests/conformance/test_,client.py server.py) $(addprefix tests/test_,asgi.py error_pages.py \
+  fastapi.py flask.py httpx.py mounts.py options.py requests.py skip.py starlette.py trace_client.py websocket.py wsgi.py)
+
+# What no other interpreter and no other version changes: the page, the demo, the test of `make test-tempo`, the tools, and
+# what tests read of the source.
+UNCHANGED = $(addprefix --ignore tests/,examples integration peers test_imports.py test_readme.py viewer/test_page.py)
+
+# What no version of a package that tracemw plugs into changes: how delivery, signals and forks go.
+OURS_ALONE = $(addprefix --ignore tests/field/test_,garbage.py greenlets.py leaving.py unfinished.py uwsgi.py) \
+  $(addprefix --ignore tests/test_,client_interrupts.py clock.py config.py delivery.py interrupts.py processes.py \
+  redaction.py spike.py stacktrace.py)
 
 install: $(VENV)/installed
 
-# uv when it is there, pip when not.
+# uv when it is there, pip when not; neither compiles what may never be imported.
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "tracemw needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) -V 2>&1); try: make PYTHON=python3.12" >&2; exit 2; }
@@ -29,19 +43,29 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	  uv pip install --quiet --python $(BIN)/python $(addprefix -c ,$(CONSTRAINTS)) -e '.[$(EXTRAS)]'; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[$(EXTRAS)]'; \
+	  $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e '.[$(EXTRAS)]'; \
 	fi
 	@touch $@
 
 demo: install
 	@$(BIN)/python -m examples.demo $(if $(filter-out 0,$(ONCE)),--once)
 
-test: install
+test: check test-side-by-side test-serial test-sdk
+
+check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
-	$(BIN)/python -m pytest --recorder=sdk $(HTTP_SUITE)
+
+test-side-by-side: install
+	$(SIDE_BY_SIDE) -m 'not serial' $(PYTEST_ARGS)
+
+test-serial: install
+	$(PYTEST) -m serial $(PYTEST_ARGS) || [ $$? -eq 5 ]  # there may be none among those that PYTEST_ARGS names
+
+# Of these, those that look at what the global provider has recorded.
+test-sdk: install
+	$(SIDE_BY_SIDE) --recorder=sdk $(PROVIDER_SUITE)
 
 # Against the Tempo that TEMPO_URL and TEMPO_ENDPOINT name, else one that docker compose starts; `make test` runs the
 # same test against the viewer.
@@ -62,17 +86,15 @@ MINUTES ?= 10
 soak: install
 	@PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes $(MINUTES) $(addprefix --seed ,$(SEED))
 
-# What depends on the interpreter or on the packages that tracemw plugs into: not the page, not the demo, not the chaos, and not
-# what `make test-tempo` says when it cannot run.
+# What depends on the interpreter or on the packages that tracemw plugs into; hypothesis makes up a tenth of its examples.
 test-python: install
-	$(BIN)/python -m pytest -m 'not browser' --ignore tests/examples --ignore tests/chaos \
-	  --ignore tests/integration/test_test_tempo.py $(PYTEST_ARGS)
+	$(SIDE_BY_SIDE) -m 'not serial' --hypothesis-profile quick $(UNCHANGED) $(PYTEST_ARGS)
 
 # FastAPI apart: each of its versions with native telemetry needs a newer OpenTelemetry than the lowest.
 test-lowest:
 	$(MAKE) test-python VENV=.venv-lowest CONSTRAINTS=tests/lowest-versions.txt \
 	  EXTRAS=starlette,flask,httpx,httpx2,requests,viewer,test \
-	  PYTEST_ARGS='--ignore tests/test_fastapi.py $(PYTEST_ARGS)'
+	  PYTEST_ARGS='--ignore tests/test_fastapi.py $(OURS_ALONE) $(PYTEST_ARGS)'
 	$(MAKE) test-python VENV=.venv-lowest-fastapi CONSTRAINTS=tests/lowest-fastapi.txt EXTRAS=all,test \
 	  PYTEST_ARGS='tests/test_error_pages.py tests/test_fastapi.py tests/test_w3c_services.py $(PYTEST_ARGS)'
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -24,6 +26,8 @@ guard.reraise_own_faults = True
 
 settings.register_profile("shared machine", deadline=None)  # a deadline for an example would measure the machine
 settings.load_profile("shared machine")
+settings.register_profile("quick", settings.get_profile("shared machine"), max_examples=10)
+"""A tenth of the examples, for another interpreter or other versions: `--hypothesis-profile=quick`."""
 
 _exporter = InMemorySpanExporter()
 
@@ -38,10 +42,54 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Hundreds of httpx clients would read the certificates of all authorities, half of their tests' time.
+    os.environ.pop("SSL_CERT_FILE", None)
+    os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
     kind = TracerProvider if config.getoption("recorder") == "tracemw" else SdkTracerProvider
     provider = kind(sampler=ALWAYS_ON, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(_exporter))
     trace.set_tracer_provider(provider)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    functions = [item for item in items if isinstance(item, pytest.Function)]
+    if config.getoption("recorder") == "sdk":
+        _choose(config, items, [each for each in functions if {"recorded", "provider"} & set(each.fixturenames)])
+    if settings.get_current_profile_name() == "quick":
+        _make_up_fewer({each.function for each in functions if is_hypothesis_test(each.function)})
+
+
+def _choose(config: pytest.Config, items: list[pytest.Item], chosen: list[pytest.Function]) -> None:
+    """Leave out the tests that never see the global provider: they would do the same with another."""
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    items[:] = chosen
+
+
+def _make_up_fewer(tests: set[Any]) -> None:
+    """Take nine tenths of the examples away from tests that say how many they want, too."""
+    for test in tests:
+        wanted = test._hypothesis_internal_use_settings
+        fewer = max(wanted.max_examples // 10, settings().max_examples)
+        test._hypothesis_internal_use_settings = settings(wanted, max_examples=fewer)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Let a report with lone surrogates, which tests have logged, leave a worker of pytest-xdist."""
+    return _encodable((yield))
+
+
+def _encodable(told: Any) -> Any:
+    match told:
+        case str():
+            return told.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {_encodable(key): _encodable(value) for key, value in told.items()}
+        case list():
+            return [_encodable(each) for each in told]
+        case tuple():
+            return tuple(_encodable(each) for each in told)
+    return told
 
 
 class Recorded:
@@ -120,8 +168,6 @@ def meters() -> Iterator[Meters]:
 @pytest.fixture(autouse=True)
 def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away the settings of the machine that the tests run on."""
-    import os
-
     for name in list(os.environ):
         ours = ("TEMPO_ENDPOINT", "SERVICE_VERSION", "ENVIRONMENT")
         if name.startswith(("OTEL_", "TRACEMW_")) or name in ours or name.lower().endswith("_proxy"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -83,11 +85,20 @@ def process(
             running.stdout.close()
 
 
+# Below the ports that the system hands out, lest a connection takes one before its server does. Each process of tests
+# begins somewhere else, so that no two try the same port at the same time.
+_ports = itertools.count(random.randrange(10_000, 30_000))
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
+    """Return a port of 127.0.0.1 that nothing listens on, and that no other test gets."""
+    for port in _ports:
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
         return port
+    raise AssertionError("there is always another")
 
 
 def wait_until(condition: Any, timeout: float = 10.0) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import itertools
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,7 +19,7 @@ from typing import IO, Any, Literal, Self
 
 import trustme
 
-from servers import wait_until
+from servers import free_port, wait_until
 
 HERE = Path(__file__).parent
 
@@ -181,7 +178,7 @@ class Service:
 
     def __init__(self, server: Server, folder: Path, port: Port | None, env: Mapping[str, str]) -> None:
         self.workers = WORKERS[server]
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = folder
         self._log = folder / f"{self.port}.log"
         self._books = folder / f"{self.port}"
@@ -319,20 +316,6 @@ def certificates_in(folder: Path) -> None:
     for name, until in (("good", None), ("expired", yesterday)):
         leaf = authority.issue_cert("127.0.0.1", not_after=until)
         leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / f"{name}.pem"))
-
-
-# Below those that the system hands out, lest a connection has taken it before the server does.
-_ports = itertools.count(random.randrange(20000, 29000))
-
-
-def _free_port() -> int:
-    for port in _ports:
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
-    raise AssertionError("there is always another")
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:

@@ -21,6 +21,8 @@ from chaos.misbehaving import FAULTS, HEALTHY
 from chaos.running import WORKERS, Backend, Footprint, Load, Received, Round, Server, Service, serving
 from servers import wait_until
 
+pytestmark = pytest.mark.serial
+
 SIDE_BY_SIDE = 10
 
 RATE = 300

@@ -22,6 +22,8 @@ import pytest
 from chaos.misbehaving import FAULTS
 from chaos.running import WORKERS, Backend, Load, Server, Service, serving
 
+pytestmark = pytest.mark.serial
+
 BOUND = 1.25
 SECONDS = 0.4
 """A round; some thousand requests."""

@@ -23,6 +23,8 @@ from chaos.misbehaving import FAULTS, HEALTHY
 from chaos.running import HERE, WORKERS, Backend, Load, Port, Received, Server, Service, clean_environment, serving
 from servers import wait_until
 
+pytestmark = pytest.mark.serial
+
 SIDE_BY_SIDE = 10
 
 RATE = 600

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tracemw.spikes import Spike, add_spike
 UWSGI = Path(sys.executable).parent / "uwsgi"
 
 SERVICE = (
-    "import logging, os, sys, flask, tracemw\n"
+    "import logging, os, sys, time, flask, tracemw\n"
     "from tracemw.flask import TraceMiddleware\n"
     "logging.basicConfig(stream=sys.stdout)\n"
     "tracing = tracemw.init('shop')\n"
@@ -30,7 +31,9 @@ SERVICE = (
     "app = flask.Flask(__name__)\n"
     "TraceMiddleware(app)\n"
     "@app.get('/items/<int:n>')\n"
-    "def item(n): return str(os.getpid())\n"
+    "def item(n):\n"
+    "    time.sleep(0.01)\n"
+    "    return str(os.getpid())\n"
 )
 
 
@@ -65,11 +68,19 @@ def listening(port: int) -> bool:
 def workers_of(port: int) -> Counter[str]:
     """Ask until both workers have answered several times; return how often each has."""
     workers: Counter[str] = Counter()
-    deadline = time.monotonic() + 20
-    while len(workers) < 2 or min(workers.values()) < 5:
-        assert time.monotonic() < deadline, workers
-        workers[asked(port, "/items/1")] += 1
+
+    def have_answered() -> bool:  # several at a time, of which one worker alone would not have all
+        workers.update(threads.map(lambda _: asked(port, "/items/1"), range(4)))
+        return len(workers) == 2 and min(workers.values()) >= 5
+
+    with ThreadPoolExecutor(4) as threads:
+        wait_until(have_answered, timeout=30)
     return workers
+
+
+def is_idle(pid: str) -> bool:
+    """Tell whether a worker waits for the next request."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def instances(backend: Backend) -> Counter[str]:
@@ -133,7 +144,8 @@ def test_a_worker_that_ends_delivers_what_waits(tmp_path: Path, options: tuple[s
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
         with serving(tmp_path, environment, *options) as (running, port):
             workers = workers_of(port)
-            time.sleep(0.5)  # uWSGI runs no atexit in a worker that has not quite done with its request
+            # uWSGI runs no atexit in a worker that has not quite done with its request.
+            wait_until(lambda: all(map(is_idle, workers)))
             running.send_signal(signal.SIGTERM)
             running.communicate(timeout=20)
         assert Counter(backend.names) == {"start": 1, "GET /items/<int:n>": sum(workers.values())}
