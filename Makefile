@@ -99,16 +99,19 @@ test-lowest:
 	  PYTEST_ARGS='tests/test_error_pages.py tests/test_fastapi.py tests/test_w3c_services.py $(PYTEST_ARGS)'
 
 # What tracemw costs beside others, as a table: see benchmarks/README.md. ROWS="asgi encode" runs some rows,
-# BENCH_QUICK=1 all of them in a few minutes.
+# BENCH_QUICK=1 all of them with fewer rounds; AGAINST=../before compares with another checkout in place of others.
 bench: .venv-bench/peers
-	@.venv-bench/bin/python -m benchmarks $(ROWS)
+	@.venv-bench/bin/python -m benchmarks $(addprefix --against=,$(AGAINST)) $(ROWS)
 
+# All of it is resolved at once: the instrumentations are of one release with the SDK, which need not be the newest.
 .venv-bench/peers: benchmarks/requirements.txt pyproject.toml
-	@$(MAKE) --no-print-directory install VENV=.venv-bench EXTRAS=all CONSTRAINTS=
+	@echo "Setting up .venv-bench (about a minute the first time)"
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv pip install --quiet --upgrade --python .venv-bench/bin/python -r $<; \
+	  uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv-bench && \
+	  uv pip install --quiet --upgrade --python .venv-bench/bin/python -e '.[all]' -r $<; \
 	else \
-	  .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -r $<; \
+	  $(PYTHON) -m venv .venv-bench && \
+	  .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[all]' -r $<; \
 	fi
 	@touch $@
 

@@ -1,8 +1,8 @@
 """The one mechanism: contestants take turns, round after round, and medians are compared.
 
 Each contestant is a process of its own, since instrumentation and providers are global to a process. It sets itself up,
-then answers each `N` on its standard input with a JSON object of what N operations came to. One contestant runs at a
-time, all on the same core; the sink and this process are on another. The order changes from round to round.
+then answers each `time N` on its standard input with a JSON object of what N operations came to. One contestant runs at
+a time, all on the same core; the sink and this process are on another. The order changes from round to round.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Literal, Protocol, Self
 
 Relation = Literal["ratio", "kept", "over", "below"]
 
@@ -72,6 +72,8 @@ class Row:
         rounds: The least number of rounds, in full and in quick mode.
         warm_up: Whether a burst before the first round is thrown away: imports, connections, caches, adaptive bytecode.
         pinned: Whether a contestant's process stays on the core of what is measured.
+        counted: Few operations and many, between which calls and instructions are counted; None where the samples are
+            not those of `contestants.cpu`, or differ too much.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Row:
     most_rounds: int = 61
     warm_up: bool = True
     pinned: bool = True
+    counted: tuple[int, int] | None = (32, 160)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +107,15 @@ class Line:
     notes: Mapping[str, float]
     """Medians of what else the contestant told."""
     samples: Sequence[float]
+    counts: Counts | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What an operation of one contestant came to; less what the untraced one came to, where that is subtracted."""
+
+    calls: float
+    instructions: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,40 +150,76 @@ class Sink:
         self._process.wait()
 
 
-class Turns:
-    """A contestant's process."""
+class Counter(Protocol):
+    """What counts instructions from outside of a process."""
 
-    def __init__(self, contestant: Contestant, row: Row, sink: Sink) -> None:
+    def begin(self, pid: int) -> None:
+        """Count from now on."""
+
+    def end(self) -> float:
+        """Return what was counted."""
+
+
+class Turns:
+    """A contestant's process.
+
+    Args:
+        under: A command that the process runs under.
+        counting: Whether the process is for counting: on any core, and with the same hash seed each time.
+    """
+
+    def __init__(
+        self, contestant: Contestant, row: Row, sink: Sink, *, under: Sequence[str] = (), counting: bool = False
+    ) -> None:
         self.contestant = contestant
         self.operations = 0
         self._key = f"{row.name}-{contestant.name}".replace(" ", "-").replace(",", "").replace("%", "")
+        if counting:
+            self._key += "-counted"
         env = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         env |= {**SETTINGS, **contestant.env, "BENCH_SINK": f"{sink.url}/{self._key}", "BENCH_NAME": self._key}
+        if counting:
+            env["PYTHONHASHSEED"] = "0"
         self._sink = sink
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.contestants", contestant.target, json.dumps(contestant.options)],
+            [
+                *(*under, sys.executable, "-m", "benchmarks.contestants"),
+                *(contestant.target, json.dumps(contestant.options)),
+            ],
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        if row.pinned:
+        if row.pinned and not counting:
             pin(self._process.pid, 1)
 
-    def sample(self, operations: int) -> dict[str, float]:
+    def sample(self, operations: int, *, meter: str = "time") -> dict[str, float]:
         """Have the contestant do `operations` and tell what they came to."""
+        sample: dict[str, float] = json.loads(self._answer(f"{meter} {operations}"))
+        self.operations += int(sample.pop("operations", operations))
+        return sample
+
+    def count(self, operations: int, counter: Counter) -> float:
+        """Have the contestant do `operations`, and return what the counter makes of them."""
+        self._answer(f"outside {operations}")
+        counter.begin(self._process.pid)
+        self._answer("")
+        count = counter.end()
+        self._answer("")
+        return count
+
+    def _answer(self, order: str) -> str:
         commands, answers = _pipe(self._process.stdin), _pipe(self._process.stdout)
         try:
-            commands.write(f"{operations}\n")
+            commands.write(f"{order}\n")
             commands.flush()
         except BrokenPipeError:  # the missing answer tells more
             pass
         answer = answers.readline()
         if not answer:
             raise RuntimeError(f"{self.contestant.name} died (exit status {self._process.wait()}); its error is above")
-        sample: dict[str, float] = json.loads(answer)
-        self.operations += int(sample.pop("operations", operations))
-        return sample
+        return answer
 
     def spans(self) -> float | None:
         """Return the spans that have arrived for each operation."""
@@ -187,8 +235,16 @@ class Turns:
             self._process.kill()
 
 
-def run(row: Row, sink: Sink, *, quick: bool, seconds: float, progress: Callable[[str], None]) -> Result:
-    """Let the contestants of a row take turns for about `seconds`, and compare them."""
+def run(
+    row: Row,
+    sink: Sink,
+    counts: Sequence[Counts] | None,
+    *,
+    quick: bool,
+    seconds: float,
+    progress: Callable[[str], None],
+) -> Result:
+    """Let the contestants of a row take turns for about `seconds`, and compare them; `counts` are shown beside."""
     burst = row.burst[quick]
     with ExitStack() as stack:
         turns = [Turns(contestant, row, sink) for contestant in row.contestants]
@@ -206,10 +262,12 @@ def run(row: Row, sink: Sink, *, quick: bool, seconds: float, progress: Callable
             done += 1
             progress(f"{row.name}: round {done}")
         spans = [turn.spans() for turn in turns]
-    return _compare(row, samples, spans)
+    return _compare(row, samples, spans, counts)
 
 
-def _compare(row: Row, samples: list[list[dict[str, float]]], spans: list[float | None]) -> Result:
+def _compare(
+    row: Row, samples: list[list[dict[str, float]]], spans: list[float | None], counts: Sequence[Counts] | None
+) -> Result:
     raw = [[sample[row.unit] for sample in one] for one in samples]
     values = [_against_base(row, one, raw[-1]) if one is not raw[-1] else one for one in raw]
     medians = [statistics.median(one) for one in values]
@@ -242,6 +300,7 @@ def _compare(row: Row, samples: list[list[dict[str, float]]], spans: list[float 
                 spans=spans[index],
                 notes=notes,
                 samples=raw[index],
+                counts=counts[index] if counts else None,
             )
         )
     problems = [

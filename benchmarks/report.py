@@ -15,7 +15,8 @@ from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.measure import Goal, Line, Result
+from benchmarks.against import Comparison
+from benchmarks.measure import Goal, Line, Result, Row
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -23,19 +24,41 @@ _COLUMNS: dict[str, tuple[int, JustifyMethod]] = {
     "": (28, "left"),
     "median": (17, "right"),
     "quartiles": (18, "right"),
+    "calls": (6, "right"),
+    "instr.": (9, "right"),
     "ours / it": (9, "right"),
     "goal": (8, "right"),
     "met": (6, "left"),
     " ": (0, "left"),
 }
+_COUNTS = ("calls", "instr.")
+_AGAINST: dict[str, tuple[int, JustifyMethod]] = {
+    "": (28, "left"),
+    "here": (17, "right"),
+    "there": (17, "right"),
+    "here / there": (12, "right"),
+    "95 % sure": (16, "right"),
+    "calls": (14, "right"),
+    "instr. here": (11, "right"),
+    "there ": (11, "right"),
+    "here / there ": (12, "right"),
+    "verdict": (8, "left"),
+}
 
 
-def table(result: Result) -> Table:
-    """Return a row's table: each contestant's median, ours over it, the goal and whether it is met."""
+def table(result: Result, counted: str) -> Table:
+    """Return a row's table: each contestant's median, ours over it, the goal and whether it is met.
+
+    Args:
+        result: What the row came to.
+        counted: What the column of instructions has been counted with.
+    """
     rounds = f"{result.rounds} round{'s' * (result.rounds > 1)}"
-    title = f"[bold]{result.row.name}[/bold]: {escape(result.row.title)} ({rounds})"
+    told = f"; {counted}" if result.row.counted else ""
+    title = f"[bold]{result.row.name}[/bold]: {escape(result.row.title)} ({rounds}{told})"
     shown = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="", header_style="dim")
-    for header, (width, justify) in _COLUMNS.items():
+    columns = {header: of for header, of in _COLUMNS.items() if result.row.counted or header not in _COUNTS}
+    for header, (width, justify) in columns.items():
         shown.add_column(header, justify=justify, min_width=width, no_wrap=width > 0)
     for index, line in enumerate(result.lines):
         is_base = result.row.base is not None and index == len(result.lines) - 1
@@ -45,6 +68,7 @@ def table(result: Result) -> Table:
             line.name,
             f"{_number(line.median * scale)} {unit}",
             f"[dim]{' .. '.join(_number(quartile * scale) for quartile in line.spread)}",
+            *([] if line.counts is None else (_number(line.counts.calls), f"{line.counts.instructions:,.0f}")),
             "" if line.ratio is None else _times(line.ratio),
             "" if line.goal is None else _goal(line.goal, result.row.unit),
             {None: "", True: "[green]yes", False: "[red]MISSED"}[line.met],
@@ -53,7 +77,35 @@ def table(result: Result) -> Table:
     return shown
 
 
-def save(results: Sequence[Result], *, quick: bool) -> Path:
+def against(comparison: Comparison, *, header: bool) -> Table:
+    """Return one line, below a header if wanted: what a row came to here and there."""
+    shown = Table(box=None, pad_edge=False, header_style="dim", show_header=header)
+    for name, (width, justify) in _AGAINST.items():
+        shown.add_column(name, justify=justify, min_width=width, no_wrap=True)
+    unit = comparison.row.unit
+    counted = ("", "", "", "")
+    if comparison.counts:
+        here, there = comparison.counts
+        counted = (
+            f"{_number(here.calls)}, {_number(there.calls)}",
+            f"{here.instructions:,.0f}",
+            f"{there.instructions:,.0f}",
+            f"{here.instructions / there.instructions:.3f}",
+        )
+    low, high = comparison.interval
+    shown.add_row(
+        f"{comparison.row.name} [dim]({comparison.rounds} rounds)",
+        f"{_number(comparison.here)} {unit}",
+        f"{_number(comparison.there)} {unit}",
+        f"{comparison.slower:.3f}",
+        f"{low:.3f} .. {high:.3f}",
+        *counted,
+        {"fine": "[green]fine", "unclear": "[yellow]unclear", "slower": "[red]SLOWER"}[comparison.verdict],
+    )
+    return shown
+
+
+def save(results: Sequence[Result] | Sequence[Comparison], *, quick: bool, counted: str) -> Path:
     """Write the results, the raw samples included, and return the file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
@@ -68,20 +120,15 @@ def save(results: Sequence[Result], *, quick: bool) -> Path:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": dict(sorted(versions.items())),
         "quick": quick,
-        "rows": {
-            result.row.name: {
-                "title": result.row.title,
-                "unit": result.row.unit,
-                "base": result.row.base,
-                "rounds": result.rounds,
-                "problems": result.problems,
-                "lines": [asdict(line) for line in result.lines],
-            }
-            for result in results
-        },
+        "counted": counted,
+        "rows": {result.row.name: {**asdict(result), "row": _described(result.row)} for result in results},
     }
     path.write_text(json.dumps(document, indent=1))
     return path
+
+
+def _described(row: Row) -> dict[str, object]:
+    return {"title": row.title, "unit": row.unit, "base": row.base, "counted": row.counted}
 
 
 def say(text: object) -> None:

@@ -132,6 +132,7 @@ def _served(name: str, title: str, target: str, kind: str, ours: dict[str, float
         unit="requests/s",
         base="divide",
         burst=(2000, 1000),  # milliseconds of load
+        counted=None,
         rounds=(11, 3),
         contestants=[
             *(
@@ -164,6 +165,7 @@ def _chaos(name: str, title: str, server: str, backend: str) -> Row:
         title=title,
         unit="p99 ms",
         burst=(2000, 1000),  # milliseconds of load
+        counted=None,
         rounds=(15, 5),
         contestants=[
             contestant(f"a backend that {backend}", backend),
@@ -237,6 +239,7 @@ ROWS = [
     ),
     Row(
         name="routes",
+        counted=None,
         title="a Starlette request with 300 routes and with 3: CPU added, sampled, export left out",
         unit="us",
         contestants=[
@@ -316,6 +319,7 @@ ROWS = [
         title="import, in a new process",
         unit="ms",
         burst=(5, 3),
+        counted=None,
         contestants=[
             Contestant(name="import tracemw", target="startup:importing", options={"module": "tracemw"}),
             Contestant(
@@ -331,6 +335,7 @@ ROWS = [
         title="import and set up, in a new process",
         unit="ms",
         burst=(3, 1),
+        counted=None,
         contestants=[
             Contestant(name="tracemw.init", target="startup:setting_up", options={"whose": "ours"}),
             Contestant(
@@ -345,6 +350,7 @@ ROWS = [
         burst=(1_000_000, 60_000),
         rounds=(1, 1),
         most_rounds=1,
+        counted=None,
         warm_up=False,
         contestants=[Contestant(name="ours", target="asgi:memory", goal=Goal(relation="below", bound=4), spans=1)],
     ),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Callable
+from typing import TextIO
 
-from benchmarks.contestants import Burst
+from benchmarks import contestants
+from benchmarks.contestants import Burst, Meter
 
 
 def contestant(target: str, options: dict[str, object]) -> Burst:
@@ -17,15 +20,40 @@ def contestant(target: str, options: dict[str, object]) -> Burst:
 
 
 def main() -> None:
-    """Answer each number on standard input with a sample, until its end."""
+    """Answer each order on standard input, a meter's name and a number of operations, with a sample, until its end."""
     answers, sys.stdout = sys.stdout, sys.stderr  # what others print must not be taken for an answer
+    meters = {
+        "time": contestants.cpu_time,
+        "calls": contestants.calls,
+        "bytecodes": contestants.bytecodes,
+        "outside": _outside(answers),
+    }
     burst = contestant(sys.argv[1], json.loads(sys.argv[2]))
     try:
-        for line in sys.stdin:
-            answers.write(json.dumps(burst(int(line))) + "\n")
+        for line in iter(sys.stdin.readline, ""):
+            meter, _, operations = line.partition(" ")
+            contestants.use(meters[meter])
+            answers.write(json.dumps(burst(int(operations))) + "\n")
             answers.flush()
     except KeyboardInterrupt:  # the parent has the same, and says so
         pass
+
+
+def _outside(answers: TextIO) -> Meter:
+    """Return a meter that has the parent measure: a line goes out before and after the work, and one comes back."""
+
+    def say(what: str) -> None:
+        answers.write(f"{what}\n")
+        answers.flush()
+        sys.stdin.readline()
+
+    def measure(work: Callable[[], object]) -> dict[str, float]:
+        say("begins")
+        work()
+        say("ends")
+        return {}
+
+    return measure
 
 
 if __name__ == "__main__":
