@@ -1,0 +1,168 @@
+"""The door for any ASGI application: `app = TraceMiddleware(app)`.
+
+One SERVER span per HTTP request or WebSocket connection. Frameworks whose routes are known have doors of their own:
+`tracemw.starlette` and `tracemw.fastapi`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, Unpack
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from tracemw._http.exchange import ServerExchange
+from tracemw._http.server import ServerTracing
+from tracemw._http.settings import ServerOptions
+from tracemw._otel.context import attach, current_context, detach
+from tracemw._otel.guard import fault
+from tracemw.asgi._exchange import HttpExchange, WebSocketExchange
+from tracemw.asgi._request import ScopeRequest
+from tracemw.asgi._types import ASGIApp as ASGIApp
+from tracemw.asgi._types import Message as Message
+from tracemw.asgi._types import Receive as Receive
+from tracemw.asgi._types import Scope as Scope
+from tracemw.asgi._types import Send as Send
+
+_EXCHANGE: Final = "tracemw.exchange"
+
+
+class TraceMiddleware:
+    """Trace the requests to an ASGI application.
+
+    Args:
+        app: The application to wrap.
+        **options: See `tracemw.ServerOptions`.
+
+    Raises:
+        TypeError: for an unknown option, or an application that is none.
+        ValueError: for an option with a value that cannot work.
+    """
+
+    def __init__(self, app: ASGIApp, **options: Unpack[ServerOptions]) -> None:
+        if not callable(app):
+            raise TypeError(f"tracemw.asgi.TraceMiddleware takes an ASGI application, not {app!r}")
+        self.app = app
+        self._tracing = ServerTracing(**options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        """Serve one ASGI connection."""
+        kind = scope.get("type")
+        if kind == "lifespan":
+            return await self.app(scope, receive, self._flushing(send))
+        if kind not in ("http", "websocket"):
+            return await self.app(scope, receive, send)
+        outer = scope.get(_EXCHANGE)
+        if isinstance(outer, ServerExchange):
+            return await self._serve_within(outer, scope, receive, send)
+        try:
+            request = ScopeRequest(scope, self._tracing.settings)
+        except Exception as error:
+            fault("asgi.ScopeRequest", error)
+            return await self.app(scope, receive, send)
+        exchange = (HttpExchange if kind == "http" else WebSocketExchange)(receive, send)
+        begun, returned, token, given = None, False, None, scope
+        # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
+        try:
+            try:
+                begun = self._tracing.begin(exchange, request)
+                if begun is None:
+                    return await self.app(scope, receive, send)
+                scope[_EXCHANGE] = begun
+                # The frameworks' native telemetry leaves a request alone that carries its own keys.
+                scope.setdefault("starlette.opentelemetry", True)
+                scope.setdefault("fastapi.telemetry")
+                scope = self._observed(scope, begun)
+                if begun is not exchange:  # that of a WSGI application around this one, which watches the response
+                    return await self.app(scope, receive, send)
+                if kind == "websocket":
+                    exchange.lasts()
+                exchange.context = self.enter(scope, exchange.context)
+                token = attach(exchange.context)
+                result = await self.app(scope, exchange.receive, exchange.send)
+                returned = True
+                return result
+            except BaseException as error:
+                if begun is exchange:
+                    self.escaped(scope, exchange, error)
+                raise
+            finally:
+                if begun is exchange:
+                    if exchange.is_open:
+                        exchange.finish(returned=returned)
+                    if token is not None:
+                        detach(token, exchange.context)
+                    self.leave(scope)
+                    # A server's channels lead to its scope: what leads from there to the exchange, which has the
+                    # channels, would leave all that there is of the request to the garbage collector.
+                    given.pop(_EXCHANGE, None)
+        finally:
+            exchange.depart()
+
+    async def _serve_within(self, outer: ServerExchange, scope: Scope, receive: Receive, send: Send) -> Any:
+        """Serve a request that has passed through another door already: this one may know its route."""
+        scope = self._observed(scope, outer)
+        here = current_context()
+        context = self.enter(scope, here)
+        if context is here:
+            return await self.app(scope, receive, send)
+        token = None
+        try:
+            token = attach(context)
+            return await self.app(scope, receive, send)
+        finally:
+            if token is not None:
+                detach(token, context)
+            self.leave(scope)
+
+    def _observed(self, scope: Scope, exchange: ServerExchange) -> Scope:
+        try:
+            return self.observe(scope, exchange)
+        except Exception as error:
+            fault("asgi.TraceMiddleware.observe", error)
+            return scope
+
+    def take_over(self, *, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> None:
+        """Use providers that a framework's native telemetry was given, unless the options have named others."""
+        self._tracing.take_over(tracer_provider=tracer_provider, meter_provider=meter_provider)
+
+    def observe(self, scope: Scope, exchange: ServerExchange) -> Scope:
+        """Return the scope for the application; doors that know routes override this to learn the route."""
+        del exchange
+        return scope
+
+    def enter(self, scope: Scope, context: Context) -> Context:
+        """Return the context for the application; doors whose framework looks for something in it override this."""
+        del scope
+        return context
+
+    def leave(self, scope: Scope) -> None:
+        """Let go of what `observe` and `enter` have put into the scope, now that the application has returned."""
+
+    def escaped(self, scope: Scope, exchange: ServerExchange, error: BaseException) -> None:
+        """Note an exception that the application let escape; doors that know who answers it override this."""
+        del scope
+        exchange.failure(error)
+
+    def _flushing(self, send: Send) -> Send:
+        # Servers such as uvicorn end by re-raising the signal that stopped them, so that atexit never runs: the end
+        # of the lifespan is the last chance to deliver what is queued.
+        async def flush_then_send(message: Message) -> None:
+            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                try:
+                    asyncio.get_running_loop()
+                except RuntimeError:  # another event loop's server, such as trio's: it has nothing else left to do
+                    self._tracing.flush()
+                else:
+                    await asyncio.to_thread(self._tracing.flush)
+            await send(message)
+
+        return flush_then_send
+
+
+def exchange_of(scope: Scope) -> ServerExchange | None:
+    """Return the exchange of the request that `scope` belongs to, as long as it is being served."""
+    found = scope.get(_EXCHANGE)
+    return found if isinstance(found, ServerExchange) else None

@@ -1,0 +1,73 @@
+"""A request's scope as the rules for HTTP see it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tracemw._http.facts import RequestFacts
+from tracemw._http.request import ServerRequest
+from tracemw._http.settings import ServerSettings
+from tracemw.asgi._types import Scope
+
+
+class ScopeRequest(ServerRequest):
+    """A request's scope as it was when the request arrived: what stands within may change the scope itself."""
+
+    def __init__(self, scope: Scope, settings: ServerSettings) -> None:
+        raw = scope.get("headers") or ()
+        if not isinstance(raw, (list, tuple)):  # any iterable is allowed, so one that can be read only once
+            raw = scope["headers"] = list(raw)
+        by_name = dict(reversed(raw))  # the first of those with the same name counts
+        if b"host" not in by_name:  # names are in lower case, as ASGI says, or the server is another
+            by_name = {name.lower(): value for name, value in reversed(raw)}
+        self._by_name = by_name
+        self._all = None if len(by_name) == len(raw) else tuple(raw)  # some names come more than once
+        self._scope = dict(scope)
+        self.settings = settings
+        self.method = scope.get("method") or "GET"
+        self.path = scope.get("path") or ""
+        self.carries_context = b"traceparent" in by_name or b"baggage" in by_name
+        self.mounts = _mounts(scope) if scope.get("root_path") else ()
+
+    def get(self, name: str, /) -> list[str]:
+        wanted = name.encode("latin-1")
+        if self._all is not None:
+            return [value.decode("latin-1") for key, value in self._all if key.lower() == wanted]
+        value = self._by_name.get(wanted)
+        return [] if value is None else [value.decode("latin-1")]
+
+    def keys(self) -> list[str]:
+        return [key.decode("latin-1") for key in self._by_name]
+
+    def read(self) -> RequestFacts:
+        scope, by_name = self._scope, self._by_name
+        query = scope.get("query_string")
+        server, peer = scope.get("server"), scope.get("client")
+        host, agent = by_name.get(b"host"), by_name.get(b"user-agent")
+        scheme = scope.get("scheme") or "http"
+        if scope["type"] == "websocket" and scheme in ("http", "https"):  # some servers give that of the handshake
+            scheme = scheme.replace("http", "ws")
+        return _new_facts(
+            RequestFacts,
+            (
+                self.method,
+                self.path,
+                query.decode("utf-8", "replace") if query else "",
+                scheme,
+                self,
+                scope.get("http_version"),
+                (server[0], server[1]) if server else None,
+                (peer[0], peer[1]) if peer else None,
+                None,
+                None if host is None else host.decode("latin-1"),
+                None if agent is None else agent.decode("latin-1"),
+            ),
+        )
+
+
+def _mounts(scope: Scope) -> tuple[str, ...]:
+    # The second is of Starlette's, whose mounts add to the root path.
+    return tuple(path for path in (scope.get("root_path"), scope.get("app_root_path")) if isinstance(path, str))
+
+
+_new_facts: Final = tuple.__new__  # without the frame that a named tuple's constructor takes

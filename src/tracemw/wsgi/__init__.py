@@ -1,0 +1,96 @@
+"""The door for any WSGI application: `app = TraceMiddleware(app)`.
+
+One SERVER span per request. Flask, whose routes are known, has a door of its own: `tracemw.flask`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Unpack
+
+from tracemw._http.server import ServerTracing
+from tracemw._http.settings import ServerOptions
+from tracemw._otel.context import attach, current_context, detach
+from tracemw._otel.guard import fault
+from tracemw.wsgi._body import SizedBody, TracedBody, watch_file
+from tracemw.wsgi._exchange import BYTE, START_RESPONSE, WsgiExchange, is_taken_care_of
+from tracemw.wsgi._request import EnvironRequest
+from tracemw.wsgi._response import observed
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+EXCHANGE: Final = "tracemw.exchange"
+"""The key under which a request's exchange lies in its `environ`."""
+
+_HABITS: Final = {
+    "a2wsgi.wsgi": START_RESPONSE,
+    "uvicorn.middleware.wsgi": START_RESPONSE,
+    "waitress.task": BYTE,
+}
+
+
+class TraceMiddleware:
+    """Trace the requests to a WSGI application.
+
+    Args:
+        app: The application to wrap.
+        **options: See `tracemw.ServerOptions`.
+
+    Raises:
+        TypeError: for an unknown option, or an application that is none.
+        ValueError: for an option with a value that cannot work.
+    """
+
+    def __init__(self, app: WSGIApplication, **options: Unpack[ServerOptions]) -> None:
+        if not callable(app):
+            raise TypeError(f"tracemw.wsgi.TraceMiddleware takes a WSGI application, not {app!r}")
+        self.app = app
+        self._tracing = ServerTracing(**options)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        if EXCHANGE in environ:
+            return self.app(environ, start_response)
+        try:
+            request = EnvironRequest(environ, self._tracing.settings)
+        except Exception as error:
+            fault("wsgi.EnvironRequest", error)
+            return self.app(environ, start_response)
+        exchange = WsgiExchange()
+        habit = _HABITS.get(getattr(start_response, "__module__", ""))
+        if habit is not None:
+            exchange.head_goes_with = habit
+        elif "uwsgi.version" in environ:
+            exchange.head_goes_with, exchange.is_answered_for = START_RESPONSE, False
+        begun, token, handed_out = None, None, False
+        # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
+        try:
+            try:
+                begun = self._tracing.begin(exchange, request)
+                if begun is not None:
+                    environ[EXCHANGE] = begun
+                if begun is not exchange:  # an ASGI application around this one has the request, or there is none
+                    return self.app(environ, start_response)
+                token = attach(exchange.context)
+                body = self.app(environ, observed(start_response, exchange))
+                if exchange.status is None and is_taken_care_of(body, exchange):
+                    exchange.end()
+                    return body
+                file_wrapper = environ.get("wsgi.file_wrapper")
+                if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
+                    watch_file(body, exchange)
+                else:
+                    body = (SizedBody if hasattr(body, "__len__") else TracedBody)(body, exchange)
+                handed_out = True
+                return body
+            except BaseException as error:
+                if begun is exchange:
+                    exchange.failed(error)
+                raise
+            finally:
+                if token is not None:
+                    detach(token, exchange.context)
+        finally:
+            if not handed_out or current_context() is exchange.context:
+                exchange.depart()

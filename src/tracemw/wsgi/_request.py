@@ -1,0 +1,68 @@
+"""A request's environ as the rules for HTTP see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tracemw._http.facts import RequestFacts
+from tracemw._http.request import ServerRequest
+from tracemw._http.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+class EnvironRequest(ServerRequest):
+    """A request's environ as it was when the request arrived: what stands within may change the environ itself."""
+
+    def __init__(self, environ: WSGIEnvironment, settings: ServerSettings) -> None:
+        self.environ = environ = dict(environ)
+        self.settings = settings
+        self.method = environ.get("REQUEST_METHOD") or "GET"
+        mount = environ.get("SCRIPT_NAME") or ""
+        path = mount + (environ.get("PATH_INFO") or "") or "/"
+        self.path = path if path.isascii() else _decoded(path)
+        self.mounts = (_decoded(mount),) if mount else ()
+        self.carries_context = "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ
+
+    def get(self, name: str, /) -> list[str]:
+        key = name.upper().replace("-", "_")
+        value = self.environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}")
+        return [value] if isinstance(value, str) else []
+
+    def keys(self) -> list[str]:
+        return [key[5:].replace("_", "-").lower() for key in self.environ if key.startswith("HTTP_")]
+
+    def read(self) -> RequestFacts:
+        get = self.environ.get
+        query, protocol = get("QUERY_STRING") or "", get("SERVER_PROTOCOL") or ""
+        server, peer, peer_port = get("SERVER_NAME"), get("REMOTE_ADDR"), get("REMOTE_PORT")
+        return _new_facts(
+            RequestFacts,
+            (
+                self.method,
+                self.path,
+                query if query.isascii() else _decoded(query),
+                get("wsgi.url_scheme") or "http",
+                self,
+                protocol[5:] if protocol.startswith("HTTP/") else None,
+                (server, _port(get("SERVER_PORT"))) if server else None,
+                (peer, None if peer_port is None else _port(peer_port)) if peer else None,
+                None,
+                get("HTTP_HOST"),
+                get("HTTP_USER_AGENT"),
+            ),
+        )
+
+
+_new_facts: Final = tuple.__new__  # without the frame that a named tuple's constructor takes
+
+
+def _decoded(value: str) -> str:
+    # PEP 3333 tunnels the request's bytes through latin-1.
+    return value.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _port(value: object) -> int | None:
+    text = str(value)
+    return int(text) if text.isdecimal() else None

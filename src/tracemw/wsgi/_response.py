@@ -1,0 +1,83 @@
+"""The head of a WSGI response: `start_response` as the application gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from tracemw._http.exchange import ServerExchange
+from tracemw._otel.guard import fault
+from tracemw.wsgi._exchange import START_RESPONSE, WsgiExchange
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+
+def observed(start_response: StartResponse, exchange: WsgiExchange) -> StartResponse:
+    def observing_start_response(
+        status: str, response_headers: Iterable[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        headers, length = _with_header(response_headers, exchange)
+        write = start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+        # Not before: a server refuses a second status once the headers are out.
+        try:
+            if not exchange.has_begun:  # else it comes too late
+                exchange.has_begun = exchange.head_goes_with is START_RESPONSE
+                exchange.answered(int(status[:3]) if status[:3].isdecimal() else exchange.status)
+                exchange.left = length
+                if exchange.settings.captures_response and exchange.is_open:
+                    exchange.capture(ResponseHeaders(headers))
+        except Exception as error:
+            fault("wsgi.observed", error)
+        if not exchange.is_open:
+            return write
+
+        # Nor does the exchange have it: a server's functions lead to its environ, as a rule, and that to the exchange.
+        def observing_write(data: bytes) -> object:
+            try:
+                written = write(data)
+            except OSError as error:
+                exchange.gone(error)
+                raise
+            exchange.sent(data)
+            return written
+
+        return observing_write
+
+    return observing_start_response
+
+
+def _with_header(
+    given: Iterable[tuple[str, str]], exchange: ServerExchange
+) -> tuple[list[tuple[str, str]], int | None]:
+    """Return the headers with the one that tells the trace id, and the length that they declare."""
+    headers, length = list(given), None  # PEP 3333 says a list, and servers take any iterable
+    try:
+        header = exchange.response_header
+        wanted = None if header is None else header[0]
+        for name, value in headers:
+            lower = name.lower()
+            if lower == "content-length":
+                length = int(value) if value.isdecimal() else None
+            elif lower == wanted:
+                header = None
+        if header is not None:
+            headers.append(header)
+    except Exception as error:
+        fault("wsgi._with_header", error)
+    return headers, length
+
+
+class ResponseHeaders:
+    """The headers given to `start_response`."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._pairs = pairs
+
+    def get(self, name: str, /) -> list[str]:
+        return [value for key, value in self._pairs if key.lower() == name]
+
+    def keys(self) -> list[str]:
+        return [key.lower() for key, _ in self._pairs]
