@@ -31,7 +31,7 @@ _OF_HELD: Final = frozenset(
 )
 """Fields of a span that the span which `reopened` returns does not have."""
 
-_SPAN: Final = 600
+_SPAN: Final = 800
 _ATTRIBUTE: Final = 150
 _EVENT: Final = 1500
 _DEFERRED: Final = 1000
