@@ -20,7 +20,7 @@ DOORS = {"asgi", "fastapi", "flask", "httpx", "httpx2", "requests", "starlette",
 
 # What each room may import of tracemw itself. A room that is not listed here has no business in the tree.
 ALLOWED = {
-    "__init__": {"_setup", "_version", "bootstrap", "spans", *DOORS},
+    "__init__": {"_http", "_setup", "_version", "bootstrap", "spans", *DOORS},
     "__main__": {"cli"},
     "_version": set(),
     "_process": {"_process"},
@@ -44,7 +44,7 @@ ALLOWED = {
     "_recording": {"_otel", "_process", "_recording", "redaction", "sampling"},
     "_export": {"_export", "_otel", "_process", "_version", "config"},
     "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "config", "sampling", "spikes"},
-    "bootstrap": {"_setup", "config", "sampling"},
+    "bootstrap": {"_process", "_setup", "config", "sampling"},
     "cli": {"_process", "_version", "cli", "config", "spikes", "viewer"},
     "viewer": {"viewer"},
 }
@@ -109,6 +109,7 @@ PRIVATE = {
     },
     "_otel/providers.py": {"_METER_PROVIDER", "_active_span_processor", "_span_processors"},
     "_http/baggage.py": {"_BAGGAGE_KEY"},
+    "_process/interpreter.py": {"_is_gil_enabled"},
     "_http/metrics.py": {"_internal"},
     "_http/propagation.py": {"_propagators"},
     "_export/encoding/memo.py": {"_dict"},

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import pydoc
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider
 
+import tracemw
 from backend import backend_serving
 from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Meters, Recorded
 from servers import process
@@ -268,3 +272,31 @@ def test_a_value_of_baggage_that_cannot_be_recorded_costs_that_attribute_only() 
             attributes = {pair.key: pair.value.string_value for pair in span.attributes}
             assert (attributes["first"], attributes["last"], attributes["long"]) == ("1", "7", "x" * 9000)
             assert "bad" not in attributes
+
+
+PLAIN: Any = getattr(pydoc, "plaintext")  # noqa: B009  a type checker does not know it
+
+
+@pytest.mark.parametrize("door", ["asgi", "wsgi", "starlette", "fastapi", "flask"])
+def test_help_on_a_middleware_shows_every_option_with_its_default_and_what_it_does(door: str) -> None:
+    pytest.importorskip("fastapi", reason="FastAPI is not among the packages under test")
+    middleware = getattr(tracemw, door).TraceMiddleware
+    parameters = inspect.signature(middleware).parameters
+    options = tracemw.ServerOptions.__annotations__
+    assert list(options) == [name for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY]
+    shown = pydoc.render_doc(middleware, renderer=PLAIN)
+    for option in options:
+        assert re.search(rf"^ \|      {option}: [A-Z]", shown, re.MULTILINE), option
+    assert "response_header: 'str | None' = 'x-trace-id'" in shown
+
+
+def test_a_client_s_options_are_documented_where_help_finds_them() -> None:
+    shown = pydoc.render_doc(tracemw.ClientOptions, renderer=PLAIN)
+    for option in tracemw.ClientOptions.__annotations__:
+        assert re.search(rf"^ \|      {option}: [A-Z]", shown, re.MULTILINE), option
+
+
+def test_what_hooks_get_is_documented_field_by_field() -> None:
+    source = inspect.getsource(tracemw.RequestFacts)
+    for field in tracemw.RequestFacts._fields:
+        assert re.search(rf'^    {field}: .*\n    """', source, re.MULTILINE), field

@@ -17,7 +17,15 @@ from tracemw.fastapi import TraceMiddleware
 from tracemw.sampling import Rule, Sampling
 
 tracing: tracemw.Tracing = tracemw.init("shop", sampling=Sampling(ratio=0.5, rules=[Rule("GET /", 1.0)]))
+
+
+def name(facts: tracemw.RequestFacts, route: str | None) -> str:
+    return f"{facts.method} {route or facts.path}"
+
+
+options: tracemw.ServerOptions = {"trust_inbound": False, "span_name": name}
 app = FastAPI()
+app.add_middleware(TraceMiddleware, **options)
 app.add_middleware(tracemw.fastapi.TraceMiddleware, skip=["/healthz"])
 app.add_middleware(TraceMiddleware)
 with tracemw.span("payment.process", amount=42):

@@ -27,10 +27,16 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds, so that a type checker 
     from tracemw import requests as requests
     from tracemw import starlette as starlette
     from tracemw import wsgi as wsgi
+    from tracemw._http.client import ClientOptions
+    from tracemw._http.facts import RequestFacts
+    from tracemw._http.settings import ServerOptions
     from tracemw._setup.tracing import Stats, Tracing
     from tracemw.bootstrap import init, shutdown
 
 __all__ = [
+    "ClientOptions",
+    "RequestFacts",
+    "ServerOptions",
     "Stats",
     "Tracing",
     "__version__",
@@ -46,6 +52,9 @@ __all__ = [
 
 _DOORS = ("asgi", "fastapi", "flask", "httpx", "httpx2", "requests", "starlette", "wsgi")
 _HOMES = {
+    "ClientOptions": "tracemw._http.client",
+    "RequestFacts": "tracemw._http.facts",
+    "ServerOptions": "tracemw._http.settings",
     "Stats": "tracemw._setup.tracing",
     "Tracing": "tracemw._setup.tracing",
     "init": "tracemw.bootstrap",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from tracemw._process.interpreter import require_the_gil
 from tracemw._setup.installation import IN_THIS_PROCESS
 from tracemw._setup.tracing import Tracing
 from tracemw.config import DELIVERY_TIMEOUT, Arguments, Config
@@ -76,11 +77,13 @@ def init(
         ValueError: for a value that is not accepted. The error names the argument or the variable, and what is
             accepted; it shows the value, unless that may be a secret.
         TypeError: for an unknown argument, or one of the wrong type.
-        RuntimeError: when `init` has been called before, and no `shutdown` since.
+        RuntimeError: when `init` has been called before, and no `shutdown` since; or without the interpreter's global
+            lock, on a free-threaded build.
 
     A tracer provider of somebody else stays. Then `init` says so in the log, and returns a `Tracing` that flushes that
     provider. A provider that tracemw has installed for `opentelemetry-instrument` takes the new settings.
     """
+    require_the_gil()
     if not isinstance(sampling, Sampling):
         sampling = Sampling(ratio=sampling)
     arguments = Arguments(

@@ -30,13 +30,14 @@ from opentelemetry.context import Context
 
 from tracemw import asgi, starlette
 from tracemw._http.exchange import ServerExchange
-from tracemw._http.settings import ServerOptions
+from tracemw._http.settings import ServerOptions, shows_options
 from tracemw._otel.guard import call_hook, fault, guarded
 from tracemw._otel.providers import SCHEMA_URL
 
 _NATIVE: Final = "fastapi.telemetry"
 
 
+@shows_options
 class TraceMiddleware(starlette.TraceMiddleware):
     """Trace the requests to a FastAPI application, named by route.
 

@@ -12,9 +12,10 @@ except ImportError as error:
 from tracemw import wsgi
 from tracemw._http.exchange import ServerExchange
 from tracemw._http.server import ServerTracing
-from tracemw._http.settings import ServerOptions
+from tracemw._http.settings import ServerOptions, shows_options
 
 
+@shows_options
 class TraceMiddleware:
     """A Flask extension that traces the application's requests, named by URL rule.
 

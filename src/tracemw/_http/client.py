@@ -44,18 +44,18 @@ class ClientOptions(TypedDict, total=False):
 
     A door raises TypeError for an option that is not listed here, and for one string as `third_parties`; it raises
     ValueError for what is no host.
+
+    Attributes:
+        third_parties: Hosts that get neither trace context nor baggage, such as `("api.stripe.com", "*.openai.com")`.
+            Calls to them are traced as all others. `*` stands for any part of a name; `"api.stripe.com:8443"` is one
+            port only; an IPv6 address has brackets.
+        tracer_provider: Use this provider in place of the global one.
+        meter_provider: Use this provider in place of the global one.
     """
 
-    tracer_provider: TracerProvider | None
-    """Use this provider in place of the global one."""
-    meter_provider: MeterProvider | None
-    """Use this provider in place of the global one."""
     third_parties: Iterable[str]
-    """Hosts that get neither trace context nor baggage, such as `("api.stripe.com", "*.openai.com")`.
-
-    Calls to them are traced as all others. `*` stands for any part of a name; `"api.stripe.com:8443"` is one port only;
-    an IPv6 address has brackets.
-    """
+    tracer_provider: TracerProvider | None
+    meter_provider: MeterProvider | None
 
 
 class ClientTracing:

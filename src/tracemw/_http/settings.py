@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypedDict
+from inspect import Parameter, Signature, cleandoc, signature
+from typing import TypedDict, TypeVar
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, TracerProvider
@@ -14,44 +15,60 @@ from tracemw._http.proxies import X_FORWARDED_FOR, TrustedProxies
 from tracemw._http.skip import Skip, SkipRule
 from tracemw.config import known_methods
 
+T = TypeVar("T")
+
 
 class ServerOptions(TypedDict, total=False):
     """The keyword options that every `TraceMiddleware` takes.
 
-    A wrong one is an error where the door is made: TypeError for an unknown option or one of the wrong type, ValueError
-    for a header name, `skip` rule or proxy that cannot be one.
+    A wrong one is an error where the middleware is made: TypeError for an unknown option or one of the wrong type,
+    ValueError for a header name, `skip` rule or proxy that cannot be one.
+
+    Attributes:
+        skip: What is not traced beside health checks: paths (`"/internal/status"`), globs (`"/static/*"`, where `*`
+            crosses slashes), predicates on `tracemw.RequestFacts`, or several of them. None traces health checks, too.
+        span_name: Called with the request's facts and its route (None when unknown) when the request ends. It returns
+            the span's name in place of `{method} {route}`.
+        response_header: The response header that tells the caller the trace id, `x-trace-id` unless given. One that the
+            application has set stays as it is. None turns it off.
+        on_request: Called with the span and the request's facts when the span has started.
+        on_response: Called with the span, the facts and the status (None when none was sent) before the span ends.
+        capture_request_headers: Names of request headers to record, as `http.request.header.<name>`.
+        capture_response_headers: Names of response headers to record, as `http.response.header.<name>`.
+        trust_inbound: False at a public edge: a new trace starts, linked to the caller's, and the caller's baggage is
+            dropped.
+        trusted_proxies: Addresses and networks of the proxies that are believed (`"10.0.0.0/8"`), `"unix"` for
+            connections over a Unix socket, `"*"` for any.
+        proxy_header: The one header in which trusted proxies write: `x-forwarded-for`, together with
+            `x-forwarded-proto`, `-host` and `-port`; `forwarded` (RFC 7239); or another that holds the client's
+            address, such as `cf-connecting-ip`. Name the one that the proxies write themselves: the others come from
+            the client as they are.
+        tracer_provider: Use this provider in place of the global one.
+        meter_provider: Use this provider in place of the global one.
     """
 
     skip: Skip
-    """What is not traced beside health checks: paths (`"/internal/status"`), globs (`"/static/*"`, where `*` crosses
-    slashes), predicates on `RequestFacts`, or several of them. None traces health checks, too."""
     span_name: Callable[[RequestFacts, str | None], str] | None
-    """Called with the facts and the route (None when unknown) when the request ends; returns the span's name in place
-    of `{method} {route}`."""
     response_header: str | None
-    """The response header that tells the caller the trace id, `x-trace-id` unless given. One that the application has
-    set stays as it is; None turns it off."""
     on_request: Callable[[Span, RequestFacts], object] | None
-    """Called with the span and the facts when the span has started."""
     on_response: Callable[[Span, RequestFacts, int | None], object] | None
-    """Called with the span, the facts and the status (None when none was sent) before the span ends."""
     capture_request_headers: Iterable[str]
-    """Names of request headers to record, as `http.request.header.<name>`."""
     capture_response_headers: Iterable[str]
-    """Names of response headers to record, as `http.response.header.<name>`."""
     trust_inbound: bool
-    """False at a public edge: a new trace starts, linked to the caller's, and the caller's baggage is dropped."""
     trusted_proxies: str | Iterable[str]
-    """Addresses and networks of the proxies that are believed (`"10.0.0.0/8"`), `"unix"` for connections over a Unix
-    socket, `"*"` for any."""
     proxy_header: str
-    """The one header in which trusted proxies write: `x-forwarded-for`, together with `x-forwarded-proto`, `-host` and
-    `-port`; `forwarded` (RFC 7239); or another that holds the client's address, such as `cf-connecting-ip`. Name the
-    one that the proxies write themselves: the others come from the client as they are."""
     tracer_provider: TracerProvider | None
-    """Use this provider in place of the global one."""
     meter_provider: MeterProvider | None
-    """Use this provider in place of the global one."""
+
+
+def shows_options(door: type[T]) -> type[T]:
+    """Have `help` show the options that a door takes, in its signature and in its docstring."""
+    own = [each for each in signature(door.__init__).parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+    options = signature(ServerSettings).parameters.values()
+    door.__signature__ = Signature([*own[1:], *options])  # type: ignore[attr-defined]
+    told = cleandoc(ServerOptions.__doc__ or "").partition("Attributes:\n")[2]
+    door.__doc__ = cleandoc(door.__doc__ or "").replace("    **options: See `tracemw.ServerOptions`.", told.rstrip())
+    return door
 
 
 class ServerSettings:

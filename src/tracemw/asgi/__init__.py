@@ -15,7 +15,7 @@ from opentelemetry.trace import TracerProvider
 
 from tracemw._http.exchange import ServerExchange
 from tracemw._http.server import ServerTracing
-from tracemw._http.settings import ServerOptions
+from tracemw._http.settings import ServerOptions, shows_options
 from tracemw._otel.context import attach, current_context, detach
 from tracemw._otel.guard import fault
 from tracemw.asgi._exchange import HttpExchange, WebSocketExchange
@@ -29,6 +29,7 @@ from tracemw.asgi._types import Send as Send
 _EXCHANGE: Final = "tracemw.exchange"
 
 
+@shows_options
 class TraceMiddleware:
     """Trace the requests to an ASGI application.
 

@@ -27,10 +27,11 @@ except ImportError as error:
     raise ImportError("tracemw.starlette needs Starlette: pip install 'tracemw[starlette]'") from error
 
 from tracemw._http.exchange import ServerExchange
-from tracemw._http.settings import ServerOptions
+from tracemw._http.settings import ServerOptions, shows_options
 from tracemw._otel.guard import guarded
 
 
+@shows_options
 class TraceMiddleware(asgi.TraceMiddleware):
     """Trace the requests to a Starlette application, named by route.
 

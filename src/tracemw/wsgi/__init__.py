@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Unpack
 
 from tracemw._http.server import ServerTracing
-from tracemw._http.settings import ServerOptions
+from tracemw._http.settings import ServerOptions, shows_options
 from tracemw._otel.context import attach, current_context, detach
 from tracemw._otel.guard import fault
 from tracemw.wsgi._body import SizedBody, TracedBody, watch_file
@@ -30,6 +30,7 @@ _HABITS: Final = {
 }
 
 
+@shows_options
 class TraceMiddleware:
     """Trace the requests to a WSGI application.
 
