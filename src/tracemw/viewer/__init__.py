@@ -3,7 +3,7 @@
 The way through this room:
 
 * ``serve``         the process: port, signals, and a clean end
-* ``connections``   a connection waits for its peer, for so long
+* ``patience``      how long a connection waits for its peer
 * ``app``           the routes; ``isolation`` refuses what web pages of others ask for
 * ``receiver``      the endpoint that takes spans: ``receiving`` reads them, ``storing`` keeps them in SQLite
 * ``queries``       the endpoints that answer: ``querying`` reads the question, ``storing`` finds the spans

@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from tracemw.viewer.allowance import Allowance
 from tracemw.viewer.receiving.batch import Batch
-from tracemw.viewer.receiving.bodies import Bodies
 from tracemw.viewer.receiving.content import ENCODINGS, JSON, PROTOBUF, parse_encoding, parse_media_type
 from tracemw.viewer.receiving.decoding import decode
+from tracemw.viewer.receiving.intake import Intake
 from tracemw.viewer.receiving.refusals import RefusalError
 from tracemw.viewer.receiving.responses import encode_failure, encode_success
 from tracemw.viewer.storing.database import StoreError
@@ -27,7 +27,7 @@ class Receiver:
     def __init__(self, store: Store, allowance: Allowance) -> None:
         self._store = store
         self._limit = allowance.body_bytes
-        self._bodies = Bodies(allowance)
+        self._intake = Intake(allowance)
         self._decoding = CapacityLimiter(_DECODED_AT_ONCE)
 
     async def receive_traces(self, request: Request) -> Response:
@@ -36,7 +36,7 @@ class Receiver:
         try:
             content_type = parse_media_type(request.headers.get("content-type"))
             encoding = parse_encoding(request.headers.get("content-encoding"))
-            async with self._bodies.read(request) as body, self._decoding:
+            async with self._intake.read(request) as body, self._decoding:
                 batch = await to_thread.run_sync(self._decode, body, content_type, encoding)
                 await asyncio.wrap_future(self._store.add(batch))
         except RefusalError as refusal:

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from tracemw.viewer.allowance import Allowance
 from tracemw.viewer.app import create_app
-from tracemw.viewer.connections import Connection
+from tracemw.viewer.patience import LimitedConnection
 from tracemw.viewer.storing.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_SPANS, Store
 
 _BACKLOG = 512
@@ -74,7 +74,7 @@ def _run(app: Starlette, listener: socket.socket, allowance: Allowance) -> None:
         uvicorn.Config(
             app,
             loop="asyncio",
-            http=partial(Connection, allowance=allowance),  # type: ignore[arg-type]  # uvicorn only calls it
+            http=partial(LimitedConnection, allowance=allowance),  # type: ignore[arg-type]  # uvicorn only calls it
             ws="none",
             lifespan="off",
             log_config=None,

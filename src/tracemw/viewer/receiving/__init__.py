@@ -1,8 +1,8 @@
 """The body of a trace request becomes a batch of spans (OTLP/HTTP: opentelemetry-proto, ``docs/specification.md``).
 
-* ``bodies``      the body comes in, if it is neither too large nor too slow
+* ``intake``      the body comes in, if it is neither too large nor too slow
 * ``content``     its Content-Type and Content-Encoding are read, and the encoding is undone
-* ``decoding``    protobuf or JSON becomes messages; ``bounds`` counts what is in it before anything is built
+* ``decoding``    protobuf or JSON becomes messages; ``counting`` counts what is in it before anything is built
 * ``batch``       the spans that can be kept, and how many cannot
 * ``responses``   what the sender is told; ``refusals`` has the error for a request that is refused whole
 """

@@ -10,7 +10,7 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tracemw.viewer.receiving.bounds import MAX_SPAN_BYTES, MAX_SPAN_FIELDS, has_more_fields
+from tracemw.viewer.receiving.counting import MAX_SPAN_BYTES, MAX_SPAN_FIELDS, has_more_fields
 
 _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8

@@ -16,8 +16,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tracemw.viewer.receiving.batch import Batch, validate
-from tracemw.viewer.receiving.bounds import MAX_FIELDS, MAX_SPANS, MAX_VALUES, has_more_fields, has_more_values
 from tracemw.viewer.receiving.content import JSON, decompress
+from tracemw.viewer.receiving.counting import MAX_FIELDS, MAX_SPANS, MAX_VALUES, has_more_fields, has_more_values
 from tracemw.viewer.receiving.refusals import RefusalError
 
 _BASE64_ID_CHARACTERS = (12, 24)  # of 8 and of 16 bytes; in hex they are 16 and 32
@@ -33,7 +33,7 @@ def decode(body: bytes, *, content_type: str, content_encoding: str, limit: int)
         limit: how many bytes the body may inflate to
 
     Raises:
-        RefusalError: 400 for a body that is not what its headers say, 413 for one beyond the limit or `bounds`
+        RefusalError: 400 for a body that is not what its headers say, 413 beyond the limit or those of `counting`
     """
     plain = decompress(body, content_encoding, limit)
     request = _from_json(plain) if content_type == JSON else _from_protobuf(plain)

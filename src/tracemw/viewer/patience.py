@@ -19,7 +19,7 @@ from tracemw.viewer.allowance import Allowance
 
 _CONNECTIONS = 400
 _OTHER_DESCRIPTORS = 150  # of this process: the database's, for each thread that reads, and the rest
-_BODY_GRACE = 5.0  # seconds more for a body: `bodies` ends one that is read first, and says why
+_BODY_GRACE = 5.0  # seconds more for a body: `intake` ends one that is read first, and says why
 
 _HEAD, _BODY, _RESPONSE = "head", "body", "response"
 
@@ -31,7 +31,7 @@ def most_connections() -> int:
     return _CONNECTIONS if descriptors < 0 else max(16, min(_CONNECTIONS, descriptors - _OTHER_DESCRIPTORS))
 
 
-class Connection(H11Protocol):
+class LimitedConnection(H11Protocol):
     """One connection of uvicorn's HTTP/1.1 protocol, with limited patience.
 
     Args:
@@ -56,7 +56,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a request. When all places are taken, the connection that waits longest goes."""
         if len(self.connections) >= most_connections():
-            others = [each for each in self.connections if isinstance(each, Connection) and each.waits_for]
+            others = [each for each in self.connections if isinstance(each, LimitedConnection) and each.waits_for]
             if others:
                 min(others, key=lambda each: each.waiting_since).give_up()
             else:

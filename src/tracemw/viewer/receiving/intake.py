@@ -19,7 +19,7 @@ _LENGTH_DIGITS = 19  # a longer Content-Length is not worth reading
 _NOW = 0.0  # on the event loop's clock, always in the past
 
 
-class Bodies:
+class Intake:
     """All bodies that are being read or wait for their turn to be decoded.
 
     Args:
