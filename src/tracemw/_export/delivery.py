@@ -26,8 +26,7 @@ from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Exporter
 from tracemw._export.in_flight import InFlight
 from tracemw._export.losses import EXPORTED, LATE, REJECTED, UNKNOWN, Losses
-from tracemw._export.orders import LONGEST_WAIT as LONGEST_WAIT
-from tracemw._export.orders import WAKE, Order, Orders
+from tracemw._export.orders import LONGEST_WAIT, WAKE, Order, Orders
 from tracemw._export.portions import REMEMBERED_FOR, Portions
 from tracemw._export.process_exporter import ProcessExporter
 from tracemw._export.queue import SpanQueue
