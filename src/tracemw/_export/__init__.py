@@ -8,12 +8,12 @@ A span's way through this room, one module per step:
 * ``worker``            one thread of each process carries out ``orders``: look at the queue, flush, stop
 * ``batches``           what waits goes out in batches; ``in_flight`` is the batch that is being sent, and ``portions``
   says how much of it goes into one request
-* ``attempts``          the request is sent again until it is answered for good, or its time is over
+* ``retries``           the request is sent again until it is answered for good, or its time is over
 * ``breaker``           a backend that fails again and again is left alone for a while
 * ``process_exporter``  whatever the exporter raises is an outcome
 * ``otlp_http`` (over a ``connection``) and ``otlp_grpc``  the request is sent; ``answers`` says what the answer means
 
-The steps from ``attempts`` on have one interface, ``exporter.Sender``: a request and a timeout go in, and an outcome
+The steps from ``retries`` on have one interface, ``exporter.Sender``: a request and a timeout go in, and an outcome
 comes out. Each step is made of the next one, so that it can be tested alone.
 
 Beside the way, ``losses`` counts what becomes of spans and tells the operator; ``stats`` are the numbers that users

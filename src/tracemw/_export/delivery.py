@@ -19,18 +19,17 @@ from typing import Final
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
-from tracemw._export.attempts import FIRST_PAUSE, Attempts
 from tracemw._export.batches import Batches
 from tracemw._export.breaker import FAILURES, INTERVAL, Breaker, State
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.exporter import Exporter
 from tracemw._export.in_flight import InFlight
 from tracemw._export.losses import EXPORTED, LATE, REJECTED, UNKNOWN, Losses
-from tracemw._export.orders import LONGEST_WAIT as LONGEST_WAIT
-from tracemw._export.orders import WAKE, Order, Orders
+from tracemw._export.orders import LONGEST_WAIT, WAKE, Order, Orders
 from tracemw._export.portions import REMEMBERED_FOR, Portions
 from tracemw._export.process_exporter import ProcessExporter
 from tracemw._export.queue import SpanQueue
+from tracemw._export.retries import FIRST_PAUSE, Retries
 from tracemw._export.stats import BREAKER_OPEN, CAUSES, QUEUE_BYTES, QUEUE_FULL, SHUTDOWN, TOO_LARGE, Stats
 from tracemw._export.worker import Worker
 from tracemw._otel.cleaning import LONGEST
@@ -109,7 +108,7 @@ class Delivery(SpanProcessor):
         self._orders = orders = Orders()
         self._exporter = exporter = ProcessExporter(self._make_exporter, losses)
         self._breaker = breaker = Breaker(exporter, self._on_breaker, failures=self._failures, interval=self._interval)
-        self._attempts = Attempts(breaker, orders, leave_alone=breaker.leave_alone, first_pause=self._first_pause)
+        self._retries = Retries(breaker, orders, leave_alone=breaker.leave_alone, first_pause=self._first_pause)
         self._in_flight = InFlight(losses.counts)
         self._queue = SpanQueue(
             encoder.record,
@@ -125,7 +124,7 @@ class Delivery(SpanProcessor):
             self._queue,
             self._in_flight,
             Portions(self._batch_bytes, remembered_for=self._remembered_for),
-            self._attempts,
+            self._retries,
             breaker,
             orders,
             losses,
@@ -216,7 +215,7 @@ class Delivery(SpanProcessor):
             dropped={**{cause: counted[cause] for cause in CAUSES}, SHUTDOWN: counted[SHUTDOWN] + counted[LATE]},
             queued=queued,
             in_flight=sending,
-            retries=self._attempts.retries + self._batches.halvings,
+            retries=self._retries.count + self._batches.halvings,
             breaker=self._breaker.state,
             last_error=self._losses.last_error,
         )

@@ -58,7 +58,7 @@ class SpanQueue:
         self._bytes = 0
         """Bytes that wait. No call comes between a change of this number and of the records."""
         self._tell_at = 0
-        """Spans that wait when the worker is to be told: any, then a full batch, then only those beyond the limit."""
+        """How many spans wait when there is something to do: first any, then a full batch, then one too many."""
 
     def __len__(self) -> int:
         return len(self._records)
@@ -69,8 +69,8 @@ class SpanQueue:
         if refuses is not None:
             self._counts[refuses] += 1
             return
-        # Encoded at once, and not by the worker: the garbage collector would look at spans that wait again and again,
-        # but not at bytes, and the worker does not hold the interpreter for as long as a whole batch takes.
+        # Encoded at once, and not by the worker. The garbage collector would look at waiting spans again and again, and
+        # passes over bytes; and a worker that encodes a whole batch would hold the interpreter for long.
         record = self._encode(span)
         if record is None:
             self._counts[ENCODING] += 1
@@ -87,7 +87,7 @@ class SpanQueue:
             self._look_after(is_heavy=False)
 
     def expect(self) -> None:
-        """Tell the worker of the next span. The worker calls this before it looks: a later span may escape it."""
+        """Have the worker told of the next span. It calls this before it looks, for it may miss what comes later."""
         self._tell_at = 0
 
     def move(self, batch: list[bytes], most: int) -> None:
@@ -141,8 +141,8 @@ class SpanQueue:
     def _look_after(self, *, is_heavy: bool) -> None:
         """Keep the limits, and tell the worker when it is needed."""
         waiting = len(self._records)
-        if waiting > self._most_spans:
-            self.drop_oldest(QUEUE_FULL)
+        while len(self._records) > self._most_spans and self.drop_oldest(QUEUE_FULL):
+            pass
         while is_heavy and self._bytes > self._most_bytes and self.drop_oldest(QUEUE_BYTES):
             pass
         if self._tell_at == 0:

@@ -12,7 +12,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NoOpTracerProvider
 
-from tracemw._export.delivery import LONGEST_WAIT
+from tracemw._export.orders import LONGEST_WAIT
 from tracemw._otel.providers import install_provider, installed_meter_provider, installed_provider, is_silent
 from tracemw._process.native import make_lock, wait_for
 from tracemw._recording import TracerProvider, end_unfinished

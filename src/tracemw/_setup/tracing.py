@@ -12,7 +12,7 @@ from opentelemetry import trace
 
 from tracemw._export import Delivery
 from tracemw._export import Stats as Stats
-from tracemw._export.delivery import LONGEST_WAIT
+from tracemw._export.orders import LONGEST_WAIT
 from tracemw._process.forks import check
 from tracemw._recording import Books, FlightRecorder
 from tracemw.config import DELIVERY_TIMEOUT

@@ -1,4 +1,4 @@
-"""Attempts alone: what is sent again, after which pause, and until when."""
+"""Retries alone: what is sent again, after which pause, and until when."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 from export.scripted import ACCEPTED, BROKEN, BUSY, INVALID, REFUSED, REJECTED, REQUEST, TOO_LARGE, Scripted
-from tracemw._export.attempts import Attempts
 from tracemw._export.exporter import Outcome
 from tracemw._export.orders import Orders
+from tracemw._export.retries import Retries
 
 
 class Sending:
-    """Attempts in front of a scripted exporter."""
+    """Retries in front of a scripted exporter."""
 
     def __init__(self, exporter: Scripted, **options: Any) -> None:
         self.orders = Orders()
         self.left_alone: list[float] = []
-        self.attempts = Attempts(exporter, self.orders, leave_alone=self.left_alone.append, **options)
+        self.retries = Retries(exporter, self.orders, leave_alone=self.left_alone.append, **options)
 
     def send(self, timeout: float = 10.0) -> Outcome:
-        return self.attempts.send(REQUEST, timeout)
+        return self.retries.send(REQUEST, timeout)
 
 
 @pytest.mark.parametrize("failure", [BUSY, REFUSED, BROKEN])
@@ -31,7 +31,7 @@ def test_what_may_be_retried_is_until_it_is_accepted(exporter: Scripted, failure
     exporter.script = [failure] * 3
     sending = Sending(exporter, first_pause=0.01)
     assert sending.send() == ACCEPTED._replace(is_uncertain=failure is BROKEN)
-    assert (len(exporter.attempts), sending.attempts.retries) == (4, 3)
+    assert (len(exporter.attempts), sending.retries.count) == (4, 3)
 
 
 @pytest.mark.parametrize("answer", [ACCEPTED, REJECTED, TOO_LARGE, INVALID])
@@ -39,7 +39,7 @@ def test_what_is_answered_for_good_is_not_sent_again(exporter: Scripted, answer:
     exporter.outcome = answer
     sending = Sending(exporter)
     assert sending.send() == answer
-    assert (len(exporter.attempts), sending.attempts.retries) == (1, 0)
+    assert (len(exporter.attempts), sending.retries.count) == (1, 0)
 
 
 def test_a_final_outcome_is_the_last(exporter: Scripted) -> None:
@@ -128,7 +128,7 @@ def test_a_stale_connection_costs_no_pause(exporter: Scripted) -> None:
     exporter.script = [BROKEN._replace(is_stale=True)] * 10
     sending = Sending(exporter, first_pause=60)
     sending.send(timeout=0.5)
-    assert (len(exporter.batches), sending.attempts.retries) == (1, 10)
+    assert (len(exporter.batches), sending.retries.count) == (1, 10)
 
 
 def test_stale_connections_without_end_end_with_the_timeout(exporter: Scripted) -> None:

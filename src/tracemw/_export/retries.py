@@ -1,4 +1,4 @@
-"""Attempts: a request is sent again until it is answered for good, or its time is over."""
+"""Retries: a request is sent again until it is answered for good, or its time is over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST_PAUSE: Final = 1.0
 _FOR_GOOD: Final = (Answer.ACCEPTED, Answer.REJECTED, Answer.TOO_LARGE, Answer.INVALID)
 
 
-class Attempts:
+class Retries:
     """Sends a request as often as it takes.
 
     The pause before the second attempt is `first_pause`, give or take a fifth, so that many services do not come at
@@ -30,7 +30,7 @@ class Attempts:
         first_pause: Seconds before the second attempt.
     """
 
-    retries: int
+    count: int
     """Attempts that were not the first of their request."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Attempts:
         leave_alone: Callable[[float], object],
         first_pause: float = FIRST_PAUSE,
     ) -> None:
-        self.retries = 0
+        self.count = 0
         self._sender = sender
         self._orders = orders
         self._leave_alone = leave_alone
@@ -66,5 +66,5 @@ class Attempts:
                     break
             if time.monotonic() >= min(deadline, orders.stop_by):
                 break
-            self.retries += 1
+            self.count += 1
         return outcome._replace(is_uncertain=is_uncertain)
