@@ -99,6 +99,11 @@ def test_the_older_resource_attribute_names_the_environment_too(monkeypatch: pyt
     assert resolve().ratio == 0.1
 
 
+def test_empty_items_between_the_pairs_of_a_variable_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", ",service.name=shop, ,")
+    assert resolve().service == "shop"
+
+
 def test_durations_in_variables_are_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2500")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")

@@ -17,6 +17,11 @@ def test_a_tenant_becomes_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve(headers={"X-Scope-OrgId": "d"}, tenant="e").traces.headers["x-scope-orgid"] == "e"
 
 
+def test_a_header_that_is_no_text_is_a_type_error_that_names_it() -> None:
+    with pytest.raises(TypeError, match="headers takes strings, and the header x-team is a int"):
+        resolve(headers={"X-Team": 1})
+
+
 @pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"])
 @pytest.mark.parametrize(
     "value",
