@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,43 @@ def test_each_room_imports_only_what_the_design_lets_it(path: Path) -> None:
     own = {parts[1] for parts in imported(path) if parts[0] == "tracemw" and len(parts) > 1}
     own -= {name for name in own if not ((SOURCE / name).is_dir() or (SOURCE / f"{name}.py").is_file())}
     assert own <= ALLOWED[room(path)]
+
+
+def test_no_modules_import_one_another_in_a_circle_but_for_types() -> None:
+    names = {_name(path): path for path in modules()}
+    graph = {name: _needed(name, path) & set(names) for name, path in names.items()}
+    tuple(TopologicalSorter(graph).static_order())  # raises a CycleError that names the modules
+
+
+def _name(path: Path) -> str:
+    return ".".join(("tracemw", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def _needed(name: str, path: Path) -> set[str]:
+    """The modules that a file imports at run time, at whichever depth."""
+    needed, tree = set(), ast.parse(path.read_text())
+    checked = [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    for_types = {inner for node in checked for outer in node.body for inner in ast.walk(outer)}
+    for node in set(ast.walk(tree)) - for_types:
+        if isinstance(node, ast.Import):
+            needed |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = SOURCE.parent / (node.module or "").replace(".", "/")
+            for each in node.names:
+                is_module = (package / each.name).is_dir() or (package / f"{each.name}.py").is_file()
+                needed.add(f"{node.module}.{each.name}" if is_module else str(node.module))
+    return needed - {name}
+
+
+STILL_SHARED = {"attempts", "bodies", "bounds"}
+"""Names that two modules have. It only ever gets shorter."""
+
+
+def test_no_two_modules_have_the_same_name() -> None:
+    names = Counter(path.stem for path in modules() if path.stem != "__init__")
+    assert {name for name, count in names.items() if count > 1} <= STILL_SHARED
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))

@@ -37,10 +37,23 @@ SERVICE = (
 )
 
 
+HOOKED = (
+    "import uwsgi\n"
+    "calls = []\n"
+    "uwsgi.after_req_hook = lambda: calls.append(1)\n" + SERVICE + "tracing.shutdown()\n"
+    "tracing = tracemw.init('shop')\n"
+    "@app.get('/calls')\n"
+    "def hooked(): return f'{os.getpid()} {len(calls)}'\n"
+)
+"""A service that has a hook of its own after each request, and calls `init` twice."""
+
+
 @contextmanager
-def serving(folder: Path, environment: dict[str, str], *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def serving(
+    folder: Path, environment: dict[str, str], *options: str, service: str = SERVICE
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Run uWSGI with two workers, and give the process and its port."""
-    (folder / "service.py").write_text(SERVICE)
+    (folder / "service.py").write_text(service)
     port = free_port()
     arguments = ("--http-socket", f"127.0.0.1:{port}", "--module", "service:app", "--disable-logging", *options)
     call = f"import os, sys; os.execv({str(UWSGI)!r}, ['uwsgi', *sys.argv[1:]])"
@@ -120,6 +133,20 @@ def test_each_worker_exports_what_it_serves_as_an_instance_of_its_own(
         spans = [(span.trace_id, span.span_id) for span in backend.spans]
         assert len({trace_id for trace_id, _ in spans}) == len({span_id for _, span_id in spans}) == len(spans)
         assert output.count("enable-threads = true") == (not options), output
+
+
+def test_without_threads_a_hook_of_the_application_after_each_request_still_runs_once(tmp_path: Path) -> None:
+    counts: dict[str, list[int]] = {}
+    with backend_serving() as backend:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "1"}
+        with serving(tmp_path, environment, service=HOOKED) as (running, port):
+            for _ in range(20):
+                pid, count = asked(port, "/calls").split()
+                counts.setdefault(pid, []).append(int(count))
+            wait_until(lambda: asked(port, "/calls") and backend.names.count("GET /calls") >= 20)
+            os.killpg(running.pid, signal.SIGKILL)
+    for of_worker in counts.values():
+        assert of_worker == list(range(of_worker[0], of_worker[0] + len(of_worker)))
 
 
 def test_a_spike_reaches_workers_that_were_forked_in_c(tmp_path: Path) -> None:

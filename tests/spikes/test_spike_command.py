@@ -15,7 +15,7 @@ import pytest
 
 from backend import backend_serving
 from servers import free_port, process, wait_until
-from spiking import Taken, content, held, soon, watching
+from spikes.spiking import Taken, content, held, soon, watching
 from tracemw import cli
 from tracemw.spikes import Spike, add_spike, read_spikes
 

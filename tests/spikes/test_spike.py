@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backend import backend_serving
-from spiking import Clock, outcome, output_of
+from spikes.spiking import Clock, outcome, output_of
 from tracemw.sampling import ConsistentSampler, Rule
 from tracemw.spikes import Spike
 

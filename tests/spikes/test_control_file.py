@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spiking import content, held, soon
+from spikes.spiking import content, held, soon
 from tracemw.spikes import ControlError, Spike, add_spike, control_file, read_spikes, remove_spikes
 from tracemw.spikes.document import MOST_SPIKES
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from servers import wait_until
-from spiking import Clock, Taken, content, outcome, output_of, put, soon, watching
+from spikes.spiking import Clock, Taken, content, outcome, output_of, put, soon, watching
 from tracemw._otel import guard
 from tracemw.sampling import ConsistentSampler
 from tracemw.spikes import Spike, add_spike

@@ -1,0 +1,1 @@
+"""Arguments of `init` and environment variables become one configuration."""
