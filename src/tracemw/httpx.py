@@ -1,8 +1,8 @@
 """The doors for httpx: `client = trace_client(httpx.Client())`, and the same with an `AsyncClient`.
 
-One CLIENT span per attempt, so that redirects and authentication round trips show, ended when the body has been read
-or closed. A span is named by its method alone, since a URL is not of low cardinality; say the template to have it in
-the name: `client.get(url, extensions={"url_template": "/charges/{charge_id}"})`.
+Each attempt gets a CLIENT span, so that redirects and round trips for authentication show. The span ends when the body
+has been read or closed. Its name is the method alone: there are too many URLs. Name the template of a URL, and the span
+has it too: `client.get(url, extensions={"url_template": "/charges/{charge_id}"})`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ C = TypeVar("C", bound="httpx.Client | httpx.AsyncClient")
 def trace_client(client: C, **options: Unpack[ClientOptions]) -> C:
     """Trace the calls of a client, sync or async, and return it.
 
-    The transports that the client has, those for proxies and its mounts included, are wrapped; all that they and the
-    client have been told stays. A client that is traced already is not traced twice, and takes the options given now.
+    Tracing transports come around those of the client, also around the mounted ones and those for proxies. All settings
+    stay. A traced client is not traced twice: it takes the options given now.
 
     Args:
         client: A client, of a class derived from `httpx.Client` or `httpx.AsyncClient` too.
@@ -44,9 +44,9 @@ def trace_client(client: C, **options: Unpack[ClientOptions]) -> C:
 class TraceTransport(SyncTransport, httpx.BaseTransport):
     """Trace the requests that go through a synchronous transport, for those who build transports themselves.
 
-    A client that is given a transport uses nothing of its own `verify`, `cert`, `limits`, `http1`, `http2`, and none of
-    the proxies that the environment names; what it is given as `proxy` or `mounts` goes past this one. `trace_client`
-    has no such limits.
+    A client that gets a transport ignores its own `verify`, `cert`, `limits`, `http1` and `http2`, and the proxies that
+    the environment names. What goes to its `proxy` or `mounts` goes past the transport, and is not traced.
+    `trace_client` has no such limits.
 
     Args:
         transport: The transport to wrap, `httpx.HTTPTransport()` by default.

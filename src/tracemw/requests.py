@@ -1,10 +1,10 @@
 """The door for requests: `session = trace_session(requests.Session())`, or mount a `TraceAdapter` yourself.
 
-One CLIENT span per attempt, redirects and urllib3's own retries included, ended when the body has been read or closed.
-Retries carry `http.request.resend_count`; requests has no public place that would carry it over a redirect.
+Each attempt gets a CLIENT span: redirects and the retries of urllib3 too. The span ends when the body has been read or
+closed. Retries carry `http.request.resend_count`; requests has no public place that would carry it over a redirect.
 
-A session's own adapters are traced, and not replaced: each becomes one of a class derived from its own, and so do the
-pool managers and pools that it uses, when it uses them. What they have been told, and do of their own, stays.
+The adapters of a session stay the objects that they are, with their settings and their own behaviour: only the class of
+each gives way to one that is derived from it and traces. The pool managers and pools follow when an adapter uses them.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ S = TypeVar("S", bound=requests.Session)
 def trace_session(session: S, **options: Unpack[ClientOptions]) -> S:
     """Trace the calls of a session and return it; its adapters stay the objects that they are.
 
-    Adapters that are mounted later are traced too. One that is traced already is not traced twice, and takes the
-    options given now. An adapter without connection pools, of a class not derived from `requests.adapters.HTTPAdapter`,
-    gets one span around each `send`.
+    Adapters that are mounted later are traced too. A traced adapter is not traced twice: it takes the options given
+    now. An adapter of a class not derived from `requests.adapters.HTTPAdapter` has no connection pools, and gets one
+    span around each `send`.
 
     Args:
         session: A session, of a class derived from `requests.Session` too.
@@ -59,7 +59,7 @@ def trace_session(session: S, **options: Unpack[ClientOptions]) -> S:
         _trace(adapter, tracing, options)
     if isinstance(adapters, _Adapters):
         adapters.tracing = (adapters.tracing or tracing).but(**options)
-    elif type(adapters) is OrderedDict:  # and not a mapping that the session's class has made for itself
+    elif type(adapters) is OrderedDict:  # a session's class may have a mapping of its own: that stays
         session.adapters = _Adapters(tracing, adapters)
     return session
 
@@ -79,7 +79,7 @@ class _Adapters(OrderedDict[str, Any]):
 
 
 def _trace(adapter: Any, tracing: ClientTracing | None, options: ClientOptions) -> None:
-    """Have an adapter trace what it sends; one that does already takes the options."""
+    """Have an adapter trace what it sends; a traced one takes the options."""
     if isinstance(adapter, _Traced):
         if options:
             adapter.tracemw_tracing = _tracing_of(adapter).but(**options)
@@ -190,7 +190,7 @@ class TraceAdapter(_Traced, HTTPAdapter):
         """Send one prepared request."""
         if not isinstance(self.poolmanager, TracedManager):
             trace_manager(self.poolmanager)
-        attempts = Attempts(_tracing_of(self), request.method or "GET", request.url or "")
+        attempts = Attempts(self.tracemw_tracing or _by_default(), request.method or "GET", request.url or "")
         response = attempts.run(super().send, request, *args, **kwargs)
         if attempts.current is not None:
             _bind(response, attempts.current)
@@ -231,6 +231,8 @@ def _note(exchange: ClientExchange, response: Any) -> None:
 
 def _bind(response: Any, exchange: ClientExchange) -> None:
     """Have the end of a response's body end the exchange."""
+    if exchange.ended:
+        return
     content: Any = response._content if type(response) is requests.Response else None  # noqa: SLF001
     if response.raw is None or content is not False:
         exchange.end()  # the class is not that of requests, or the body has been read already

@@ -62,9 +62,9 @@ class ClientTracing:
     """The options of one client door, and the way to begin an attempt.
 
     Args:
-        tracer_provider: See `ClientOptions`, as for the others.
-        meter_provider: The same.
-        third_parties: The same.
+        tracer_provider: The options are those of `ClientOptions`.
+        meter_provider: As there.
+        third_parties: As there.
 
     Raises:
         TypeError: for an unknown option, and for one string as `third_parties`.
@@ -91,13 +91,13 @@ class ClientTracing:
         self._meters = MeterSource("client", meter_provider)
 
     def but(self, **options: Unpack[ClientOptions]) -> ClientTracing:
-        """Return the same with some options replaced."""
+        """Return a copy with some options replaced."""
         replaced = self._options.copy()
         replaced.update(options)
         return ClientTracing(**replaced)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ClientTracing:
-        return self  # nothing of it changes, and providers cannot be copied
+        return self  # providers cannot be copied, and nothing here changes
 
     def __reduce__(self) -> tuple[Any, ...]:
         # In another process the providers are those of that process.
@@ -107,6 +107,7 @@ class ClientTracing:
         self,
         method: str,
         url: str,
+        *,
         template: str | None = None,
         resend_count: int = 0,
         context: Context | None = None,
@@ -127,7 +128,7 @@ class ClientTracing:
             tracer = self._tracers.get()
             instruments = self._meters.get()
             request = ClientRequest(method, url, template, resend_count, self._known_methods)
-            # What may fail does so before there is a span to be ended.
+            # What may fail comes first: a span that has started must end.
             labels = None if instruments is None else semconv.client_labels(request.made())
             hands_on = self._third_parties is None or not self._third_parties.called_by(url)
             span = ahead = None
@@ -245,7 +246,7 @@ class ClientExchange:
         return self._span is None and self._instruments is None
 
     def run(self, send: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-        """Return `send(*args, **kwargs)`, called with the attempt current, and clients beneath it switched off.
+        """Return `send(*args, **kwargs)`, called while the attempt is current and clients beneath are not traced.
 
         An interrupt between any two steps, such as KeyboardInterrupt, leaves the context as it was before.
         """
@@ -259,7 +260,7 @@ class ClientExchange:
                 if token is not None:
                     detach(token, inside)
         except BaseException:
-            if current_context() is inside:  # an interrupt came before or within `detach`
+            if current_context() is inside:  # an interrupt came before the `detach`
                 attach(around)
             raise
 
@@ -301,10 +302,10 @@ class ClientExchange:
 
     @guarded
     def failure(self, error: BaseException, *, at: int | None = None) -> None:
-        """Note the error that ended the attempt, and end it.
+        """Note the error that ended the attempt, and end the span.
 
-        A cancellation (any exception that is no `Exception`) is deliberate: the span ends without an error. A status
-        that is an error itself stays the `error.type`.
+        Whoever cancels does so on purpose: after an exception that is no `Exception`, the span ends without an error.
+        An error status stays the `error.type`.
 
         Args:
             error: The exception.
