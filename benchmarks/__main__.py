@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import against, report
 from benchmarks.counts import Tool, count, find_tool
 from benchmarks.measure import SETTINGS, Result, Row, Sink, run
-from benchmarks.rows import ROWS, selected
+from benchmarks.rows import FASTAPI, ROWS, selected
 
 SECONDS = {False: 40.0, True: 2.0}
 """How long a row's rounds go on, in full and in quick mode."""
@@ -68,7 +68,8 @@ def _measure(rows: Sequence[Row], sink: Sink, tool: Tool, *, quick: bool, second
     results: list[Result] = []
 
     def measure(row: Row) -> None:
-        counts = count(row, sink, tool, progress=_progress)
+        all_names = [contestant.name for contestant in row.contestants]
+        counts = count(row, sink, tool, (all_names[0], "floor") if quick else all_names, progress=_progress)
         result = run(row, sink, counts, quick=quick, seconds=seconds, progress=_progress)
         results.append(result)
         _progress("")
@@ -80,6 +81,9 @@ def _measure(rows: Sequence[Row], sink: Sink, tool: Tool, *, quick: bool, second
     failed = _each(rows, measure)
     path = report.save(results, quick=quick, counted=tool.name)
     missed = [result.row.name for result in results for line in result.lines if line.met is False]
+    for result in results:
+        if result.row.name == FASTAPI:
+            report.say(report.quote(result))
     report.say(f"Goals missed: {', '.join(dict.fromkeys(missed)) or 'none'}. Raw samples: {path}")
     _say_failed(failed)
     return 1 if failed or any(result.problems for result in results) or (strict and missed) else 0

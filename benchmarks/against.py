@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import comb
@@ -85,7 +85,7 @@ def compare(
                 rounds.append(values)
                 done += 1
                 progress(f"{row.name}: start {start + 1}, round {done}")
-    return _compared(row, rounds, count(row, sink, tool, progress=progress))
+    return _compared(row, rounds, count(row, sink, tool, ("here", "there"), progress=progress))
 
 
 def check(path: Path) -> None:
@@ -109,7 +109,7 @@ def _elsewhere(ours: Contestant, path: Path) -> Contestant:
     return replace(ours, name="there", env={**ours.env, **_environment(path)})
 
 
-def _compared(row: Row, rounds: Sequence[Sequence[float]], counts: Sequence[Counts] | None) -> Comparison:
+def _compared(row: Row, rounds: Sequence[Sequence[float]], counts: Mapping[str, Counts]) -> Comparison:
     # Throughput and what is kept of it are the better the higher.
     costs = [[1 / value for value in values] if row.base == "divide" else list(values) for values in rounds]
     if row.base == "subtract":
@@ -125,7 +125,7 @@ def _compared(row: Row, rounds: Sequence[Sequence[float]], counts: Sequence[Coun
         there=there,
         slower=statistics.median(ratios),
         interval=_interval(ratios),
-        counts=(counts[0], counts[1]) if counts else None,
+        counts=(counts["here"], counts["there"]) if counts else None,
         rounds=len(rounds),
         ratios=ratios,
     )

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -146,28 +146,40 @@ def find_tool() -> tuple[Tool, str]:
     )
 
 
-def count(row: Row, sink: Sink, tool: Tool, *, progress: Callable[[str], None]) -> Sequence[Counts] | None:
-    """Return what an operation of each contestant comes to, less the base's; None for a row that cannot be counted."""
+def count(
+    row: Row, sink: Sink, tool: Tool, names: Collection[str], *, progress: Callable[[str], None]
+) -> Mapping[str, Counts]:
+    """Return what an operation of each contestant comes to, less the untraced one's where a row subtracts that.
+
+    Args:
+        row: The row, which may be one that cannot be counted.
+        sink: Where contestants deliver to.
+        tool: What counts.
+        names: The contestants to count; the untraced one is counted with them.
+        progress: Is told what goes on.
+    """
     if row.counted is None:
-        return None
+        return {}
     few, many = row.counted
     progress(f"{row.name}: counting")
+    base = row.contestants[-1] if row.base is not None else None
+    counted = [contestant for contestant in row.contestants if contestant.name in names or contestant is base]
 
     def one(contestant: Contestant) -> Counts:
         return _count(contestant, row, sink, tool, few, many)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        counts = list(pool.map(one, row.contestants))
-    if row.base is None:
+        counts = {each.name: count for each, count in zip(counted, pool.map(one, counted), strict=True)}
+    if base is None:
         return counts
-    base = counts[-1]
-    return [
-        *(
-            Counts(calls=each.calls - base.calls, instructions=each.instructions - base.instructions)
-            for each in counts[:-1]
-        ),
-        base,
-    ]
+    untraced = counts.pop(base.name)
+    return {
+        **{
+            name: Counts(calls=each.calls - untraced.calls, instructions=each.instructions - untraced.instructions)
+            for name, each in counts.items()
+        },
+        base.name: untraced,
+    }
 
 
 def _count(contestant: Contestant, row: Row, sink: Sink, tool: Tool, few: int, many: int) -> Counts:

@@ -238,7 +238,7 @@ class Turns:
 def run(
     row: Row,
     sink: Sink,
-    counts: Sequence[Counts] | None,
+    counts: Mapping[str, Counts],
     *,
     quick: bool,
     seconds: float,
@@ -266,7 +266,7 @@ def run(
 
 
 def _compare(
-    row: Row, samples: list[list[dict[str, float]]], spans: list[float | None], counts: Sequence[Counts] | None
+    row: Row, samples: list[list[dict[str, float]]], spans: list[float | None], counts: Mapping[str, Counts]
 ) -> Result:
     raw = [[sample[row.unit] for sample in one] for one in samples]
     values = [_against_base(row, one, raw[-1]) if one is not raw[-1] else one for one in raw]
@@ -300,7 +300,7 @@ def _compare(
                 spans=spans[index],
                 notes=notes,
                 samples=raw[index],
-                counts=counts[index] if counts else None,
+                counts=counts.get(contestant.name),
             )
         )
     problems = [

@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import distributions
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 from rich.console import Console, JustifyMethod
@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.against import Comparison
-from benchmarks.measure import Goal, Line, Result, Row
+from benchmarks.measure import Counts, Goal, Line, Result, Row
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -31,6 +31,13 @@ _COLUMNS: dict[str, tuple[int, JustifyMethod]] = {
     "met": (6, "left"),
     " ": (0, "left"),
 }
+_VERSIONS = (
+    *("opentelemetry", "tracemw", "fastotel", "ddtrace", "elastic-apm", "logfire", "sentry-sdk"),
+    *("fastapi", "starlette", "flask", "sqlalchemy", "httpx", "requests"),
+    *("uvicorn", "gunicorn", "httptools", "uvloop", "h11"),
+)
+"""What the names of the packages begin with whose versions are saved."""
+
 _COUNTS = ("calls", "instr.")
 _AGAINST: dict[str, tuple[int, JustifyMethod]] = {
     "": (28, "left"),
@@ -68,13 +75,30 @@ def table(result: Result, counted: str) -> Table:
             line.name,
             f"{_number(line.median * scale)} {unit}",
             f"[dim]{' .. '.join(_number(quartile * scale) for quartile in line.spread)}",
-            *([] if line.counts is None else (_number(line.counts.calls), f"{line.counts.instructions:,.0f}")),
+            *(_counts(line.counts) if result.row.counted else ()),
             "" if line.ratio is None else _times(line.ratio),
             "" if line.goal is None else _goal(line.goal, result.row.unit),
             {None: "", True: "[green]yes", False: "[red]MISSED"}[line.met],
             "[dim]" + ", ".join(_notes(result, line, is_base=is_base)),
         )
     return shown
+
+
+def _counts(counts: Counts | None) -> tuple[str, str]:
+    return (_number(counts.calls), f"{counts.instructions:,.0f}") if counts else ("", "")
+
+
+def quote(result: Result) -> str:
+    """Return one sentence to be quoted: what ours adds to a request, beside everybody else in the row."""
+    ours, *others = result.lines[:-1]
+    counts = ours.counts
+    counted = f" ({counts.calls:.0f} calls, {counts.instructions:,.0f} instructions)" if counts else ""
+    beside = ", ".join(f"{line.name} {_number(line.median)}" for line in others)
+    versions = f"Python {platform.python_version()}, tracemw {version('tracemw')}, FastAPI {version('fastapi')}"
+    return (
+        f"tracemw adds {_number(ours.median)} us of CPU{counted} to a FastAPI request of "
+        f"{_number(result.lines[-1].median)} us; others in the same run: {beside}. {versions}."
+    )
 
 
 def against(comparison: Comparison, *, header: bool) -> Table:
@@ -109,12 +133,7 @@ def save(results: Sequence[Result] | Sequence[Comparison], *, quick: bool, count
     """Write the results, the raw samples included, and return the file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
-    wanted = ("opentelemetry", "tracemw", "fastotel", "fastapi", "starlette", "flask", "httpx", "requests", "uvicorn")
-    versions = {
-        found.name: found.version
-        for found in distributions()
-        if found.name.startswith((*wanted, "gunicorn", "httptools", "uvloop", "h11"))
-    }
+    versions = {found.name: found.version for found in distributions() if found.name.lower().startswith(_VERSIONS)}
     document = {
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from benchmarks.measure import Contestant, Goal, Row
 
@@ -16,13 +17,34 @@ class Way:
         self.options = options
 
 
+FASTAPI = "fastapi"
+"""The row that the first figure comes from."""
+
+REALISTIC = "fastapi-realistic"
+"""The row whose endpoint does some work."""
+
+
+class Peer(NamedTuple):
+    """Who traces a FastAPI application."""
+
+    label: str
+    door: str
+    """The function in `contestants.peers`."""
+    spans: float | None
+    """What a request must deliver."""
+    spans_working: float | None
+    """The same of the endpoint that works."""
+
+
+def _floors(times: float) -> Goal:
+    return Goal(relation="ratio", bound=times)
+
+
 def _ratio(one_in: float) -> Goal:
     return Goal(relation="ratio", bound=1 / one_in)
 
 
-def _asgi(
-    name: str, title: str, default: float, one_span: float, *, request: str = "plain", more: tuple[Contestant, ...] = ()
-) -> Row:
+def _asgi(name: str, title: str, goal: float, *, request: str = "plain", more: tuple[Contestant, ...] = ()) -> Row:
     given = {"request": request}
     return Row(
         name=name,
@@ -31,26 +53,26 @@ def _asgi(
         base="subtract",
         contestants=[
             Contestant(name="ours", target="asgi:ours", options=given, spans=1),
-            Contestant(name="official", target="asgi:official", options=given, goal=_ratio(default), spans=4),
-            Contestant(
-                name="official, one span",
-                target="asgi:official",
-                options={**given, "one_span": True},
-                goal=_ratio(one_span),
-                spans=1,
-            ),
+            Contestant(name="official", target="asgi:official", options=given, spans=4),
+            Contestant(name="official, one span", target="asgi:official", options={**given, "one_span": True}, spans=1),
             *more,
-            Contestant(name="floor", target="asgi:floor", options=given, spans=1),
+            Contestant(name="floor", target="asgi:floor", options=given, goal=_floors(goal), spans=1),
             Contestant(name="untraced", target="asgi:untraced", options=given),
         ],
     )
 
 
 def _pair(
-    name: str, title: str, module: str, ours: Way, peer: tuple[str, Way, Goal], untraced: Way, *, spans: int = 1
+    name: str,
+    title: str,
+    module: str,
+    ours: Way,
+    peers: Sequence[tuple[str, Way, Goal | None]],
+    untraced: Way,
+    *,
+    spans: int = 1,
 ) -> Row:
-    """Ours and one peer, less the untraced application."""
-    called, official, goal = peer
+    """Ours and some others, less the untraced application."""
 
     def contestant(name: str, way: Way, goal: Goal | None = None, spans: int | None = spans) -> Contestant:
         return Contestant(
@@ -64,21 +86,47 @@ def _pair(
         base="subtract",
         contestants=[
             contestant("ours", ours),
-            contestant(called, official, goal),
+            *(contestant(called, way, goal) for called, way, goal in peers),
             contestant("untraced", untraced, spans=None),
         ],
     )
 
 
-def _client(name: str) -> Row:
-    return _pair(
-        name,
-        f"a call with {name}: CPU added, sampled and exported",
-        "clients",
-        Way(name, door="ours"),
-        ("official", Way(name, door="official"), _ratio(5)),
-        Way(name),
+def _fastapi(
+    name: str,
+    title: str,
+    doors: Sequence[Peer],
+    goal: float,
+    *,
+    burst: tuple[int, int],
+    counted: tuple[int, int] | None = (32, 160),
+    **options: object,
+) -> Row:
+    """FastAPI in process, traced by each of these."""
+
+    def contestant(peer: Peer) -> Contestant:
+        return Contestant(
+            name=peer.label,
+            target=f"endpoints:{'realistic' if name == REALISTIC else 'fastapi'}",
+            options={"door": peer.door, **options},
+            spans=peer.spans_working if name == REALISTIC else peer.spans,
+            goal=_floors(goal) if peer.door == "floor" else None,
+        )
+
+    return Row(
+        name=name,
+        title=title,
+        unit="us",
+        base="subtract",
+        burst=burst,
+        counted=counted,
+        contestants=[contestant(peer) for peer in (*doors, Peer("untraced", "untraced", None, None))],
     )
+
+
+def _client(name: str, others: Sequence[tuple[str, Way, Goal | None]]) -> Row:
+    title = f"a call with {name}: CPU added, sampled and exported"
+    return _pair(name, title, "clients", Way(name, door="ours"), others, Way(name))
 
 
 def _recorder(name: str, title: str, goal: Goal | None, *, foreign: bool = False, sampled: bool = True) -> Row:
@@ -108,7 +156,7 @@ def _recorder(name: str, title: str, goal: Goal | None, *, foreign: bool = False
     )
 
 
-def _encode(name: str, title: str, one_in: float, *, unique: bool) -> Row:
+def _encode(name: str, title: str, goal: float, *, unique: bool) -> Row:
     given = {"unique": unique}
     target = "recording:encoder"
     return Row(
@@ -117,8 +165,8 @@ def _encode(name: str, title: str, one_in: float, *, unique: bool) -> Row:
         unit="us",
         contestants=[
             Contestant(name="ours", target=target, options={**given, "whose": "ours"}),
-            Contestant(name="official", target=target, options={**given, "whose": "official"}, goal=_ratio(one_in)),
-            Contestant(name="floor", target=target, options={**given, "whose": "floor"}),
+            Contestant(name="official", target=target, options={**given, "whose": "official"}),
+            Contestant(name="floor", target=target, options={**given, "whose": "floor"}, goal=_floors(goal)),
         ],
     )
 
@@ -176,13 +224,48 @@ def _chaos(name: str, title: str, server: str, backend: str) -> Row:
 
 _STABLE_METRICS = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
 _FASTAPI_PEERS = {"official": "official", "FastAPI native": "native", "floor": "floor"}
+_DOORS = (
+    Peer("ours", "ours", 1, 4),
+    Peer("official", "official", 3, 7),
+    Peer("official, one span", "official_one_span", 1, 4),
+    Peer("FastAPI native", "native", 4, 7),
+    Peer("ddtrace", "datadog", 2, None),  # has spans of its start as well
+    Peer("logfire", "logfire", 1, 4),
+    Peer("sentry-sdk", "sentry", 1, 3),
+    Peer("elastic-apm", "elastic", 1, 3),
+    Peer("floor", "floor", 1, 3),
+)
+_COLD_DOORS = [peer for peer in _DOORS if peer.door in ("ours", "official_one_span", "native", "floor")]
 
 ROWS = [
+    _fastapi(
+        FASTAPI,
+        "a FastAPI request: CPU added, sampled, recorded, encoded and posted",
+        _DOORS,
+        3.5,
+        burst=(1024, 256),
+    ),
+    _fastapi(
+        REALISTIC,
+        "FastAPI, a select by SQLAlchemy's ORM and a call with httpx: CPU added, sampled and delivered",
+        _DOORS,
+        3,
+        burst=(256, 64),
+        counted=(16, 48),
+    ),
+    _fastapi(
+        "fastapi-cold",
+        "a FastAPI request that finds cold caches: CPU added, sampled and delivered",
+        _COLD_DOORS,
+        3.5,
+        burst=(256, 64),
+        counted=None,
+        cold=True,
+    ),
     _asgi(
         "asgi",
         "an ASGI request: CPU added, sampled, recorded, encoded and posted",
-        20,
-        12,
+        3,
         more=(
             Contestant(
                 name="official, one span, fastotel",
@@ -192,14 +275,14 @@ ROWS = [
             ),
         ),
     ),
-    _asgi("asgi-traceparent", "the same, called by a traced service", 20, 12, request="traceparent"),
-    _asgi("asgi-unique", "the same with path, query and peer port never the same", 16, 10, request="unique"),
+    _asgi("asgi-traceparent", "the same, called by a traced service", 3, request="traceparent"),
+    _asgi("asgi-unique", "the same with path, query and peer port never the same", 2.5, request="unique"),
     _pair(
         "asgi-starlette",
         "a Starlette request: CPU added, sampled and exported",
         "asgi",
         Way("ours", starlette=True),
-        ("Starlette's own", Way("starlettes_own"), _ratio(10)),
+        [("Starlette's own", Way("starlettes_own"), None), ("floor", Way("floor", starlette=True), _floors(3.5))],
         Way("untraced", starlette=True),
     ),
     _pair(
@@ -207,7 +290,7 @@ ROWS = [
         "an ASGI request that is sampled out, and recorded in case it fails: CPU added",
         "asgi",
         Way("ours", sampling=0.0),
-        ("official, one span", Way("official", sampling=0.0, one_span=True), _ratio(8)),
+        [("official, one span", Way("official", sampling=0.0, one_span=True), _ratio(8))],
         Way("untraced"),
         spans=0,
     ),
@@ -216,7 +299,7 @@ ROWS = [
         "the same with keep_errors=False, where nothing is recorded: CPU added",
         "asgi",
         Way("ours", sampling=0.0, keep_errors=False),
-        ("official, one span", Way("official", sampling=0.0, one_span=True), _ratio(15)),
+        [("official, one span", Way("official", sampling=0.0, one_span=True), _ratio(15))],
         Way("untraced"),
         spans=0,
     ),
@@ -225,7 +308,7 @@ ROWS = [
         "an ASGI request with HTTP metrics: CPU added, sampled and exported",
         "asgi",
         Way("ours", metrics=True),
-        ("official, one span", Way("official", _STABLE_METRICS, metrics=True, one_span=True), _ratio(8)),
+        [("official, one span", Way("official", _STABLE_METRICS, metrics=True, one_span=True), _ratio(8))],
         Way("untraced"),
     ),
     _pair(
@@ -233,7 +316,7 @@ ROWS = [
         "a health check: CPU added",
         "asgi",
         Way("ours", request="health"),
-        ("official, excluded", Way("official", request="health"), _ratio(1)),
+        [("official, excluded", Way("official", request="health"), _ratio(1))],
         Way("untraced", request="health"),
         spans=0,
     ),
@@ -258,7 +341,7 @@ ROWS = [
         "a WSGI request: CPU added, sampled and exported",
         "wsgi",
         Way("ours"),
-        ("official", Way("official"), _ratio(10)),
+        [("official", Way("official"), None), ("floor", Way("floor"), _floors(3))],
         Way("untraced"),
     ),
     _pair(
@@ -266,13 +349,16 @@ ROWS = [
         "a Flask request: CPU added, sampled and exported",
         "wsgi",
         Way("ours", flask=True),
-        ("official", Way("official", flask=True), _ratio(10)),
+        [("official", Way("official", flask=True), None), ("floor", Way("floor", flask=True), _floors(4.5))],
         Way("untraced", flask=True),
     ),
-    _client("httpx"),
-    _client("requests"),
-    _encode("encode", "a span encoded, of batches of 512 with 9 to 12 attributes, values repeat", 12, unique=False),
-    _encode("encode-unique", "the same, every value is new", 6, unique=True),
+    _client(
+        "httpx",
+        [("official", Way("httpx", door="official"), None), ("floor", Way("httpx", door="floor"), _floors(2.5))],
+    ),
+    _client("requests", [("official", Way("requests", door="official"), _ratio(3))]),
+    _encode("encode", "a span encoded, of batches of 512 with 9 to 12 attributes, values repeat", 2, unique=False),
+    _encode("encode-unique", "the same, every value is new", 1.5, unique=True),
     _recorder("recorder", "start_span with 9 attributes, and end", _ratio(7)),
     _recorder("recorder-foreign", "the same with the user's own sampler and processor", _ratio(2), foreign=True),
     _recorder("recorder-unsampled", "the same, sampled out, and recorded in case it fails", None, sampled=False),

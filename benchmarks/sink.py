@@ -1,7 +1,7 @@
 """The backend that every contestant exports to: it reads the body, counts the spans in it and answers 200.
 
-A process of its own, so that none of it is on a contestant's account. `POST /<name>/v1/<signal>` counts for `<name>`;
-`GET /` tells the counts as JSON.
+A process of its own, so that none of it is on a contestant's account. `POST /<name>/v1/<signal>` counts for `<name>`,
+as does what others post by protocols of their own; `GET /` tells the counts as JSON.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import gzip
 import json
 import os
 import sys
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
+_JSON_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 _counts: Counter[str] = Counter()
 
 
@@ -26,6 +28,40 @@ def count_spans(body: bytes) -> int:
         for scope_spans in _messages(resource_spans, 2)
         for _ in _messages(scope_spans, 2)
     )
+
+
+def _of_elastic(body: bytes) -> int:
+    """Return how many transactions and spans an intake of Elastic's has: each is a line of JSON."""
+    return sum(line.startswith((b'{"transaction"', b'{"span"')) for line in body.splitlines())
+
+
+def _of_sentry(body: bytes) -> int:
+    """Return how many spans an envelope of Sentry's has: one for its transaction, and those below it."""
+    parts = (json.loads(line) for line in body.splitlines() if b'"spans":' in line)
+    return sum(1 + len(part["spans"]) for part in parts)
+
+
+def _of_datadog(body: bytes) -> int:
+    """Return how many spans a payload of Datadog's has: each is a map in MessagePack with this key once."""
+    return body.count(b"\xa7span_id")
+
+
+_COUNTED: dict[str, Callable[[bytes], int]] = {
+    "v1/traces": count_spans,
+    "intake/v2/events": _of_elastic,
+    "api/1/envelope": _of_sentry,
+    "v0.4/traces": _of_datadog,
+}
+
+
+def _plain(body: bytes, coding: str) -> bytes:
+    match coding:
+        case "gzip":
+            return gzip.decompress(body)
+        case "deflate":
+            return zlib.decompress(body)
+        case _:
+            return body
 
 
 def _messages(data: memoryview, field: int) -> Iterator[memoryview]:
@@ -64,13 +100,12 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 text = json.dumps(_counts).encode()
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(text), text))
                 continue
-            writer.write(_ANSWER)
-            name, _, signal = path.strip("/").partition("/v1/")
-            if signal == "traces":
-                plain = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
-                _counts[name] += count_spans(plain)
-            _counts[f"{name} {signal} posts"] += 1
-            _counts[f"{name} {signal} bytes"] += len(body)
+            name, _, place = path.partition("?")[0].strip("/").partition("/")
+            writer.write(_ANSWER if place.startswith("v1/") else _JSON_ANSWER)
+            if (counted := _COUNTED.get(place)) is not None:
+                _counts[name] += counted(_plain(body, headers.get("content-encoding", "")))
+            _counts[f"{name} {place} posts"] += 1
+            _counts[f"{name} {place} bytes"] += len(body)
     except (asyncio.IncompleteReadError, ConnectionError):
         pass
     finally:

@@ -77,7 +77,7 @@ def _health() -> Scope:
     return _request(b"/health", b"", 51344)
 
 
-_REQUESTS: dict[str, Requests] = {"plain": _plain, "traceparent": _traceparent, "unique": _unique, "health": _health}
+REQUESTS: dict[str, Requests] = {"plain": _plain, "traceparent": _traceparent, "unique": _unique, "health": _health}
 _START = {"type": "http.response.start", "status": 200}
 _BODY = {"type": "http.response.body", "body": b'{"order": 7}'}
 
@@ -89,12 +89,13 @@ async def _trivial(scope: Any, receive: Any, send: Any) -> None:
     await send({**_BODY})
 
 
-async def _receive() -> Message:
+async def receive() -> Message:
+    """Return a body, whole."""
     return {"type": "http.request", "body": b'{"item": "mug", "quantity": 1}\n', "more_body": False}
 
 
-async def _send(message: Message) -> None:
-    pass
+async def send(message: Message) -> None:
+    """Send nothing."""
 
 
 def _starlette(routes: int = 1) -> Any:
@@ -111,16 +112,17 @@ def _starlette(routes: int = 1) -> Any:
 
 
 async def _once(app: App, scope: Scope) -> None:
-    await app(scope, _receive, _send)
+    await app(scope, receive, send)
 
 
-def _driven(app: App, pipeline: Pipeline, request: str) -> Burst:
-    make = _REQUESTS[request]
+def driven(app: App, pipeline: Pipeline, request: str) -> Burst:
+    """Serve requests of one kind."""
+    make = REQUESTS[request]
     loop = asyncio.new_event_loop()
 
     async def serve(operations: int) -> None:
         for _ in range(operations):
-            await app(make(), _receive, _send)
+            await app(make(), receive, send)
 
     def work(operations: int) -> None:
         loop.run_until_complete(serve(operations))
@@ -130,7 +132,7 @@ def _driven(app: App, pipeline: Pipeline, request: str) -> Burst:
 
 
 def untraced(*, request: str = "plain", starlette: bool = False) -> Burst:
-    return _driven(_starlette() if starlette else _trivial, pipelines.none(), request)
+    return driven(_starlette() if starlette else _trivial, pipelines.none(), request)
 
 
 def ours(
@@ -148,10 +150,10 @@ def ours(
     if starlette:
         app = _starlette()
         app.add_middleware(tracemw.starlette.TraceMiddleware)
-        return _driven(app, pipeline, request)
+        return driven(app, pipeline, request)
     if request == "health":
         _check_that_children_are_suppressed(tracemw.asgi.TraceMiddleware(_with_child))
-    burst = _driven(tracemw.asgi.TraceMiddleware(_trivial), pipeline, request)
+    burst = driven(tracemw.asgi.TraceMiddleware(_trivial), pipeline, request)
     return _with_memo(burst) if request == "unique" else burst
 
 
@@ -171,7 +173,7 @@ def routes(*, number: int) -> Burst:
     async def serve(app: App, operations: int) -> float:
         started = time.process_time()
         for _ in range(operations):
-            await app(_plain(), _receive, _send)
+            await app(_plain(), receive, send)
         return time.process_time() - started
 
     def burst(operations: int) -> dict[str, float]:
@@ -201,7 +203,7 @@ def official(
         exclude_spans=["receive", "send"] if one_span else None,
         excluded_urls="health" if request == "health" else None,
     )
-    return _driven(app, pipeline, request)
+    return driven(app, pipeline, request)
 
 
 def starlettes_own(*, request: str = "plain") -> Burst:
@@ -210,14 +212,15 @@ def starlettes_own(*, request: str = "plain") -> Burst:
     pipeline = pipelines.sdk()
     app = _starlette()
     app.add_middleware(OpenTelemetryMiddleware)
-    return _driven(app, pipeline, request)
+    return driven(app, pipeline, request)
 
 
-def floor(*, request: str = "plain") -> Burst:
+def floor(*, request: str = "plain", starlette: bool = False) -> Burst:
     from benchmarks.contestants.floor import Delivery, Middleware
 
     delivery = Delivery(pipelines.sink())
-    return _driven(Middleware(_trivial, delivery), Pipeline(trace.get_tracer_provider(), delivery.flush), request)
+    app = Middleware(_starlette() if starlette else _trivial, delivery)
+    return driven(app, Pipeline(trace.get_tracer_provider(), delivery.flush), request)
 
 
 def memory(*, pause: float = 0.002) -> Burst:
@@ -238,7 +241,7 @@ def memory(*, pause: float = 0.002) -> Burst:
     async def serve(operations: int) -> list[float]:
         readings: list[float] = []
         for number in range(1, operations + 1):
-            await app(_unique(), _receive, _send)
+            await app(_unique(), receive, send)
             if not number % 256:
                 while tracing.stats().queued > 512:  # noqa: ASYNC110  nobody tells when it is less
                     await asyncio.sleep(pause)

@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 from benchmarks.contestants import Burst, cpu, pipelines
+from benchmarks.contestants.floor import Delivery
 from benchmarks.contestants.pipelines import Pipeline
 
 _URL = "http://payments.example.com/charges/42?currency=EUR"
@@ -14,12 +15,16 @@ _URL = "http://payments.example.com/charges/42?currency=EUR"
 def httpx(*, door: str | None = None) -> Burst:
     import httpx
 
-    pipeline = _pipeline(door)
+    delivery, pipeline = _pipeline(door)
     transport: Any = httpx.MockTransport(lambda request: httpx.Response(200, content=b'{"charge": 7}'))
     if door == "ours":
         import tracemw.httpx
 
         transport = tracemw.httpx.TraceTransport(transport)
+    if delivery is not None:
+        from benchmarks.contestants.floor_outbound import Transport
+
+        transport = Transport(transport, delivery)
     client = httpx.Client(transport=transport)
     if door == "official":
         from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
@@ -51,7 +56,7 @@ def requests(*, door: str | None = None) -> Burst:
                 preload_content=False,
             )
 
-    pipeline = _pipeline(door)
+    _, pipeline = _pipeline(door)
     session = requests.Session()
     session.trust_env = False
     if door == "ours":
@@ -68,8 +73,17 @@ def requests(*, door: str | None = None) -> Burst:
     return _called(session, pipeline)
 
 
-def _pipeline(door: str | None) -> Pipeline:
-    return {"ours": pipelines.ours, "official": pipelines.sdk}[door]() if door else pipelines.none()
+def _pipeline(door: str | None) -> tuple[Delivery | None, Pipeline]:
+    match door:
+        case "ours":
+            return None, pipelines.ours()
+        case "official":
+            return None, pipelines.sdk()
+        case "floor":
+            delivery = Delivery(pipelines.sink())
+            return delivery, Pipeline(pipelines.none().provider, delivery.flush)
+        case _:
+            return None, pipelines.none()
 
 
 def _called(client: Any, pipeline: Pipeline) -> Burst:

@@ -1,15 +1,18 @@
-"""The floor: what the same attributes cost when all of it is written out by hand, for one shape of request.
+"""The floor: straight-line code for the least that any correct tracer must do.
 
-No provider, no options, no error handling, no sampler: nothing that a library has to have. It shows what is left to
-gain, not what anybody should run.
+It parses `traceparent`, makes ids, reads the clock twice, fills one dictionary of attributes, and appends one record to
+a queue, which a thread encodes and posts. No provider, no options, no error handling, no sampler: nothing that a
+library has to have. The floor shows what is left to gain, and is what goals are set against, since a slow machine slows
+it down as well; nobody should run it.
 """
 
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from queue import SimpleQueue
 from random import getrandbits
@@ -17,12 +20,18 @@ from struct import pack
 from typing import Any
 from urllib.parse import urlsplit
 
-Record = tuple[int, int, int, int, str, str, str, str, int, str, int, str, int]
-"""Trace id, span id, start, end, method, path, query, host, port, peer, peer's port, user agent, status."""
+Attributes = dict[str, str | int]
+
+Record = tuple[int, int, int, bytes, int, int, int, Attributes]
+"""Trace id, span id, the parent's span id or 0, name, kind, start, end, attributes."""
+
+SERVER, CLIENT = 2, 3
+"""Kinds of spans, as the protocol numbers them."""
 
 BATCH = 512
 
-_current: ContextVar[object] = ContextVar("current", default=None)
+current: ContextVar[tuple[int, int]] = ContextVar("current", default=(0, 0))
+"""Trace id and span id of the request that is served."""
 
 
 def varint(value: int) -> bytes:
@@ -71,37 +80,32 @@ class Memo(dict[Any, bytes]):
         return encoded
 
 
-_method = Memo("http.request.method")
-_path = Memo("url.path")
-_query = Memo("url.query")
-_host = Memo("server.address")
-_port = Memo("server.port")
-_peer = Memo("network.peer.address")
-_client = Memo("client.address")
-_peer_port = Memo("network.peer.port")
-_agent = Memo("user_agent.original")
-_status = Memo("http.response.status_code")
-_CONSTANT = attribute("url.scheme", "http") + attribute("network.protocol.version", "1.1")
+class _Memos(dict[str, Memo]):
+    def __missing__(self, key: str) -> Memo:
+        memo = self[key] = Memo(key)
+        return memo
+
+
+_memos = _Memos()
 _RESOURCE = message(1, message(1, message(1, b"service.name") + message(2, message(1, b"floor"))))
 _SCOPE = message(1, message(1, b"floor"))
 _LENGTHS = [varint(length) for length in range(1 << 14)]
 
 
 def encode(records: Sequence[Record]) -> bytes:
-    """Return the ExportTraceServiceRequest of records of this one shape."""
+    """Return the ExportTraceServiceRequest of records."""
     spans: list[bytes] = []
-    lengths, add = _LENGTHS, spans.append
-    for trace_id, span_id, start, end, method, path, query, host, port, peer, peer_port, agent, status in records:
-        name = method.encode()
+    lengths, memos, add = _LENGTHS, _memos, spans.append
+    for trace_id, span_id, parent, name, kind, start, end, attributes in records:
         body = b"".join(
-            (
+            [
                 b"\x0a\x10", trace_id.to_bytes(16, "big"), b"\x12\x08", span_id.to_bytes(8, "big"),
-                b"\x2a", lengths[len(name)], name, b"\x30\x02",
+                b"\x22\x08" + parent.to_bytes(8, "big") if parent else b"",
+                b"\x2a", lengths[len(name)], name, b"\x30", lengths[kind],
                 pack("<BQBQ", 0x39, start, 0x41, end),
-                _method[method], _path[path], _CONSTANT, _query[query], _host[host], _port[port], _peer[peer],
-                _peer_port[peer_port], _client[peer], _agent[agent], _status[status],
+                *[memos[key][value] for key, value in attributes.items()],
                 b"\x85\x01\x01\x01\x00\x00",
-            )
+            ]
         )  # fmt: skip
         add(b"\x12" + lengths[len(body)] + body)
     return message(1, _RESOURCE + message(2, _SCOPE + b"".join(spans)))
@@ -115,6 +119,12 @@ class Delivery:
         self._batches: SimpleQueue[list[Record] | threading.Event] = SimpleQueue()
         self.records: list[Record] = []
         threading.Thread(target=self._work, daemon=True).start()
+
+    def add(self, record: Record) -> None:
+        """Queue a record."""
+        self.records.append(record)
+        if len(self.records) >= BATCH:
+            self.full()
 
     def full(self) -> None:
         """Hand the records on."""
@@ -141,6 +151,9 @@ class Delivery:
                 connection.getresponse().read()
 
 
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)").match
+
+
 class Middleware:
     """Record what our ASGI door records, and answer with the trace id."""
 
@@ -154,15 +167,18 @@ class Middleware:
             await self.app(scope, receive, send)
             return
         host = agent = ""
-        trace_id = 0
+        trace_id = parent = 0
         for key, value in scope["headers"]:
             if key == b"host":
                 host = value.decode("latin-1")
             elif key == b"user-agent":
                 agent = value.decode("latin-1")
             elif key == b"traceparent":
-                trace_id = int(value[3:35], 16)
-        trace_id = trace_id or getrandbits(128)
+                found = _TRACEPARENT(value)
+                if found is not None:
+                    trace_id, parent = int(found[1], 16), int(found[2], 16)
+        if not trace_id or not parent:
+            trace_id, parent = getrandbits(128), 0
         span_id = getrandbits(64)
         start = time.time_ns()
         status = 0
@@ -174,20 +190,78 @@ class Middleware:
                 message["headers"].append((b"x-trace-id", b"%032x" % trace_id))
             await send(message)
 
-        token = _current.set((trace_id, span_id))
+        token = current.set((trace_id, span_id))
         try:
             await self.app(scope, receive, noted)
         finally:
-            _current.reset(token)
+            current.reset(token)
         peer, peer_port = scope["client"]
         name, _, port = host.partition(":")
-        delivery = self._delivery
-        delivery.records.append(
-            (
-                trace_id, span_id, start, time.time_ns(), scope["method"], scope["path"],
-                scope["query_string"].decode("latin-1"), name, int(port) if port else 80, peer, peer_port, agent,
-                status,
-            )
-        )  # fmt: skip
-        if len(delivery.records) >= BATCH:
-            delivery.full()
+        method = scope["method"]
+        attributes: Attributes = {
+            "http.request.method": method,
+            "url.path": scope["path"],
+            "url.scheme": scope["scheme"],
+            "url.query": scope["query_string"].decode("latin-1"),
+            "server.address": name,
+            "server.port": int(port) if port else 80,
+            "network.peer.address": peer,
+            "network.peer.port": peer_port,
+            "client.address": peer,
+            "user_agent.original": agent,
+            "network.protocol.version": scope["http_version"],
+            "http.response.status_code": status,
+        }
+        self._delivery.add((trace_id, span_id, parent, method.encode(), SERVER, start, time.time_ns(), attributes))
+
+
+class WsgiMiddleware:
+    """The same for a WSGI application."""
+
+    def __init__(self, app: Any, delivery: Delivery) -> None:
+        self.app = app
+        self._delivery = delivery
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        """Serve one request."""
+        trace_id = parent = 0
+        if (value := environ.get("HTTP_TRACEPARENT")) is not None:
+            found = _TRACEPARENT(value.encode())
+            if found is not None:
+                trace_id, parent = int(found[1], 16), int(found[2], 16)
+        if not trace_id or not parent:
+            trace_id, parent = getrandbits(128), 0
+        span_id = getrandbits(64)
+        start = time.time_ns()
+        status = 0
+
+        def noted(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status
+            status = int(line[:3])
+            return start_response(line, [*headers, ("x-trace-id", f"{trace_id:032x}")], exc_info)
+
+        token = current.set((trace_id, span_id))
+        try:
+            chunks = self.app(environ, noted)
+            yield from chunks
+            if (close := getattr(chunks, "close", None)) is not None:
+                close()
+        finally:
+            current.reset(token)
+        name, _, port = environ["HTTP_HOST"].partition(":")
+        method, peer = environ["REQUEST_METHOD"], environ["REMOTE_ADDR"]
+        attributes: Attributes = {
+            "http.request.method": method,
+            "url.path": environ["PATH_INFO"],
+            "url.scheme": environ["wsgi.url_scheme"],
+            "url.query": environ["QUERY_STRING"],
+            "server.address": name,
+            "server.port": int(port) if port else 80,
+            "network.peer.address": peer,
+            "network.peer.port": int(environ["REMOTE_PORT"]),
+            "client.address": peer,
+            "user_agent.original": environ["HTTP_USER_AGENT"],
+            "network.protocol.version": environ["SERVER_PROTOCOL"][5:],
+            "http.response.status_code": status,
+        }
+        self._delivery.add((trace_id, span_id, parent, method.encode(), SERVER, start, time.time_ns(), attributes))

@@ -7,7 +7,7 @@ import importlib
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import getrandbits
 from typing import Any
 
@@ -209,14 +209,8 @@ def _attributes(more: int, *, unique: bool) -> dict[str, str | int]:
 
 
 def _record(*, unique: bool) -> floor.Record:
-    values = _attributes(3, unique=unique)
-    texts: Iterator[str] = (str(values[key]) for key in ("http.request.method", "url.path", "url.query"))
-    method, path, query = texts
-    ids = getrandbits(128), getrandbits(64), time.time_ns(), time.time_ns()
-    ports = (int(values[key]) for key in ("server.port", "network.peer.port", "http.response.status_code"))
-    port, peer_port, status = ports
-    host, peer, agent = (str(values[key]) for key in ("server.address", "network.peer.address", "user_agent.original"))
-    return (*ids, method, path, query, host, port, peer, peer_port, agent, status)
+    now = time.time_ns()
+    return getrandbits(128), getrandbits(64), 0, b"POST", floor.SERVER, now, now, _attributes(3, unique=unique)
 
 
 def _official_encode(spans: Sequence[ReadableSpan]) -> bytes:

@@ -116,3 +116,11 @@ def official(*, flask: bool = False) -> Burst:
     from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 
     return _driven(OpenTelemetryMiddleware(_trivial), pipeline)
+
+
+def floor(*, flask: bool = False) -> Burst:
+    from benchmarks.contestants.floor import Delivery, WsgiMiddleware
+
+    delivery = Delivery(pipelines.sink())
+    app = WsgiMiddleware(_flask() if flask else _trivial, delivery)
+    return _driven(app, Pipeline(pipelines.none().provider, delivery.flush))
