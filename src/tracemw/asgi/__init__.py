@@ -18,8 +18,8 @@ from tracemw._http.server import ServerTracing
 from tracemw._http.settings import ServerOptions, shows_options
 from tracemw._otel.context import attach, current_context, detach
 from tracemw._otel.guard import fault
-from tracemw.asgi._exchange import HttpExchange, WebSocketExchange
-from tracemw.asgi._request import ScopeRequest
+from tracemw.asgi._channels import HttpExchange, WebSocketExchange
+from tracemw.asgi._scope import ScopeRequest
 from tracemw.asgi._types import ASGIApp as ASGIApp
 from tracemw.asgi._types import Message as Message
 from tracemw.asgi._types import Receive as Receive

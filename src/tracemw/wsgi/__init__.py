@@ -13,8 +13,8 @@ from tracemw._http.settings import ServerOptions, shows_options
 from tracemw._otel.context import attach, current_context, detach
 from tracemw._otel.guard import fault
 from tracemw.wsgi._body import SizedBody, TracedBody, watch_file
+from tracemw.wsgi._environ import EnvironRequest
 from tracemw.wsgi._exchange import BYTE, START_RESPONSE, WsgiExchange, is_taken_care_of
-from tracemw.wsgi._request import EnvironRequest
 from tracemw.wsgi._response import observed
 
 if TYPE_CHECKING:

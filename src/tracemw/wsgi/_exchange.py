@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tracemw._http.departures import is_named_for_it
 from tracemw._http.exchange import ServerExchange
-from tracemw.wsgi._request import EnvironRequest
+from tracemw.wsgi._environ import EnvironRequest
 
 # PEP 3333 has the head of a response wait for the first byte of its body. Most servers take the first part for that,
 # even an empty one. Some send it at once, and only few keep to the letter: by the modules of their `start_response`.
