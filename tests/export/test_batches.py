@@ -23,7 +23,9 @@ from tracemw._export.queue import SpanQueue
 class Sending:
     """Batches of spans that are one letter each, and a sender that does what the test says."""
 
-    def __init__(self, *, size: int = 4) -> None:
+    def __init__(self, *, size: int = 4, most_bytes: int = 1000, overhead: int = 0) -> None:
+        self.overhead = overhead
+        """Bytes of a request beside its spans."""
         self.outcomes: list[Outcome] = []
         self.meanwhile: list[Callable[[], object]] = []
         """What happens while the first requests are under way, one after another."""
@@ -46,7 +48,7 @@ class Sending:
         self.batches = Batches(
             self.queue,
             self.in_flight,
-            Portions(1000),
+            Portions(most_bytes),
             self,
             self.breaker,
             self.orders,
@@ -60,7 +62,7 @@ class Sending:
     def encode(self, records: Any) -> bytes:
         if self.faults:
             raise self.faults.pop()
-        return b"".join(records)
+        return b"".join(records) + b"." * self.overhead
 
     def send(self, request: ExportRequest, timeout: float) -> Outcome:
         self.bodies.append(request.body)
@@ -156,6 +158,37 @@ def test_when_the_time_of_a_shutdown_is_over_nothing_more_is_sent() -> None:
     sending.orders.stop_by = time.monotonic()
     assert sending.batches.send(is_last=True) is False
     assert sending.bodies == []
+
+
+def test_when_the_time_of_a_shutdown_is_over_within_a_batch_the_rest_of_it_stays() -> None:
+    sending = Sending()
+    sending.outcomes = [TOO_LARGE, ACCEPTED]
+
+    def end() -> None:
+        sending.orders.stop_by = time.monotonic()
+
+    sending.meanwhile = [lambda: None, end]
+    sending.take(b"abcd")
+    sending.batches.send(is_last=True)
+    assert sending.bodies == [b"abcd", b"ab"]
+    assert (sending.counts, sending.in_flight.batch) == ({"exported": 2}, [b"c", b"d"])
+
+
+def test_a_request_that_turns_out_larger_than_its_limit_is_not_sent_but_halved() -> None:
+    sending = Sending(most_bytes=5, overhead=3)
+    sending.take(b"abcd")
+    sending.batches.send(is_last=False)
+    assert sending.bodies == [b"ab...", b"cd..."]
+    assert (sending.counts, sending.batches.halvings) == ({"exported": 4}, 0)
+
+
+def test_a_span_as_large_as_one_that_was_refused_alone_is_not_sent() -> None:
+    sending = Sending()
+    sending.outcomes = [TOO_LARGE] * 3
+    sending.take(b"ab")
+    sending.batches.send(is_last=False)
+    assert sending.bodies == [b"ab", b"a"]
+    assert sending.counts == {"rejected": 1, "too_large": 1}
 
 
 def test_the_last_time_what_comes_meanwhile_is_sent_too_and_before_that_it_waits() -> None:

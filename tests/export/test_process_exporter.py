@@ -57,3 +57,16 @@ def test_what_a_backend_says_is_heard_and_made_fit_for_a_log_line(exporter: Scri
     assert losses.last_error == outcome.error
     assert outcome.error.startswith("a bxxx")
     assert len(outcome.error) < 400
+
+
+def test_a_child_lets_go_of_the_connection_of_its_parent_if_there_is_one(
+    losses: Losses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[object] = []
+    monkeypatch.setattr(Scripted, "leave_to_parent", lambda self: left.append(self))
+    exporter = ProcessExporter(Scripted, losses)
+    exporter.leave_to_parent()
+    assert left == []
+    opened = exporter.open()
+    exporter.leave_to_parent()
+    assert left == [opened]
