@@ -104,8 +104,14 @@ class Endings:
 
     def _end_with_celery(self) -> None:
         signals = sys.modules.get("celery.signals")
-        if signals is not None:  # the last that a process of its pool does before `os._exit`
+        if signals is not None:
+            # A process of its pool has no handlers any more when it begins, and may be stopped with SIGTERM.
+            signals.worker_process_init.connect(self._on_begin_of_worker, dispatch_uid="tracemw")
+            # The last that it does before `os._exit`.
             signals.worker_process_shutdown.connect(self._on_end_of_worker, dispatch_uid="tracemw")
+
+    def _on_begin_of_worker(self, **_: object) -> None:
+        self.take_signals()
 
     def _on_end_of_worker(self, **_: object) -> None:
         self._end()
