@@ -106,13 +106,9 @@ def _needed(name: str, path: Path) -> set[str]:
     return needed - {name}
 
 
-STILL_SHARED = {"attempts", "bodies", "bounds"}
-"""Names that two modules have. It only ever gets shorter."""
-
-
 def test_no_two_modules_have_the_same_name() -> None:
     names = Counter(path.stem for path in modules() if path.stem != "__init__")
-    assert {name for name, count in names.items() if count > 1} <= STILL_SHARED
+    assert {name for name, count in names.items() if count > 1} == set()
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))

@@ -117,7 +117,7 @@ def test_a_config_map_that_is_replaced_while_it_is_read_is_not_taken_for_one_tha
     (tmp_path / "..data").symlink_to("..1")
     file = tmp_path / "control.json"
     file.symlink_to("..data/control.json")
-    read = control_file._bytes_of
+    read = control_file._read
 
     def replaced_first(found: Path) -> bytes:
         if found.parent.name == "..1":
@@ -126,7 +126,7 @@ def test_a_config_map_that_is_replaced_while_it_is_read_is_not_taken_for_one_tha
             found.unlink()
         return read(found)
 
-    monkeypatch.setattr(control_file, "_bytes_of", replaced_first)
+    monkeypatch.setattr(control_file, "_read", replaced_first)
     assert [spike.ratio for spike in read_spikes(file)] == [1.0]
 
 

@@ -12,7 +12,7 @@ from tracemw._process.native import is_without_threads
 _logger = logging.getLogger("tracemw")
 
 
-def send_between_requests_if_need_be(send: Callable[[], object]) -> None:
+def send_between_requests(send: Callable[[], object]) -> None:
     """Where uWSGI runs no threads, say so in the log, and have it call `send` after each request."""
     if not is_without_threads():
         return

@@ -17,7 +17,7 @@ from tracemw._otel.providers import install_provider, installed_meter_provider, 
 from tracemw._process.native import make_lock, wait_for
 from tracemw._recording import TracerProvider, end_unfinished
 from tracemw._setup.baggage_keys import BaggageKeys
-from tracemw._setup.between_requests import send_between_requests_if_need_be
+from tracemw._setup.between_requests import send_between_requests
 from tracemw._setup.endings import PROCESS_EXIT, Endings
 from tracemw._setup.outlet import Outlet
 from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for
@@ -73,7 +73,7 @@ class Installation:
                     )
                 self._tracing.shutdown()
             self._is_replaceable = is_replaceable
-            self._tracing = self._installed(config, sampling)
+            self._tracing = self._set_up(config, sampling)
             return self._tracing
         finally:
             self._lock.release()
@@ -93,14 +93,14 @@ class Installation:
             end_unfinished(why)
         return self.shutdown(max(DELIVERY_TIMEOUT - (ended - began), 0.0) if just_now else DELIVERY_TIMEOUT)
 
-    def _installed(self, config: Config, sampling: Sampling) -> Tracing:
+    def _set_up(self, config: Config, sampling: Sampling) -> Tracing:
         self._say_what_is_ignored()
         if config.disabled:
             self._outlet.lead_to(None)
             return Tracing(NoOpTracerProvider(), "nothing is traced, as OTEL_SDK_DISABLED says")
         found = installed_provider()
         if found is not None and found is not self._provider and not isinstance(found, NoOpTracerProvider):
-            return _beside(found)
+            return _leave_alone(found)
         if config.metrics is not None and not is_silent(installed_meter_provider()):
             _logger.warning(
                 "metrics=True does nothing: a meter provider is installed already, and OpenTelemetry takes only one in "
@@ -110,13 +110,13 @@ class Installation:
             config = replace(config, metrics=None)
         if config.service is None:
             _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
-        send_between_requests_if_need_be(self._outlet.send_here)
+        send_between_requests(self._outlet.send_here)
         pipeline = pipeline_for(config, sampling, self._outlet.take)
         self._outlet.lead_to(pipeline.delivery)
-        provider = self._armed(config, pipeline)
+        provider = self._arm_provider(config, pipeline)
         provider.show_unsampled(sampling.show_unsampled)
         self._name_baggage(provider, config.baggage)
-        meter_provider = _with_metrics(config, pipeline.resource)
+        meter_provider = _install_metrics(config, pipeline.resource)
         watch = Watch(config.control_file, pipeline.sampler.share) if config.control_file is not None else None
         tracing = Tracing(
             provider,
@@ -130,7 +130,7 @@ class Installation:
         self._observe(config, pipeline, tracing)
         return tracing
 
-    def _armed(self, config: Config, pipeline: Pipeline) -> TracerProvider:
+    def _arm_provider(self, config: Config, pipeline: Pipeline) -> TracerProvider:
         """Return the provider of this process with a new pipeline; the first time, make and install it."""
         resource, sampler, recorder = pipeline.resource, pipeline.sampler, pipeline.recorder
         if self._provider is None:
@@ -178,7 +178,7 @@ class Installation:
 IN_THIS_PROCESS: Final = Installation()
 
 
-def _beside(provider: trace.TracerProvider) -> Tracing:
+def _leave_alone(provider: trace.TracerProvider) -> Tracing:
     """Leave a provider alone that somebody else has installed; doors and clients use it."""
     kind = f"{type(provider).__module__}.{type(provider).__qualname__}"
     _logger.warning(
@@ -191,7 +191,7 @@ def _beside(provider: trace.TracerProvider) -> Tracing:
     return Tracing(provider, f"a tracer provider of others, {kind}", delivery=Foreign(provider))
 
 
-def _with_metrics(config: Config, resource: Resource) -> MeterProvider | None:
+def _install_metrics(config: Config, resource: Resource) -> MeterProvider | None:
     """Install a global meter provider, if metrics are to be exported."""
     if config.metrics is None:
         return None

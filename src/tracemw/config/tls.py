@@ -42,16 +42,16 @@ class Tls:
         Raises:
             ValueError: for a file that cannot be read, or has no certificate or key in it.
         """
-        trusted = _file(signal, "certificate", arguments.certificate)
-        shown = _file(signal, "client_certificate", arguments.client_certificate)
-        key = _file(signal, "client_key", arguments.client_key)
+        trusted = _find(signal, "certificate", arguments.certificate)
+        shown = _find(signal, "client_certificate", arguments.client_certificate)
+        key = _find(signal, "client_key", arguments.client_key)
         if key is not None and shown is None:
             raise wrong(key.source, key.path, "a key, and its certificate with it")
         return cls(
             certificate=None if trusted is None else trusted.path,
             client_certificate=None if shown is None else shown.path,
             client_key=None if key is None else key.path,
-            context=_loaded(trusted, shown, key) if needs_context or trusted or shown else None,
+            context=_load(trusted, shown, key) if needs_context or trusted or shown else None,
         )
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
@@ -72,7 +72,7 @@ class _File(NamedTuple):
         return wrong(self.source, self.path, f"the path of a PEM file that can be read ({reason})")
 
 
-def _file(signal: str, name: str, argument: str | None) -> _File | None:
+def _find(signal: str, name: str, argument: str | None) -> _File | None:
     def opened(source: str, path: str) -> _File:
         file = _File(path, source)
         try:
@@ -84,7 +84,7 @@ def _file(signal: str, name: str, argument: str | None) -> _File | None:
     return of_signal(signal, name.upper(), argument, opened)
 
 
-def _loaded(trusted: _File | None, shown: _File | None, key: _File | None) -> ssl.SSLContext:
+def _load(trusted: _File | None, shown: _File | None, key: _File | None) -> ssl.SSLContext:
     import ssl  # takes 5 ms, for nothing without TLS
 
     if trusted is None:

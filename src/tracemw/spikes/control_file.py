@@ -35,7 +35,7 @@ def read_spikes(file: Path) -> tuple[Spike, ...]:
         ControlError: when it is no control file, or cannot be read.
     """
     try:
-        content = content_of(file)
+        content = read_content(file)
     except FileNotFoundError:
         if not has_folder(file):
             raise ControlError("its folder must be there, and is not") from None
@@ -59,7 +59,7 @@ def add_spike(file: Path, spike: Spike) -> None:
     Raises:
         ControlError: when the file is no control file, or cannot be written.
     """
-    with _turn_at(file):
+    with _take_turn(file):
         _write(file, (*(other for other in read_spikes(file) if other.path != spike.path), spike))
 
 
@@ -69,7 +69,7 @@ def remove_spikes(file: Path, path: str | None = None) -> tuple[Spike, ...]:
     Raises:
         ControlError: when the file is no control file, or cannot be written.
     """
-    with _turn_at(file):
+    with _take_turn(file):
         spikes = read_spikes(file)
         ended = tuple(spike for spike in spikes if path in (None, spike.path))
         if ended:
@@ -77,30 +77,30 @@ def remove_spikes(file: Path, path: str | None = None) -> tuple[Spike, ...]:
         return ended
 
 
-def content_of(file: Path) -> bytes:
+def read_content(file: Path) -> bytes:
     """Read a control file, up to one byte more than it may have.
 
     Raises:
         ControlError: when it is no file, or a link out of its folder.
         OSError: when it cannot be read.
     """
-    found = _within_folder(file)
+    found = _follow_links(file)
     try:
-        return _bytes_of(found)
+        return _read(found)
     except FileNotFoundError:
-        if found == (found := _within_folder(file)):
+        if found == (found := _follow_links(file)):
             raise
-        return _bytes_of(found)  # the links lead elsewhere by now, as when a ConfigMap is replaced
+        return _read(found)  # the links lead elsewhere by now, as when a ConfigMap is replaced
 
 
-def _bytes_of(found: Path) -> bytes:
+def _read(found: Path) -> bytes:
     if not stat.S_ISREG(found.stat().st_mode):  # to open a pipe would wait for its writer
         raise ControlError("it is not a file")
     with os.fdopen(os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as opened:
         return opened.read(MOST_BYTES + 1)
 
 
-def _within_folder(file: Path) -> Path:
+def _follow_links(file: Path) -> Path:
     """Return where the links of a control file lead.
 
     Raises:
@@ -113,7 +113,7 @@ def _within_folder(file: Path) -> Path:
 
 
 @contextmanager
-def _turn_at(file: Path) -> Iterator[None]:
+def _take_turn(file: Path) -> Iterator[None]:
     """Keep other writers of a control file out for the length of the block.
 
     Raises:
@@ -121,7 +121,7 @@ def _turn_at(file: Path) -> Iterator[None]:
     """
     if not has_folder(file):
         raise ControlError("its folder must be there, and is not")
-    handle = _lock(_within_folder(file))
+    handle = _lock(_follow_links(file))
     try:
         yield
     finally:
@@ -169,7 +169,7 @@ def _wait_for_lock(handle: int) -> None:
 
 def _write(file: Path, spikes: Iterable[Spike]) -> None:
     text = render(spikes)
-    file = _within_folder(file)  # to rename over a link would part it from what it links to
+    file = _follow_links(file)  # to rename over a link would part it from what it links to
     try:
         before = file.stat() if file.exists() else None
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")

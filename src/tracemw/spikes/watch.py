@@ -14,7 +14,7 @@ from tracemw._otel.guard import fault
 from tracemw._process.forks import begin_anew_with
 from tracemw._process.log import escaped
 from tracemw._process.native import Thread, make_lock
-from tracemw.spikes.control_file import content_of, has_folder
+from tracemw.spikes.control_file import has_folder, read_content
 from tracemw.spikes.document import ControlError, parse
 from tracemw.spikes.terms import Spike
 
@@ -123,7 +123,7 @@ class Watch:
             seen = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
             if seen == self._seen:
                 return
-            content = content_of(self._file)
+            content = read_content(self._file)
             spikes = parse(content, time.time())
             self._seen = seen  # not before: the file may be acceptable once the clock is set right
         except FileNotFoundError:
