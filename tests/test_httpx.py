@@ -6,13 +6,14 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from weakref import ref
 
 import httpx
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -21,6 +22,7 @@ from starlette.routing import Route
 import tracemw
 from conftest import Recorded
 from servers import uvicorn_serving
+from tracemw._recording import TracerProvider
 from tracemw.httpx import AsyncTraceTransport, TraceTransport
 
 
@@ -170,6 +172,24 @@ def test_a_body_that_the_transport_has_read_already_ends_the_span(recorded: Reco
     answering(lambda request: httpx.Response(200, text="ready")).send(httpx.Request("GET", "http://example/"))
 
     assert recorded.client.name == "GET"
+
+
+def test_a_response_that_is_kept_holds_no_span_that_has_ended() -> None:
+    spans: list[ref[Span]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        spans.append(ref(trace.get_current_span()))
+        return httpx.Response(200, stream=httpx.ByteStream(b"ok"))
+
+    client = tracemw.httpx.trace_client(
+        httpx.Client(transport=httpx.MockTransport(answer)), tracer_provider=TracerProvider(shutdown_on_exit=False)
+    )
+    gc.disable()  # a response is part of a cycle, and would go with it
+    try:
+        response = client.get("http://shop/")
+        assert (response.text, spans[0]()) == ("ok", None)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(("sent", "shown"), [(b"HTTP/2", "2"), (b"HTTP/1.1", "1.1"), (None, None)])
