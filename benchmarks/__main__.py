@@ -40,6 +40,7 @@ def main() -> int:
         rows = selected(arguments.rows)
         if arguments.against:
             against.check(arguments.against)
+            rows = [row for row in rows if row.most_rounds > 1]  # one long run has no rounds to compare
     except ValueError as error:
         parser.error(str(error))
     if arguments.profile:

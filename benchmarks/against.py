@@ -115,6 +115,8 @@ def _compared(row: Row, rounds: Sequence[Sequence[float]], counts: Mapping[str, 
     if row.base == "subtract":
         costs = [[values[0] - values[-1], values[1] - values[-1]] for values in costs]
     ratios = sorted(values[0] / values[1] for values in costs if values[1] > 0)
+    if not ratios:
+        raise RuntimeError("the other checkout adds nothing that could be compared with")
     here, there = (
         statistics.median(values[index] - (values[-1] if row.base == "subtract" else 0) for values in rounds)
         for index in (0, 1)
