@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import is_hypothesis_test, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -24,7 +24,8 @@ from tracemw._recording import TracerProvider
 
 guard.reraise_own_faults = True
 
-settings.register_profile("shared machine", deadline=None)  # a deadline for an example would measure the machine
+# A deadline for an example, or for making one up, would measure the machine.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 settings.register_profile("quick", settings.get_profile("shared machine"), max_examples=10)
 """A tenth of the examples, for another interpreter or other versions: `--hypothesis-profile=quick`."""

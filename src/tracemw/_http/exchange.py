@@ -132,7 +132,7 @@ class ServerExchange:
         """Note the status that the application answers with, None for one that cannot be read."""
         self.status = status
         self.server_error = semconv.server_error_type(status)
-        self._is_unheard = self.client_has_gone
+        self._is_unheard = self._is_unheard or self.client_has_gone  # Flask answers after the failure
 
     def first_byte(self) -> None:
         """Note that the response has begun, unless that is noted already."""
