@@ -262,6 +262,16 @@ def test_every_public_name_is_there(name: str) -> None:
     assert name in dir(tracemw)
 
 
+def test_type_checkers_are_shown_the_names_that_come_late_and_no_others() -> None:
+    (shown,) = (
+        node
+        for node in ast.parse((SOURCE / "__init__.py").read_text()).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    names = {name.name for node in shown.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    assert names == {*tracemw._DOORS, *tracemw._HOMES}
+
+
 def test_a_door_needs_no_import_of_its_own() -> None:
     code = "import tracemw; print(tracemw.fastapi.TraceMiddleware.__module__, tracemw.httpx.TraceTransport.__module__)"
     pytest.importorskip("fastapi", reason="FastAPI is not among the packages under test")
