@@ -11,12 +11,12 @@ from dataclasses import asdict
 from importlib.metadata import distributions, version
 from pathlib import Path
 
-from rich.console import Console, JustifyMethod
+from rich.console import Console, Group, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.against import Comparison
-from benchmarks.measure import Counts, Goal, Line, Result, Row
+from benchmarks.measure import Goal, Line, Result, Row
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -24,11 +24,12 @@ _COLUMNS: dict[str, tuple[int, JustifyMethod]] = {
     "": (28, "left"),
     "median": (17, "right"),
     "quartiles": (18, "right"),
-    "calls": (6, "right"),
-    "instr.": (9, "right"),
     "ours / it": (9, "right"),
     "goal": (8, "right"),
     "met": (6, "left"),
+    "calls": (6, "right"),
+    "instr.": (9, "right"),
+    "ours / it ": (10, "right"),
     " ": (0, "left"),
 }
 _VERSIONS = (
@@ -38,7 +39,7 @@ _VERSIONS = (
 )
 """What the names of the packages begin with whose versions are saved."""
 
-_COUNTS = ("calls", "instr.")
+_COUNTS = ("calls", "instr.", "ours / it ")
 _AGAINST: dict[str, tuple[int, JustifyMethod]] = {
     "": (28, "left"),
     "here": (17, "right"),
@@ -53,7 +54,7 @@ _AGAINST: dict[str, tuple[int, JustifyMethod]] = {
 }
 
 
-def table(result: Result, counted: str) -> Table:
+def table(result: Result, counted: str) -> Group:
     """Return a row's table: each contestant's median, ours over it, the goal and whether it is met.
 
     Args:
@@ -63,7 +64,7 @@ def table(result: Result, counted: str) -> Table:
     rounds = f"{result.rounds} round{'s' * (result.rounds > 1)}"
     told = f"; {counted}" if result.row.counted else ""
     title = f"[bold]{result.row.name}[/bold]: {escape(result.row.title)} ({rounds}{told})"
-    shown = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="", header_style="dim")
+    shown = Table(box=None, pad_edge=False, header_style="dim")
     columns = {header: of for header, of in _COLUMNS.items() if result.row.counted or header not in _COUNTS}
     for header, (width, justify) in columns.items():
         shown.add_column(header, justify=justify, min_width=width, no_wrap=width > 0)
@@ -75,17 +76,21 @@ def table(result: Result, counted: str) -> Table:
             line.name,
             f"{_number(line.median * scale)} {unit}",
             f"[dim]{' .. '.join(_number(quartile * scale) for quartile in line.spread)}",
-            *(_counts(line.counts) if result.row.counted else ()),
             "" if line.ratio is None else _times(line.ratio),
             "" if line.goal is None else _goal(line.goal, result.row.unit),
             {None: "", True: "[green]yes", False: "[red]MISSED"}[line.met],
+            *(_counts(result, line, is_base=is_base) if result.row.counted else ()),
             "[dim]" + ", ".join(_notes(result, line, is_base=is_base)),
         )
-    return shown
+    return Group(title, shown)
 
 
-def _counts(counts: Counts | None) -> tuple[str, str]:
-    return (_number(counts.calls), f"{counts.instructions:,.0f}") if counts else ("", "")
+def _counts(result: Result, line: Line, *, is_base: bool) -> tuple[str, str, str]:
+    ours, its = result.lines[0].counts, line.counts
+    if ours is None or its is None:
+        return "", "", ""
+    ratio = "" if line is result.lines[0] or is_base else _times(ours.instructions / its.instructions)
+    return _number(its.calls), f"{its.instructions:,.0f}", ratio
 
 
 def quote(result: Result) -> str:
@@ -152,7 +157,7 @@ def _described(row: Row) -> dict[str, object]:
 
 def say(text: object) -> None:
     """Print something that rich can show, wide enough for a table."""
-    Console(width=max(Console().width, 165), highlight=False).print(text)
+    Console(width=max(Console().width, 165), highlight=False).print(text, soft_wrap=isinstance(text, str))
 
 
 def _number(value: float) -> str:

@@ -107,6 +107,7 @@ class OurKeeping(Keeping):
     """The same as one of tracemw's, which takes ended spans as they are."""
 
     is_tracemw = True
+    takes_live_spans = True  # what the mark was called before, for an older checkout in AGAINST
 
 
 def _foreign(whose: str, *, sampled: bool) -> tuple[Any, Keeping]:
