@@ -237,38 +237,46 @@ def test_a_forked_child_delivers_its_spans_wherever_init_was_called(
     assert backend.names == ["child"]
 
 
+CELERY = (
+    "import celery, sys, tracemw\n"
+    "from celery.signals import worker_process_init, worker_ready\n"
+    "place, tasks, tasks_of_a_child = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])\n"
+    "app = celery.Celery('jobs', broker='memory://')\n"
+    "app.conf.update(worker_enable_remote_control=False, worker_max_tasks_per_child=tasks_of_a_child)\n"
+    "def init(**_): tracemw.init('jobs')\n"
+    "init() if place == 'module' else worker_process_init.connect(init)\n"
+    "@app.task(name='work')\n"
+    "def work(number):\n"
+    "    with tracemw.span('task'): pass\n"
+    "    with open('done', 'a') as done: done.write('.')\n"
+    "@worker_ready.connect\n"
+    "def send(**_):\n"
+    "    for number in range(tasks): work.delay(number)\n"
+    "alone = ['--without-gossip', '--without-mingle', '--without-heartbeat']\n"
+    "app.worker_main(['worker', '--concurrency=1', *alone])\n"
+)
+
+
 @pytest.mark.parametrize("place", ["module", "process"])
-def test_the_processes_of_celery_deliver_their_spans_when_they_are_replaced_and_when_the_worker_ends(
-    tmp_path: Path, place: str
-) -> None:
-    (tmp_path / "worker.py").write_text(
-        "import celery, tracemw\n"
-        "from celery.signals import worker_process_init, worker_ready\n"
-        "from celery.worker.request import Request\n"
-        "app = celery.Celery('jobs', broker='memory://')\n"
-        "app.conf.update(worker_enable_remote_control=False, worker_max_tasks_per_child=2)\n"
-        "def init(**_): tracemw.init('jobs')\n"
-        f"init() if '{place}' == 'module' else worker_process_init.connect(init)\n"
-        # Its parent has heard of the process then; one that it has not heard of when it ends, it kills.
-        "class Heard(Request):\n"
-        "    def on_accepted(self, *facts):\n"
-        "        super().on_accepted(*facts)\n"
-        "        with open('done', 'a') as done: done.write('.')\n"
-        "@app.task(name='work', Request=Heard)\n"
-        "def work(number):\n"
-        "    with tracemw.span('task'): pass\n"
-        "@worker_ready.connect\n"
-        "def send(**_):\n"
-        "    for number in range(3): work.delay(number)\n"
-        "alone = ['--without-gossip', '--without-mingle', '--without-heartbeat']\n"
-        "app.worker_main(['worker', '--concurrency=1', *alone])\n"
-    )
+def test_a_process_of_celery_that_is_replaced_delivers_its_spans(tmp_path: Path, place: str) -> None:
+    with backend_serving() as backend:
+        slow = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+        with process("-c", CELERY, place, "2", "2", env=slow, cwd=tmp_path) as running:
+            wait_until(lambda: len(backend.names) == 2, timeout=20)
+            running.send_signal(signal.SIGTERM)
+            running.communicate(timeout=20)
+        assert backend.names == ["task"] * 2
+
+
+@pytest.mark.parametrize("place", ["module", "process"])
+def test_a_process_of_celery_delivers_its_spans_when_the_worker_ends(tmp_path: Path, place: str) -> None:
+    """A process that the worker began with. Celery has the kernel kill any later one with the thread that forked it."""
     done = tmp_path / "done"
     with backend_serving() as backend:
         slow = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
-        with process("worker.py", env=slow, cwd=tmp_path) as running:
-            wait_until(lambda: len(backend.names) == 2, timeout=20)
+        with process("-c", CELERY, place, "3", "100", env=slow, cwd=tmp_path) as running:
             wait_until(lambda: done.exists() and len(done.read_text()) == 3, timeout=20)
+            assert backend.names == []
             running.send_signal(signal.SIGTERM)
             running.communicate(timeout=20)
         assert backend.names == ["task"] * 3
