@@ -34,7 +34,7 @@ def arrival_context(here: Context, outer: ServerExchange | None) -> Context:
     ground = ground_of(here)
     if ground is not None:
         return ground if outer is None else without(here, BAGGAGE)
-    # Nobody can tell whose the span is; the baggage came with it.
+    # A current span may be anybody's. It goes, and the baggage that came with it goes, too.
     return without(here, BAGGAGE if span_in(here) is not None else ())
 
 

@@ -65,15 +65,18 @@ class ServerExchange:
     is_over = False
     """Whether the application has done its part. From then on a context of the request counts for nothing."""
     is_settled = True
-    """Whether the span has ended and the request is counted down."""
+    """Whether nothing is left to do at the end: no span to end, and no count to take down."""
     client_has_gone = False
     """Whether the door has seen that the client went away, or that the connection broke."""
 
     _is_unheard = False
     """Whether the client had gone before the response began."""
     _has_switched = False
+    """Whether the application has served a connection of another protocol."""
     _failure: BaseException | None = None
+    """The exception that escaped from the application."""
     _sign_of_departure: BaseException | None = None
+    """The exception by which the server told the application that the client has gone."""
     _instruments: Instruments | None = None
     _facts: RequestFacts | None = None
     """The facts of the request, if metrics or hooks need them."""

@@ -30,7 +30,7 @@ class Held(Protocol):
         """Note that this is a connection. A connection is never slow."""
 
     def dismiss(self, end_time: int | None) -> bool:
-        """Drop the local trace if there is no reason to keep it. Return whether nobody will see this span.
+        """Drop the local trace if there is no reason to keep it. Return whether this span needs nothing more.
 
         A dropped local trace ends with this span, its local root, at `end_time` (nanoseconds since the epoch) or now.
         """

@@ -99,8 +99,8 @@ class Root(Protocol):
 class Fragment(deque[tuple[ReadableSpan, int]]):
     """The ended spans beneath one local root that is still open, each with its estimated size in bytes.
 
-    The local root has the fragment, so that nobody must look it up. If an application lets go of a root that it never
-    ended, the fragment goes, too.
+    The local root has its fragment, which saves a look-up. If an application lets go of a root that it never ended, the
+    fragment goes, too.
 
     Args:
         root: The local root.

@@ -229,8 +229,8 @@ class FlightRecorder:
 
     def _release(self, root: Root, fragment: Fragment, verdict: Verdict) -> None:
         """Carry out the verdict on each span. Another thread may do so at the same time for some of them."""
-        # The root lets go of the fragment: a task's context, or a queue, may hold the root for long, and a fragment
-        # counts as long as anybody has it.
+        # The root lets go of the fragment. A task's context, or a queue, may hold the root for long, and a fragment
+        # counts as long as it lives.
         # No call from here to the `del`: else the root might have another fragment by then.
         if root.fragment is fragment:
             del root.fragment

@@ -115,7 +115,7 @@ class HeldSpan(Span):
         self.local_root._is_asked_for = True
 
     def dismiss(self, end_time: int | None) -> bool:
-        """Drop the local trace if there is no reason to keep it. Return whether nobody will see this span.
+        """Drop the local trace if there is no reason to keep it. Return whether this span needs nothing more.
 
         A dropped local trace ends with this span, its local root, at `end_time` (nanoseconds since the epoch) or now.
         """
