@@ -21,8 +21,11 @@ class Processors(SynchronousMultiSpanProcessor):
     """
 
     starting: tuple[SpanProcessor, ...] = ()
+    """The processors that implement `on_start`."""
     ending: tuple[SpanProcessor, ...] = ()
+    """The processors that implement `_on_ending`."""
     ended: tuple[SpanProcessor, ...] = ()
+    """The processors that implement `on_end`."""
     are_plain = True
     """Whether an ended span only has to be handed out, as it is: nobody needs the SDK's copy or the ending hook."""
     is_private = True
