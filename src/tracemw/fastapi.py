@@ -1,9 +1,9 @@
 """The door for FastAPI: `app.add_middleware(TraceMiddleware)`, or `app = TraceMiddleware(app)` from outside.
 
-FastAPI's native tracing is switched off for the applications that this door serves, from their very first request,
-so that a request has one SERVER span; the operation spans that belong to native tracing go away with it, and so do
-native metrics. Providers that were given to them are used by this door, unless it has providers of its own. Native log
-records and `fastapi.telemetry.get_telemetry_data()` stay: the door keeps for each request what FastAPI would keep.
+This door switches FastAPI's native tracing off for its application, from the very first request, so that a request has
+one SERVER span. Native operation spans and native metrics go, too. The door uses the providers that native telemetry
+was given, unless its own options name others. Native log records and `fastapi.telemetry.get_telemetry_data()` stay: the
+door keeps for each request what FastAPI would keep.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ try:
     from fastapi import APIRouter, FastAPI
     from fastapi.telemetry import TelemetryData
 
-    # FastAPI has no public way to tell a request's complete route, include_router prefixes included, and to have its
-    # log records written: what its native telemetry keeps per request is where it looks for both.
+    # Private names: FastAPI has no public way to tell a request's complete route, with the prefixes of include_router,
+    # or to have its log records written. It looks for both in what its native telemetry keeps of a request.
     from fastapi.telemetry._api import _REQUEST_TELEMETRY_KEY, _RequestTelemetry
     from fastapi.telemetry._asgi import _exception
     from starlette.applications import Starlette
@@ -55,7 +55,7 @@ class TraceMiddleware(starlette.TraceMiddleware):
 
     def __init__(self, app: asgi.ASGIApp, **options: Unpack[ServerOptions]) -> None:
         super().__init__(app, **options)
-        # Then the complete route is what they have noted in the end.
+        # If all routers are FastAPI's, the last route that they note is the complete one.
         self._only_fastapi = RouterKind(app, APIRouter)
 
     @guarded
@@ -73,13 +73,13 @@ class TraceMiddleware(starlette.TraceMiddleware):
             settings["tracing"] = settings["metrics"] = False
 
     def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
-        """Return a scope that notes the routes which FastAPI's and Starlette's own matching put into it."""
+        """Return the scope for the application, with notes into which FastAPI writes the route."""
         found = scope.get(_NATIVE)
         if isinstance(found, _RequestTelemetry):
             notes = found
             if found.span is not None:
-                # The application could not be found when this middleware was made, so this request has a native span,
-                # which names itself when it is recorded; the next will have ours.
+                # The application was not found when this middleware was made, so this request has a native span. That
+                # span names itself. The next request will have ours.
                 self.serves(scope.get("app"))
         else:
             notes = scope[_NATIVE] = _Notes(self._settings or {}, scope)
@@ -96,21 +96,21 @@ class TraceMiddleware(starlette.TraceMiddleware):
         return observed
 
     def enter(self, scope: asgi.Scope, context: Context) -> Context:
-        """Return the context in which FastAPI finds what it keeps of the request."""
+        """Return the context in which FastAPI finds its notes on the request."""
         notes = scope.get(_NATIVE)
         if notes is None or context.get(_REQUEST_TELEMETRY_KEY) is notes:
             return context
         return Context({**context, _REQUEST_TELEMETRY_KEY: notes})
 
     def leave(self, scope: asgi.Scope) -> None:
-        """Let go of the request: it leads to its scope, and what FastAPI keeps of it leads to its exceptions."""
+        """Close the notes and take them out of the scope: they lead back to the scope, and to exceptions."""
         notes = scope.get(_NATIVE)
         if isinstance(notes, (_Notes, _RouteNotes)):
             notes.close()
             scope.pop(_NATIVE, None)
 
     def escaped(self, scope: asgi.Scope, exchange: ServerExchange, error: BaseException) -> None:
-        """Have FastAPI log the exception as long as the span is current, unless it has done so."""
+        """Have FastAPI log the exception while the span is current, unless FastAPI has done so already."""
         super().escaped(scope, exchange, error)
         try:
             _exception(scope=scope, exc=error)
@@ -119,17 +119,17 @@ class TraceMiddleware(starlette.TraceMiddleware):
 
 
 def _noted_route(notes: _RequestTelemetry, scope: asgi.Scope) -> str | None:
-    if notes.route is None or not isinstance(notes, _Notes):  # FastAPI's own have the application's root in them
+    if notes.route is None or not isinstance(notes, _Notes):  # FastAPI's own notes include the application's root
         return notes.route
     return application_root(scope) + notes.route
 
 
 class _Notes(_RequestTelemetry):
-    """What FastAPI keeps of a request, of which the span is ours; what few requests need is made when it is asked for.
+    """What FastAPI keeps of a request whose span is ours. What few requests need is made when FastAPI asks.
 
     Args:
-        settings: Those of the application's native telemetry.
-        scope: The request's, for those who have excluded it from native telemetry.
+        settings: The settings of the application's native telemetry. Their `exclude` may leave this request out.
+        scope: The request's scope, for `exclude`.
     """
 
     span = None
@@ -145,11 +145,11 @@ class _Notes(_RequestTelemetry):
             self.close()
 
     def close(self) -> None:
-        """Let go of all that belongs to the request, which is over."""
+        """Let go of all that belongs to the request. The request is over."""
         self._is_open = False
         self._kept = self._seen = None
 
-    if not TYPE_CHECKING:  # a checker would have them stay plain attributes
+    if not TYPE_CHECKING:  # for a type checker they stay plain attributes, as in the base class
 
         @property
         def data(self) -> TelemetryData | None:
@@ -172,7 +172,7 @@ class _Notes(_RequestTelemetry):
 
 
 class _RouteNotes(_RequestTelemetry):
-    """What FastAPI's matching writes its routes into, around what it keeps of the request."""
+    """Notes around the request's own. FastAPI's matching writes its routes here, and they go on to the trail."""
 
     span = None
     span_method = ""
@@ -183,11 +183,11 @@ class _RouteNotes(_RequestTelemetry):
         self._seen = ""
 
     def close(self) -> None:
-        """Let go of all that belongs to the request, which is over."""
+        """Let go of all that belongs to the request. The request is over."""
         if isinstance(self._notes, _Notes):
             self._notes.close()
 
-    if not TYPE_CHECKING:  # a checker would let any attribute be assigned, and have these stay plain attributes
+    if not TYPE_CHECKING:  # for a type checker these stay plain attributes, and `__setattr__` would allow any name
 
         @property
         def data(self) -> TelemetryData | None:
@@ -208,7 +208,7 @@ class _RouteNotes(_RequestTelemetry):
 
     @guarded
     def _matched(self, route: str) -> None:
-        """Take in a route as FastAPI gives it: from its outermost application's own root on."""
+        """Take in a route as FastAPI gives it: it starts at the root of the outermost FastAPI application."""
         self._notes.route = self._notes._mount_prefix + route  # noqa: SLF001
         mount = self._mount_prefix[len(self._seen) :] if self._mount_prefix != self._seen else None
         self._trail.matched(route[len(self._seen) :], mount=mount)

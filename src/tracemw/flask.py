@@ -29,13 +29,13 @@ class TraceMiddleware:
     """
 
     def __init__(self, app: flask.Flask | None = None, **options: Unpack[ServerOptions]) -> None:
-        ServerTracing(**options)  # a wrong option is an error here, not only once there is an application
+        ServerTracing(**options)  # a wrong option is an error here, and not only in `init_app`
         self._options = options
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: flask.Flask) -> None:
-        """Trace `app`; doing so twice changes nothing.
+        """Trace `app`. A second call changes nothing.
 
         Raises:
             TypeError: for anything but a Flask application.
@@ -51,7 +51,7 @@ class TraceMiddleware:
 
 
 def _matched(sender: flask.Flask, **_: Any) -> None:
-    """Tell the request's exchange where its route will be found: Flask has matched the request by now."""
+    """Tell the request's exchange how to find the route. Flask has matched the request by now."""
     del sender
     request = flask.request
     environ = request.environ
@@ -63,13 +63,13 @@ def _matched(sender: flask.Flask, **_: Any) -> None:
     if above is None:
         route = request.root_path.rstrip("/") + rule.rule
         exchange.route_source = lambda: route
-    elif exchange.protocol != "wsgi":  # of the ASGI application that this one is mounted in, which knows its own part
+    elif exchange.protocol != "wsgi":  # an outer ASGI application traces the request, and knows its part of the route
         root = request.root_path
         exchange.route_source = lambda: (above() or root).removesuffix("/{path}").rstrip("/") + rule.rule
 
 
 def _failed(sender: flask.Flask, exception: BaseException, **_: Any) -> None:
-    """Note the exception that no error handler has taken: Flask answers it with a 500 itself."""
+    """Note the exception that no error handler has taken. Flask itself answers it with a 500."""
     del sender
     exchange = flask.request.environ.get(wsgi.EXCHANGE)
     if isinstance(exchange, ServerExchange):

@@ -1,7 +1,6 @@
 """The application's own spans: `span`, `traced`, `annotate`, `stage`, `current_trace_id`.
 
-All of them work with whichever tracer provider is installed, and do nothing while there is none and inside a request
-that is skipped.
+They work with any tracer provider. Without a provider, and within a skipped request, they do nothing.
 """
 
 from __future__ import annotations
@@ -35,14 +34,16 @@ class span:  # noqa: N801  a verb to its users: `with tracemw.span("payment.proc
     """Run a block, or each call of a function, in a span of its own.
 
     `with tracemw.span("payment.process", **{"payment.amount": 42}) as current:` gives the block the OpenTelemetry
-    span; `async with` does the same; and `@tracemw.span("payment.process")` makes each call of a function, coroutine
-    or generator a span. An exception that leaves the block is recorded, sets the status to ERROR and goes on; one
-    that only ends the block early (`asyncio.CancelledError`, `GeneratorExit`, `KeyboardInterrupt`, `SystemExit`)
-    leaves the status unset.
+    span. `async with` does the same. `@tracemw.span("payment.process")` makes each call of a function, coroutine or
+    generator a span.
+
+    An exception that leaves the block is recorded, sets the status to ERROR, and goes on. An exception that only ends
+    the block early (`asyncio.CancelledError`, `GeneratorExit`, `KeyboardInterrupt`, `SystemExit`) leaves the status
+    unset.
 
     Args:
         name: What happens, in the form `noun.verb` and of low cardinality.
-        **attributes: Attributes of the span; a value is a string, number, bool or a sequence of one of those.
+        **attributes: Attributes of the span. A value is a string, number, bool, or a sequence of one of those.
 
     Raises:
         TypeError: when the name is no string.
@@ -106,7 +107,7 @@ class span:  # noqa: N801  a verb to its users: `with tracemw.span("payment.proc
 
 
 class _GeneratorSpan(span):
-    """A span that lasts for a generator's life and is current only while the generator itself runs."""
+    """A span that lasts as long as a generator, and is current only while the generator itself runs."""
 
     __slots__ = ()
 
@@ -116,12 +117,12 @@ class _GeneratorSpan(span):
         return started
 
     def resume(self) -> None:
-        """Make current what was current in the generator when it was suspended."""
+        """Make the generator's context current: the one at its last `yield`."""
         if self._attached is not None:
             self._attach(self._attached)
 
     def suspend(self) -> None:
-        """Make current again what is current in the generator's consumer."""
+        """Make the context of the generator's consumer current again."""
         if self._token is not None:
             inside = otel_context.get_current()
             self._detach()
@@ -133,7 +134,7 @@ def _start(name: str, here: Context, attributes: dict[str, AttributeValue]) -> S
     tracer = None if is_skipped(here) else _tracers.get()
     if tracer is None:
         return INVALID_SPAN
-    if not _tracers.is_ours:  # another's recorder, which raises what the methods of a value do
+    if not _tracers.is_ours:  # other recorders let the exceptions of a value's methods through
         attributes = cleaned_items(attributes.items())
     return tracer.start_span(name, here, attributes=attributes)
 
@@ -167,9 +168,9 @@ def traced(name: str | None = None, /, **attributes: AttributeValue) -> Callable
 def traced(name: Any = None, /, **attributes: AttributeValue) -> Any:
     """Make each call of a function a span: `@tracemw.traced`, or `@tracemw.traced("fraud.check", **attributes)`.
 
-    Takes plain functions, coroutine functions, generators and asynchronous generators; a generator's span lasts from
-    its first value asked for to its end, and is current only while the generator itself runs. Without a name, the
-    span has the function's qualified name. `code.function.name` is recorded in any case.
+    The function may be plain, a coroutine function, a generator or an asynchronous generator. A generator's span starts
+    when its first value is asked for, ends with the generator, and is current only while the generator itself runs.
+    Without a name, the span has the function's qualified name. `code.function.name` is recorded in any case.
 
     Raises:
         TypeError: when applied to something that is not a function.
@@ -182,7 +183,7 @@ def traced(name: Any = None, /, **attributes: AttributeValue) -> Any:
 def annotate(**attributes: AttributeValue) -> None:
     """Put attributes on the request's own span, from any depth of code: `annotate(**{"order.id": 7})`.
 
-    Outside a traced request they go to the current span; inside a skipped one, nowhere.
+    Outside of a request, the attributes go on the current span. Within a skipped request, they go nowhere.
     """
     _annotate(attributes)
 
@@ -196,20 +197,20 @@ def _annotate(attributes: dict[str, AttributeValue]) -> None:
         for key, value in attributes.items():
             try:
                 target.set_attribute(key, cleaned(value))
-            except Exception as error:  # of a span that is none of ours: the others are still to be set
+            except Exception as error:  # a foreign span raises; the other attributes are still to be set
                 fault("annotate", error)
 
 
 def keep(reason: str) -> None:
     """Have the trace of the current request reach the backend, sampled or not: `tracemw.keep("refund over limit")`.
 
-    What this process records of an unsampled trace is kept, marked `tracemw.kept=manual`, unless there are more in a
-    second than `Sampling(keep_rate=)`; other services decide for themselves. The current span gets the reason as
-    `tracemw.keep.reason`, or the request's own when the current one does not record. After the end of the request, in
-    a skipped one and with `keep_errors=False`, there is nothing to keep.
+    If the trace is unsampled, this process keeps its part of it, marked `tracemw.kept=manual`. At most
+    `Sampling(keep_rate=)` traces are kept in a second. Other services decide for themselves. The current span gets the
+    reason as `tracemw.keep.reason`; if that span does not record, the request's own does. After the end of the request,
+    within a skipped one, and with `keep_errors=False`, there is nothing to keep.
 
     Args:
-        reason: Why somebody will want to see it.
+        reason: Why somebody will want to see the trace.
     """
     _keep(reason)
 
@@ -229,14 +230,14 @@ def _keep(reason: str) -> None:
 
 
 class stage:  # noqa: N801  a verb to its users: `with tracemw.stage("fraud_check"):`
-    """Name a stage of the work: an exception that leaves the block carries `error.stage=name`.
+    """Name a stage of the work. An exception that leaves the block brings `error.stage=name` to the spans around it.
 
     The current span gets the attribute, and so does every enclosing span of this process that ends with that same
-    exception. Of nested stages, the innermost counts. An `ExceptionGroup` is an exception of its own: the spans inside
-    the task group end with the exception that left the stage, those around it with the group.
+    exception. Of nested stages, the innermost counts. An `ExceptionGroup` is an exception of its own: the spans within
+    the task group end with the exception that left the stage, and those around the task group end with the group.
     """
 
-    # Not a generator with @contextmanager: that sets attributes of the exception, which a frozen class refuses.
+    # Not a generator with @contextmanager: that sets attributes of the exception, and a frozen class refuses them.
 
     __slots__ = ("_entered", "_name")
 
@@ -289,7 +290,7 @@ def _wrapped(function: Any, name: str | None, attributes: dict[str, AttributeVal
     return functools.wraps(function)(wrapper)
 
 
-# One wrapper for each kind of function, of that same kind: frameworks look at which kind a function is.
+# Each kind of function has a wrapper of the same kind: frameworks look at the kind.
 
 
 def _function(function: Any, name: str, attributes: dict[str, AttributeValue]) -> Callable[..., Any]:

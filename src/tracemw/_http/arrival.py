@@ -1,8 +1,8 @@
-"""What a request may believe of the context that it arrives in.
+"""What a request takes over from the context that is current when the request arrives.
 
-A request's context begins with what that request carries. The current context may hold that of another request: asyncio
-keeps a copy of the one in which a server resumes reading from a connection, and a process may call itself. Beside
-these, a server or an application around may have put something there on purpose, which stays.
+A request's context begins with what the request carries. The current context may be of another request: a process may
+call itself, and asyncio keeps a copy of the context in which a server resumed reading from a connection. A server, or
+an outer application, may also have put something there on purpose. That stays.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 
 
 def outer_exchange(here: Context) -> ServerExchange | None:
-    """Return the exchange of the request that is being served in `here`; one that is over counts for nothing."""
+    """Return the exchange of the request that is being served in `here`; None when there is none, or it is over."""
     found: ServerExchange | None = exchange_in(here)
     return None if found is None or found.is_over else found
 
 
 def arrival_context(here: Context, outer: ServerExchange | None) -> Context:
-    """Return what of `here` a request that arrives there begins with, whatever it carries itself.
+    """Return the context that a request begins with when it arrives in `here`, before its own headers are read.
 
-    Nothing of another request is in it: neither its span nor its baggage. Where a door has noted which context a
-    request arrived in, and that request is over, all that has come since then is of that request.
+    The span and the baggage of another request are left out. A door notes in which context a request has arrived. When
+    that request is over, whatever has been added to the context since is that request's, and is left out, too.
     """
     ground = ground_of(here)
     if ground is not None:
         return ground if outer is None else without(here, BAGGAGE)
-    # Whose the span is, nobody can tell; its baggage came with it.
+    # A current span may be anybody's. It goes, and the baggage that came with it goes, too.
     return without(here, BAGGAGE if span_in(here) is not None else ())
 
 
 def already_traced(here: Context, caller: Span | None) -> Span | None:
-    """Return the SERVER span that someone else's instrumentation has started for this very request, if any.
+    """Return the SERVER span that another instrumentation has started for this very request; None without one.
 
-    That is so when the current span is a SERVER span that has not ended, and its parent is the span that this request
-    carries. A span that a door of ours started belongs to another request, one that this process serves within the
-    first: doors know their own requests by the exchange that they leave in them.
+    Such a span is current, is a SERVER span, has not ended, and its parent is the span that this request carries. A
+    span of one of our doors belongs to another request, within which this process serves the present one: doors know
+    their own requests by the exchange that they leave in the scope or environ.
     """
     span = span_in(here)
     if span is None or getattr(span, "kind", None) is not SpanKind.SERVER or span is request_span(here):
@@ -55,11 +55,11 @@ def already_traced(here: Context, caller: Span | None) -> Span | None:
 
 
 def is_handed_on(outer: ServerExchange, exchange: ServerExchange) -> bool:
-    """Tell whether the request of `exchange` is that of `outer`, in the application that this one is mounted in.
+    """Tell whether `exchange` is of the same request as `outer`, handed on by an outer application.
 
-    Within one protocol, the exchange lies in what the server gives for the request. From one protocol to the other,
-    only the context goes along; there, a request that this process makes to itself has another path, or carries
-    another parent.
+    Within one protocol, doors find the outer exchange in the scope or environ. Across protocols, only the context goes
+    along, so the two requests are compared. A request that this process makes to itself differs from the outer one in
+    its path, or in the parent that it carries.
     """
     return (
         outer.protocol != exchange.protocol
@@ -71,7 +71,7 @@ def is_handed_on(outer: ServerExchange, exchange: ServerExchange) -> bool:
 
 
 def ids(caller: Span | None) -> tuple[int, int] | None:
-    """Return what identifies a caller's span, None without a valid one."""
+    """Return the trace id and span id of a caller's span; None without a valid one."""
     return None if caller is None else _ids(caller.get_span_context())
 
 

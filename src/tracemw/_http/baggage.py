@@ -1,7 +1,7 @@
 """W3C Baggage, read and written.
 
-What came in goes out as it came, properties included, unless the application has changed it: OpenTelemetry's baggage
-holds names and values only, so the members as they were received are kept beside it.
+A member goes out as it came in, with its properties, unless the application has changed it. OpenTelemetry's baggage
+holds only names and values. So the context keeps the received members beside them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tracemw._otel.guard import unusable
 _RECEIVED: Final = otel_context.create_key("tracemw-baggage-received")
 
 KEYS: Final = (_BAGGAGE_KEY, _RECEIVED)
-"""Where a context holds baggage."""
+"""The keys of a context under which baggage lies."""
 
 # Section 3.3.1: a token, and a value of printable ASCII without space, quote, comma, semicolon and backslash.
 _KEY: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -29,13 +29,13 @@ _VALUE: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
 _PROPERTIES: Final = re.compile(r"[\x20\x09\x21-\x2b\x2d-\x7e]*")
 _SAFE: Final = "!#$&'()*+-./:<=>?@[]^_`{|}~"
 
-# Section 3.3.2 asks to pass on at least this much; more of it nobody can rely on.
+# Section 3.3.2: everybody passes on at least this much. Nobody can rely on more.
 _MOST_BYTES: Final = 8192
 _MOST_MEMBERS: Final = 64
 
 
 def extract(headers: Iterable[str], context: Context) -> Context:
-    """Return `context` with the members of the `baggage` headers; what is not valid, or too long, is left out."""
+    """Return `context` with the members of the `baggage` headers, without those that are not valid or too long."""
     received: dict[str, tuple[str, str]] = {}
     room = _MOST_BYTES + 1
     for member in ",".join(headers).split(","):
@@ -58,7 +58,7 @@ def extract(headers: Iterable[str], context: Context) -> Context:
 def format_members(context: Context) -> str:
     """Return the `baggage` header that hands on the baggage in `context`; empty when there is none.
 
-    A member that cannot be written, or is too long, is left out, and costs the others nothing.
+    A member that cannot be written, or is too long, is left out. The others go on.
     """
     if _BAGGAGE_KEY not in context:
         return ""
@@ -72,7 +72,7 @@ def format_members(context: Context) -> str:
         if not member or type(value) is not str or text != value:
             try:
                 member = _member(key, value)
-            except Exception as error:  # the application's own `__str__`, or a lone surrogate
+            except Exception as error:  # the application's `__str__` raises, or the text has a lone surrogate
                 unusable(f"the value of baggage {key!r}", error)
                 continue
         if not member or len(member) >= room:

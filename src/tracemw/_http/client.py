@@ -1,7 +1,7 @@
-"""One attempt at an outbound request: start, response, failure, and end exactly once.
+"""One attempt at an outbound request: start, response, failure, and one end.
 
-A client door makes one `ClientTracing` from its options, and lets that `begin` each attempt. The `ClientExchange` that
-comes back holds all state of the one attempt. None of its methods raises into the application.
+A client door makes one `ClientTracing` from its options, and calls `begin` for each attempt. The `ClientExchange` that
+comes back holds the attempt's whole state. None of its methods raises into the application.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tracemw.config import known_methods
 
 R = TypeVar("R")
 
-_CLIENT: Final = SpanKind.CLIENT  # a member of an enumeration costs a look-up through its class each time
+_CLIENT: Final = SpanKind.CLIENT  # to get a member of an enumeration through its class costs a look-up each time
 _NO_HEADERS: Final[dict[str, str]] = {}
 _NOWHERE: Final = Context()
 
@@ -42,13 +42,13 @@ _NOWHERE: Final = Context()
 class ClientOptions(TypedDict, total=False):
     """The keyword options that every client door takes.
 
-    A door raises TypeError for an option that is not listed here, and for one string as `third_parties`; it raises
-    ValueError for what is no host.
+    A door checks its options when it is made. An unknown option, or one string as `third_parties`, is a TypeError. A
+    third party that is no host is a ValueError.
 
     Attributes:
         third_parties: Hosts that get neither trace context nor baggage, such as `("api.stripe.com", "*.openai.com")`.
-            Calls to them are traced as all others. `*` stands for any part of a name; `"api.stripe.com:8443"` is one
-            port only; an IPv6 address has brackets.
+            Calls to these hosts are traced like all others. `*` stands for any part of a name. `"api.stripe.com:8443"`
+            is one port only. An IPv6 address has brackets.
         tracer_provider: Use this provider in place of the global one.
         meter_provider: Use this provider in place of the global one.
     """
@@ -62,13 +62,13 @@ class ClientTracing:
     """The options of one client door, and the way to begin an attempt.
 
     Args:
-        tracer_provider: The options are those of `ClientOptions`.
-        meter_provider: As there.
-        third_parties: As there.
+        tracer_provider: See `ClientOptions`.
+        meter_provider: See `ClientOptions`.
+        third_parties: See `ClientOptions`.
 
     Raises:
         TypeError: for an unknown option, and for one string as `third_parties`.
-        ValueError: for what is no host.
+        ValueError: for a third party that is no host.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class ClientTracing:
         return ClientTracing(**replaced)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ClientTracing:
-        return self  # providers cannot be copied, and nothing here changes
+        return self  # this object never changes, and providers cannot be copied
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # In another process the providers are those of that process.
+        # Another process uses its own providers.
         return _restored, (self._options["third_parties"],)
 
     def begin(
@@ -112,14 +112,14 @@ class ClientTracing:
         resend_count: int = 0,
         context: Context | None = None,
     ) -> ClientExchange | None:
-        """Start the CLIENT span of one attempt; None when this call must not be traced.
+        """Start the CLIENT span of one attempt. Return None if this call must not be traced.
 
         Args:
             method: The request's method.
             url: The absolute URL that is called.
             template: The URL's template, of low cardinality, for the span's name and `url.template`.
             resend_count: How many attempts at the same request came before this one.
-            context: The context of the call, when that is not the current one.
+            context: The context of the call; by default, the current one.
         """
         try:
             here = current_context() if context is None else context
@@ -128,7 +128,7 @@ class ClientTracing:
             tracer = self._tracers.get()
             instruments = self._meters.get()
             request = ClientRequest(method, url, template, resend_count, self._known_methods)
-            # What may fail comes first: a span that has started must end.
+            # All that may fail comes before the span: a span that has started must be ended.
             labels = None if instruments is None else semconv.client_labels(request.made())
             hands_on = self._third_parties is None or not self._third_parties.called_by(url)
             span = ahead = None
@@ -139,7 +139,7 @@ class ClientTracing:
                 if self._tracers.is_ours:
                     lazy: Any = request
                     span = tracer.start_span(name, here, _CLIENT, lazy)
-                else:  # the recorder of somebody else goes by the wall clock, unless the door tells it the time
+                else:  # other recorders read the wall clock, unless they are told the time
                     ahead = offset()
                     span = tracer.start_span(name, here, _CLIENT, request.made(), None, monotonic_ns() + ahead)
                 inside = with_client_span(span, here)
@@ -162,7 +162,7 @@ def _restored(third_parties: Iterable[str]) -> ClientTracing:
 
 
 class ClientRequest(LazyAttributes):
-    """The request of one attempt, and the attributes that its span begins with, made when somebody asks."""
+    """The request of one attempt. It makes the attributes that its span starts with, when somebody asks."""
 
     __slots__ = ("_known", "_method", "_resend_count", "_template", "_url")
 
@@ -186,9 +186,11 @@ class ClientRequest(LazyAttributes):
 class ClientExchange:
     """One attempt at an outbound request.
 
-    The door adds `headers` to a copy of the request, lets the exchange `run` the call beneath, reports `response` and
-    `failure`, and calls `end` when the body has been read or closed. With its end an exchange lets go of its span and
-    context: httpx keeps each response, and what leads from there, until the garbage collector comes.
+    The door adds `headers` to a copy of the request, and lets the exchange `run` the call. Then the door reports
+    `response` or `failure`, and calls `end` when the body has been read or closed.
+
+    An exchange lets go of its span and context when it ends. httpx keeps each response, and all that the response
+    leads to, until the garbage collector comes.
     """
 
     __slots__ = (
@@ -215,13 +217,13 @@ class ClientExchange:
         labels: dict[str, str | int] | None,
     ) -> None:
         self.headers = headers
-        """What hands the trace on to the service being called; empty for a third party."""
+        """The headers that hand the trace on to the service being called; empty for a third party."""
         self.resend_count = resend_count
         """How many attempts at the same request came before this one."""
         self._span = span
         self._context = context
         self._ahead = ahead
-        """By how much the span's clock is ahead of the monotonic one; None while only the span knows."""
+        """Nanoseconds that the span's clock is ahead of the monotonic one; None until a time is needed."""
         self._instruments = instruments
         self._error_type: str | None = None
         self._headers_at: int | None = None
@@ -231,11 +233,11 @@ class ClientExchange:
             self._started: int = getattr(span, "start_time", None) or now
 
     def now(self) -> int:
-        """Return the time as nanoseconds since the epoch, by the clock that the span goes by."""
+        """Return the time by the span's clock, in nanoseconds since the epoch."""
         return self._time_of(monotonic_ns())
 
     def _time_of(self, moment: int) -> int:
-        """Return a time of the monotonic clock as nanoseconds since the epoch."""
+        """Return a time of the monotonic clock as one of the span's clock, in nanoseconds since the epoch."""
         if self._ahead is None:
             self._ahead = offset_of(self._span)
         return moment + self._ahead
@@ -246,12 +248,12 @@ class ClientExchange:
         return self._span is None and self._instruments is None
 
     def run(self, send: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-        """Return `send(*args, **kwargs)`, called while the attempt is current and clients beneath are not traced.
+        """Return `send(*args, **kwargs)`. Meanwhile the attempt's span is current, and clients beneath start no spans.
 
         An interrupt between any two steps, such as KeyboardInterrupt, leaves the context as it was before.
         """
         around, inside, token = current_context(), self._context, None
-        # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
+        # Both `try`s come first. An interrupt may come at the start of the inner one, and the outer one catches it.
         try:
             try:
                 token = attach(inside)
@@ -265,13 +267,13 @@ class ClientExchange:
             raise
 
     async def run_async(self, send: Callable[..., Awaitable[R]], *args: Any, **kwargs: Any) -> R:
-        """Do the same with an asynchronous `send`."""
+        """Do the same as `run` for an asynchronous `send`."""
         around, inside, token = current_context(), self._context, None
         try:
             try:
                 token = attach(inside)
                 result = await send(*args, **kwargs)
-                return result  # noqa: RET504  an interrupt between `await` and `return` would find nothing around it
+                return result  # noqa: RET504  an interrupt between `await` and `return` would escape this `try`
             finally:
                 if token is not None:
                     detach(token, inside)
@@ -281,7 +283,7 @@ class ClientExchange:
             raise
 
     def response(self, status: int, http_version: str | None) -> None:
-        """Note the status and the negotiated protocol version (`1.1`, `2`) once the response's headers are there."""
+        """Note that the response's headers are there, with the status and the protocol version (`1.1`, `2`)."""
         span, instruments = self._span, self._instruments
         if span is None and instruments is None:
             return
@@ -302,14 +304,14 @@ class ClientExchange:
 
     @guarded
     def failure(self, error: BaseException, *, at: int | None = None) -> None:
-        """Note the error that ended the attempt, and end the span.
+        """Note the exception that ended the attempt, and end the span.
 
-        Whoever cancels does so on purpose: after an exception that is no `Exception`, the span ends without an error.
-        An error status stays the `error.type`.
+        A cancellation (any exception that is no `Exception`) is deliberate: the span ends without an error. If the
+        status is an error already, the status stays the `error.type`.
 
         Args:
             error: The exception.
-            at: When the exception was raised, as nanoseconds since the epoch, if that was earlier than now.
+            at: When the exception was raised, in nanoseconds since the epoch, if that was earlier than now.
         """
         if self.ended:
             return
@@ -323,12 +325,12 @@ class ClientExchange:
             self.end(at=at)
 
     def end(self, *, at: int | None = None) -> None:
-        """End the span; every further call does nothing.
+        """End the span. Every further call does nothing.
 
         Args:
-            at: The end as nanoseconds since the epoch, when it was earlier than now.
+            at: The end in nanoseconds since the epoch, if it was earlier than now.
         """
-        # No call until all is let go of: of two threads, one ends the span.
+        # No call from here to the reset of `_context`: of two threads, one ends the span.
         span, instruments, context = self._span, self._instruments, self._context
         if span is None and instruments is None:
             return
@@ -348,7 +350,7 @@ class ClientExchange:
     def _conclude(
         self, span: Span | None, instruments: Instruments | None, context: Context, ended: int | None
     ) -> None:
-        """Note the error, and how long the attempt lasted."""
+        """Put the error on the span, and record how long the attempt lasted."""
         if self._error_type is not None and span is not None:
             span.set_attribute("error.type", self._error_type)
             span.set_status(StatusCode.ERROR)
@@ -358,7 +360,7 @@ class ClientExchange:
             instruments.lasted(max(ended - self._started, 0) / 1e9, self._labels, context)
 
     def abandon(self) -> None:
-        """End the span at the time of the response's headers: nobody will read or close the body any more."""
+        """End the span with the time of the response's headers. Nobody is left to read or close the body."""
         if self._span is None and self._instruments is None:
             return
         self.end(at=None if self._headers_at is None else self._time_of(self._headers_at))

@@ -1,8 +1,8 @@
-"""Exceptions that say nothing but that the client has gone, which is no error of the application.
+"""Exceptions that only say that the client has gone. They are no errors of the application.
 
-The door has to have seen that the client has gone. Then the exception may be the server's own, which the door has seen
-pass, or a cancellation, or one that a framework has made of the news. Frameworks have no class in common for it, so
-that the last goes by name; everything else that is raised after a client has gone is an error like any other.
+First, the door must have seen that the client has gone. Then three kinds count: the server's own exception, which the
+door has seen pass; a cancellation; and an exception that a framework raises at the news. Frameworks share no class for
+the last kind, so it is told by name. Any other exception is an error, also after the client has gone.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ _NAMES: Final = re.compile(
 
 
 def says_only_that_the_client_has_gone(error: BaseException, sign: BaseException | None) -> bool:
-    """Tell whether that is all, when the client has gone; `sign` is the server's exception that said so, if any."""
+    """Tell whether an exception only says that the client has gone, once the door knows that it has.
+
+    Args:
+        error: The exception. A group says so when all of its members do.
+        sign: The exception by which the server told the application, if there was one.
+    """
     if isinstance(error, BaseExceptionGroup):
         return all(says_only_that_the_client_has_gone(each, sign) for each in error.exceptions)
     return error is sign or isinstance(error, CancelledError) or is_named_for_it(error)
 
 
 def is_named_for_it(error: BaseException) -> bool:
-    """Tell whether the class of an exception, or one that it derives from, has a name that says so."""
+    """Tell whether an exception's class, or a class that it derives from, is named for a lost connection."""
     return any(_NAMES.match(kind.__name__) for kind in type(error).__mro__)

@@ -1,4 +1,4 @@
-"""One request being served: all state of it, from its arrival to its end exactly once."""
+"""One request being served: its whole state, from its arrival to its one end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tracemw._otel.exceptions import exception_type, put_stage, record_exception
 from tracemw._otel.guard import call_hook, fault, guarded
 from tracemw._otel.recorder import Held, as_held
 
-# What some servers pass on is what the client has written, of which there may be any number.
+# The versions that a metric may tell: some servers pass on what the client has written, and that may be anything.
 _VERSIONS: Final = frozenset({"1.0", "1.1", "2", "3"})
 
 _NOWHERE: Final = Context()
@@ -30,17 +30,17 @@ RouteSource = Callable[[], str | None]
 
 
 class ServerExchange:
-    """One request being served. Nothing is recorded of it until `record` is called.
+    """One request being served. Nothing is recorded until `record` is called.
 
-    The door makes `context` current around whatever runs application code, says how the application `answered`, reports
-    `failure`, calls `end` when the last byte is out, and `depart` when the application has done its part. The methods
-    are guarded: none raises into the application.
+    The door makes `context` current while application code runs. The door says what the application `answered`, and
+    reports a `failure`. The door calls `end` when the last byte is out, and `depart` when the application has done its
+    part. No method raises into the application.
     """
 
     protocol: ClassVar[str]
     """The interface that the door serves: `asgi` or `wsgi`."""
     status_of_silence: ClassVar[int | None] = None
-    """What servers answer for an application that returns without a response, if they are of one mind."""
+    """The status that servers send when an application returns without a response; None where servers differ."""
 
     settings: ServerSettings
     request: ServerRequest
@@ -52,44 +52,47 @@ class ServerExchange:
     """The context that the door was called in."""
     span: Span | None = None
     held: Held | None = None
-    """The span, when it is of an unsampled trace."""
+    """The span, if it is of an unsampled trace."""
     status: int | None = None
     """The status that the application has sent."""
     server_error: str | None = None
-    """`error.type` for that status, when it says that the fault is the server's."""
+    """`error.type` for that status, if the status is an error of the server."""
     route_source: RouteSource | None = None
-    """Asked for the route at the end."""
+    """Called for the route when the request ends."""
 
     is_open = False
-    """Whether something is recorded of the request, and more may come."""
+    """Whether the request is being recorded, and has not ended."""
     is_over = False
-    """Whether the application has done its part: what still lies about of the request's context counts for nothing."""
+    """Whether the application has done its part. From then on a context of the request counts for nothing."""
     is_settled = True
-    """Whether nothing of the request is left to be ended or counted down."""
+    """Whether nothing is left to do at the end: no span to end, and no count to take down."""
     client_has_gone = False
-    """Whether the door has seen that the client went away, or broke the connection."""
+    """Whether the door has seen that the client went away, or that the connection broke."""
 
     _is_unheard = False
-    """Whether the response has begun only when the client had gone."""
+    """Whether the client had gone before the response began."""
     _has_switched = False
+    """Whether the application has served a connection of another protocol."""
     _failure: BaseException | None = None
+    """The exception that escaped from the application."""
     _sign_of_departure: BaseException | None = None
+    """The exception by which the server told the application that the client has gone."""
     _instruments: Instruments | None = None
     _facts: RequestFacts | None = None
-    """Those of the request, when metrics or hooks want to know."""
+    """The facts of the request, if metrics or hooks need them."""
     _labels: dict[str, str | int]
     _started: int
     _offset: int | None = None
-    """What its times are ahead of the monotonic clock, once somebody has asked for one."""
+    """Nanoseconds that the span's clock is ahead of the monotonic one; None until a time is needed."""
 
     # ---- the time ----
 
     def now(self) -> int:
-        """Return the time as nanoseconds since the epoch, by the clock that the span goes by."""
+        """Return the time by the span's clock, in nanoseconds since the epoch."""
         return self.time_of(monotonic_ns())
 
     def time_of(self, moment: int) -> int:
-        """Return a time of the monotonic clock as nanoseconds since the epoch."""
+        """Return a time of the monotonic clock as one of the span's clock, in nanoseconds since the epoch."""
         offset = self._offset
         if offset is None:
             offset = self._offset = offset_of(self.span)
@@ -98,7 +101,12 @@ class ServerExchange:
     # ---- the beginning ----
 
     def record(self, instruments: Instruments | None = None, started: int | None = None) -> None:
-        """Record what becomes of the request from now on: it has a span, metrics, or hooks that want to know of it."""
+        """Record the request from now on: it has a span, metrics, or hooks.
+
+        Args:
+            instruments: The metrics to record, if there are any.
+            started: When the request started, in nanoseconds since the epoch; by default, when the span did.
+        """
         settings = self.settings
         self.is_open, self.is_settled = True, False
         self.held = as_held(self.span)
@@ -117,7 +125,7 @@ class ServerExchange:
 
     @property
     def response_header(self) -> tuple[str, str] | None:
-        """The lower-case name and the value of the header that tells the caller the trace id, if there is one."""
+        """The header that tells the caller the trace id, as its lower-case name and its value; None without one."""
         name = self.settings.response_header
         if name is None or self.span is None:
             return None
@@ -125,27 +133,27 @@ class ServerExchange:
 
     @property
     def captures_response(self) -> bool:
-        """Whether `capture` has a use for the response's headers."""
+        """Whether the door should call `capture`."""
         return self.is_open and self.settings.captures_response
 
     def answered(self, status: int | None) -> None:
-        """Note the status that the application answers with, None for one that cannot be read."""
+        """Note the status that the application answers with; None for one that is no number."""
         self.status = status
         self.server_error = semconv.server_error_type(status)
         self._is_unheard = self._is_unheard or self.client_has_gone  # Flask answers after the failure
 
     def first_byte(self) -> None:
-        """Note that the response has begun, unless that is noted already."""
+        """Note that the response has begun. Only the first call counts."""
         if self.held is not None:
             self.held.answered()
 
     def lasts(self) -> None:
-        """Note that this is no request but a connection, which is never slow."""
+        """Note that this is a connection, and no request. A connection is never slow."""
         if self.held is not None:
             self.held.lasts()
 
     def switched(self) -> None:
-        """Note that this was no request but a connection, of another protocol, that the application has served."""
+        """Note that the application has served a connection of another protocol, such as a WebSocket beneath WSGI."""
         self._has_switched = True
         self.lasts()
         if self._instruments is not None:
@@ -154,29 +162,29 @@ class ServerExchange:
 
     @guarded
     def capture(self, headers: Headers) -> None:
-        """Record those of the response's headers that are to be captured."""
+        """Record the response's headers that `capture_response_headers` names."""
         if self.span is not None:
             self.span.set_attributes(self.settings.captured_from_response.attributes(headers))
 
     @guarded
     def annotate(self, name: str, value: str | int) -> None:
-        """Put an attribute of the protocol on the span, for what only one kind of door knows."""
+        """Put an attribute on the span that only one kind of door knows, such as a WebSocket's close code."""
         if self.span is not None and self.is_open:
             self.span.set_attribute(name, value)
 
     def gone(self, sign: BaseException | None = None) -> None:
-        """Note that the client has gone away, and the exception by which the server has told the application."""
+        """Note that the client has gone away; `sign` is the exception by which the server told the application."""
         self.client_has_gone = True
         if sign is not None and self.is_open:
             self._sign_of_departure = sign
 
     def says_only_that_the_client_has_gone(self, error: BaseException) -> bool:
-        """Tell whether an exception that escaped from the application says no more than that."""
+        """Tell whether an exception that escaped from the application has no other cause."""
         return self.client_has_gone and says_only_that_the_client_has_gone(error, self._sign_of_departure)
 
     @guarded
     def failure(self, error: BaseException) -> None:
-        """Note an exception that escaped from the application; the same one twice counts once."""
+        """Note an exception that escaped from the application. The same one counts once."""
         if not self.is_open or error is self._failure:
             return
         if self.says_only_that_the_client_has_gone(error):
@@ -188,18 +196,18 @@ class ServerExchange:
             put_stage(self.span, error)
 
     def unanswered(self) -> None:
-        """Note what becomes of an exception that escapes before the response has begun: servers answer with a 500."""
+        """Note the 500 that servers send for an exception that escapes before the response has begun."""
         if self.status is None and not self.client_has_gone and isinstance(self._failure, Exception):
             self.answered(500)
 
     # ---- the end ----
 
     def end(self, *, at: int | None = None, incomplete: bool = False) -> None:
-        """End the span; every further call does nothing.
+        """End the span. Every further call does nothing.
 
         Args:
-            at: The end as nanoseconds since the epoch, when it was earlier than now.
-            incomplete: The application returned without a complete response, and nobody had hung up.
+            at: The end in nanoseconds since the epoch, if it was earlier than now.
+            incomplete: Whether the application returned without a complete response, while the client was there.
         """
         if not self.is_open:
             return
@@ -210,7 +218,7 @@ class ServerExchange:
             if self._has_switched:
                 self.answered(101)
             elif self._is_unheard and self._failure is None and self.server_error is not None:
-                self.answered(None)  # an error page for nobody, of which the cause is that nobody is there
+                self.answered(None)  # an error page that nobody gets, sent because the client has gone
             error_type = self.server_error
             if error_type is None:
                 if self._failure is not None:
@@ -243,14 +251,14 @@ class ServerExchange:
             return None
 
     def _conclude(self, span: Span, route: str | None, error_type: str | None) -> None:
-        """Put on the span what is known at the end only."""
+        """Put on the span what only the end tells: name, route, status, error."""
         settings = self.settings
         name: object = None
         if settings.span_name is not None:
             name = call_hook("span_name", settings.span_name, self._facts, route)
         if not isinstance(name, str) and route is not None:
             name = semconv.span_name(self.request.method, route, settings.known_methods)
-        if isinstance(name, str):  # a hook may return anything, and an exporter takes no other name
+        if isinstance(name, str):  # a hook may return anything, and exporters take only a string
             span.update_name(name)
         if route is not None:
             span.set_attribute("http.route", route)
@@ -275,7 +283,7 @@ class ServerExchange:
         instruments.lasted(max(ended - self._started, 0) / 1e9, labels, self.context)
 
     def _leave(self, at: int | None) -> None:
-        """End the span, and let go of what leads back to the scope or environ, which leads to the exchange."""
+        """End the span, and let go of what leads to the scope or environ: they lead back here, which is a cycle."""
         try:
             if self._instruments is not None:
                 self._instruments.ended(self)
@@ -287,10 +295,10 @@ class ServerExchange:
         self.is_settled = True
 
     def depart(self) -> None:
-        """Note that the application has done its part, and do what an interrupted step of the door has left undone.
+        """Note that the application has done its part, and finish what an interrupt has cut short.
 
-        An exception may come between any two steps: KeyboardInterrupt, or what a signal handler or another thread
-        raises. The door calls this last, whatever has happened.
+        Between any two steps of the door an exception may come: a KeyboardInterrupt, or one that a signal handler or
+        another thread raises. The door calls this last, whatever has happened.
         """
         self.is_over = True
         if current_context() is self.context:

@@ -1,4 +1,4 @@
-"""What is known of a request before the application has seen it: the lowest floor of the room."""
+"""What a door knows of a request before the application sees the request. This is the lowest floor of the room."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import NamedTuple, Protocol
 
 
 class Headers(Protocol):
-    """Read access to a message's headers; also what an OpenTelemetry propagator reads from."""
+    """Read access to a message's headers. For an OpenTelemetry propagator, this is the carrier."""
 
     def get(self, name: str, /) -> list[str]:
-        """Return every value of the header with this lower-case name, in order; none is an empty list."""
+        """Return all values of the header with this lower-case name, in their order; an empty list without any."""
         ...
 
     def keys(self) -> list[str]:
@@ -18,38 +18,38 @@ class Headers(Protocol):
 
 
 class RequestHeaders(Headers, Protocol):
-    """The headers of a request, which may carry the caller's context."""
+    """The headers of a request. They may carry the caller's context."""
 
     carries_context: bool
-    """Whether `traceparent` or `baggage` is there."""
+    """Whether `traceparent` or `baggage` is among the headers."""
 
 
 class RequestFacts(NamedTuple):
-    """What a server door knows of a request before the application has seen it.
+    """What a server door knows of a request before the application sees the request.
 
-    A `skip` predicate and the hooks get this. Strings hold what was sent, decoded with replacement characters where
-    it was not valid UTF-8.
+    A `skip` predicate and the hooks get the facts. Strings hold what was sent. Bytes that are not valid UTF-8 stand
+    there as replacement characters.
     """
 
     method: str
-    """As it was sent, also when it is no method that HTTP knows."""
+    """The method as it was sent, known to HTTP or not."""
     path: str
-    """The whole path, the application's mount point included."""
+    """The whole path, with the application's mount point."""
     query: str
     """The raw query string, without its question mark."""
     scheme: str
-    """`http`, `https`, `ws` or `wss`, as the client sees it where trusted proxies tell."""
+    """`http`, `https`, `ws` or `wss`: the client's, where trusted proxies tell it, else the server's."""
     headers: Headers
     """The headers, by lower-case name."""
     http_version: str | None = None
     """`1.0`, `1.1`, `2` or `3`."""
     server: tuple[str, int | None] | None = None
-    """Address and port on which the server took the request."""
+    """Address and port at which the server took the request."""
     peer: tuple[str, int | None] | None = None
     """Address and port of the other end of the connection."""
     client: str | None = None
-    """Address of the original client, when trusted proxies tell of one other than the peer."""
+    """Address of the original client, where trusted proxies name another one than the peer."""
     host: str | None = None
-    """The host that the client asked for: the Host header, or what trusted proxies tell of it."""
+    """The host that the client asked for, from the Host header or from trusted proxies."""
     user_agent: str | None = None
     """The User-Agent header."""

@@ -1,6 +1,6 @@
-"""The HTTP metrics of the semantic conventions v1.44: durations of both ends, and requests being served.
+"""The HTTP metrics of the semantic conventions v1.44: durations at both ends, and the requests being served.
 
-They are on when a meter provider is set, globally or by option; without one a request pays one look-up.
+The metrics are on when a meter provider is set, globally or by option. Without one, a request pays one look-up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tracemw._version import __version__
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 
-# Until a provider is set, get_meter_provider() looks into the environment each time.
+# Read in place of get_meter_provider(), which looks into the environment each time until a provider is set.
 _API: Final = vars(_internal)
 
 Labels = Mapping[str, str | int]
@@ -42,8 +42,8 @@ _global_provider: Final[Callable[[], MeterProvider | None]] = (
 class Instruments:
     """The instruments of one provider for one end, shared by all doors that use it.
 
-    The requests being served are counted here and observed when somebody collects: two additions to a counter would
-    cost each request as much as all the rest.
+    The requests being served stand in a dictionary here, and are counted when somebody collects. Two additions to a
+    counter would cost each request as much as all the rest.
     """
 
     __slots__ = ("_duration", "_seen", "_serving")
@@ -56,7 +56,7 @@ class Instruments:
             description=f"Duration of HTTP {end} requests.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
-        # Each step on these is one that the interpreter does atomically, so that there is no lock.
+        # There is no lock: the interpreter does each step on these two atomically.
         self._serving: dict[int, tuple[str | int, str | int]] = {}
         self._seen: dict[tuple[str | int, str | int], None] = {}
         if end == "server":
@@ -68,21 +68,21 @@ class Instruments:
             )
 
     def began(self, request: object, labels: Labels) -> None:
-        """Count a request as being served, under its method and scheme."""
+        """Count a request as being served, by its method and scheme."""
         kind = labels["http.request.method"], labels["url.scheme"]
         self._seen[kind] = None
         self._serving[id(request)] = kind
 
     def ended(self, request: object) -> None:
-        """Count it no more."""
+        """Count a request as served."""
         self._serving.pop(id(request), None)
 
     def lasted(self, seconds: float, labels: Labels, context: Context) -> None:
-        """Record a duration; `context` has the span that it belongs to, for exemplars."""
+        """Record a duration; `context` has the request's span, for exemplars."""
         self._duration.record(seconds, labels, context=context)
 
     def forget(self) -> None:
-        """Count no request any more: a forked child does not serve those of its parent."""
+        """Forget all requests: a forked child does not serve those of its parent."""
         self._serving.clear()
 
     def _observe(self, options: CallbackOptions) -> list[Observation]:
@@ -95,12 +95,12 @@ class Instruments:
 
 
 _lock = threading.Lock()
-# By identity, since anybody's object may be a provider: it need not have a hash, or be equal to itself.
+# By identity: a foreign provider may have no hash, or may not be equal to itself.
 _made: Final[dict[int, tuple[Callable[[], MeterProvider | None], dict[str, Instruments]]]] = {}
 
 
 def _instruments_of(provider: MeterProvider) -> dict[str, Instruments]:
-    """Return what has been made of a provider so far, by end."""
+    """Return the instruments that a provider has made so far, by end."""
     found = _made.get(id(provider))
     if found is not None and found[0]() is provider:
         return found[1]
@@ -113,7 +113,7 @@ def _instruments_of(provider: MeterProvider) -> dict[str, Instruments]:
 
     try:
         _made[number] = (ref(provider, forget), ends)
-    except TypeError:  # one that cannot be referred to weakly stays
+    except TypeError:  # no weak reference to this provider is possible, so it stays
         _made[number] = (lambda: provider, ends)
     return ends
 
@@ -130,10 +130,10 @@ begin_anew_with(_after_fork)
 
 
 class MeterSource:
-    """The instruments of one provider, or of whichever provider is the global one at the time of the call.
+    """The instruments of one provider, or of the provider that is the global one at the time of the call.
 
     Args:
-        end: `server` or `client`, of which the metrics are.
+        end: The end that is measured: `server` or `client`.
         provider: Use this provider in place of the global one.
     """
 
@@ -152,7 +152,7 @@ class MeterSource:
         return self._provider is None
 
     def get(self) -> Instruments | None:
-        """Return the instruments; None while nobody listens."""
+        """Return the instruments; None while no meter provider is set."""
         provider = _global_provider() if self._provider is None else self._provider
         if provider is not self._instruments_of:
             self._instruments = self._made_by(provider)

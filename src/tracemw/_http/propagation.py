@@ -1,8 +1,8 @@
-"""Headers -> remote context, and current context -> headers.
+"""The propagator: from headers to the caller's context, and from a context to headers.
 
-W3C Trace Context and W3C Baggage are read and written here, as their specifications say. When `OTEL_PROPAGATORS` or
-`set_global_textmap` has set OpenTelemetry to any other propagator, that one is used instead. What cannot be read is
-ignored: a malformed header starts a new trace, it never fails a request.
+W3C Trace Context and W3C Baggage are read and written by our own code, as their specifications say. If
+`OTEL_PROPAGATORS` or `set_global_textmap` names another propagator, that one is called. A header that cannot be read is
+ignored: the request starts a new trace, and never fails.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tracemw.config import unknown_propagators
 
 try:
     from opentelemetry import propagate
-except ValueError as error:  # what OTEL_PROPAGATORS names is looked up in this very import
+except ValueError as error:  # this very import looks up the names in OTEL_PROPAGATORS
     raise unknown_propagators() or error from None
 
 
@@ -65,7 +65,7 @@ def _extract_own(formats: _Formats, headers: Headers, context: Context) -> Conte
 def inject(context: Context) -> dict[str, str]:
     """Return the headers that hand `context` on to the service being called.
 
-    A propagator of others that raises costs headers of its own, and none of anybody else's.
+    If a foreign propagator raises, its own headers are missing, and no others.
     """
     propagator = propagate.get_global_textmap()
     known, formats = _read
@@ -105,7 +105,7 @@ class _Formats(NamedTuple):
     trace_context: bool
     baggage: bool
     parts: tuple[TextMapPropagator, ...]
-    """What the propagator is made of, when any of it is of a format that we do not handle ourselves."""
+    """The parts of the propagator, if any part is of a format that our own code does not handle."""
 
 
 _OWN: Final = {
@@ -114,7 +114,7 @@ _OWN: Final = {
 }
 
 _read: tuple[TextMapPropagator | None, _Formats] = (None, _Formats(False, False, ()))
-"""The propagator in use, and its formats. It is known by identity: anybody's object need not have a hash."""
+"""The propagator in use, and its formats. It is compared by identity: a foreign object may have no hash."""
 
 
 def _formats_of(propagator: TextMapPropagator) -> _Formats:
@@ -139,7 +139,7 @@ def _parts_of(propagator: TextMapPropagator) -> Iterator[TextMapPropagator]:
 
 
 def _is_sendable(header: tuple[object, object]) -> bool:
-    """Tell whether a header would not make the call fail."""
+    """Tell whether an HTTP client can send a header; if not, the header would make the call fail."""
     name, value = header
     return isinstance(name, str) and is_header_name(name) and isinstance(value, str) and bool(_VALUE.fullmatch(value))
 
@@ -148,7 +148,7 @@ class _HeaderGetter(Getter[Headers]):
     """Lets an OpenTelemetry propagator read `Headers`."""
 
     def get(self, carrier: Headers, key: str) -> list[str] | None:
-        """Return the header's values; `baggage` as one, since several baggage headers mean one list."""
+        """Return the header's values. Several `baggage` headers are one list, so they come as one value."""
         values = carrier.get(key.lower())
         if len(values) > 1 and key == "baggage":
             return [",".join(values)]

@@ -1,9 +1,9 @@
-"""Who really called, through proxies that we trust: `X-Forwarded-*` headers, `Forwarded` (RFC 7239), or another.
+"""Who really called, through trusted proxies: `X-Forwarded-*` headers, `Forwarded` (RFC 7239), or another one.
 
-Anybody can send these headers, and a proxy passes on what it does not write itself. So one header counts, which the
-proxies are known to write. It counts as far as each hop that wrote it is trusted: the connection's other end first,
-then, from the last entry to the first, each address that the hop behind it has seen. The entries are read from their
-end, and no more of them than there can be proxies.
+Anybody can send these headers, and a proxy passes on those that it does not write itself. So only one header counts:
+the one that the proxies are known to write. Each hop adds the address that it saw to the end of the header. So the
+entries are read from the end, as long as the hop that wrote an entry is trusted. The first such hop is the other end of
+the connection. No more entries are read than there can be proxies.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ X_FORWARDED_FOR: Final = "x-forwarded-for"
 
 _MOST_HOPS: Final = 32
 _MOST_CHARACTERS: Final = 4096
-"""How much of a header is read, from its end."""
+"""Characters of a header that are read, from its end."""
 _LONGEST_NODE: Final = 64
-"""Characters of an address with its port; the longest that there is has 53."""
+"""Characters of an address with its port. The longest possible one has 53."""
 
 _PAIR: Final = re.compile(r"""([!#$%&'*+\-.^_`|~\w]+)=(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))[ \t]*(?:;[ \t]*|$)""")
 
 
 class Origin(NamedTuple):
-    """What the outermost trusted proxy says of the request; None where it says nothing."""
+    """What the outermost trusted proxy says of the request. None stands for what it does not say."""
 
     client: str | None = None
     scheme: str | None = None
@@ -39,17 +39,16 @@ class Origin(NamedTuple):
 
 
 class TrustedProxies:
-    """The proxies whose word counts.
+    """The proxies that are believed, and the header that they write.
 
     Args:
         proxies: Addresses and networks (`"10.0.0.0/8"`), `"unix"` for connections over a Unix socket, which have no
             address, and `"*"` for any. One string or several.
-        header: The header that they write, and no other counts: `x-forwarded-for`, with `x-forwarded-proto`,
-            `x-forwarded-host` and `x-forwarded-port`; `forwarded`; or another one that holds the client's address,
-            such as `cf-connecting-ip`.
+        header: The one header that counts: `x-forwarded-for`, with `x-forwarded-proto`, `x-forwarded-host` and
+            `x-forwarded-port`; `forwarded`; or another header with the client's address, such as `cf-connecting-ip`.
 
     Raises:
-        ValueError: for what is none of these.
+        ValueError: for a proxy or header that is not valid.
     """
 
     def __init__(self, proxies: str | Iterable[str] = (), header: str = X_FORWARDED_FOR) -> None:
@@ -69,7 +68,7 @@ class TrustedProxies:
         return self._any or self._unix or bool(self._networks)
 
     def trusts(self, address: str | None) -> bool:
-        """Tell whether the hop at this address is trusted; None is a connection without one."""
+        """Tell whether the hop at this address is trusted; a connection over a Unix socket has no address."""
         if address is None:
             return self._unix
         if self._any:
@@ -82,7 +81,7 @@ class TrustedProxies:
         return any((mapped or parsed) in network for network in self._networks)
 
     def seen_through(self, facts: RequestFacts) -> RequestFacts:
-        """Return the facts as they were at the outermost trusted proxy."""
+        """Return the facts, with what the outermost trusted proxy says."""
         origin = self.origin(facts)
         scheme = origin.scheme.lower() if origin.scheme else facts.scheme
         if scheme not in ("http", "https"):
@@ -93,7 +92,7 @@ class TrustedProxies:
         return facts._replace(client=origin.client, host=host, scheme=scheme)
 
     def origin(self, facts: RequestFacts) -> Origin:
-        """Return what trusted proxies say of a request: nothing when the other end of its connection is not one."""
+        """Return what trusted proxies say of a request; nothing if the connection's other end is no trusted proxy."""
         if not self.trusts(facts.peer[0] if facts.peer is not None else None):
             return Origin()
         if self._header == FORWARDED:
@@ -102,7 +101,7 @@ class TrustedProxies:
             hops = _x_forwarded(facts)
         else:
             hops = (Origin(node) for node in _from_the_end(facts.headers.get(self._header)))
-        # Each hop was written by the one before it here; the first that is not trusted is the client.
+        # The hop before this one in the loop wrote it. The first hop that is not trusted is the client.
         origin = Origin()
         for _, origin in zip(range(_MOST_HOPS), hops, strict=False):
             if not self._trusts_node(origin.client):
@@ -112,7 +111,7 @@ class TrustedProxies:
     def _trusts_node(self, node: str | None) -> bool:
         if self._any:
             return True
-        if node == "unix:":  # what a proxy writes of one that is connected by a Unix socket
+        if node == "unix:":  # a proxy writes this for a peer that is connected over a Unix socket
             return self._unix
         address = _address(node)
         return address is not None and self.trusts(address)
@@ -128,7 +127,7 @@ def _network(name: str) -> Network:
 
 
 def _forwarded(headers: Sequence[str]) -> Iterator[Origin]:
-    """Yield the hops of `Forwarded` headers, the last one first, up to one that is not valid."""
+    """Yield the hops of `Forwarded` headers, the last one first. End at the first that is not valid."""
     for element in _from_the_end(headers, quoted=True):
         pairs = _pairs(element)
         if not pairs:
@@ -137,7 +136,7 @@ def _forwarded(headers: Sequence[str]) -> Iterator[Origin]:
 
 
 def _pairs(element: str) -> dict[str, str]:
-    """Return the parameters of one hop; none when it is not valid."""
+    """Return the parameters of one hop; no parameters when the hop is not valid."""
     pairs: dict[str, str] = {}
     position = 0
     while position < len(element):
@@ -168,14 +167,14 @@ def _x_forwarded(facts: RequestFacts) -> Iterator[Origin]:
 
 
 def _entry(values: Sequence[str], index: int, count: int) -> str | None:
-    """Return the value that belongs to a hop: its own when each hop has written one, else the nearest proxy's."""
+    """Return the value of a hop: its own if every hop has written one, else the nearest proxy's."""
     if not values:
         return None
     return values[index] if len(values) == count else values[0]
 
 
 def _from_the_end(headers: Sequence[str], *, quoted: bool = False) -> Iterator[str]:
-    """Yield the members of headers that are one list, the last one first, and not more than are worth reading.
+    """Yield the members of a list that stands in one or more headers, the last one first, within the limits above.
 
     Args:
         headers: The values of the header, in their order.
@@ -188,16 +187,16 @@ def _from_the_end(headers: Sequence[str], *, quoted: bool = False) -> Iterator[s
         budget -= len(text)
         members = text.rsplit(",", _MOST_HOPS)
         if is_cut or len(members) > _MOST_HOPS:
-            members[0] = ""  # what is left of several, or of one
+            members[0] = ""  # a part of a member, or several members that are not split
         yield from _whole(members) if quoted else filter(None, (member.strip() for member in reversed(members)))
         if budget <= 0:
             return
 
 
 def _whole(parts: Sequence[str]) -> Iterator[str]:
-    """Yield the members of a list that was taken apart at each comma, those in quoted strings included, from the end.
+    """Yield the members of a list from its end. The list was split at every comma, also within quoted strings.
 
-    What a client has written stands before what proxies have: a quote that it has left open is its own.
+    What the client has written stands in front. So a quote that the client leaves open spoils no entry of a proxy.
     """
     member, quotes = "", 0
     for part in reversed(parts):
@@ -206,11 +205,11 @@ def _whole(parts: Sequence[str]) -> Iterator[str]:
         if not quotes and (stripped := member.strip()):
             yield stripped
     if quotes:
-        yield member  # which is not valid
+        yield member  # not valid: its quote is open
 
 
 def _address(node: str | None) -> str | None:
-    """Return the IP address of a node without its port; None for `unknown` and names that hide an address."""
+    """Return the IP address of a node, without its port; None for `unknown` and for names that hide an address."""
     if node is None or len(node) > _LONGEST_NODE:
         return None
     try:

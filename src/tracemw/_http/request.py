@@ -1,4 +1,4 @@
-"""One request as a server door sees it, and as the attributes that its span begins with."""
+"""One request as a server door sees it: its headers, its facts, and the attributes that its span starts with."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 class ServerRequest(LazyAttributes):
-    """One request as it was when it arrived: what the server gives for it may change while it is being served.
+    """One request as it was when it arrived. The application may change what the server gave for the request.
 
-    Nothing is made of it that nobody asks for: most requests are never recorded. It is also the request's headers, by
-    name (see `RequestHeaders`), and the attributes that a SERVER span has from its start.
+    The same object gives the request's headers (see `RequestHeaders`), its facts, and the attributes that its SERVER
+    span starts with. Facts and attributes are made when somebody asks: most requests are never recorded.
     """
 
     settings: ServerSettings
     method: str
     path: str
-    """The whole path, the application's mount point included."""
+    """The whole path, with the application's mount point."""
     mounts: tuple[str, ...]
-    """The paths at which the application is mounted, as the server and as applications around it see them."""
+    """The paths at which the application is mounted: one as the server sees it, one as an outer application does."""
     carries_context: bool
     """Whether `traceparent` or `baggage` is among the headers."""
 
     def get(self, name: str, /) -> list[str]:
-        """Return every value of the header with this lower-case name, in order; none is an empty list."""
+        """Return all values of the header with this lower-case name, in their order; an empty list without any."""
         raise NotImplementedError
 
     def keys(self) -> list[str]:
@@ -37,11 +37,11 @@ class ServerRequest(LazyAttributes):
         raise NotImplementedError
 
     def read(self) -> RequestFacts:
-        """Return the facts as the server gives them."""
+        """Return the facts as the server gives them, whatever proxies say."""
         raise NotImplementedError
 
     def facts(self) -> RequestFacts:
-        """Return the facts as the trusted proxies tell them that the request came through."""
+        """Return the facts, with what the trusted proxies on the request's way say."""
         proxies = self.settings.proxies
         return self.read() if proxies is None else proxies.seen_through(self.read())
 

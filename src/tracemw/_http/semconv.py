@@ -1,4 +1,4 @@
-"""Facts of a request -> span name, attributes and status: pure functions.
+"""From the facts of a request to the span's name, attributes and status: pure functions.
 
 The rules are those of the OpenTelemetry semantic conventions v1.44 for HTTP spans.
 """
@@ -16,37 +16,37 @@ from tracemw._otel.attributes import AttributeValue
 from tracemw.redaction.urls import redact_path, redact_query, redact_url
 
 UNKNOWN_METHOD: Final = "HTTP"
-"""What stands for an unknown method in a span's name."""
+"""The word for an unknown method in a span's name."""
 
 INCOMPLETE_RESPONSE: Final = "incomplete_response"
-"""`error.type` of an application that returned normally without having sent a complete response."""
+"""`error.type` when an application returns normally, and has not sent a complete response."""
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:/?#@\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _LONGEST_HOST: Final = 300
-"""Characters: a name has 253 at most, a port 6."""
+"""Characters: a name has at most 253, and a port with its colon 6."""
 _LONGEST_KEPT: Final = 1024
-"""Characters of what a client sends up to which its attributes are remembered."""
+"""Characters of method, host and user agent up to which their attributes are remembered."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 Attributes = dict[str, AttributeValue]
 
 
 def method_attributes(method: str, known: frozenset[str]) -> Attributes:
-    """Return `http.request.method`, and the original when the method is not a known one."""
+    """Return `http.request.method`, and the original method when it is not a known one."""
     if method in known:
         return {"http.request.method": method}
     return {"http.request.method": "_OTHER", "http.request.method_original": method}
 
 
 def span_name(method: str, target: str | None, known: frozenset[str]) -> str:
-    """Return `{method} {target}`: the target is a route or URL template, never a concrete path."""
+    """Return `{method} {target}`. The target is a route or a URL template, never a concrete path."""
     shown = method if method in known else UNKNOWN_METHOD
     return f"{shown} {target}" if target else shown
 
 
 def server_attributes(facts: RequestFacts, known: frozenset[str]) -> Attributes:
-    """Return the attributes that a SERVER span has from its start, so that samplers see them."""
+    """Return the attributes that a SERVER span starts with, so that samplers see them."""
     method, path, query, scheme, _, http_version, server, peer, client, host, agent = facts
     is_long = len(method) + len(host or "") + len(agent or "") > _LONGEST_KEPT
     recurring = _recurring.__wrapped__ if is_long else _recurring
@@ -75,7 +75,7 @@ def _recurring(
     agent: str | None,
     known: frozenset[str],
 ) -> Attributes:
-    """Return the attributes that one client's requests to one server have in common; they are looked up as one."""
+    """Return the attributes that one client's requests to one server have in common, in one look-up."""
     attributes = method_attributes(method, known)
     attributes["url.scheme"] = scheme
     address = (split_host(host) if host else None) or server
@@ -93,14 +93,14 @@ def _recurring(
 
 
 def client_attributes(method: str, url: str, known: frozenset[str]) -> Attributes:
-    """Return the attributes that a CLIENT span has from its start."""
+    """Return the attributes that a CLIENT span starts with."""
     origin = origin_of(url)
     attributes, shown = _calls(method, origin, known)
     return {**attributes, "url.full": shown + redact_path(url[len(origin) :])}
 
 
 def origin_of(url: str) -> str:
-    """Return a URL as far as its path, which all calls of a service have in common; all of it when it has no path."""
+    """Return a URL up to its path, which is the same for all calls of a service; the whole URL without a path."""
     slash = url.find("/", url.find("://") + 3)
     origin = url[:slash] if slash > 0 else url
     return url if "?" in origin or "#" in origin else origin
@@ -108,12 +108,15 @@ def origin_of(url: str) -> str:
 
 @lru_cache(maxsize=256)
 def _calls(method: str, url: str, known: frozenset[str]) -> tuple[Attributes, str]:
-    """Return what all calls of a URL have in common, and how it is shown; a client calls few, and each many times."""
+    """Return the attributes that all calls of a URL have in common, and the URL as it is shown.
+
+    The result is remembered: a client calls few origins, and each of them many times.
+    """
     attributes = method_attributes(method, known)
     parts = urlsplit(url)
     try:
         port = parts.port
-    except ValueError:  # a port that is no number: the client will refuse it, and its error tells more
+    except ValueError:  # the port is no number: the client will refuse the URL, and its error tells more
         port = None
     if parts.hostname:
         attributes["server.address"] = parts.hostname
@@ -132,7 +135,7 @@ class HeaderCapture:
 
     Raises:
         TypeError: for one string in place of several names.
-        ValueError: for what is no header name.
+        ValueError: for a name that is no header name.
     """
 
     __slots__ = ("_keys",)
@@ -151,17 +154,17 @@ class HeaderCapture:
         return bool(self._keys)
 
     def attributes(self, headers: Headers) -> Attributes:
-        """Return the attributes for those of the headers that are there."""
+        """Return an attribute for each captured header that is present."""
         return {key: tuple(values) for name, key in self._keys.items() if (values := headers.get(name))}
 
 
 def server_labels(facts: RequestFacts, known: frozenset[str]) -> dict[str, str | int]:
-    """Return the attributes of `http.server.active_requests`, with which those of the duration begin."""
+    """Return the attributes of `http.server.active_requests`. The duration has these, and more."""
     return {"http.request.method": facts.method if facts.method in known else "_OTHER", "url.scheme": facts.scheme}
 
 
 def client_labels(attributes: Attributes) -> dict[str, str | int]:
-    """Return what a client's duration has in common with its span, and nothing of high cardinality."""
+    """Return those of a CLIENT span's first attributes that its duration has, too: the ones of low cardinality."""
     labels: dict[str, str | int] = {}
     for name in ("http.request.method", "server.address", "server.port"):
         value = attributes.get(name)
@@ -173,21 +176,21 @@ def client_labels(attributes: Attributes) -> dict[str, str | int]:
 _SERVER_ERRORS: Final[dict[int | None, str]] = {status: str(status) for status in range(500, 1000)}
 
 server_error_type: Final = _SERVER_ERRORS.get
-"""Returns `error.type` for the status of a served response: only 5xx is the server's error."""
+"""Returns `error.type` for the status of a served response. Only a 5xx is an error of the server."""
 
 
 def client_error_type(status: int | None) -> str | None:
-    """Return `error.type` for the status of a received response: 4xx and 5xx."""
+    """Return `error.type` for the status of a received response. 4xx and 5xx are errors of the call."""
     return str(status) if status is not None and status >= 400 else None
 
 
 def is_header_name(name: str) -> bool:
-    """Tell whether `name` is a token in the sense of RFC 9110, section 5.6.2."""
+    """Tell whether `name` is a token (RFC 9110, section 5.6.2)."""
     return _TOKEN.fullmatch(name) is not None
 
 
 def split_host(value: str) -> tuple[str, int | None] | None:
-    """Split a Host header into address and port, IPv6 without its brackets; None when it is not one."""
+    """Split a Host header into address and port, without the brackets of IPv6; None when the header is not valid."""
     return None if len(value) > _LONGEST_HOST else _split_host(value)
 
 

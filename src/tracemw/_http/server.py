@@ -1,7 +1,8 @@
-"""The beginning of a request: what it carries, whether it is skipped or traced already, and the start of its span.
+"""The beginning of a request: the caller's context, skipped or traced already, and the start of the span.
 
-A server door makes one `ServerTracing` from its options. For each request it makes a `ServerRequest`, its view of what
-the server gives, and a `ServerExchange`, which holds all state of that one request, and has the tracing `begin` it.
+A server door makes one `ServerTracing` from its options. For each request the door makes a `ServerRequest`, which is
+its view of what the server gives, and a `ServerExchange`, which holds the request's whole state. Then the door calls
+`begin` with both.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tracemw._otel.providers import TracerSource
 from tracemw._otel.recorder import as_held
 from tracemw.config import DELIVERY_TIMEOUT
 
-_SERVER: Final = SpanKind.SERVER  # a member of an enumeration costs a look-up through its class each time
+_SERVER: Final = SpanKind.SERVER  # to get a member of an enumeration through its class costs a look-up each time
 
 
 class ServerTracing:
@@ -43,7 +44,7 @@ class ServerTracing:
 
     Raises:
         TypeError: for an unknown option, or one of the wrong type.
-        ValueError: for a header name, `skip` rule or proxy that cannot be one.
+        ValueError: for a header name, `skip` rule or proxy that is not valid.
     """
 
     def __init__(self, **options: Unpack[ServerOptions]) -> None:
@@ -52,29 +53,30 @@ class ServerTracing:
         self._meters = MeterSource("server", options.get("meter_provider"))
 
     def begin(self, exchange: ServerExchange, request: ServerRequest) -> ServerExchange | None:
-        """Start the SERVER span of a request, or find out why it gets none; None when that has failed.
+        """Start the SERVER span of a request, or find out why the request gets none.
 
-        Another exchange than the given one is that of the application around this one, which speaks another protocol
-        and has handed the request on: it is traced already.
+        Returns:
+            The exchange of the request. Another one than the given is that of an outer application: it speaks another
+            protocol, traces the request already, and has handed it on. None means that tracing has failed.
         """
         try:
             settings = exchange.settings = self.settings
             exchange.request = request
             exchange.around = ground = here = current_context()
             outer = None
-            if here:  # it is empty, but in a process that calls itself, beneath other instrumentation, and after a leak
+            if here:  # not empty when this process calls itself, beneath other instrumentation, and after a leak
                 outer = outer_exchange(here)
                 ground = arrival_context(here, outer)
             if settings.skips(request) or (outer is not None and is_skipped(here)):
                 exchange.context = skipped_context(ground, exchange)
                 return exchange
-            # The parent is what the request carries, or nothing: never a span that happens to be active here.
+            # The parent is the span that the request carries, or none. It is never a span that happens to be current.
             exchange.carried = carried = propagation.extract(request, ground)
             if here:
                 if outer is not None and is_handed_on(outer, exchange):
                     return outer
                 if (adopted := already_traced(here, span_in(carried))) is not None:
-                    if outer is None and ground_of(here) is None:  # all that is here has come with this very request
+                    if outer is None and ground_of(here) is None:  # all of `here` has come with this very request
                         carried = propagation.extract(request, without(here))
                     exchange.context, exchange.span = with_exchange(exchange, adopted, carried, ground), adopted
                     exchange.held = as_held(adopted)
@@ -90,7 +92,7 @@ class ServerTracing:
             method = request.method if request.method in settings.known_methods else semconv.UNKNOWN_METHOD
             attributes: Any = request
             started = None
-            if not self._tracers.is_ours:  # another's recorder, which goes by the wall clock unless told
+            if not self._tracers.is_ours:  # other recorders read the wall clock, unless they are told the time
                 attributes, started = request.made(), exchange.now()
             span = exchange.span = tracer.start_span(method, parent, _SERVER, attributes, links, started)
             exchange.context = with_exchange(exchange, span, parent, ground)
@@ -102,14 +104,14 @@ class ServerTracing:
             return None
 
     def take_over(self, *, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> None:
-        """Use these providers, given to a framework's native telemetry, where the options have named none."""
+        """Use the providers of a framework's native telemetry, where the door's options have named none."""
         if tracer_provider is not None and self._tracers.follows_the_global_one:
             self._tracers = TracerSource(tracer_provider)
         if meter_provider is not None and self._meters.follows_the_global_one:
             self._meters = MeterSource("server", meter_provider)
 
     def flush(self) -> None:
-        """Deliver what is queued, as the end of a server has it, when the provider in use can do that."""
+        """Deliver the queued spans, if the provider in use can do that. Doors call this when their server ends."""
         force_flush = getattr(self._tracers.provider, "force_flush", None)
         if force_flush is not None:
             call_hook("tracer_provider", force_flush, int(DELIVERY_TIMEOUT * 1000))

@@ -21,28 +21,29 @@ T = TypeVar("T")
 class ServerOptions(TypedDict, total=False):
     """The keyword options that every `TraceMiddleware` takes.
 
-    A wrong one is an error where the middleware is made: TypeError for an unknown option or one of the wrong type,
-    ValueError for a header name, `skip` rule or proxy that cannot be one.
+    A door checks its options when it is made. An unknown option, or one of the wrong type, is a TypeError. A header
+    name, `skip` rule or proxy that is not valid is a ValueError.
 
     Attributes:
-        skip: What is not traced beside health checks: paths (`"/internal/status"`), globs (`"/static/*"`, where `*`
-            crosses slashes), predicates on `tracemw.RequestFacts`, or several of them. None traces health checks, too.
-        span_name: Called with the request's facts and its route (None when unknown) when the request ends. It returns
-            the span's name in place of `{method} {route}`.
-        response_header: The response header that tells the caller the trace id, `x-trace-id` unless given. One that the
-            application has set stays as it is. None turns it off.
-        on_request: Called with the span and the request's facts when the span has started.
-        on_response: Called with the span, the facts and the status (None when none was sent) before the span ends.
+        skip: What is not traced, beside health checks: paths (`"/internal/status"`), globs (`"/static/*"`, where `*`
+            crosses slashes), predicates on `tracemw.RequestFacts`, or several of them. With None, health checks are
+            traced, too.
+        span_name: Names the span, in place of `{method} {route}`. Called when the request ends, with the request's
+            facts and its route (None when unknown).
+        response_header: The response header that tells the caller the trace id, by default `x-trace-id`. If the
+            application has set that header, its value stays. None turns the header off.
+        on_request: Called when the span has started, with the span and the request's facts.
+        on_response: Called before the span ends, with the span, the facts and the status (None when none was sent).
         capture_request_headers: Names of request headers to record, as `http.request.header.<name>`.
         capture_response_headers: Names of response headers to record, as `http.response.header.<name>`.
-        trust_inbound: False at a public edge: a new trace starts, linked to the caller's, and the caller's baggage is
-            dropped.
-        trusted_proxies: Addresses and networks of the proxies that are believed (`"10.0.0.0/8"`), `"unix"` for
-            connections over a Unix socket, `"*"` for any.
-        proxy_header: The one header in which trusted proxies write: `x-forwarded-for`, together with
-            `x-forwarded-proto`, `-host` and `-port`; `forwarded` (RFC 7239); or another that holds the client's
-            address, such as `cf-connecting-ip`. Name the one that the proxies write themselves: the others come from
-            the client as they are.
+        trust_inbound: Whether the caller's trace goes on here. Say False at a public edge: a new trace starts, with a
+            link to the caller's span, and the caller's baggage is dropped.
+        trusted_proxies: Addresses and networks of the trusted proxies (`"10.0.0.0/8"`), `"unix"` for connections over a
+            Unix socket, `"*"` for any.
+        proxy_header: The one header that trusted proxies write: `x-forwarded-for`, together with `x-forwarded-proto`,
+            `-host` and `-port`; `forwarded` (RFC 7239); or another header with the client's address, such as
+            `cf-connecting-ip`. Name the one that your proxies write themselves. They pass on all others as the client
+            sent them.
         tracer_provider: Use this provider in place of the global one.
         meter_provider: Use this provider in place of the global one.
     """
@@ -72,11 +73,11 @@ def shows_options(door: type[T]) -> type[T]:
 
 
 class ServerSettings:
-    """The options of one server door; see `ServerOptions`, which this turns into what each request needs.
+    """The options of one server door (see `ServerOptions`), checked, and prepared for each request.
 
     Raises:
         TypeError: for an option of the wrong type.
-        ValueError: for a header name, `skip` rule or proxy that cannot be one.
+        ValueError: for a header name, `skip` rule or proxy that is not valid.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class ServerSettings:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
     ) -> None:
-        del tracer_provider, meter_provider  # of these, whoever starts spans takes care
+        del tracer_provider, meter_provider  # whoever starts spans takes care of these
         for option, hook in (("span_name", span_name), ("on_request", on_request), ("on_response", on_response)):
             if hook is not None and not callable(hook):
                 raise TypeError(f"{option} takes a function, not {type(hook).__name__}")
@@ -107,7 +108,7 @@ class ServerSettings:
         self.on_response = on_response
         self.has_hooks = on_request is not None or on_response is not None
         self.names_or_hooks = self.has_hooks or span_name is not None
-        """Whether somebody else has a say in what the span says."""
+        """Whether functions of the user's name the span, or look at the span."""
         self.known_methods = known_methods()
         self.captured_from_request = semconv.HeaderCapture("request", capture_request_headers)
         self.captured_from_response = semconv.HeaderCapture("response", capture_response_headers)
@@ -115,6 +116,6 @@ class ServerSettings:
         self.captures_response = bool(self.captured_from_response)
         self.trust_inbound = trust_inbound
         self.proxies = TrustedProxies(trusted_proxies, proxy_header) or None
-        """The proxies whose word counts, if there are any."""
+        """The trusted proxies; None without any."""
         self.skips = SkipRule(skip).matches
         """Tells whether a request is not traced."""

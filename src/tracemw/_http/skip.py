@@ -1,4 +1,4 @@
-"""Which requests are not traced: health checks, metrics scrapes, and what the user names."""
+"""Which requests are not traced: health checks, metrics scrapes, and those that the user names."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Skip = str | Predicate | Iterable[str | Predicate] | None
 
 
 class SkipRule:
-    """Decides from a request's facts whether it is skipped.
+    """Decides whether a request is skipped.
 
     Args:
         skip: Paths (`"/internal/status"`), globs (`"/static/*"`, where `*` crosses slashes), predicates on
-            `RequestFacts`, or several of them, in addition to `DEFAULT_PATHS`; None skips nothing at all. A path counts
-            with and without the application's mount point.
+            `RequestFacts`, or several of them, in addition to `DEFAULT_PATHS`; None skips nothing at all. A path
+            matches with and without the application's mount point.
 
     Raises:
         ValueError: for a path or glob that does not start with `/` or `*`.
@@ -64,7 +64,7 @@ class SkipRule:
         self._predicates = tuple(predicates)
 
     def matches(self, request: ServerRequest) -> bool:
-        """Tell whether a request is skipped; a predicate that raises skips none."""
+        """Tell whether a request is skipped. A predicate that raises does not skip it."""
         if self._matches_path(request.path):
             return True
         if request.mounts and any(map(self._matches_path, _other_paths(request.path, request.mounts))):
@@ -76,7 +76,7 @@ class SkipRule:
 
 
 def _other_paths(path: str, mounts: Sequence[str]) -> list[str]:
-    """Return the paths that an application's own view, or a proxy's, has of a request."""
+    """Return the request's path with and without its mounts, as the application or a proxy may see it."""
     others = []
     for mount in mounts:
         prefix = mount.rstrip("/")

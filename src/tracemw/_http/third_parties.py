@@ -1,4 +1,4 @@
-"""Hosts that are called and traced, and told nothing of the trace."""
+"""Third parties: calls to these hosts are traced, but carry neither trace context nor baggage."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _PATTERN: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[\w*.\-
 
 
 class ThirdParties:
-    """Tells from its URL whether a call goes to one of the hosts that get neither trace context nor baggage.
+    """Tells from a call's URL whether the call goes to a third party.
 
     Args:
-        patterns: Hosts such as `"api.stripe.com"`, where `*` stands for any part of a name (`"*.openai.com"`), in upper
-            or lower case; with a port (`"api.stripe.com:8443"`) for that port only; IPv6 addresses in brackets.
+        patterns: Hosts such as `"api.stripe.com"`, in upper or lower case. `*` stands for any part of a name
+            (`"*.openai.com"`). A host with a port (`"api.stripe.com:8443"`) is that port only. An IPv6 address has
+            brackets.
 
     Raises:
-        TypeError: for one string in place of several, and for what is no string.
-        ValueError: for what is no host, such as a URL.
+        TypeError: for one string in place of several, and for a pattern that is no string.
+        ValueError: for a pattern that is no host, such as a URL.
     """
 
     __slots__ = ("_known", "_patterns")
@@ -34,13 +35,13 @@ class ThirdParties:
         if not isinstance(patterns, Iterable):
             raise TypeError(f"third_parties takes hosts such as ('api.stripe.com',), not {type(patterns).__name__}")
         self._patterns = [_compiled(pattern) for pattern in patterns]
-        self._known = lru_cache(maxsize=256)(self._matches)  # a client calls few hosts, and each many times
+        self._known = lru_cache(maxsize=256)(self._matches)  # a client calls few hosts, and each of them many times
 
     def __bool__(self) -> bool:
         return bool(self._patterns)
 
     def called_by(self, url: str) -> bool:
-        """Tell whether the call of a URL goes to one of them."""
+        """Tell whether a call of this URL goes to a third party."""
         return self._known(origin_of(url))
 
     def _matches(self, origin: str) -> bool:
@@ -64,7 +65,7 @@ def _compiled(pattern: str) -> tuple[Callable[[str], object], int | None]:
 
 
 def _normal(host: str) -> str:
-    """Return a host as it is compared: in lower case, as it goes over the wire, without the final dot of the root."""
+    """Return a host in the form that is compared: lower case, IDNA, without the final dot of the root."""
     host = host.lower().removesuffix(".")
     if host.isascii():
         return host

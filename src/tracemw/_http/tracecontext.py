@@ -9,10 +9,10 @@ from typing import Final
 
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
-# Section 3.2: version, trace id, parent id, flags; a later version may append more, after a dash.
+# Section 3.2: version, trace id, parent id, flags. A later version may append more, after a dash.
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 _KNOWN_FLAGS: Final = 0x03
-"""Sampled and random; the other bits have no meaning yet and are not passed on."""
+"""Sampled and random. The other bits have no meaning yet, and are not passed on."""
 
 _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(_KNOWN_FLAGS + 1))
 
@@ -22,14 +22,14 @@ _VALUE: Final = re.compile(r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-
 _MOST_MEMBERS: Final = 32
 
 _LONGEST_KEPT: Final = 128
-"""Characters of a header whose state is remembered."""
+"""Characters of the longest header whose state is remembered."""
 
 
 def parse(traceparent: Sequence[str], tracestate: Sequence[str]) -> SpanContext | None:
-    """Return the remote span that the values of the two headers name; None when `traceparent` is not valid.
+    """Return the remote parent that the two headers name; None when `traceparent` is not valid.
 
-    More than one `traceparent` is not valid; several `tracestate` headers are one, in their order; a `tracestate`
-    that is not valid is left out, and does not make the `traceparent` so.
+    More than one `traceparent` is not valid. Several `tracestate` headers are one list, in their order. A `tracestate`
+    that is not valid is left out, and the `traceparent` still counts.
     """
     if len(traceparent) != 1:
         return None
@@ -50,11 +50,11 @@ def parse(traceparent: Sequence[str], tracestate: Sequence[str]) -> SpanContext 
 
 
 def format_headers(context: SpanContext) -> dict[str, str]:
-    """Return the headers that name `context` as the parent; none when it is not valid."""
+    """Return the headers that name `context` as the parent; no headers when `context` is not valid."""
     trace_id, span_id, _, flags, state, is_valid = context
     if not is_valid:
         return {}
-    # In half the time that an f-string takes for the same.
+    # An f-string would take twice the time.
     headers = {"traceparent": "00-%032x-%016x-%02x" % (trace_id, span_id, flags & _KNOWN_FLAGS)}  # noqa: UP031
     if state:
         headers["tracestate"] = state.to_header()
@@ -62,13 +62,13 @@ def format_headers(context: SpanContext) -> dict[str, str]:
 
 
 def parse_state(headers: Sequence[str]) -> TraceState | None:
-    """Return the members of `tracestate` headers; None when there is none, or any is not valid.
+    """Return the members of `tracestate` headers; None when there are none, or one is not valid.
 
-    Of members with the same key the first, which is the newest, counts.
+    Of members with the same key, the first counts: it is the newest.
     """
     if not headers:
         return None
-    # A threshold is the same in most traces, and the state that it makes is immutable.
+    # Most traces carry the same sampling threshold, and a state is immutable. So short headers are remembered.
     is_short = len(headers) == 1 and len(headers[0]) <= _LONGEST_KEPT
     return _kept_state(headers[0]) if is_short else _state(headers)
 
@@ -97,10 +97,10 @@ def _valid(key: str, value: str) -> bool:
 
 
 class State(TraceState):
-    """A trace state that keeps every key which level 2 allows; the API's own drops some of them.
+    """A trace state that keeps every key that level 2 allows. The API's own class drops some of them.
 
-    Like the API's, it is immutable: `add`, `update` and `delete` return another, or itself when what they were asked
-    for is not allowed.
+    Like the API's, a state is immutable: `add`, `update` and `delete` return a new one. They return the same one for a
+    change that is not allowed.
     """
 
     def __init__(self, members: Mapping[str, str]) -> None:
@@ -108,11 +108,11 @@ class State(TraceState):
         self._dict = dict(members)
 
     def add(self, key: str, value: str) -> TraceState:
-        """Return this state with a member put in front; itself when the key is there already."""
+        """Return this state with a member put in front; unchanged when the key is there already."""
         return self if key in self._dict else self.update(key, value)
 
     def update(self, key: str, value: str) -> TraceState:
-        """Return this state with a member set, and moved to the front; the last gives way to a 33rd."""
+        """Return this state with a member set, and moved to the front. Where there would be 33, the last one goes."""
         if not _valid(key, value):
             return self
         others = [(name, kept) for name, kept in self._dict.items() if name != key]

@@ -1,4 +1,4 @@
-"""Attributes of a span that are computed when somebody wants them: most spans are never sampled."""
+"""Attributes of a span that are made only when somebody wants them: most spans are never sampled."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ AttributeValue = str | bool | int | float | Sequence[str]
 
 
 class LazyAttributes:
-    """What a door gives our recorder's tracers in place of a dictionary; see `tracemw._otel.recorder`.
+    """A door gives this to our own tracers in place of a dictionary; see `tracemw._otel.recorder`.
 
-    The recorder takes the dictionary as it is: its keys and values are of types that the specification allows, and
-    nobody else writes to it.
+    The recorder takes the made dictionary without a check or a copy. So all keys and values must be of types that the
+    specification allows, and nobody else may write to the dictionary.
     """
 
     _made: dict[str, AttributeValue] | None = None
@@ -21,7 +21,7 @@ class LazyAttributes:
         raise NotImplementedError
 
     def made(self) -> dict[str, AttributeValue]:
-        """Return the attributes, made now unless they have been already."""
+        """Return the attributes. The first call makes them."""
         if self._made is None:
             self._made = self.make()
         return self._made

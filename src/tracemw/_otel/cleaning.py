@@ -1,9 +1,11 @@
-"""What applications give as values of attributes, as texts and as mappings: whatever they are, something is recorded.
+"""Cleaning: any value that an application gives becomes one that a span may hold.
 
-The rules are those of OpenTelemetry's SDK, whose log lines they also keep: numbers, bools, texts and bytes stay,
-sequences become tuples, mappings become dictionaries, anything else becomes its text. Beyond the SDK, nothing here
-raises: a value whose own methods do becomes a marker, a text that says which. And nothing is without bound: a value
-that is too long, or nests too deep, is cut, and says so. `BaseException`s that are no `Exception` go on.
+The rules, and the lines in the log, are those of OpenTelemetry's SDK. Numbers, bools, texts and bytes stay. Sequences
+become tuples, and mappings become dictionaries. Anything else becomes its text.
+
+Two rules go beyond the SDK. Nothing here raises: a value whose methods raise becomes a marker, which is a text that
+names the method. And everything has a bound: a value that is too long, or nested too deeply, is cut, and says so. Only
+a `BaseException` that is no `Exception` goes on to the caller.
 """
 
 from __future__ import annotations
@@ -16,29 +18,29 @@ from types import NoneType
 from typing import Any, Final
 
 SCALARS: Final[frozenset[type]] = frozenset({str, bool, int, float})
-"""The types of values that need no check and no copy."""
+"""The types of values that need neither check nor copy."""
 
 LONGEST: Final = 32_768
-"""Bytes, in UTF-8, that a text or a whole value takes when no other limit is set; what is cut off is told."""
+"""Bytes in UTF-8 that a text or a whole value may take, unless another limit is set."""
 
 DEEPEST: Final = 30
 """How many sequences and mappings may lie within one another."""
 
 _ITEM: Final = 8
-"""Bytes that an item counts for at least, so that items without any come to an end too."""
+"""Bytes that an item counts for at least, so that empty items use up the room, too."""
 _MARK: Final = 64
-"""Bytes that there are for a text in any case: it can tell how much of it was cut off."""
+"""Bytes that a text gets in any case, so that it can say how much was cut off."""
 _MOST_ITEMS: Final = 100_000
-"""Items that are read of a mapping that may never end."""
+"""Items that are read of a mapping. A mapping may be endless."""
 _TOO_DEEP: Final = f"<nested more than {DEEPEST} deep>"
 
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
-_brief: Final = reprlib.Repr()  # what contains one thing twice, over and over, has a `repr` without end
+_brief: Final = reprlib.Repr()  # bounded: `repr` doubles with each level of a list that holds one list twice
 _brief.maxlist = _brief.maxtuple = _brief.maxdict = _brief.maxset = _brief.maxfrozenset = 8
 _brief.maxlevel, _brief.maxstring, _brief.maxother = 3, 1000, 1000
 
-_logger: Final = logging.getLogger("opentelemetry.attributes")  # where users look for what it says
-_name_of: Final = type.__dict__["__qualname__"].__get__  # past metaclasses
+_logger: Final = logging.getLogger("opentelemetry.attributes")  # users know the SDK's lines under this name
+_name_of: Final = type.__dict__["__qualname__"].__get__  # no metaclass can make this raise
 
 
 def marker(value: object, method: str, error: Exception) -> str:
@@ -47,7 +49,7 @@ def marker(value: object, method: str, error: Exception) -> str:
 
 
 def shown(value: object, longest: int = LONGEST) -> str:
-    """Return the text of anything, of at most so many bytes; a marker for what has none."""
+    """Return the text of any value, of at most `longest` bytes; a marker when making the text raises."""
     if type(value) is str:
         return cut(value, longest)
     try:
@@ -55,14 +57,14 @@ def shown(value: object, longest: int = LONGEST) -> str:
             return cut(_brief.repr(value), longest)
         return cut(str.__str__(value if isinstance(value, str) else str(value)), longest)
     except Exception as error:
-        if isinstance(error, ValueError) and type(value) is int:  # more digits than the interpreter writes
+        if isinstance(error, ValueError) and type(value) is int:  # it has more digits than Python writes
             return f"<int of {value.bit_length()} bits>"
         kind = type(value)
         return marker(value, "__repr__" if kind.__str__ is object.__str__ else "__str__", error)
 
 
 def cut(text: str, longest: int = LONGEST) -> str:
-    """Return a text of at most so many bytes in UTF-8; one that was longer ends with how many bytes were cut off."""
+    """Return a text, cut to `longest` bytes in UTF-8. A cut text ends with how many bytes were cut off."""
     size = str.__len__(text)
     if size * 4 <= longest or (size <= longest and text.isascii()):
         return text
@@ -71,32 +73,33 @@ def cut(text: str, longest: int = LONGEST) -> str:
 
 
 def cut_octets(octets: bytes, longest: int) -> bytes:
-    """Do the same for a text that is UTF-8 already."""
+    """Do the same as `cut` for a text that is UTF-8 already."""
     if len(octets) <= longest:
         return octets
     room = longest - len(_mark(len(octets)))
     end = room if room > 0 else longest
-    while end and octets[end] & 0xC0 == 0x80:  # not within a character
+    while end and octets[end] & 0xC0 == 0x80:  # do not cut within a character
         end -= 1
     return octets[:end] + _mark(len(octets) - end) if room > 0 else octets[:end]
 
 
 def _mark(size: int) -> bytes:
-    return f"... [cut, {size} bytes]".encode()  # in ASCII: one character beyond it doubles what a text takes in memory
+    return f"... [cut, {size} bytes]".encode()  # ASCII only: one other character doubles the text's memory
 
 
 def cleaned(value: Any, longest: int | None = None) -> Any:
-    """Return a value as one of an attribute.
+    """Return a value as one that an attribute may have.
 
     Args:
         value: Anything.
-        longest: Characters that each text in it keeps, when such a limit is set; then texts do not tell it.
+        longest: Characters that each text in the value keeps, if the user has set a limit. Such a cut is not marked in
+            the text: the SDK does not mark it either.
     """
     return _Cleaner(longest).cleaned(value, 0)
 
 
 def cleaned_items(items: Iterable[tuple[Any, Any]], longest: int | None = None) -> dict[str, Any]:
-    """Return attributes with their keys and values cleaned, without those whose key cannot be one."""
+    """Return attributes with clean keys and values. An attribute without a usable key is left out."""
     clean: dict[str, Any] = {}
     for key, value in items:
         text = _key(key)
@@ -106,11 +109,11 @@ def cleaned_items(items: Iterable[tuple[Any, Any]], longest: int | None = None) 
 
 
 class Items(list[tuple[Any, Any]]):
-    """Attributes as their items, of which later ones win, in place of a mapping: keys need not be hashable."""
+    """Attributes as a list of items, in place of a mapping, since a key may have no hash. Later items win."""
 
 
 def items_of(attributes: Any) -> Sequence[tuple[Any, Any]]:
-    """Return the items of what should be a mapping, as far as there are any."""
+    """Return the items of a value that should be a mapping, as far as they can be read."""
     if attributes is None:
         return ()
     if type(attributes) is Items:
@@ -118,7 +121,7 @@ def items_of(attributes: Any) -> Sequence[tuple[Any, Any]]:
     if type(attributes) is dict:
         try:
             return list(attributes.items())
-        except RuntimeError:  # another thread writes to it
+        except RuntimeError:  # another thread writes to the dictionary
             return list(attributes.copy().items())
     items: list[tuple[Any, Any]] = []
     try:
@@ -133,17 +136,17 @@ def items_of(attributes: Any) -> Sequence[tuple[Any, Any]]:
 
 
 def is_key(key: object) -> bool:
-    """Tell whether a key is one of an attribute, as it is."""
+    """Tell whether an attribute may have this key, as it is."""
     return issubclass(type(key), str) and str.__len__(key) > 0  # type: ignore[arg-type]  # mypy does not narrow by it
 
 
 def warn_of_key(key: object) -> None:
-    """Say that an attribute is dropped for its key."""
+    """Log that an attribute is dropped because of its key."""
     _logger.warning("invalid key `%s`. must be non-empty string. Dropping key from attributes.", shown(key))
 
 
 class _Cleaner:
-    """Cleans one value, and counts what of it there is room for."""
+    """Cleans one value, and counts the room that is left for it."""
 
     __slots__ = ("_longest", "_room")
 
@@ -159,7 +162,7 @@ class _Cleaner:
             self._room -= _ITEM
             return value
         self._room -= _ITEM
-        method = "__class__"  # what `isinstance` asks a value for
+        method = "__class__"  # `isinstance` reads this of the value
         try:
             if isinstance(value, (NoneType, bool, int, float)):
                 return value
@@ -184,7 +187,7 @@ class _Cleaner:
         return self._shown(value) if _has_text(value) else None
 
     def _shown(self, value: object) -> str:
-        text = shown(value, max(self._room, _MARK))  # the SDK does not hold such a text to a limit that is set
+        text = shown(value, max(self._room, _MARK))  # as in the SDK, the user's limit does not count for such a text
         self._room -= len(text)
         return text
 
@@ -241,11 +244,11 @@ def _left_out(value: Any, kept: int) -> str:
 
 
 def _key(key: Any) -> str | None:
-    """Return the text of a key; None, and it is logged, when it has none."""
+    """Return the text of a key. If there is none, log that, and return None."""
     if type(key) is str and key:
         return key
     if is_key(key):
-        return str.__str__(key)  # its value: how a subclass hashes, compares or shows itself is no matter here
+        return str.__str__(key)  # the plain value, whatever a subclass does when it is hashed, compared or shown
     try:
         is_empty = not key
     except Exception:
@@ -265,6 +268,6 @@ def _key(key: Any) -> str | None:
 
 
 def _has_text(value: object) -> bool:
-    """Tell whether a value shows more than its class and address."""
+    """Tell whether a value's text says more than its class and address."""
     kind = type(value)
     return kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__

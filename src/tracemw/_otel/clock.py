@@ -1,8 +1,9 @@
-"""Time within a request: the wall clock's at its start, and from then on what a monotonic clock adds.
+"""The time within a request: the wall clock's at the start, and then what the monotonic clock adds.
 
-A wall clock is set back and forth while requests are under way; then differences between its times are no durations.
-So each local root notes once by how much the wall clock is ahead of the monotonic one, the spans beneath a span that
-is open take that over, and every time in between is the monotonic clock's plus that. The next root looks anew.
+Somebody may set the wall clock while a request is under way. Then the difference of two of its times is no duration.
+So each local root notes once how far the wall clock is ahead of the monotonic one: the offset. Spans that start
+beneath an open span take over its offset. Every time within the request is the monotonic clock's plus the offset. The
+next local root notes a new one.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from time import monotonic_ns, time_ns
 
 
 def offset() -> int:
-    """Return by how many nanoseconds the wall clock, since the epoch, is ahead of the monotonic one."""
+    """Return how many nanoseconds the wall clock (since the epoch) is ahead of the monotonic one now."""
     return time_ns() - monotonic_ns()
 
 
 def offset_of(span: object) -> int:
-    """Return the offset that a span of our recorder goes by, or that of now for any other."""
+    """Return the offset of a span of ours; for any other span, the offset of now."""
     found = getattr(span, "clock_offset", None)
     return found if type(found) is int else offset()

@@ -1,7 +1,7 @@
-"""What an exception is called, and which stage it came from, carried by the exception itself.
+"""An exception on a span: its class, what it says, and the stage that it came from.
 
-`tracemw.stage("fraud_check")` marks the exception that leaves its block; every span of the same trace that ends with
-that very exception then gets `error.stage`. The mark travels wherever the exception travels, across `await`, thread
+`tracemw.stage("fraud_check")` marks the exception that leaves its block. Then every span of the same trace that ends
+with that very exception gets `error.stage`. The exception carries the mark itself. So the mark crosses `await`, thread
 pools and task groups, where a context variable would stay behind.
 """
 
@@ -20,35 +20,35 @@ from tracemw.redaction.urls import redact_text
 
 _MARKS: Final = "__tracemw_stages__"
 _TRACES: Final = 32
-"""How many traces one exception object is marked for; the oldest give way."""
+"""How many traces one exception object has marks for. The oldest marks give way."""
 
 _moments: Final = itertools.count()
 
 
 def exception_type(error: BaseException) -> str:
-    """Return the exception's fully qualified class, without the module for built-in ones."""
+    """Return the fully qualified name of an exception's class; a built-in class goes without its module."""
     kind = type(error)
     module = kind.__module__
     return kind.__qualname__ if not module or module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
 def said(error: BaseException) -> str:
-    """Return what an exception says, if it can say it, without the secrets of URLs that libraries put there."""
+    """Return an exception's message, without the secrets of URLs in it; a marker when `str` raises."""
     return redact_text(shown(error))
 
 
 def described(error: BaseException) -> str:
-    """Return the exception as the description of a status: its class and what it says."""
+    """Return the description of a status for an exception: its class and its message."""
     return f"{type(error).__name__}: {said(error)}"
 
 
 def record_exception(span: Span, error: BaseException, at: int | None = None) -> None:
-    """Record an exception on whichever span, without the secrets of URLs, and also when it cannot be shown.
+    """Record an exception on any span, without the secrets of URLs, also when the exception's `str` raises.
 
     Args:
         span: The span.
         error: The exception.
-        at: When it was raised, as nanoseconds since the epoch, if that was earlier than now.
+        at: When the exception was raised, in nanoseconds since the epoch, if that was earlier than now.
     """
     if is_ours(span):
         span.record_exception(error, timestamp=at)
@@ -57,23 +57,23 @@ def record_exception(span: Span, error: BaseException, at: int | None = None) ->
     try:
         told["exception.stacktrace"] = redact_text("".join(traceback.format_exception(error)))
         span.record_exception(error, told, at)
-    except Exception:  # others' spans do not expect an exception that cannot be shown
+    except Exception:  # foreign spans do not expect an exception whose `str` raises
         span.add_event("exception", {"exception.type": exception_type(error), **told}, at)
 
 
 def moment() -> int:
-    """Return a number greater than that of every moment before."""
+    """Return a number that is greater than all numbers returned before."""
     return next(_moments)
 
 
 @guarded
 def mark_stage(span: Span, error: BaseException, stage: str, entered: int) -> None:
-    """Say that `error` left the stage `stage`, entered at the moment `entered`, in the trace of `span`.
+    """Mark `error` as having left the stage `stage`, which was entered at the moment `entered`, in `span`'s trace.
 
-    A mark that has been made since then is that of an inner stage, and stays.
+    A mark that is younger than `entered` was made by an inner stage, and stays.
     """
-    # One exception object may be raised in many requests at a time, when a module holds it as a constant: there is a
-    # mark for each trace. The dictionary is written to directly, past classes that refuse attributes.
+    # There is one mark for each trace: a module may hold an exception as a constant, and many requests may raise it at
+    # a time. The mark is written past `__setattr__`, since some classes refuse attributes.
     marks: dict[int, tuple[int, str]] = error.__dict__.setdefault(_MARKS, {})
     trace_id = span.get_span_context().trace_id
     if trace_id not in marks or marks[trace_id][0] < entered:
@@ -85,7 +85,7 @@ def mark_stage(span: Span, error: BaseException, stage: str, entered: int) -> No
 
 @guarded
 def put_stage(span: Span, error: BaseException) -> None:
-    """Put `error.stage` on a span that ends with `error`, when a stage of the same trace has marked it."""
+    """Put `error.stage` on a span that ends with `error`, if a stage of the same trace has marked `error`."""
     marks: Any = error.__dict__.get(_MARKS)
     if marks:
         mark = marks.get(span.get_span_context().trace_id)

@@ -1,9 +1,8 @@
-"""The one guard: a fault in tracing is logged and counted, never raised into the application.
+"""The one guard: a fault in tracing is logged and counted, and never raised into the application.
 
-`guarded` wraps the steps that doors take on a request's behalf; those that every request takes catch for themselves,
-which is cheaper, and call `fault`. `call_hook` runs a function that the user gave us.
-Each kind of fault is logged with its traceback at most once a minute, so that a broken hook in a busy service does
-not fill the disk.
+`guarded` wraps the steps that doors take for a request. Steps that every request takes have a `try` of their own, which
+is cheaper, and call `fault`. `call_hook` runs a function that the user gave us. Each kind of fault is logged with its
+traceback at most once a minute. So a broken hook in a busy service does not fill the disk.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ faults: Counter[str] = Counter()
 """How often each step failed in this process."""
 
 reraise_own_faults = False
-"""Set by tracemw's own tests, so that its bugs fail them instead of being swallowed."""
+"""Set by tracemw's own tests, so that a bug of tracemw fails a test."""
 
 _silent_until: dict[str, float] = {}
 
 
 def guarded(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Return `function` with every `Exception` it raises logged, counted and answered with None."""
+    """Return `function`, guarded: an `Exception` that it raises is logged and counted, and the result is None."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -46,14 +45,14 @@ def guarded(function: Callable[P, R]) -> Callable[P, R | None]:
 
 
 def fault(where: str, error: Exception) -> None:
-    """Take note of an exception, just caught, that tracemw's own code has raised."""
+    """Log and count an exception of tracemw's own code. The caller has just caught it."""
     if reraise_own_faults:
         raise error
     _report(f"tracing failed in {where}; the request is not affected", error)
 
 
 def call_hook(option: str, hook: Callable[..., R], *args: object) -> R | None:
-    """Return `hook(*args)`, or None when it raises; `option` is the name under which the user passed it."""
+    """Return `hook(*args)`, or None when the hook raises; `option` is the option in which the user gave the hook."""
     try:
         return hook(*args)
     except Exception as error:
@@ -62,7 +61,7 @@ def call_hook(option: str, hook: Callable[..., R], *args: object) -> R | None:
 
 
 def represented(value: object) -> str:
-    """Return `repr(value)`, or the class of what has none."""
+    """Return `repr(value)`, or the name of its class when `repr` raises."""
     try:
         return repr(value)
     except Exception:
@@ -70,14 +69,14 @@ def represented(value: object) -> str:
 
 
 def processor_fault(processor: object, hook: str, error: Exception) -> None:
-    """Take note of an exception, just caught, that a span processor of somebody else has raised."""
+    """Log and count an exception of a foreign span processor. The caller has just caught it."""
     kind = type(processor)
     name = f"{kind.__module__}.{kind.__qualname__}.{hook}"
     _report(f"the span processor's {name} raised; the span and its request are not affected", error)
 
 
 def unusable(what: str, error: Exception) -> None:
-    """Take note of a value of the application's that is left out, since it cannot be had."""
+    """Log and count that a value of the application is left out, since using it raised `error`."""
     _report(f"{what} cannot be used and is left out", error)
 
 

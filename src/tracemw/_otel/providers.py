@@ -1,4 +1,4 @@
-"""Which tracer and meter provider are in use, and the tracer of a door."""
+"""The tracer provider and meter provider in use, and the tracer of a door."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
 
 def installed_provider() -> TracerProvider | None:
-    """Return the global tracer provider that somebody has set; none, when there is but one that a variable names.
+    """Return the global tracer provider that somebody has set; None without one. A placeholder does not count.
 
-    `OTEL_PYTHON_TRACER_PROVIDER=sdk_tracer_provider` has the API load the SDK's as soon as anybody asks. That one leads
-    nowhere: it has no span processors.
+    With `OTEL_PYTHON_TRACER_PROVIDER=sdk_tracer_provider`, the API loads the SDK's provider as soon as anybody asks.
+    That one is a placeholder: it has no span processors, so its spans go nowhere.
     """
     found = cast("TracerProvider | None", _API.get("_TRACER_PROVIDER"))
     return None if _is_placeholder(found) else found
@@ -36,7 +36,7 @@ def _is_placeholder(provider: object) -> bool:
 
 
 def install_provider(provider: TracerProvider) -> None:
-    """Set the global tracer provider, in place of one that a variable names and that leads nowhere."""
+    """Set the global tracer provider, also in place of a placeholder."""
     if _is_placeholder(_API.get("_TRACER_PROVIDER")):
         _API["_TRACER_PROVIDER"] = provider
     else:
@@ -44,14 +44,14 @@ def install_provider(provider: TracerProvider) -> None:
 
 
 def installed_meter_provider() -> MeterProvider | None:
-    """Return the global meter provider, without having the API load one that a variable names."""
+    """Return the global meter provider, if one is loaded. The API's own function would load what a variable names."""
     metrics = sys.modules.get("opentelemetry.metrics._internal")
     return getattr(metrics, "_METER_PROVIDER", None)
 
 
 def is_silent(provider: MeterProvider | None) -> bool:
-    """Tell whether nobody listens to a meter provider: a no-op one, or what the API gives out before one is set."""
-    # By name, since the API for metrics takes as long to import as all of tracemw; and the latter has no public one.
+    """Tell whether a meter provider records nothing: a no-op, or the API's proxy before a provider is set."""
+    # By name: to import the API's metrics takes as long as to import all of tracemw. And the proxy is private.
     if provider is None:
         return True
     kind = type(provider)
@@ -61,12 +61,12 @@ def is_silent(provider: MeterProvider | None) -> bool:
 _SILENT_METERS: Final = frozenset({"NoOpMeterProvider", "_ProxyMeterProvider"})
 
 
-# Where the API keeps the global provider once one is set; until then, its function looks into the environment.
+# The API keeps the global provider here once one is set. Until then, its own function looks into the environment.
 _API: Final = vars(trace)
 
 
 class TracerSource:
-    """The tracer of one provider, or of whichever provider is the global one at the time of the call."""
+    """The tracer of one provider, or of the provider that is the global one at the time of the call."""
 
     __slots__ = ("_provider", "_tracer", "_tracer_provider", "is_ours")
 
@@ -75,7 +75,7 @@ class TracerSource:
         self._tracer_provider: TracerProvider | None = None
         self._tracer: Tracer | None = None
         self.is_ours = False
-        """Whether the tracer that `get` has returned takes `LazyAttributes`, as our recorder's do."""
+        """Whether the tracer that `get` has returned is ours: then it takes `LazyAttributes`."""
 
     @property
     def follows_the_global_one(self) -> bool:
@@ -88,7 +88,7 @@ class TracerSource:
         return trace.get_tracer_provider() if self._provider is None else self._provider
 
     def get(self) -> Tracer | None:
-        """Return the tracer, or None while nobody listens; the provider is asked only when it is another one."""
+        """Return the tracer; None while no provider is set. A provider is asked for its tracer once."""
         provider = self._provider
         if provider is None:
             provider = _API.get("_TRACER_PROVIDER")
@@ -96,7 +96,7 @@ class TracerSource:
                 provider = trace.get_tracer_provider()
         if provider is not self._tracer_provider:
             tracer = None
-            # Before a provider is set, the API gives out a tracer that looks like any other.
+            # The API's proxy, before a provider is set, would give out a tracer that looks like any other.
             if not isinstance(provider, ProxyTracerProvider):
                 tracer = provider.get_tracer("tracemw", __version__, SCHEMA_URL)
             self._tracer = None if isinstance(tracer, NoOpTracer) else tracer

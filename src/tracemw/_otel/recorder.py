@@ -1,13 +1,13 @@
-"""What doors, samplers and the recorder know of each other beyond OpenTelemetry's API.
+"""What doors, samplers and the recorder know of each other, beyond OpenTelemetry's API.
 
-Anybody's tracers, spans, samplers and processors may stand between two parts of tracemw. Those of tracemw have one mark
-on their class, which promises more than the API does:
+A tracer, span, sampler or processor may be tracemw's own or foreign. Our own classes carry one mark, `is_tracemw`. The
+mark promises more than the API does:
 
-* A tracer takes `LazyAttributes`, values of any type, and times its spans by a clock that nobody sets.
-* A span records an exception whatever its methods raise, and leaves out the secrets of URLs. Its `clock_offset` is what
-  its times are ahead of the monotonic clock.
-* A sampler decides at roots by its `policy`, and tells by `follows_callers` whether callers' decisions hold.
-* A processor takes ended spans as they are, in place of the SDK's copy, and changes none.
+* A tracer takes `LazyAttributes`, and values of any type. It times its spans by a clock that nobody can set.
+* A span records an exception even if the exception's methods raise, and leaves out the secrets of URLs. Its times are
+  `clock_offset` nanoseconds ahead of the monotonic clock.
+* A sampler decides at roots by its `policy`. Its `follows_callers` says whether a caller's decision holds.
+* A processor takes the ended span itself, in place of the SDK's copy, and changes nothing in it.
 """
 
 from __future__ import annotations
@@ -16,27 +16,30 @@ from typing import Any, Protocol
 
 
 def is_ours(thing: object) -> bool:
-    """Tell whether a tracer, span, sampler or processor is tracemw's. A wrapper around one is not."""
+    """Tell whether a tracer, span, sampler or processor is tracemw's own. A wrapper around one is not."""
     return getattr(type(thing), "is_tracemw", False)
 
 
 class Held(Protocol):
-    """A span of an unsampled trace, which is held until it is known whether somebody will see it."""
+    """A span of an unsampled trace. It is held until its local trace is kept or dropped."""
 
     def answered(self) -> None:
-        """Note that the response has begun: the request took until now, not until its end; only the first counts."""
+        """Note that the response has begun: the request took until now, not until its end. The first call counts."""
 
     def lasts(self) -> None:
-        """Note that this is a connection, which is never slow."""
+        """Note that this is a connection. A connection is never slow."""
 
     def dismiss(self, end_time: int | None) -> bool:
-        """End the span at `end_time`, or now, and its local trace if nobody will see them; tell whether that is so."""
+        """Drop the local trace if there is no reason to keep it. Return whether this span needs nothing more.
+
+        A dropped local trace ends with this span, its local root, at `end_time` (nanoseconds since the epoch) or now.
+        """
 
     def keep(self) -> None:
-        """Have what this process records of the trace kept, whatever becomes of it."""
+        """Have the local trace kept, however it ends."""
 
 
 def as_held(span: Any) -> Held | None:
-    """Return a span if it is one of an unsampled trace, also by way of a wrapper that passes on what it is asked."""
-    # An attribute and not a base class: a second base makes each access to a span slower.
+    """Return a span if it is held, or if it wraps a held span and passes on what it does not know; else None."""
+    # The mark is an attribute and no base class: a second base makes each access to a span slower.
     return span if getattr(span, "is_held", False) else None

@@ -1,11 +1,11 @@
-"""The stack trace of an exception within a limit.
+"""The stack trace of an exception, within a limit.
 
-Backends cut long values and keep their start: Grafana Tempo at 2,048 bytes. Of a Python traceback, which shows the most
-recent call last, they lose the line that raised. So what is too long is made shorter here, from the inside: kept are
-what every exception of a chain or group says and where it was raised, the first frame, and as many of the last frames
-as there is room for; what is left out is counted. What is short enough is Python's own text.
+Backends cut a long value and keep its start; Grafana Tempo cuts at 2,048 bytes. A Python traceback shows the most
+recent call last, so its most important line would be lost. Here a long stack trace is shortened from the inside. These
+parts stay: the message of each exception in a chain or group, the frame that raised it, the first frame, and as many of
+the last frames as have room. The text says how many frames are left out. A short stack trace is Python's own text.
 
-Time and memory go by the number of frames and the length of the messages, however they are nested.
+Time and memory grow with the number of frames and the length of the messages, however exceptions are nested.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from tracemw._otel.exceptions import exception_type, said
 from tracemw.redaction.urls import redact_text
 
 LONGEST: Final = 2000
-"""Bytes of a stack trace in UTF-8, unless told otherwise: a little below what Tempo shows."""
+"""Bytes of a stack trace in UTF-8, by default: a little less than Tempo shows."""
 
 _HEAD: Final = "Traceback (most recent call last):\n"
 _CAUSE: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
 _CONTEXT: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
 _SHORTEST_FRAME: Final = 40
-"""Bytes, at least, that a frame takes."""
+"""Bytes that a frame takes at least."""
 _MOST_EXCEPTIONS: Final = 1000
-"""Exceptions of a chain or group that are looked at."""
+"""Exceptions of a chain or group that are read."""
 _SIMPLE: Final = 16
 _SIMPLE_FRAMES: Final = 200
-"""Exceptions, and frames, up to which Python's own text may be short enough, and does not take long."""
+"""Exceptions and frames up to which Python may make its own text: it may be short enough, and is made quickly."""
 
 
 class _Frame(NamedTuple):
-    """A frame of a traceback, as often as it comes in a row."""
+    """A frame of a traceback, and how many times in a row it comes."""
 
     frame: FrameType
     line: int
@@ -49,19 +49,19 @@ class _Frame(NamedTuple):
         return "".join(f"{cut(line, longest)}\n" for line in lines)
 
     def size(self) -> int:
-        """Return how many characters it takes at least."""
+        """Return how many characters the frame takes at least."""
         code = self.frame.f_code
         return len(code.co_filename) + len(code.co_name) + 24
 
 
 class _Raised:
-    """One exception of those that belong together, and what is kept of it.
+    """One exception of a chain or group, and the parts of it that are kept.
 
     Args:
         error: The exception.
-        introduction: What stands before it.
-        importance: How much it tells of what went wrong; the smaller, the more.
-        most: How many of its last frames are of interest.
+        introduction: The text that stands before the exception.
+        importance: How much the exception tells of what went wrong. A smaller number means more.
+        most: How many of its last frames may be kept.
     """
 
     def __init__(self, error: BaseException, introduction: str, importance: int, most: int) -> None:
@@ -71,21 +71,21 @@ class _Raised:
         self.message = ""
         self._first = ""
         self._last: deque[str] = deque()
-        # The first frame and the last ones, as long as they are not kept; and how many there are between.
+        # The first frame and the last ones, until they are kept; and how many frames lie between them.
         self._rest, self._between = _frames_of(error.__traceback__, most)
 
     @property
     def depth(self) -> int:
-        """How many frames it has that are not kept."""
+        """How many of its frames are not kept."""
         return self._between + sum(frame.times for frame in self._rest)
 
     @property
     def size(self) -> int:
-        """How many characters its frames take at least."""
+        """How many characters those frames take at least."""
         return self._between * _SHORTEST_FRAME + sum(frame.size() for frame in self._rest)
 
     def keep_first(self, room: int, line: int) -> int:
-        """Keep the first frame if there is room for it; return its size, or 0."""
+        """Keep the first frame if it has room. Return its size, or 0."""
         if not self._rest:
             return 0
         text = self._rest[0].text(line)
@@ -96,8 +96,8 @@ class _Raised:
         return size
 
     def keep_last(self, room: int, line: int) -> int:
-        """Keep the last frame that is not kept yet if there is room for it; return its size, or 0."""
-        if len(self._rest) == 1 and not self._first and self._between:  # the first one stands apart from the others
+        """Keep the last frame that is not kept yet, if it has room. Return its size, or 0."""
+        if len(self._rest) == 1 and not self._first and self._between:  # it is the first frame, with a gap after it
             return self.keep_first(room, line)
         if not self._rest:
             return 0
@@ -109,7 +109,7 @@ class _Raised:
         return size
 
     def text(self) -> str:
-        """Return what is kept of it."""
+        """Return the text of the parts that are kept."""
         left_out = self.depth
         missing = f"  ... {left_out} frame{'s' if left_out > 1 else ''} left out ...\n" if left_out else ""
         frames = "".join((self._first, missing, *self._last))
@@ -117,7 +117,7 @@ class _Raised:
 
 
 def _frames_of(traceback: TracebackType | None, most: int) -> tuple[deque[_Frame], int]:
-    """Return the first frame and the last ones, and how many there are between."""
+    """Return the first frame and the last ones, and how many frames lie between them."""
     first: _Frame | None = None
     last: deque[_Frame] = deque()
     between = 0
@@ -138,7 +138,7 @@ def _frames_of(traceback: TracebackType | None, most: int) -> tuple[deque[_Frame
 
 
 def stacktrace(error: BaseException, longest: int = LONGEST) -> str:
-    """Return the stack trace of an exception, and of those that led to it, in at most so many bytes of UTF-8."""
+    """Return the stack trace of an exception and its causes, in at most `longest` bytes of UTF-8."""
     try:
         raised = _all_that_was_raised(error, longest // _SHORTEST_FRAME + 2)
         frames = sum(each.depth for each in raised)
@@ -148,7 +148,7 @@ def stacktrace(error: BaseException, longest: int = LONGEST) -> str:
             if _size(text) <= longest:
                 return text
         text = redact_text(_shortened(raised, longest))
-    except Exception:  # an exception of a class that no traceback can be made of
+    except Exception:  # the exception's class breaks the `traceback` module
         text = _said(error, longest)
     return text if _size(text) <= longest else _end_of(text, longest)
 
@@ -157,7 +157,7 @@ def _shortened(raised: list[_Raised], longest: int) -> str:
     line = max(longest // 8, _SHORTEST_FRAME)
     room = longest - _size(_more(len(raised)))
     kept: list[_Raised] = []
-    # First what each says and where it was raised, then the first frame of the latest, then more of the last frames.
+    # First each message with the frame that raised. Then the first frame of the latest one. Then more of the last ones.
     for each in sorted(raised, key=lambda each: each.importance):
         each.message = _said(each.error, max(longest // (8 if kept else 3), _SHORTEST_FRAME))
         each.keep_last(longest, line)
@@ -192,7 +192,7 @@ def _shortened(raised: list[_Raised], longest: int) -> str:
 
 
 def _width(raised: _Raised) -> int:
-    """Return how often Python would show an exception or a member of it: one may be in a group many times."""
+    """Return how many texts Python would make of an exception: a group may have one member many times."""
     error = raised.error
     return 1 + (len(error.exceptions) if isinstance(error, BaseExceptionGroup) else 0)
 
@@ -202,8 +202,8 @@ def _more(exceptions: int) -> str:
 
 
 def _said(error: BaseException, longest: int) -> str:
-    """Return the lines that name an exception and what it says, its notes included."""
-    message = cut(said(error), longest)  # not cut before: half of a secret is one that nobody recognizes
+    """Return an exception's class, message and notes, as lines."""
+    message = cut(said(error), longest)  # cut only after redaction, which does not recognize half of a secret
     text = f"{exception_type(error)}: {message}" if message else exception_type(error)
     try:
         notes = list(getattr(error, "__notes__", None) or ())
@@ -217,10 +217,10 @@ def _said(error: BaseException, longest: int) -> str:
 
 
 def _all_that_was_raised(error: BaseException, frames: int) -> list[_Raised]:
-    """Return the exceptions that Python would show: a cause before what it has led to, a group before its members."""
+    """Return the exceptions that Python would show: a cause before its effect, a group before its members."""
     found: list[_Raised] = []
     seen: set[int] = set()
-    # What is to be looked at, the next one last: an exception, what stands before it, whether it is one of a group.
+    # A stack of exceptions to read, each with the text before it, and with whether it is a member of a group.
     waiting: list[tuple[BaseException, str, bool]] = [(error, "", False)]
     while waiting and len(found) < _MOST_EXCEPTIONS:
         latest, introduction, is_member = waiting.pop()
@@ -240,7 +240,7 @@ def _all_that_was_raised(error: BaseException, frames: int) -> list[_Raised]:
         for index, (each, _) in enumerate(chain):
             if each is error:
                 importance = 0
-            elif is_member or index == 0:  # what raised, in a group or at the beginning of a chain
+            elif is_member or index == 0:  # the origin of the error: a group's member, or the start of a chain
                 importance = 1
             else:
                 importance = 2

@@ -1,7 +1,7 @@
-"""What the process and its operating system give, whatever has been patched or forked. Standard library only.
+"""What the process and its operating system give, also after a monkey patch or a fork. Standard library only.
 
-* ``native``: threads, locks and queues of the operating system, also beneath gevent and eventlet
-* ``forks``: what begins anew in a forked child, also after a fork in C
-* ``interpreter``: what is asked of the interpreter: the global interpreter lock
-* ``log``: lines for the operator, which raise nothing into the application
+* `native`: threads, locks, queues and sockets of the operating system, also beneath gevent and eventlet.
+* `forks`: what begins anew in a forked child, also after a fork in C.
+* `interpreter`: whether the interpreter has its global lock.
+* `log`: lines for the operator. They raise nothing into the application.
 """

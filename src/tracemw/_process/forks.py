@@ -1,8 +1,8 @@
-"""What begins anew in a process that has been forked, by Python or beneath it.
+"""What begins anew in a forked process, whether Python forked it or C code did.
 
-Python's hooks tell of its own forks. uWSGI forks in C, where no hook runs; so a page of memory tells, too, which the
-kernel wipes in every child: `unless here[0]: renew()` costs a fifth of what `os.getpid` does. Whoever notices first
-takes the same steps.
+Python's hooks notice only Python's own forks. uWSGI forks in C, and no hook runs. So there is a marker, too: a page of
+memory that the kernel wipes in every child. `if not here[0]: renew()` costs a fifth of `os.getpid()`. The hook or the
+marker, whichever notices the fork first, has the same steps taken.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from tracemw._process.log import log
 from tracemw._process.native import get_ident, sleep
 
 _WIPE_ON_FORK: Final = 18
-"""`MADV_WIPEONFORK` of Linux, from 4.14 on, for which Python has no name."""
+"""`MADV_WIPEONFORK` of Linux 4.14 and later. Python has no name for it."""
 
 _PATIENCE: Final = 1.0
-"""Seconds to wait for another thread that takes the steps; it may have been left behind by a fork in the midst."""
+"""Seconds to wait for another thread that takes the steps. A fork in the midst may have left that thread behind."""
 
 
 class Marker(Protocol):
-    """Whose first item is false in a process that has not begun anew since it was forked."""
+    """A sequence whose first item is false in a forked process that has not begun anew."""
 
     def __getitem__(self, index: int, /) -> int:
-        """Tell whether this process is the one that the latest steps were taken in."""
+        """Tell whether the steps have been taken in this process."""
 
     def __setitem__(self, index: int, value: int, /) -> None:
-        """Note that they have been taken."""
+        """Note that the steps have been taken in this process."""
 
 
 class _ProcessId:
-    """The marker where the kernel wipes no pages."""
+    """The marker for kernels that wipe no pages."""
 
     def __init__(self) -> None:
         self._id = os.getpid()
@@ -62,17 +62,17 @@ def _marker() -> Marker:
 
 here: Final = _marker()
 _inherited: Final = mmap.mmap(-1, mmap.PAGESIZE) if "uwsgi" in sys.modules else None
-"""Shared by all processes, to note that one of them has what uWSGI's master could not send."""
+"""A page that all processes share. Its first byte says that one worker has taken what uWSGI's master could not send."""
 
 _steps: Final[list[Callable[[], object]]] = []
 _taken_by: int | None = None
 
 
 def begin_anew_with(step: Callable[[], object]) -> None:
-    """Take `step` in each process that is forked from this one; a method does not keep its object alive."""
+    """Take `step` in each process that is forked from this one. A method as the step does not keep its object alive."""
     taken = _weakly(step) if isinstance(step, MethodType) else step
     _steps.append(taken)
-    # Each has a hook of its own, in its place among those of others: it may need what a library has to begin anew.
+    # Each step is a hook of its own, after those registered before: a step may need a library that has begun anew.
     os.register_at_fork(after_in_child=taken)
 
 
@@ -87,7 +87,7 @@ def _weakly(method: MethodType) -> Callable[[], object]:
 
 
 def inherits() -> bool:
-    """Tell one of uWSGI's workers, and only one, that what waits in the process it was forked from is its to send."""
+    """Return True in one of uWSGI's workers, and only one: that worker sends what waited in the master."""
     if _inherited is None or _inherited[0]:
         return False
     _inherited[0] = 1
@@ -101,17 +101,17 @@ def check() -> None:
 
 
 def renew() -> None:
-    """Take the steps in a process that has been forked; of several threads one does, and the others wait for it."""
+    """Take the steps in a forked process. Of several threads, one takes them and the others wait."""
     global _taken_by
     this = get_ident()
-    if _taken_by == this:  # a step that starts a span, say
+    if _taken_by == this:  # a step has led back here: it starts a span, say
         return
     until = time.monotonic() + _PATIENCE
     while _taken_by is not None:
         if time.monotonic() >= until:
             break
         sleep(0.001)
-    _taken_by = this  # no call since it was seen to be free
+    _taken_by = this  # no call since the loop has found None: of several threads, one takes the steps
     try:
         if not here[0]:
             _take_all()
@@ -130,7 +130,7 @@ def _take_all() -> None:
 
 def _after_fork() -> None:
     global _taken_by
-    _taken_by = None  # whoever was at it is not here
+    _taken_by = None  # the thread that took the steps is not in this process
     here[0] = 1  # the hooks that follow take the steps
 
 

@@ -8,8 +8,8 @@ import sys
 def require_the_gil() -> None:
     """Refuse an interpreter that runs threads side by side.
 
-    Parts of tracemw take no locks. They rest on the interpreter changing threads, and running signal handlers, at calls
-    and backward jumps only; `docs/architecture.md` says which parts do.
+    Parts of tracemw take no locks. They are right as long as the interpreter switches threads, and runs signal
+    handlers, only at calls and backward jumps. `docs/architecture.md` says which parts these are.
 
     Raises:
         RuntimeError: on a free-threaded build of CPython whose global interpreter lock is off.

@@ -1,11 +1,11 @@
-"""Threads, locks, queues and sockets of the operating system, whatever gevent or eventlet puts in their place.
+"""Threads, locks, queues and sockets of the operating system, also beneath gevent and eventlet.
 
-A monkey patch replaces what the standard library's modules hold, before tracemw is imported, or later: gunicorn's
-gevent workers patch after the fork, when `init` has long been called. So tracemw's own thread and everything that it
-waits for are bound once, here, and all are of the operating system's kind. They do without the event loop of greenlets,
-which the application may keep busy, and which does not run while a signal is handled.
+A monkey patch replaces these in the standard library's modules, before tracemw is imported or later. gunicorn's gevent
+workers patch after the fork, long after `init`. So this module binds once all that tracemw's own thread runs on and
+waits for, and all of it is the operating system's. The thread needs no event loop of greenlets: the application may
+keep that loop busy, and it does not run while a signal is handled.
 
-Bound from modules written in C that no patch touches, and what gevent and eventlet do replace there, they give back.
+The names come from modules in C that no patch touches. What gevent and eventlet do replace there, they give back.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 
 
 def _original(module: str, name: str) -> Any:
-    """Return what a module of the standard library held before it was patched, if it was."""
+    """Return what a module of the standard library holds, or held before a patch."""
     gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
     if gevent is not None and gevent.is_module_patched(module):
         return gevent.get_original(module, name)
@@ -63,8 +63,8 @@ _LONGEST_PAUSE: Final = 0.02
 def is_about_to_fork() -> bool:
     """Tell whether this is uWSGI's process before it forks its workers.
 
-    A thread that holds the interpreter at that moment, of which nothing is left in a worker, would hold it there for
-    ever: Python's own forks see to that, and those in C do not.
+    No thread may be started now. At the fork it might hold the interpreter's lock. A worker does not have the thread,
+    so the lock would stay taken there for ever. Python's own forks prevent that, and forks in C do not.
     """
     uwsgi: Any = sys.modules.get("uwsgi")
     if uwsgi is None:
@@ -73,7 +73,7 @@ def is_about_to_fork() -> bool:
 
 
 def is_without_threads() -> bool:
-    """Tell whether uWSGI holds the interpreter all the time, so that a thread waits for ever, or nearly so."""
+    """Tell whether uWSGI runs without threads: it holds the interpreter's lock, and a thread hardly ever runs."""
     uwsgi: Any = sys.modules.get("uwsgi")
     if uwsgi is None:
         return False
@@ -82,18 +82,18 @@ def is_without_threads() -> bool:
 
 
 class Thread:
-    """A thread of the operating system, which does not keep the interpreter from its end.
+    """A thread of the operating system. The interpreter may end while the thread runs.
 
     Args:
-        run: What it runs.
-        *arguments: What `run` is called with.
+        run: The function that the thread runs.
+        *arguments: The arguments of `run`.
 
     Raises:
         RuntimeError: when the interpreter takes no new threads, or must not have any.
     """
 
     def __init__(self, run: Callable[..., object], *arguments: object) -> None:
-        # The thread's own data goes with the last that the interpreter knows of it, and that with no step in Python.
+        # `join` waits for the thread's own data to be freed: the interpreter does that last, with no step in Python.
         if is_about_to_fork():
             raise RuntimeError("no thread is started before uWSGI forks")
         if is_without_threads():
@@ -109,19 +109,19 @@ class Thread:
         run(*arguments)
 
     def join(self, timeout: float) -> None:
-        """Wait until it is gone, at most `timeout` seconds: a subinterpreter cannot end beside a thread."""
+        """Wait until the thread is gone, at most `timeout` seconds. A subinterpreter cannot end beside a thread."""
         with suppress(Empty):
             self._gone.get(timeout=timeout)
 
 
 class _Data:
-    """Lives as long as a thread does."""
+    """A thread's own data. It lives as long as the thread."""
 
 
 def wait_for(lock: Lock, timeout: float) -> bool:
-    """Acquire a lock that a thread of ours releases; tell whether that was so within `timeout` seconds.
+    """Acquire a lock that a thread of ours releases. Return whether that succeeded within `timeout` seconds.
 
-    Where threads are greenlets, the others run on meanwhile.
+    Where threads are greenlets, the other greenlets run on meanwhile.
     """
     if time.sleep is sleep:
         return lock.acquire(timeout=timeout)
@@ -132,7 +132,7 @@ def wait_for(lock: Lock, timeout: float) -> bool:
             return False
         try:
             time.sleep(min(pause, left))
-        except Exception:  # within the event loop itself, as a signal's handler may be: there, nothing else can run
+        except Exception:  # a signal handler may run within the event loop itself, where no other greenlet can run
             return lock.acquire(timeout=left)
         pause = min(pause * 2, _LONGEST_PAUSE)
     return True

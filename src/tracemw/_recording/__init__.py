@@ -1,20 +1,20 @@
 """The tracer provider that `tracemw.init` installs: an SDK `TracerProvider` whose spans are cheap.
 
-The way of a span, one module per step:
+The way of a span through this room, one module per step:
 
 1. `provider.py`: the provider gives out tracers, and takes new settings at a later `init`.
 2. `tracer.py`: a tracer decides whether a span is sampled, starts the span, and hands it to processors at its end.
    `bounds.py` has the SDK's samplers as numbers; `current_span.py` makes the span current in a block.
-3. `processors.py`: the processors, sorted by what they do, hear of its start and its end.
-4. `span.py`: a span holds what it is told, as far as `limits.py` lets it.
-5. `held_span.py`: the span of an unsampled trace also knows its local root, and why a local trace is kept.
-6. `flight_recorder.py`: the flight recorder holds such spans until their local root ends, then keeps or drops all.
-   `keep_rate.py` says whether one more local trace may be kept.
-7. `books.py`: a fragment has the held spans of one local trace; the books count what becomes of all.
+3. `processors.py`: the processors, sorted by what they do, hear of the span's start and end.
+4. `span.py`: the span holds its attributes, events and links, within the limits of `limits.py`.
+5. `held_span.py`: the span of an unsampled trace also knows its local root, and why its local trace is kept.
+6. `flight_recorder.py`: the flight recorder holds such spans until their local root ends, then keeps or drops all of
+   them. `keep_rate.py` says whether one more local trace may be kept.
+7. `books.py`: a fragment has the held spans of one local trace. The books count what becomes of all spans.
 8. `unfinished.py`: spans that are open at the end of the process end as errors.
 
-Imports run from provider to tracer, flight recorder, held span and span. The books and the rate know none of these. The
-room stands on private names of the SDK, which a test lists.
+Imports run from the provider to tracer, flight recorder, held span and span. The books and the keep rate import none of
+these. The room uses private names of the SDK; a test lists them.
 """
 
 from tracemw._recording.books import Books as Books

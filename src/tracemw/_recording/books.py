@@ -1,7 +1,7 @@
-"""What the flight recorder holds, and what has become of the rest: fragments of local traces, verdicts and counts.
+"""What the flight recorder holds, and what has become of the rest: fragments, verdicts, and the books.
 
-There is no lock. The interpreter changes threads, or handles a signal, at calls and backward jumps only. So where
-several numbers change together, no call stands among the steps.
+There is no lock. The interpreter switches threads, and handles signals, only at calls and backward jumps. So where
+several counts change together, no call stands among the steps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HELD_BYTES: Final = "held_bytes"
 KEEP_RATE: Final = "keep_rate"
 LATE: Final = "late"
 ABANDONED: Final = "abandoned"
-"""What spans are lost to: each limit, an end long after that of the local root, and a local root that never ends."""
+"""Why spans are lost: a limit, an end long after that of the local root, or a local root that never ends."""
 
 _CAUSES: Final = (HELD_SPANS_PER_TRACE, HELD_TRACES, HELD_SPANS, HELD_BYTES, KEEP_RATE, LATE, ABANDONED)
 
@@ -32,48 +32,50 @@ class Verdict(NamedTuple):
 
     is_kept: bool
     why: str
-    """The reason for which it is kept, or the cause that it is lost to; empty where nobody wanted it."""
+    """The reason to keep the local trace, or the cause of its loss; empty if there was no reason to keep it."""
 
 
 DROPPED: Final = Verdict(False, "")
 
 
 class Books:
-    """What has become of the spans of unsampled traces in this process, and what is held."""
+    """Counts what becomes of the spans of unsampled traces in this process, and what is held."""
 
     def __init__(self) -> None:
         self.unsampled = 0
-        """Spans that were not recorded, or dropped as there was no reason to keep them."""
+        """Spans that were not recorded, or were dropped without a reason to keep them."""
         self.lost = dict.fromkeys(_CAUSES, 0)
-        """Spans that were dropped though they were held, or to be kept, by cause."""
+        """Spans that were dropped before the verdict, or against a reason to keep them, by cause."""
         self.kept = dict.fromkeys(REASONS, 0)
         """Local traces that were kept, by reason."""
         self.processor_errors = 0
-        """How often a span processor of somebody else has raised."""
+        """How often a foreign span processor has raised."""
         self.held = 0
-        """Spans that have ended and wait for their local root to end."""
+        """Spans that have ended, and wait for the end of their local root."""
         self.held_bytes = 0
         """About how many bytes those spans take."""
         self.releasing = 0
-        """Releases of such spans that are under way."""
+        """Releases of held spans that are under way."""
         self.released = 0
         """Releases so far, and fragments that were abandoned."""
         self.fragments = 0
-        """Local traces that hold such spans."""
+        """Fragments, each with the held spans of one local trace."""
         self._by_age: dict[int, weakref.ref[Fragment]] = {}
 
     def enter(self, fragment: Fragment) -> None:
-        """Take note of a fragment."""
+        """Count a new fragment."""
         self._by_age[id(fragment)] = weakref.ref(fragment)
-        self.fragments += 1  # no call from here on: a fragment without books is not counted down
+        # No call from here to the end: a fragment without books would not be counted down.
+        self.fragments += 1
         fragment.books = self
 
     def leave(self, fragment: Fragment) -> None:
-        """Forget a fragment, and count what it still holds as lost."""
+        """Forget a fragment, and count the spans that it still holds as lost."""
         self._by_age.pop(id(fragment), None)
         abandoned = len(fragment)
         size = sum([size for _, size in fragment]) if abandoned else 0
-        self.fragments -= 1  # no call from here on
+        # No call from here to the end: these counts change together.
+        self.fragments -= 1
         if abandoned:
             self.held -= abandoned
             self.held_bytes -= size
@@ -81,7 +83,7 @@ class Books:
             self.released += 1
 
     def take_oldest(self) -> Fragment | None:
-        """Return the fragment that has been here for longest, to one thread; None when there is none, or a race."""
+        """Return the oldest fragment, to one thread only; None when there is none, or another thread interferes."""
         try:
             return self._by_age.pop(next(iter(self._by_age)))()
         except (StopIteration, RuntimeError, KeyError):  # another thread adds one, or takes one away
@@ -89,16 +91,16 @@ class Books:
 
 
 class Root(Protocol):
-    """The local root that a fragment hangs on."""
+    """The local root that has a fragment."""
 
     fragment: Fragment | None
 
 
 class Fragment(deque[tuple[ReadableSpan, int]]):
-    """The ended spans beneath one local root that is still open, each with about how many bytes it takes.
+    """The ended spans beneath one local root that is still open, each with its estimated size in bytes.
 
-    Nothing looks fragments up: the root has its own. So nothing is left when an application lets go of a root that it
-    never ended.
+    The local root has its fragment, which saves a look-up. If an application lets go of a root that it never ended, the
+    fragment goes, too.
 
     Args:
         root: The local root.
@@ -106,9 +108,9 @@ class Fragment(deque[tuple[ReadableSpan, int]]):
     """
 
     verdict: Verdict | None = None
-    """What becomes of the spans before their root ends: they have given way to others."""
+    """The verdict before the root ends: the spans have given way to others."""
     books: Books | None = None
-    """The books that it counts in, unless it was interrupted while it was made."""
+    """The books that count the fragment; None if an interrupt came while the fragment was made."""
 
     def __init__(self, root: Root, books: Books) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A sampler of the SDK as numbers, which cost nothing to ask."""
+"""A sampler of the SDK as numbers: to compare a trace id with a number costs less than a call."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Final, NamedTuple, cast
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, StaticSampler, TraceIdRatioBased
 
 LOW_BITS: Final = TraceIdRatioBased.TRACE_ID_LIMIT
-"""The bits of a trace id that the SDK's samplers go by."""
+"""The bits of a trace id that the SDK's samplers compare."""
 
 _ALWAYS: Final = LOW_BITS + 1
 
 
 class Bounds(NamedTuple):
-    """A sampler of the SDK as numbers: a trace is sampled when the low 64 bits of its id are below.
+    """A sampler of the SDK as numbers, one for each kind of parent.
 
-    Which of them counts depends on the parent.
+    A trace is sampled when the low 64 bits of its id are below the number.
     """
 
     root: int
@@ -26,7 +26,7 @@ class Bounds(NamedTuple):
 
     @classmethod
     def of(cls, sampler: Sampler) -> Bounds | None:
-        """Return the bounds that a sampler stands for; None for one that has to be asked."""
+        """Return the bounds of a sampler; None for a sampler that must be called."""
         if type(sampler) is ParentBased:
             remote = (sampler._remote_parent_sampled, sampler._remote_parent_not_sampled)
             local = (sampler._local_parent_sampled, sampler._local_parent_not_sampled)

@@ -21,9 +21,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class CurrentSpan:
-    """A span that is current in a block: what `start_as_current_span` returns.
+    """A span that is current in a block. `start_as_current_span` returns this.
 
-    As a decorator it starts one for each call of a function, sync or async.
+    As a decorator, this starts a span for each call of a function, sync or async.
     """
 
     __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
@@ -44,7 +44,7 @@ class CurrentSpan:
         otel_context.detach(self._token)
         span = self._span
         try:
-            # Only what is an Exception is an error: a GeneratorExit or a cancellation is none.
+            # Only an Exception is an error: GeneratorExit and cancellations are none.
             if isinstance(error, Exception) and span.is_recording():
                 *_, record_exception, set_status_on_exception = self._arguments
                 if record_exception:

@@ -1,15 +1,15 @@
-"""The flight recorder: unsampled local traces, held until it is known whether they are worth keeping.
+"""The flight recorder: unsampled local traces are held until their end, then kept or dropped.
 
 A local trace is what one process records of one request: its local root and the spans beneath. The local root's parent
-is in another process, or there is none. The spans record as sampled ones do, but their flag stays 0, for services
-downstream too. When the local root ends, the recorder judges the local trace. All of its spans leave the process if one
-of them failed, if the request was slow, or if `tracemw.keep` asked for it; otherwise all are dropped.
+is in another process, or there is none. The spans record as sampled ones do, but their sampled flag stays 0, also for
+services downstream. When the local root ends, the recorder judges the local trace. The whole local trace is kept if one
+of its spans has failed, if the request was slow, or if `tracemw.keep` asked for it. Otherwise it is dropped.
 
-Ended spans wait in a fragment that hangs on their local root, so that nothing has to look them up.
+Spans that end before their local root wait in its fragment.
 
-There is no lock. A span joins its fragment in one step that the interpreter does atomically. A span is taken out, and
-counted, with no call among the steps: the interpreter changes threads, or handles a signal, at calls and backward jumps
-only.
+There is no lock. A span joins its fragment in one step, which the interpreter does atomically. A span is taken out and
+counted with no call among the steps: the interpreter switches threads, and handles signals, only at calls and backward
+jumps.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from tracemw._recording.keep_rate import KeepRate
 from tracemw._recording.span import marked
 
 KEPT: Final = "tracemw.kept"
-"""The attribute that tells why spans of an unsampled trace are there: `error`, `slow` or `manual`."""
+"""The attribute on kept spans that says why: `error`, `slow` or `manual`."""
 
 FOLLOWED_FOR: Final = 30 * 10**9
-"""Nanoseconds after the end of a local root for which spans that end beneath it share its fate."""
+"""Nanoseconds after the end of a kept local root in which spans may end beneath it, and are kept, too."""
 
 _PATIENCE: Final = 1000
-"""How often the books are looked at, a tenth of a millisecond apart, to find them at rest."""
+"""How often the books are read, a tenth of a millisecond apart, to find them at rest."""
 
 T = TypeVar("T")
 
@@ -60,17 +60,18 @@ _KEPT: Final = {why: Verdict(True, why) for why in REASONS}
 class FlightRecorder:
     """Holds the ended spans of unsampled local traces until their local root ends, then keeps or drops them.
 
-    At each limit the oldest gives way: the oldest span of a local trace that has too many, else the oldest local trace.
+    At a limit, the oldest gives way. Where one local trace has too many spans, its oldest span is dropped; at any other
+    limit, what the oldest local trace holds.
 
     Args:
-        deliver: Takes a span that is kept.
+        deliver: Called with each span that is kept.
         is_on: Whether spans of unsampled traces are recorded. If not, they are only counted.
-        slow: Seconds that a local trace takes at least to be kept for being slow; None for never.
-        rate: How many local traces may be kept in one second, see `KeepRate`.
+        slow: Seconds from which a local trace is slow, and kept; None for never.
+        rate: How many local traces may be kept in one second; see `KeepRate`.
         held_spans_per_trace: How many spans of one local trace may be held.
         held_traces: How many local traces may have held spans.
         held_spans: How many spans may be held in all.
-        held_bytes: How many bytes those may take. What a span takes is estimated once, when it ends.
+        held_bytes: How many bytes all held spans may take. A span's size is estimated once, when the span ends.
     """
 
     def __init__(
@@ -88,14 +89,14 @@ class FlightRecorder:
         self._deliver = deliver
         self.is_on = is_on
         self.slow = sys.maxsize if slow is None else int(min(slow * 1e9, sys.maxsize))
-        """Nanoseconds."""
+        """Nanoseconds from which a local trace is slow."""
         self._keeps_per_second = rate
         self._held_spans_per_trace = held_spans_per_trace
         self._held_traces = held_traces
         self._held_spans = held_spans
         self._held_bytes = held_bytes
         self._start_afresh()
-        begin_anew_with(self._start_afresh)  # what the parent holds is the parent's
+        begin_anew_with(self._start_afresh)  # a forked child leaves the held spans to its parent
 
     def _start_afresh(self) -> None:
         self.books = Books()
@@ -105,15 +106,15 @@ class FlightRecorder:
         """Hold a span that has ended, or carry out the verdict on its local trace.
 
         Args:
-            span: The span. Where it is a local root, it brings the verdict about.
-            readable: What the processors were given of it.
+            span: The span. If it is a local root, its local trace is judged now.
+            readable: The span as the processors have got it.
         """
         root = span.root
         if root is None:
             verdict = span.verdict = self._judge(span)
             if verdict.is_kept and span.started_in is not None:
                 self._start_again(span, verdict.why)
-            # Those beneath first, as they have ended.
+            # The spans beneath go first, in the order of their ends.
             try:
                 if span.fragment is not None:
                     self._release(span, span.fragment, verdict)
@@ -130,7 +131,7 @@ class FlightRecorder:
             self._carry_out(_LATE if is_late else root.verdict, readable)
 
     def _start_again(self, root: HeldSpan, why: str) -> None:
-        """Show other people's processors the starts of the spans of a trace that is kept, in their order."""
+        """Show foreign processors the starts of the spans of a kept trace, in their order."""
         held = [root, *(span for span, _ in list(root.fragment or ()) if isinstance(span, HeldSpan))]
         for span in sorted(held, key=lambda span: span._start_time):
             span.seen = span._tracer.start_again(span, why)
@@ -161,7 +162,7 @@ class FlightRecorder:
             self.books.lost[verdict.why] += 1
 
     def _show(self, span: ReadableSpan, why: str) -> ReadableSpan:
-        """Show other people's processors the end of a span that they have not seen; return the span to export."""
+        """Show foreign processors the end of a span that they have not seen. Return the span to export."""
         if not isinstance(span, HeldSpan):
             return marked(span, KEPT, why)
         seen, span.seen = span.seen or span._tracer.start_again(span, why), None
@@ -170,7 +171,7 @@ class FlightRecorder:
     def _hold(self, root: HeldSpan, span: ReadableSpan, size: int) -> None:
         books = self.books
         full = None
-        if books.held_bytes + size > self._held_bytes:  # the first: what makes room for bytes does for spans, too
+        if books.held_bytes + size > self._held_bytes:  # first, since room for the bytes is room for the span, too
             full = HELD_BYTES
         elif books.held >= self._held_spans:
             full = HELD_SPANS
@@ -180,35 +181,36 @@ class FlightRecorder:
             books.lost[full] += 1
             return
         fragment = root.fragment
-        if fragment is not None and fragment.books is not books:  # it is that of this process's parent, say
+        if fragment is not None and fragment.books is not books:  # the fragment is from before a fork, say
             vars(root).pop("fragment", None)
             fragment = None
         if fragment is None:
-            # The dictionary, and not the attribute: two threads get one fragment.
+            # `setdefault` on the dictionary is one step: two threads get the same fragment.
             fragment = vars(root).setdefault("fragment", Fragment(root, books))
         is_full = len(fragment) >= self._held_spans_per_trace
         if is_full:
             try:
-                _, freed = fragment[0]  # no call from here to the counts; the new span is held in place of this one
+                # No call from here to the counts: they change with the fragment. The new span takes this one's place.
+                _, freed = fragment[0]
                 del fragment[0]
                 books.lost[HELD_SPANS_PER_TRACE] += 1
                 books.held_bytes -= freed
-            except IndexError:  # another thread has released them
+            except IndexError:  # another thread has released all of them
                 is_full = False
-        # No call among these steps, after which an interrupt may come. The counts rise first: none falls below zero.
+        # No call from here to the fragment: no interrupt comes between. The counts rise first: none falls below zero.
         held: deque[tuple[ReadableSpan, int]] = fragment
         if not is_full:
             books.held += 1
         books.held_bytes += size
         held += ((span, size),)
         verdict = root.verdict or fragment.verdict
-        if verdict is not None:  # it has ended meanwhile, or given way
+        if verdict is not None:  # the root has ended meanwhile, or the fragment has given way
             self._release(root, fragment, verdict)
 
     def _make_room(self, full: str, size: int) -> bool:
-        """Drop what the oldest local traces hold until a span has room; tell whether it has.
+        """Drop what the oldest local traces hold until there is room for a span. Return whether there is.
 
-        The oldest is that of a connection that lasts for hours, rather than what has just come.
+        The oldest one may well be of a connection that has lasted for hours. Better that one than a new request.
 
         Args:
             full: The limit that is reached.
@@ -226,30 +228,33 @@ class FlightRecorder:
         return False
 
     def _release(self, root: Root, fragment: Fragment, verdict: Verdict) -> None:
-        """Carry out the verdict on each span; another thread may do so for some of them."""
-        # A fragment counts until nobody refers to it, and a task's context, or a queue, may hold the root for long.
-        if root.fragment is fragment:  # no call before the next step; the root may have another fragment by now
+        """Carry out the verdict on each span. Another thread may do so at the same time for some of them."""
+        # The root lets go of the fragment. A task's context, or a queue, may hold the root for long, and a fragment
+        # counts as long as it lives.
+        # No call from here to the `del`: else the root might have another fragment by then.
+        if root.fragment is fragment:
             del root.fragment
         books = fragment.books
-        if books is not self.books:  # the spans are those of this process's parent, or from before another `init`
+        if books is not self.books:  # the spans are from before a fork, or before another `init`
             return
         books.releasing += 1
         try:
             while fragment:
-                span, size = fragment[0]  # no call from here to the counts: no other thread and no signal in between
+                # No call from here to the counts: no other thread, and no signal handler, comes between.
+                span, size = fragment[0]
                 del fragment[0]
                 books.held -= 1
                 books.held_bytes -= size
                 self._carry_out(verdict, span)
-                del span  # it may be freed here: no finalizer of it runs between the next two steps
-        except IndexError:  # the other thread was faster
+                del span  # here, so that no finalizer runs among the next steps when this frees the span
+        except IndexError:  # another thread was faster
             pass
         finally:
             books.released += 1
             books.releasing -= 1
 
     def at_rest(self, read: Callable[[Books], T]) -> T:
-        """Return what `read` makes of the books at a moment when no span is between two counts."""
+        """Return `read(books)`, called at a moment when each span stands in one count."""
         for _ in range(_PATIENCE):
             books = self.books
             at_rest = (0, books.released)
@@ -257,4 +262,4 @@ class FlightRecorder:
             if (books.releasing, books.released) == at_rest:
                 return found
             sleep(0.0001)
-        return read(self.books)  # a signal handler asks, and has interrupted a release
+        return read(self.books)  # the caller is a signal handler that has interrupted a release

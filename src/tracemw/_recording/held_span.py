@@ -1,4 +1,4 @@
-"""A span of an unsampled trace: it records as a sampled one does, until its local trace is kept or dropped."""
+"""A held span: the span of an unsampled trace, which records like a sampled one until its local trace is judged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tracemw._otel.guard import fault
 from tracemw._recording.books import Fragment, Verdict
 from tracemw._recording.span import NO_TYPES, UNSET, Span, marked
 
-# The second name is that of the former conventions, which other instrumentations still have by default.
+# The second name is of the former conventions, which other instrumentations still use by default.
 _HTTP_METHOD: Final = ("http.request.method", "http.method")
 
 _OF_HELD: Final = frozenset(
@@ -29,42 +29,42 @@ _OF_HELD: Final = frozenset(
         *("_first", "_is_asked_for", "_answered_at", "_bounded"),
     }
 )
-"""Fields of a span that the span which `reopened` returns does not have."""
+"""Fields that the copy of `reopened` does not have."""
 
 _SPAN: Final = 800
 _ATTRIBUTE: Final = 150
 _EVENT: Final = 1500
 _DEFERRED: Final = 1000
-"""About how many bytes a span, an attribute, an event or link, and attributes that are not made yet take by themselves.
+"""About how many bytes these take: a span, an attribute, an event or link, and attributes that are not made yet.
 
-As measured with CPython 3.11; a test compares what spans are said to take with what they take."""
+Measured with CPython 3.11. A test compares the estimates with what spans really take."""
 
 _BRIEF: Final = 100
-"""Characters up to which a text is not counted: what it belongs to allows for it. A longer one counts with its size."""
+"""Characters of a short text. Short texts are part of the estimates above; a longer text counts with its own size."""
 
 
 class HeldSpan(Span):
-    """A span of an unsampled trace. Doors know it as a `tracemw._otel.held.Held`."""
+    """A span of an unsampled trace. Doors know it as a `tracemw._otel.recorder.Held`."""
 
     is_held = True
     root: HeldSpan | None = None
-    """The local root; None where this span is the local root."""
+    """The local root; None if this span is the local root."""
     fragment: Fragment | None = None
     verdict: Verdict | None = None
-    """What becomes of the local trace, once its root has ended."""
+    """The verdict on the local trace, once this root has ended."""
     has_failures = False
     """Whether a span beneath this one has failed."""
     _is_asked_for = False
     _answered_at: float | None = None
     started_in: tuple[contextvars.Context, Context | None] | None = None
-    """The contexts that the span has started in, for processors that hear of a span once it is kept."""
+    """The contexts in which the span has started, for processors that hear only of kept spans."""
     seen: Span | None = None
-    """The span that those processors see."""
+    """The copy of the span that those processors see."""
     _first: LazyAttributes | None = None
-    """The attributes to begin with, until somebody asks for them; `_attributes` has what has been set since."""
+    """The attributes to start with, until somebody asks for them. `_attributes` has those that were set since."""
 
     def take(self, attributes: Any) -> None:
-        """Take the attributes to begin with, or what can make them."""
+        """Take the attributes to start with. Lazy ones are not made yet."""
         if (
             isinstance(attributes, LazyAttributes)
             and self._plain is SCALARS
@@ -76,19 +76,19 @@ class HeldSpan(Span):
             super().take(attributes)
 
     def answered(self) -> None:
-        """Note that the response has begun: the request took until now, not until its end; only the first counts."""
+        """Note that the response has begun: the request took until now, not until its end. The first call counts."""
         if self._answered_at is None:
             self._answered_at = monotonic_ns() + self.clock_offset
 
     def lasts(self) -> None:
-        """Note that this is a connection, which is never slow."""
+        """Note that this is a connection. A connection is never slow."""
         self._answered_at = -math.inf
 
     @property
     def route(self) -> str:
         """The method and route of an HTTP request; the name of any other span.
 
-        All HTTP requests without a route share one, the empty string: anybody can make up paths.
+        All HTTP requests without a route share the empty string, since anybody can make up paths.
         """
         route = self._attributes.get("http.route")
         if isinstance(route, str):
@@ -98,11 +98,11 @@ class HeldSpan(Span):
 
     @property
     def local_root(self) -> HeldSpan:
-        """The local root. A wrapper that passes on what it does not know leads to it, too."""
+        """The local root of this span. The recorder also finds it through a wrapper that passes on what it lacks."""
         return self.root or self
 
     def reopened(self, key: str, value: str) -> Span:
-        """Return a copy that is open again and has one more attribute, for processors that see the span only now."""
+        """Return a copy that is open again, with one more attribute, for processors that see the span only now."""
         made: Any = marked(self, key, value)
         seen: Span = object.__new__(Span)
         fields = {name: field for name, field in vars(self).items() if name not in _OF_HELD}
@@ -115,7 +115,10 @@ class HeldSpan(Span):
         self.local_root._is_asked_for = True
 
     def dismiss(self, end_time: int | None) -> bool:
-        """End the span at `end_time`, or now, and its local trace if nobody will see them; tell whether that is so."""
+        """Drop the local trace if there is no reason to keep it. Return whether this span needs nothing more.
+
+        A dropped local trace ends with this span, its local root, at `end_time` (nanoseconds since the epoch) or now.
+        """
         tracer = self._tracer
         recorder = tracer.recorder
         if self.root is not None or recorder is None or not getattr(tracer.span_processor, "is_private", False):
@@ -126,7 +129,7 @@ class HeldSpan(Span):
             return False
         try:
             del self._open
-        except AttributeError:  # somebody has ended it already
+        except AttributeError:  # somebody has ended the span already
             return True
         self._end_time = max(end_time, self._start_time)
         self._plain = NO_TYPES
@@ -134,7 +137,7 @@ class HeldSpan(Span):
         return True
 
     def reason_to_keep(self, end_time: int) -> str | None:
-        """Return why the local trace of this root is kept if it ends at `end_time`; None if it is not."""
+        """Return why the local trace of this root is kept if the root ends at `end_time`; None if it is dropped."""
         if self.has_failures or (self._status is not UNSET and self.has_failed()):
             return "error"
         if self._is_asked_for:
@@ -145,9 +148,9 @@ class HeldSpan(Span):
         return None
 
     def shorten(self) -> int:
-        """Cut texts that are too long to be held; return about how many bytes the span takes then.
+        """Cut texts that are too long to be held. Return the estimated size of the span in bytes.
 
-        Names of attributes, and texts in what attributes are not made from yet, count as short.
+        Names of attributes, and texts in attributes that are not made yet, count as short.
         """
         size = _SPAN if self._first is None else _SPAN + _DEFERRED
         attributes = self._attributes
@@ -158,11 +161,11 @@ class HeldSpan(Span):
                     if type(value) is str:
                         if len(value) > _BRIEF:
                             if len(value) > LONGEST:
-                                attributes[key] = value = cut(value)  # in its place: to iterate goes on
+                                attributes[key] = value = cut(value)  # a new value for an old key: the loop goes on
                             size += getsizeof(value)
                     elif type(value) not in SCALARS:
                         size += _size_of(value)
-            except RuntimeError:  # another thread, which has found the span open, writes to it
+            except RuntimeError:  # another thread has found the span open, and adds an attribute
                 size += _size_of_items(attributes)
         else:
             size += _size_of_items(attributes)
@@ -182,44 +185,44 @@ class HeldSpan(Span):
         return (self._end_time or 0) - self.clock_offset
 
     def has_failed(self) -> bool:
-        """Tell whether the span has failed. A call that was answered with 4xx has not, unless an exception says so."""
+        """Tell whether the span has failed. A CLIENT span with a 4xx has not, unless it has recorded an exception."""
         if self._status.status_code is not StatusCode.ERROR:
             return False
         if self._kind is not SpanKind.CLIENT:
             return True
         attributes = self._attributes
-        # The second name is that of the former conventions, which other instrumentations still have by default.
+        # The second name is of the former conventions, which other instrumentations still use by default.
         status = attributes.get("http.response.status_code") or attributes.get("http.status_code")
         is_refusal = isinstance(status, int) and 400 <= status < 500
         return not is_refusal or any(event.name == "exception" for event in self._events)
 
     def settle(self) -> None:
-        """Make the attributes to begin with, unless they are made already."""
+        """Make the attributes to start with, unless they are made already."""
         first = self._first
         if first is None:
             return
         try:
             made = first.made()
-        except Exception as error:  # a server broke its protocol; it is too late to leave the request untraced
+        except Exception as error:  # the server broke its protocol; it is too late to leave the request untraced
             fault("HeldSpan.settle", error)
             made = {}
         later = self._attributes
         if len(made) + len(later) <= self._most:
-            for key, value in made.items():  # into the same dictionary: another thread may be about to write to it
+            for key, value in made.items():  # keep the dictionary: another thread may be about to write to it
                 later.setdefault(key, value)
         else:
             super().take({key: value for key, value in made.items() if key not in later} | later)
         self._first = None
 
     def forget(self) -> None:
-        """Let go of what attributes could be made from: the contexts of tasks may hold the span for long."""
+        """Let go of what attributes could be made from: a task's context may hold the span for long."""
         self._first = None
         if self.started_in is not None:
             self.started_in = None
 
     @property
     def attributes(self) -> Mapping[str, Any] | None:
-        """All attributes. A span that was dropped has only those that were set after its start."""
+        """All attributes. A dropped span has only those that were set after its start."""
         self.settle()
         return super().attributes
 
@@ -250,7 +253,7 @@ def _size_of_items(attributes: Any) -> int:
 
 
 def _size_of(value: Any) -> int:
-    """Return about how many bytes a value takes that has been cleaned, those within it included."""
+    """Return the estimated size of a clean value in bytes, with the values within."""
     kind = type(value)
     if issubclass(kind, str):
         return str.__sizeof__(value)

@@ -1,7 +1,7 @@
-"""How many local traces may be kept in one second, and how routes share them.
+"""The keep rate: how many local traces may be kept in one second, and how routes share them.
 
-The rate is a bucket that fills with time: what a local trace costs is the time in which the rate makes one. The bucket
-holds a second's worth, and is as full as the time that lies between `_spent_until` and now.
+The rate is a token bucket, counted in time. A local trace costs the time in which the rate allows one more. The bucket
+holds one second. What is left in it is the time from `_spent_until` to now.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import sys
 from typing import Final
 
 _ROUTES: Final = 100
-"""How many routes have parts of their own; all others share one."""
+"""How many routes have shares of their own. All others have one share together."""
 
 
 class KeepRate:
-    """What is left of the local traces that may be kept.
+    """Says whether one more local trace may be kept.
 
-    Those of a whole second may be kept at once. Slow ones get half of them, and one in any case: the other half is for
-    errors and for what is asked for. A route that keeps too many leaves room for the others, see `_Shares`.
+    A whole second's worth may be kept at once. Slow ones get half of that, and at least one: the other half is for
+    errors and for `tracemw.keep`. A route that keeps too many must leave room for others; see `_Shares`.
 
     Args:
         rate: Local traces a second; 0 for none.
@@ -28,20 +28,20 @@ class KeepRate:
         self._interval = int(min(1e9 / rate, sys.maxsize)) if rate else 0
         """Nanoseconds that one local trace costs."""
         self._burst = max(self._interval, 10**9)
-        # What is left for others when a slow one is kept.
+        # Slow ones must leave this much.
         self._reserve = min(self._burst // 2, self._burst - self._interval)
-        # What of that routes share: whole local traces only.
+        # Routes share this part of it: whole local traces only.
         self._shared = self._reserve // self._interval * self._interval if self._interval else 0
         self._spent_until = -math.inf if rate else math.inf
         self._shares = _Shares(self._interval, self._burst // 2)
 
     def spend(self, route: str, now: int, *, is_slow: bool) -> bool:
-        """Spend what one local trace costs, if there is enough left; tell whether there was.
+        """Spend the cost of one local trace, if enough is left. Return whether it was.
 
         Args:
-            route: What the local trace is of.
+            route: The route of the local trace.
             now: The monotonic clock's time in nanoseconds.
-            is_slow: Whether there is no other reason to keep it than that it was slow.
+            is_slow: Whether the only reason to keep the local trace is that it was slow.
         """
         at = self._spent_until
         if at < now - self._burst:
@@ -49,7 +49,7 @@ class KeepRate:
         at += self._interval
         if at > now or (is_slow and at > now - self._reserve):
             return False
-        # The first half is for whoever comes first. Routes share the second.
+        # Whoever comes first gets the first half. Routes share the second half.
         if at > now - self._shared and not self._shares.take(route, now, now - at):
             return False
         self._spent_until = at
@@ -57,12 +57,12 @@ class KeepRate:
 
 
 class _Shares:
-    """What each route may take of the half that routes share, so that none takes all of it.
+    """Shares half of the bucket among routes, so that no route takes all of it.
 
-    A route pays back with time what it has taken. Each route that owes gets one part of the rate, and one part is left
-    for whoever comes next. A route may owe half a second's worth. Where others owe too, a route may owe no more than
-    twice of what is left: so somebody who comes now finds half of what each of the noisy ones has had. A route that
-    nobody competes with gets the whole rate, by way of the first half. Routes that owe nothing are forgotten.
+    A route owes what it has taken, and pays back with time. The rate is divided into equal parts: one for each route
+    that owes, and one for whoever comes next. A route may owe half a second's worth. Where others owe, too, a route may
+    owe at most twice what is left. So a new route finds at least half of what each noisy route has had. A route
+    without competitors gets the whole rate, by way of the first half. Routes that owe nothing are forgotten.
     """
 
     def __init__(self, interval: int, burst: int) -> None:
@@ -71,7 +71,13 @@ class _Shares:
         self._owing_until: dict[str, int] = {}
 
     def take(self, route: str, now: int, left: float) -> bool:
-        """Let `route` keep one more, if it may; `left` is what would be left, as the time that made it."""
+        """Let `route` keep one more, if it may. Return whether it may.
+
+        Args:
+            route: The route of the local trace.
+            now: The monotonic clock's time in nanoseconds.
+            left: Nanoseconds that would be left in the bucket.
+        """
         owing = self._owing_until
         for known, until in list(owing.items()) if owing else ():
             if until <= now:

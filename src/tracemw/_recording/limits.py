@@ -1,4 +1,4 @@
-"""How much a span takes, and its attributes as the specification wants them."""
+"""The limits of a span, and attributes cleaned and cut to them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tracemw._otel.cleaning import SCALARS, cleaned_items, items_of
 
 _new: Final = object.__new__
 _CONTAINER: Final = vars(BoundedAttributes(immutable=False))
-"""The fields of the SDK's container, which differ from version to version."""
+"""The fields of the SDK's container. They differ from version to version."""
 
 
 class Limits(SpanLimits):
-    """The SDK's limits, with what the common case asks of them worked out once.
+    """The SDK's limits, with the figures of the common case worked out once.
 
     Args:
         limits: The limits as the SDK has read them.
@@ -28,20 +28,20 @@ class Limits(SpanLimits):
         vars(self).update(vars(limits))
         most: int | None = self.max_span_attributes
         self.most = sys.maxsize if most is None else most
-        """How many attributes a span takes."""
+        """How many attributes a span may have."""
         self.plain = SCALARS if self.max_span_attribute_length is None else SCALARS - {str}
-        """The types of values that are taken as they are."""
+        """The types of values that need no cleaning."""
 
     def clean(self, attributes: Any) -> dict[str, Any] | BoundedAttributes:
-        """Return attributes as the specification wants them, in the SDK's container if some are dropped."""
+        """Return clean attributes: a dictionary, or the SDK's container if some of them are dropped."""
         return self._bounded(attributes, self.max_span_attributes, self.max_span_attribute_length)
 
     def of_event(self, attributes: Any) -> BoundedAttributes:
-        """Return the attributes of an event, which nobody changes any more."""
+        """Return the attributes of an event, in a container that takes no more changes."""
         return self._sealed(attributes, self.max_event_attributes)
 
     def of_link(self, attributes: Any) -> BoundedAttributes:
-        """Return the attributes of a link, which nobody changes any more."""
+        """Return the attributes of a link, in a container that takes no more changes."""
         return self._sealed(attributes, self.max_link_attributes)
 
     def _sealed(self, attributes: Any, most: int | None) -> BoundedAttributes:
@@ -64,7 +64,7 @@ class Limits(SpanLimits):
 
     @staticmethod
     def put(held: BoundedAttributes, items: Sequence[tuple[Any, Any]]) -> None:
-        """Set attributes in the SDK's container, which counts what it has no room for."""
+        """Set attributes in the SDK's container. The container counts those that it has no room for."""
         clean = {} if held.maxlen == 0 else cleaned_items(items, held.max_value_len)
         with held._lock:
             held.dropped += len(items) - len(clean)
@@ -72,7 +72,7 @@ class Limits(SpanLimits):
                 held._setitem_locked(key, value)
 
     def contain(self, attributes: dict[str, Any]) -> BoundedAttributes:
-        """Return attributes that are clean already in the SDK's container, which keeps this very dictionary."""
+        """Return the SDK's container around a dictionary of clean attributes. The dictionary is not copied."""
         return self._contained(attributes, self.max_span_attributes, self.max_span_attribute_length)
 
     @staticmethod

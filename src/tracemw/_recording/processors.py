@@ -1,4 +1,4 @@
-"""The span processors of a provider, and which of them hear of what."""
+"""The span processors of a provider, sorted by what they hear of."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from tracemw._otel.recorder import is_ours
 
 
 class Processors(SynchronousMultiSpanProcessor):
-    """The span processors of a provider, sorted by the hooks that do something.
+    """The span processors of a provider, sorted by the hooks that they implement.
 
-    tracemw's own get the ended span itself, as long as they are among themselves: they change none, and need no copy as
-    the SDK makes it.
+    If all processors are tracemw's own, they get the ended span itself: they change nothing in it, and need no copy.
 
-    Spans of unsampled traces are held until it is known whether somebody will see them. A processor of somebody else
-    that does something when spans end may export them, whatever their flag says: it learns of those which are kept, and
-    then of their start and their end (`Tracer.start_again`, `end_again`), so that each start that it hears of has an
-    end. One that only looks at starts, to set attributes, hears of them at once.
+    A held span is not shown to every processor. A foreign processor that acts at the end of spans may export them,
+    whatever their sampled flag says. So it hears only of kept spans, first of the start and then of the end
+    (`Tracer.start_again`, `end_again`): each start that it hears of has an end. A foreign processor that acts only at
+    starts, and sets attributes, hears of all spans at once.
     """
 
     starting: tuple[SpanProcessor, ...] = ()
+    """The processors that implement `on_start`."""
     ending: tuple[SpanProcessor, ...] = ()
+    """The processors that implement `_on_ending`."""
     ended: tuple[SpanProcessor, ...] = ()
+    """The processors that implement `on_end`."""
     are_plain = True
-    """Whether all that is to be done when a span ends is to hand it out, and not as the SDK's read-only copy."""
+    """Whether an ended span only has to be handed out, as it is: nobody needs the SDK's copy or the ending hook."""
     is_private = True
-    """Whether all that hear of spans of unsampled traces at once are of tracemw."""
+    """Whether only tracemw's own processors hear of held spans at once."""
     of_held: tuple[tuple[SpanProcessor, ...], ...] = ((), (), ())
-    """Of those, the ones with each of the three hooks."""
+    """The processors that hear of held spans at once, by hook: start, ending, end."""
     later: tuple[SpanProcessor, ...] = ()
-    """Those that hear of such spans once they are kept."""
+    """The processors that hear only of kept spans."""
     shows_unsampled = False
-    """Whether everybody's hear of such spans at once, as OpenTelemetry has it."""
+    """Whether foreign processors hear of all held spans at once, as OpenTelemetry has it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
-    if not TYPE_CHECKING:  # to a checker it is the attribute that the SDK's class declares
+    if not TYPE_CHECKING:  # for a type checker this stays the attribute of the SDK's class
 
         @property
         def _span_processors(self) -> tuple[SpanProcessor, ...]:
@@ -55,7 +57,7 @@ class Processors(SynchronousMultiSpanProcessor):
             self._sort()
 
     def show_unsampled(self, shows: bool) -> None:
-        """Say whether everybody's processors hear of all spans of unsampled traces."""
+        """Say whether foreign processors hear of all held spans at once."""
         self.shows_unsampled = shows
         self._sort()
 
@@ -67,5 +69,5 @@ class Processors(SynchronousMultiSpanProcessor):
 
 
 def _does(processor: SpanProcessor, hook: str) -> bool:
-    """Tell whether a processor has a hook of its own; the inherited one does nothing."""
+    """Tell whether a processor implements a hook. The inherited one does nothing."""
     return hook in vars(processor) or getattr(type(processor), hook, None) is not getattr(SpanProcessor, hook, None)

@@ -1,4 +1,4 @@
-"""The tracer provider: the SDK's, with tracers whose spans are cheap, and with settings that can be replaced."""
+"""The tracer provider: the SDK's, with our own tracers, and with settings that can be replaced."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tracemw._recording.tracer import KNOWS_THE_SDK, Tracer
 
 
 class TracerProvider(SdkTracerProvider):
-    """The SDK's tracer provider, with tracers whose spans are cheap, and with settings that can be replaced.
+    """The SDK's tracer provider, with our own tracers, and with settings that can be replaced.
 
     OpenTelemetry's global provider can be set only once in a process. So a second `tracemw.init`, after a shutdown,
     goes on with the same provider, and with the tracers that it has given out.
 
     Args:
-        sampler: Decides which traces are recorded. What the SDK's own samplers decide is computed without a call.
+        sampler: Decides which traces are recorded. The decision of an SDK sampler is computed without a call.
         resource: The resource of the spans.
         shutdown_on_exit: Whether the processors are shut down at the end of the process.
-        active_span_processor: Holds the span processors, in place of one of our own.
+        active_span_processor: Holds the span processors, in place of our `Processors`.
         id_generator: Makes the ids of spans and traces.
-        span_limits: How much a span takes; what the `OTEL_SPAN_*` and `OTEL_ATTRIBUTE_*` variables say unless given.
-        recorder: Holds unsampled traces, and keeps some. Without a recorder nothing is recorded of them.
+        span_limits: The limits of a span; by default, those of the `OTEL_SPAN_*` and `OTEL_ATTRIBUTE_*` variables.
+        recorder: Holds unsampled traces, and keeps some. Without a recorder, unsampled traces are not recorded.
         **more: Further arguments of the SDK's provider.
     """
 
@@ -69,7 +69,7 @@ class TracerProvider(SdkTracerProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> ApiTracer:
-        """Return the tracer of an instrumentation scope; the same one for the same scope."""
+        """Return the tracer of an instrumentation scope. The same scope gets the same tracer."""
         scope = (instrumenting_module_name, instrumenting_library_version, schema_url)
         if not attributes and scope in self._given_out:
             return self._given_out[scope]
@@ -88,7 +88,7 @@ class TracerProvider(SdkTracerProvider):
         recorder: FlightRecorder | None = None,
         stacktrace_limit: int = LONGEST,
     ) -> None:
-        """Use another sampler, resource, recorder and limit from now on, in the tracers given out so far, too."""
+        """Use another sampler, resource, recorder and limit from now on, also in the tracers given out so far."""
         self.sampler = sampler
         self._resource = resource
         self._recorder = recorder
@@ -102,14 +102,14 @@ class TracerProvider(SdkTracerProvider):
                     tracer.stacktrace_limit = stacktrace_limit
 
     def show_unsampled(self, shows: bool) -> None:
-        """Say whether other people's processors hear of all spans of unsampled traces, or only of those kept."""
+        """Say whether foreign processors hear of all held spans at once, or only of kept ones."""
         if isinstance(self._active_span_processor, Processors):
             self._active_span_processor.show_unsampled(shows)
 
     def _handle_fork(self) -> None:
         """Give a forked child an instance id of its own, unless the id was configured.
 
-        Newer SDKs call this method by themselves, too. Their own one replaces even an id that was configured.
+        Newer SDKs call this method, too. Their own version of it replaces even a configured id.
         """
         if self._process == os.getpid():
             return
@@ -126,5 +126,5 @@ class TracerProvider(SdkTracerProvider):
 
 
 def _instance() -> AnyValue:
-    """Return the instance id that the SDK has made up for this process; its metrics have the same."""
+    """Return the instance id that the SDK has made up for this process. Its metrics have the same id."""
     return ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]

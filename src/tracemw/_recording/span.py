@@ -1,8 +1,8 @@
-"""A span that keeps what it is told, and does no work that nobody asked for.
+"""A span that holds what it is told, and does no other work.
 
-To everybody else it is the SDK's span: the same class hierarchy, the same private fields, the same rules for
-attributes. What is rare (odd types, limits that bite, events, links) goes through the SDK's own containers; what is
-common touches a plain dictionary, without a lock: each step is one that the interpreter does atomically.
+To all other code this is the SDK's span: same class hierarchy, same private fields, same rules for attributes. The
+common case writes to a plain dictionary. There is no lock: the interpreter does each step atomically. The rare cases
+(odd types, limits that bite, events, links) go through the SDK's own containers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tracemw.sampling.threshold import with_threshold
 if TYPE_CHECKING:
     from tracemw._recording.tracer import Tracer
 
-_logger: Final = logging.getLogger("opentelemetry.sdk.trace")  # where users look for what it says
+_logger: Final = logging.getLogger("opentelemetry.sdk.trace")  # users know the SDK's lines under this name
 NO_TYPES: Final[frozenset[type]] = frozenset()
 UNSET: Final = Status(StatusCode.UNSET)
 
@@ -42,16 +42,16 @@ KNOWS_READABLE_SPANS: Final = set(vars(ReadableSpan("span", resource=Resource.ge
     *("_name", "_context", "_kind", "_parent", "_start_time", "_end_time", "_attributes", "_events", "_links"),
     *("_status", "_resource", "_instrumentation_scope", "_instrumentation_info"),
 }
-"""Whether the SDK's read-only spans have the fields that they are taken to have here; if not, it makes them itself."""
+"""Whether the SDK's read-only spans have the fields that `_readable_span` copies. If not, the SDK makes the copies."""
 
 Attributes = dict[str, Any]
 
 
 class Span(SdkSpan):
-    """A span that records; made by `Tracer.start_span` only, which sets its start time when all else is done."""
+    """A span that records. Only `Tracer.start_span` makes one, and sets its start time last."""
 
     is_held = False
-    """Whether it is of an unsampled trace."""
+    """Whether the span is of an unsampled trace."""
     is_tracemw = True
 
     # Fields that most spans never set.
@@ -67,20 +67,20 @@ class Span(SdkSpan):
     _name: str
     _context: SpanContext
     clock_offset: int
-    """Nanoseconds that its times are ahead of the monotonic clock; see `tracemw._otel.clock`."""
+    """Nanoseconds that the span's times are ahead of the monotonic clock; see `tracemw._otel.clock`."""
     _start_time: int
     _end_time: int | None
     _attributes: Any
     _tracer: Tracer
     _plain: frozenset[type]
-    """The types of values that are taken as they are; none of them once the span has ended."""
+    """The types of values that need no cleaning; empty once the span has ended."""
     _most: int
-    """How many attributes the span takes."""
+    """How many attributes the span may have."""
     _open: bool
-    """There until the span ends: to delete it is the one step that only one of two threads can take."""
+    """Present until the span ends. `end` deletes it: of two threads, only one can."""
 
     if not TYPE_CHECKING:
-        # What the SDK's spans hold each for itself.
+        # The SDK's spans each hold these. Ours read them of the tracer.
         _limits = property(lambda self: self._tracer.limits)
         _instrumentation_info = property(lambda self: self._tracer.instrumentation_info)
         _lock = property(lambda self: vars(self).setdefault("_own_lock", threading.Lock()))
@@ -91,14 +91,14 @@ class Span(SdkSpan):
 
         @_span_processor.setter
         def _span_processor(self, processor: SpanProcessor) -> None:
-            # Some processors take a span away from the others like that: it gets a tracer of its own.
+            # Some processors assign this to take a span away from the others. The span gets a tracer of its own.
             self._tracer = copy.copy(self._tracer)
             self._tracer.span_processor = processor
 
     def take(self, attributes: Any) -> None:
-        """Take the attributes to begin with; the mapping stays the caller's."""
+        """Take the attributes to start with. The caller's mapping is not kept."""
         if issubclass(type(attributes), LazyAttributes):
-            # Made by a door of ours, and nobody else's: it needs neither check nor copy.
+            # A door of ours has made the dictionary, and nobody else has it: it needs neither check nor copy.
             attributes = attributes.made()
             if self._plain is SCALARS and len(attributes) <= self._most:
                 self._attributes = attributes
@@ -117,7 +117,7 @@ class Span(SdkSpan):
         self._attributes = self._limits.clean(attributes)
 
     def get_span_context(self) -> SpanContext:
-        """Return what identifies the span, for its children and for other processes."""
+        """Return the span context, which identifies the span for its children and for other processes."""
         return self._context
 
     def is_recording(self) -> bool:
@@ -125,16 +125,16 @@ class Span(SdkSpan):
         return self._end_time is None
 
     def is_unfinished(self) -> bool:
-        """Tell whether the span is open, and of this process: one that was open at a fork is for the parent to end."""
+        """Tell whether the span is open, and of this process. After a fork, only the parent ends its open spans."""
         fields = vars(self)
         return "_open" in fields and "_start_time" in fields and self._resource is self._tracer.resource
 
     def set_attribute(self, key: str, value: Any) -> None:
-        """Set an attribute, in place of one with the same key; after the end, ignored with a warning."""
+        """Set an attribute, in place of one with the same key. After the end, do nothing but warn."""
         attributes = self._attributes
         if type(value) in self._plain and type(key) is str and key and len(attributes) < self._most:
             if key in attributes:
-                attributes.pop(key, None)  # as the SDK does: the newest stands last
+                attributes.pop(key, None)  # as in the SDK, the newest stands last
             attributes[key] = value
         elif self._end_time is None:
             self._set(attributes, key, value)
@@ -142,7 +142,7 @@ class Span(SdkSpan):
             _logger.warning("Setting attribute on ended span.")
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        """Set several attributes; after the end, ignored with a warning."""
+        """Set several attributes. After the end, do nothing but warn."""
         held = self._attributes
         if self._end_time is not None:
             _logger.warning("Setting attribute on ended span.")
@@ -154,7 +154,8 @@ class Span(SdkSpan):
         else:
             self._limits.put(self._counted(held), items)
 
-    # What these two write to was read before they found the span open: what an end puts in its place is read-only.
+    # Callers of these two read `held` first, and then find the span open. In this order, a span that ends meanwhile is
+    # not written to: the container that replaces `held` at the end is read-only.
 
     def _set(self, held: Any, key: str, value: Any) -> None:
         limits = self._limits
@@ -173,14 +174,14 @@ class Span(SdkSpan):
                 counted._setitem_locked(str.__str__(key), value)
 
     def _counted(self, held: Any) -> BoundedAttributes:
-        """Return the attributes in the SDK's container, where they are from now on: a limit bites, or will."""
+        """Return the attributes in the SDK's container, and hold them there from now on: a limit bites, or will."""
         if type(held) is dict:
-            # The dictionary, and not an attribute: two threads get one container.
+            # `setdefault` on the dictionary is one step: two threads get the same container.
             held = self._attributes = vars(self).setdefault("_bounded", self._limits.contain(held.copy()))
         return cast("BoundedAttributes", held)
 
     def expose(self) -> None:
-        """Hold all in the SDK's containers, as its own spans do: the code of others reaches into them."""
+        """Hold all in the SDK's containers, as its own spans do. Foreign code reads their private fields."""
         held = self._attributes
         if isinstance(held, (dict, BoundedAttributes)):
             contained = self._limits.contain(held.copy())
@@ -193,14 +194,14 @@ class Span(SdkSpan):
             self._links = BoundedList(self._limits.max_links)
 
     def update_name(self, name: str) -> None:
-        """Rename the span; after the end, ignored with a warning."""
+        """Rename the span. After the end, do nothing but warn."""
         if self._end_time is None:
             self._name = name if issubclass(type(name), str) else shown(name)
         else:
             _logger.warning("Tried calling %s on an ended span.", "update_name")
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Set the status, unless it is OK already; UNSET changes nothing; after the end, ignored with a warning."""
+        """Set the status, unless it is OK already. UNSET changes nothing. After the end, do nothing but warn."""
         if self._end_time is not None:
             _logger.warning("Tried calling %s on an ended span.", "set_status")
             return
@@ -214,30 +215,30 @@ class Span(SdkSpan):
             known = Status(code, description)
         elif description is not None:
             _logger.warning("Description %s ignored. Use either `Status` or `(StatusCode, Description)`", description)
-        if known.description:  # others' instrumentations put the text of an exception there
+        if known.description:  # other instrumentations put the text of an exception there
             known = Status(code, redact_text(shown(known.description)))
         self._status = known
 
     def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
-        """Add an event, of now unless told otherwise; after the end, ignored with a warning."""
+        """Add an event, with the time of now by default. After the end, do nothing but warn."""
         if timestamp is None:
             timestamp = monotonic_ns() + self.clock_offset
         self._add_event(Event(name, self._limits.of_event(attributes), timestamp))
 
     def _add_event(self, event: Any) -> None:
         if self._end_time is None:
-            # The dictionary, and not the attribute: two threads that add the first event get one list.
+            # `setdefault` on the dictionary is one step: two threads that add the first event get the same list.
             vars(self).setdefault("_events", BoundedList(self._limits.max_events)).append(event)
         else:
             _logger.warning("Tried calling %s on an ended span.", "_add_event")
 
     def add_link(self, context: SpanContext, attributes: Any = None) -> None:
-        """Add a link to another span, unless it leads nowhere; after the end, ignored with a warning."""
+        """Add a link to another span, unless the link leads nowhere. After the end, do nothing but warn."""
         if _leads_somewhere(context, attributes):
             self._add_link(Link(context, self._limits.of_link(attributes)))
 
     def _new_links(self, links: Iterable[Any]) -> Any:
-        """Return the links to begin with, without those that lead nowhere."""
+        """Return the links to start with, without those that lead nowhere."""
         found = []
         for link in links:
             if link is None:
@@ -289,10 +290,10 @@ class Span(SdkSpan):
         _logger.warning("Calling start() on a started span.")
 
     def end(self, end_time: int | None = None) -> None:
-        """End the span and hand it to the processors; a second time, do nothing but warn.
+        """End the span, and hand it to the processors. A second time, do nothing but warn.
 
         Args:
-            end_time: Nanoseconds since the epoch, when it ended at another time than now; not before its start.
+            end_time: The end in nanoseconds since the epoch; by default, now. An end before the start is the start.
         """
         try:
             del self._open
@@ -309,7 +310,7 @@ class Span(SdkSpan):
         self._plain = NO_TYPES
         self._tracer.ended(self)
 
-    # Plain where the SDK's ask for abstract classes.
+    # The SDK's own versions of these check for abstract classes, which takes long.
 
     @property
     def dropped_attributes(self) -> int:
@@ -329,7 +330,7 @@ class Span(SdkSpan):
     def _readable_span(self) -> ReadableSpan:
         if not KNOWS_READABLE_SPANS:
             return super()._readable_span()
-        # Field by field: the constructor's thirteen arguments cost more than all that a span has been told.
+        # Field by field: the constructor with its thirteen arguments costs more than the whole recording of a span.
         readable: ReadableSpan = _new(ReadableSpan)
         readable._name = self._name
         readable._context = self._context
@@ -351,11 +352,11 @@ class Span(SdkSpan):
 
 
 def marked(span: ReadableSpan, key: str, value: str) -> ReadableSpan:
-    """Return a copy of a span that has ended, with one more attribute: ours, which no limit keeps out.
+    """Return a copy of an ended span with one more attribute. No limit keeps this attribute out.
 
-    The threshold of a caller that has not sampled the trace is left out: the span is not there by that chance.
+    The copy has no sampling threshold: the span is not there by the chance that the caller's threshold stands for.
     """
-    # A copy: the span is in the hands of other processors too, and in the application's.
+    # A copy, since other processors, and the application, may have the span, too.
     made = span._readable_span() if isinstance(span, Span) else copy.copy(span)
     attributes: Any = made._attributes
     if isinstance(attributes, BoundedAttributes):
@@ -372,7 +373,7 @@ def marked(span: ReadableSpan, key: str, value: str) -> ReadableSpan:
 
 
 def moment(given: Any, now: int) -> int:
-    """Return a time that somebody has given as a whole number of nanoseconds; now for what is no number."""
+    """Return a given time as a whole number of nanoseconds; `now` for a value that is no number."""
     try:
         return int(given)
     except Exception:

@@ -41,7 +41,7 @@ from tracemw._recording.processors import Processors
 from tracemw._recording.span import NO_TYPES, Span, moment
 from tracemw.sampling.threshold import RANDOMNESS
 
-# Members of an enumeration cost a look-up through its class each time.
+# To get a member of an enumeration through its class costs a look-up each time.
 _DROP: Final = Decision.DROP
 _SAMPLE: Final = Decision.RECORD_AND_SAMPLE
 
@@ -50,23 +50,23 @@ _RANDOM: Final = 2
 _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
 _IS_VALID: Final = 5
 _REMOTE: Final = 2
-"""A parent's case up to which the span is a local root."""
+"""The case up to which the span is a local root; see `start_span`."""
 _NO_STATE: Final = DEFAULT_TRACE_STATE
 
 KNOWS_THE_SDK: Final = tuple(SpanContext(1, 2, is_remote=False)) == (1, 2, False, _FLAGS[0], _NO_STATE, True)
-"""Whether a span context is the tuple that it is taken for here; if not, the SDK's own tracers are used."""
+"""Whether a span context is the tuple that this module makes of it. If not, the SDK's own tracers are used."""
 
 
 class Tracer(SdkTracer):
-    """A tracer whose spans are cheap. It is never constructed: the provider adopts the SDK's tracer as one."""
+    """A tracer whose spans are cheap. None is constructed: the provider adopts the SDK's tracer as one of these."""
 
     is_tracemw = True
 
     recorder: FlightRecorder | None = None
-    """Records unsampled traces, if anything does."""
+    """Holds unsampled traces. Without a recorder, unsampled traces are not recorded."""
     limits: Limits
     stacktrace_limit: int
-    """Bytes that the stack trace of a recorded exception takes."""
+    """Bytes that the stack trace of a recorded exception may take."""
     plain: frozenset[type]
     most: int
     _sampler_of_bounds: Sampler | None = None
@@ -83,7 +83,7 @@ class Tracer(SdkTracer):
         adopted.limits = Limits(adopted._span_limits)
         adopted.plain, adopted.most = adopted.limits.plain, adopted.limits.most
         adopted._is_counted = type(adopted._tracer_metrics) is not NoOpTracerMetrics
-        tracer.__class__ = cls  # the last step: another thread may have got the same tracer meanwhile
+        tracer.__class__ = cls  # last, since another thread may have got the same tracer meanwhile
         return adopted
 
     def start_span(
@@ -101,19 +101,19 @@ class Tracer(SdkTracer):
 
         Args:
             name: The span's name.
-            context: The context whose current span is the parent; the current context unless given.
+            context: The context whose current span is the parent; by default, the current context.
             kind: The span's kind.
-            attributes: The attributes to begin with, which samplers see.
-            links: Other spans that this one has to do with.
-            start_time: Nanoseconds since the epoch, when it started at another time than now.
+            attributes: The attributes to start with. Samplers see them.
+            links: Related spans in this trace or others.
+            start_time: The start in nanoseconds since the epoch; by default, now.
             record_exception: Whether an exception that leaves the span's block is recorded.
             set_status_on_exception: Whether such an exception sets the status to ERROR.
 
         Raises:
-            TypeError: when the context's current span has a span context that is none.
+            TypeError: when the context's current span gives something else for its span context.
         """
-        # One long function, since each call costs as much as several of these steps. A sampler of our own decides here
-        # by its two numbers: test_our_recorder_decides_as_the_sdks_does_by_asking_the_sampler holds that equal.
+        # One long function, since a call costs as much as several of these steps. The decision of our own sampler is
+        # inlined: test_our_recorder_decides_as_the_sdks_does_by_asking_the_sampler holds it equal to the sampler's.
 
         # -- The parent.
         if not here[0]:
@@ -143,7 +143,7 @@ class Tracer(SdkTracer):
             case, state = 0, _NO_STATE
             bits = _RANDOM if is_usual or generator.is_trace_id_random() else 0
 
-        # -- The decision: by numbers for the SDK's samplers, by the policy of our own, else by asking.
+        # -- The decision: by numbers for the SDK's samplers, by the policy for our own, by a call for any other.
         sampler = self.sampler
         if sampler is not self._sampler_of_bounds:
             self._is_asked_by_policy = is_ours(sampler)
@@ -181,10 +181,10 @@ class Tracer(SdkTracer):
         if is_usual:
             span_context = _tuple(SpanContext, (trace_id, span_id, False, flags, state, True))
         else:
-            span_context = SpanContext(trace_id, span_id, False, flags, state)  # of another's ids, not all are valid
+            span_context = SpanContext(trace_id, span_id, False, flags, state)  # foreign ids may not be valid
         count_end = self._tracer_metrics.start_span(parent, decision) if self._is_counted else None
 
-        # -- The span, as its constructor would make it.
+        # -- The span, field by field: its constructor would be slower.
         if decision is _DROP:
             held = self._held(active if case > _REMOTE else None, current, trace_id)
             if held is None:
@@ -215,7 +215,7 @@ class Tracer(SdkTracer):
         if count_end is not None:
             span._record_end_metrics = count_end
 
-        # -- The time, which begins when all else is done.
+        # -- The time, last: the work above is not the application's.
         if case > _REMOTE and getattr(active, "clock_offset", None) is not None and active._end_time is None:
             span.clock_offset = offset = active.clock_offset  # beneath a span of ours that is open
             now = monotonic_ns() + offset
@@ -227,7 +227,7 @@ class Tracer(SdkTracer):
         else:
             span._start_time = start_time if type(start_time) is int else moment(start_time, now)
 
-        # -- The processors that hear of it.
+        # -- The processors that hear of the start.
         processor = self.span_processor
         if type(processor) is not Processors:
             starting: tuple[SpanProcessor, ...] = (processor,)
@@ -245,13 +245,13 @@ class Tracer(SdkTracer):
         return span
 
     def note(self, processor: SpanProcessor, hook: str, error: Exception) -> None:
-        """Count what a processor has raised; the span, the other processors and the application go on."""
+        """Count and log an exception of a processor. The span, the other processors and the application go on."""
         if self.recorder is not None:
             self.recorder.books.processor_errors += 1
         processor_fault(processor, hook, error)
 
     def _held(self, parent: object, context: Context, trace_id: int) -> HeldSpan | None:
-        """Return the span of an unsampled trace to be recorded, beneath a local parent if there is one."""
+        """Return a new held span, beneath a local parent if there is one; None when nothing is to be recorded."""
         recorder = self.recorder
         if recorder is None:
             return None
@@ -260,7 +260,7 @@ class Tracer(SdkTracer):
             root = parent.root or parent
         elif parent is not None and recorder.is_on:
             root = _local_root_of(parent, context, trace_id)
-        # A root that has been dropped takes along what begins beneath it later.
+        # What starts beneath a dropped root is not recorded either.
         if not recorder.is_on or (parent is not None and (root is None or root.verdict is DROPPED)):
             recorder.books.unsampled += 1
             return None
@@ -270,7 +270,7 @@ class Tracer(SdkTracer):
         return span
 
     def ended(self, span: Span) -> None:
-        """Hand a span that has just ended to the processors, and an unsampled one to the flight recorder."""
+        """Hand a span that has just ended to the processors, and a held one to the flight recorder, too."""
         if self._is_counted:
             span._record_end_metrics()
         processor = self.span_processor
@@ -295,7 +295,7 @@ class Tracer(SdkTracer):
     def _handed(
         self, span: Span, ending: tuple[SpanProcessor, ...], ended: tuple[SpanProcessor, ...], *, copies: bool = False
     ) -> ReadableSpan:
-        """Hand a span to processors; return what they have made of it."""
+        """Hand a span to processors, as the SDK's copy if a foreign one is among them. Return what they got."""
         readable: ReadableSpan = span
         for each in ended:
             copies = copies or not is_ours(each)
@@ -316,9 +316,9 @@ class Tracer(SdkTracer):
         return readable
 
     def start_again(self, span: HeldSpan, why: str) -> Span | None:
-        """Let the processors that hear of kept spans only see the start of one; return the span that they have seen."""
+        """Show the start of a kept span to the processors that hear only of kept spans. Return the copy they saw."""
         processor = self.span_processor
-        started_in = vars(span).pop("started_in", None)  # to one thread
+        started_in = vars(span).pop("started_in", None)  # `pop` is one step: of two threads, one gets the contexts
         if started_in is None or type(processor) is not Processors:
             return None
         ran_in, context = started_in
@@ -332,7 +332,7 @@ class Tracer(SdkTracer):
         return seen
 
     def end_again(self, seen: Span, end_time: int | None) -> ReadableSpan:
-        """Let them see its end."""
+        """Show the end of a kept span to the processors that `start_again` has shown its start."""
         processor = cast("Processors", self.span_processor)
         vars(seen).pop("_open", None)
         seen._end_time = end_time
@@ -355,7 +355,7 @@ class Tracer(SdkTracer):
     ) -> CurrentSpan:
         """Start a span, as `start_span` does, that is current in a block or in each call of a function.
 
-        It ends with the block unless `end_on_exit` is False.
+        The span ends with the block, unless `end_on_exit` is False.
         """
         arguments = (name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
         return CurrentSpan(self, arguments, end_on_exit=end_on_exit)
@@ -369,10 +369,10 @@ def _context_of(active: object) -> SpanContext | None:
 
 
 def _local_root_of(parent: object, context: Context, trace_id: int) -> HeldSpan | None:
-    """Return the held local root above a parent that is none of our spans itself; None when there is none.
+    """Return the held local root above a parent that is no held span itself; None without one.
 
-    The parent may be a wrapper, as others' instrumentation makes, or stand for nothing but ids, as when somebody hands
-    them to a thread: then it is the span of the request, when that is of the same trace.
+    Such a parent may be a wrapper that another instrumentation has put around a span: the root is that span's. Or the
+    parent may be mere ids, handed to a thread, say: the root is that of the request, if it is of the same trace.
     """
     root = getattr(parent, "local_root", None)
     if root is None:
@@ -387,7 +387,7 @@ _tuple: Final = tuple.__new__
 
 
 def _make_ids_of_our_own() -> None:
-    """Part with the random numbers of the parent: no hook of theirs runs when a process is forked in C."""
+    """Take new random numbers, other than the parent's: after a fork in C, Python does not reseed its own."""
     global getrandbits
     getrandbits = Random().getrandbits  # noqa: S311  no secret
 

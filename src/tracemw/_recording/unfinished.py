@@ -1,7 +1,7 @@
 """Spans that are open when the process ends: they end as errors, and are not lost.
 
-Each request would pay for a list of open spans, so there is none. The garbage collector knows all objects: it is asked
-once, at the end.
+There is no list of open spans, since each request would pay for it. The garbage collector knows all objects, and is
+asked once, at the end.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _OURS: Final = (Span, HeldSpan)
 
 
 def end_unfinished(error_type: str) -> None:
-    """End each open span of this process as an error, the one that began last first.
+    """End each open span of this process as an error. The span that started last ends first.
 
     Args:
-        error_type: The `error.type` of spans that have none.
+        error_type: The `error.type` for spans that have none.
     """
     found = [each for each in gc.get_objects() if type(each) in _OURS and each.is_unfinished()]
     if not found:
         return
-    # The application may end some of them itself as the process comes down. Nobody could act on the SDK's warning.
+    # The application may still end some of these spans itself. Nobody could act on the SDK's warning about that.
     logging.getLogger("opentelemetry.sdk.trace").addFilter(_says_nothing_of_ended_spans)
     for span in sorted(found, key=lambda span: span.start_time or 0, reverse=True):
         try:

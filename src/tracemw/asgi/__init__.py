@@ -1,7 +1,16 @@
 """The door for any ASGI application: `app = TraceMiddleware(app)`.
 
-One SERVER span per HTTP request or WebSocket connection. Frameworks whose routes are known have doors of their own:
-`tracemw.starlette` and `tracemw.fastapi`.
+One SERVER span per HTTP request or WebSocket connection. Starlette and FastAPI have doors of their own, which know the
+routes: `tracemw.starlette` and `tracemw.fastapi`.
+
+The way of a request through this room, one module per step:
+
+1. This module: the middleware finds out whether the request is traced already, begins its exchange, and calls the
+   application.
+2. `_scope.py`: the scope is copied, and read as the facts of the request.
+3. `_channels.py`: the two channels are watched for the response and its end.
+
+`_types.py` has the types of ASGI 3.
 """
 
 from __future__ import annotations
@@ -65,18 +74,18 @@ class TraceMiddleware:
             return await self.app(scope, receive, send)
         exchange = (HttpExchange if kind == "http" else WebSocketExchange)(receive, send)
         begun, returned, token, given = None, False, None, scope
-        # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
+        # Both `try`s come first. An interrupt may come at the start of the inner one, and the outer one catches it.
         try:
             try:
                 begun = self._tracing.begin(exchange, request)
                 if begun is None:
                     return await self.app(scope, receive, send)
                 scope[_EXCHANGE] = begun
-                # The frameworks' native telemetry leaves a request alone that carries its own keys.
+                # With these keys in its scope, a request is left alone by the frameworks' native telemetry.
                 scope.setdefault("starlette.opentelemetry", True)
                 scope.setdefault("fastapi.telemetry")
                 scope = self._observed(scope, begun)
-                if begun is not exchange:  # that of a WSGI application around this one, which watches the response
+                if begun is not exchange:  # an outer WSGI application traces the request, and watches the response
                     return await self.app(scope, receive, send)
                 if kind == "websocket":
                     exchange.lasts()
@@ -96,14 +105,14 @@ class TraceMiddleware:
                     if token is not None:
                         detach(token, exchange.context)
                     self.leave(scope)
-                    # A server's channels lead to its scope: what leads from there to the exchange, which has the
-                    # channels, would leave all that there is of the request to the garbage collector.
+                    # This breaks a cycle: the exchange has the channels, and a server's channels lead to its scope.
+                    # With the cycle, only the garbage collector would free the request.
                     given.pop(_EXCHANGE, None)
         finally:
             exchange.depart()
 
     async def _serve_within(self, outer: ServerExchange, scope: Scope, receive: Receive, send: Send) -> Any:
-        """Serve a request that has passed through another door already: this one may know its route."""
+        """Serve a request that another door traces already. This door may know the route."""
         scope = self._observed(scope, outer)
         here = current_context()
         context = self.enter(scope, here)
@@ -126,35 +135,35 @@ class TraceMiddleware:
             return scope
 
     def take_over(self, *, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> None:
-        """Use providers that a framework's native telemetry was given, unless the options have named others."""
+        """Use the providers of a framework's native telemetry, unless the options name others."""
         self._tracing.take_over(tracer_provider=tracer_provider, meter_provider=meter_provider)
 
     def observe(self, scope: Scope, exchange: ServerExchange) -> Scope:
-        """Return the scope for the application; doors that know routes override this to learn the route."""
+        """Return the scope for the application. A door that knows routes overrides this, and learns the route."""
         del exchange
         return scope
 
     def enter(self, scope: Scope, context: Context) -> Context:
-        """Return the context for the application; doors whose framework looks for something in it override this."""
+        """Return the context for the application. A door overrides this if its framework reads the context."""
         del scope
         return context
 
     def leave(self, scope: Scope) -> None:
-        """Let go of what `observe` and `enter` have put into the scope, now that the application has returned."""
+        """Take out of the scope what `observe` and `enter` have put there. The application has returned."""
 
     def escaped(self, scope: Scope, exchange: ServerExchange, error: BaseException) -> None:
-        """Note an exception that the application let escape; doors that know who answers it override this."""
+        """Note an exception that escaped from the application. A door that knows who answers it overrides this."""
         del scope
         exchange.failure(error)
 
     def _flushing(self, send: Send) -> Send:
-        # Servers such as uvicorn end by re-raising the signal that stopped them, so that atexit never runs: the end
-        # of the lifespan is the last chance to deliver what is queued.
+        # The end of the lifespan is the last chance to deliver the queued spans: servers such as uvicorn end by raising
+        # again the signal that stopped them, so atexit never runs.
         async def flush_then_send(message: Message) -> None:
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
                 try:
                     asyncio.get_running_loop()
-                except RuntimeError:  # another event loop's server, such as trio's: it has nothing else left to do
+                except RuntimeError:  # the loop is not asyncio's, but trio's, say; to block it now does no harm
                     self._tracing.flush()
                 else:
                     await asyncio.to_thread(self._tracing.flush)
@@ -164,6 +173,6 @@ class TraceMiddleware:
 
 
 def exchange_of(scope: Scope) -> ServerExchange | None:
-    """Return the exchange of the request that `scope` belongs to, as long as it is being served."""
+    """Return the exchange of the request that `scope` belongs to; None when the request has been served."""
     found = scope.get(_EXCHANGE)
     return found if isinstance(found, ServerExchange) else None

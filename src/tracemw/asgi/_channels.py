@@ -1,4 +1,4 @@
-"""One ASGI connection being served: the two channels, watched for how the application answers and for its end."""
+"""One ASGI connection being served: its two channels, watched for the response and its end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tracemw.asgi._types import Message, Receive, Send
 
 _BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
 _UNPAUSED: Final = 16_384
-"""Bytes of a body for which no server pauses reading; uvicorn does from 64 KiB on."""
+"""Bytes of a body up to which no server pauses reading. uvicorn pauses from 64 KiB on."""
 
 
 class AsgiExchange(ServerExchange):
-    """One connection being served, between the two channels that the server gave for it."""
+    """One connection being served. `receive` and `send` stand between the application and the server's channels."""
 
     protocol = "asgi"
 
@@ -25,15 +25,15 @@ class AsgiExchange(ServerExchange):
         self._send = send
 
     def _refused(self, error: BaseException) -> None:
-        """Note what a channel of the server has raised: an operating system's error is the connection's end."""
-        # uvloop's transports have another exception for it, which servers may let pass.
+        """Note an exception of one of the server's channels: an OSError says that the connection has ended."""
+        # uvloop's transports raise a RuntimeError for that, and servers may let it pass.
         is_closed = isinstance(error, OSError) or (type(error) is RuntimeError and "handler is closed" in str(error))
         if self.client_has_gone or is_closed:
             self.gone(error)
 
     def _answered(self, message: Message, status: Any) -> Message:
-        """Note how the application answers, and return its message with the header that tells the trace id."""
-        if self.status is not None:  # a second answer, which servers refuse: the first is what the client has
+        """Note the status of the response, and return its message with the header that tells the trace id."""
+        if self.status is not None:  # servers refuse a second answer: the client has got the first
             return message
         try:
             self.answered(None if status is None else int(status))
@@ -42,7 +42,7 @@ class AsgiExchange(ServerExchange):
             header, captures = self.response_header, self.settings.captures_response
             if header is None and not captures:
                 return message
-            # ASGI allows any iterable, so it may be one that can be read only once; and some servers take str as well.
+            # ASGI allows any iterable, also one that can be read only once. Some servers take names that are str.
             headers = list(message.get("headers") or ())
             message = {**message, "headers": headers}
             if captures and self.is_open:
@@ -67,14 +67,16 @@ class HttpExchange(AsgiExchange):
     _has_begun = False
     """Whether the application has sent a part of the body."""
     _trailers: Any = False
-    """Whether the response ends with trailers, as the application has said it."""
+    """Whether the application has said that trailers end the response."""
     _may_be_paused = True
-    """Whether the server may have paused reading: for a body that the application has not read, or a large part."""
+    """Whether the server may have paused reading, since the application has not read the body, or a part was large."""
     _ended_at: int | None = None
+    """When the last byte of a 5xx was sent. The span gets this time as its end, but waits for the exception behind."""
 
     async def receive(self) -> Message:
-        # In the context that the server has called the door in: one that resumes reading from the connection has its
-        # event loop keep the current context for whatever comes in on it later, the next requests included.
+        """Receive a message from the server, and note that the client has gone if the message says so."""
+        # Call the server in its own context. If the call resumes reading from the connection, the event loop keeps the
+        # current context for all that comes in later, the next requests included.
         token = attach(self.around)
         try:
             message = await self._receive()
@@ -91,6 +93,7 @@ class HttpExchange(AsgiExchange):
         return message
 
     async def send(self, message: Message) -> None:
+        """Send a message to the server. The head gets the trace id, and the last byte ends the span."""
         kind = message["type"]
         is_body = kind in _BODIES
         if is_body:
@@ -109,11 +112,11 @@ class HttpExchange(AsgiExchange):
                 if is_body:
                     self._has_begun = True
                 return
-            # What the server does now may be for the next request already, in this context.
+            # The server may begin the next request now, still in this context.
             self.is_over = True
             if self.request.method == "GET" or not self._may_be_paused:
                 await self._send(message)
-            else:  # as in `receive`; only then, since some servers write their access log now, with the trace's id
+            else:  # as in `receive`; not always, since some servers write their access log now, with the trace id
                 token = attach(self.around)
                 try:
                     await self._send(message)
@@ -123,15 +126,15 @@ class HttpExchange(AsgiExchange):
             self._refused(error)
             raise
         if self.is_open:
-            # The span ends here and not when the application returns, which may have background work to do. After a 5xx
-            # the exception behind it may still come: an error page is sent first, then the exception raised again.
+            # The span ends here, and not when the application returns: that may do background work first. After a 5xx
+            # the span waits: an error page is sent first, and then the exception behind it is raised again.
             if self.server_error is not None:
                 self._ended_at = self.now()
             else:
                 self.end()
 
     def finish(self, *, returned: bool) -> None:
-        """End what the last byte of the response has not ended."""
+        """End the span, unless the last byte of the response has ended it."""
         if not self.client_has_gone:
             if not (returned or self._has_begun or self.is_over) and _delays_the_head(self._send):
                 self.answered(None)
@@ -141,9 +144,9 @@ class HttpExchange(AsgiExchange):
 
 
 def _delays_the_head(send: Send) -> bool:
-    """Tell whether a server sends the head of a response with the first part of its body, and a 500 if none comes.
+    """Tell whether a server sends the head of a response with the first part of its body, and a 500 if no part comes.
 
-    The specification has it so, and most servers send it at once.
+    The specification says so, but most servers send the head at once.
     """
     return type(getattr(send, "__self__", None)).__module__.startswith("granian.")
 
@@ -152,7 +155,8 @@ class WebSocketExchange(AsgiExchange):
     """One WebSocket connection being served, watched for its handshake and its close."""
 
     async def receive(self) -> Message:
-        token = attach(self.around)  # as above
+        """Receive a message from the server, and note the close code when the connection has ended."""
+        token = attach(self.around)  # as in `HttpExchange.receive`
         try:
             message = await self._receive()
         except Exception as error:
@@ -166,6 +170,7 @@ class WebSocketExchange(AsgiExchange):
         return message
 
     async def send(self, message: Message) -> None:
+        """Send a message to the server, and note the answer to the handshake, or the close code."""
         kind = message["type"]
         if kind == "websocket.accept":
             message = self._answered(message, 101)
@@ -173,9 +178,9 @@ class WebSocketExchange(AsgiExchange):
             message = self._answered(message, message.get("status"))
         elif kind == "websocket.close":
             if self.client_has_gone:
-                pass  # it has closed the connection itself, or never come to have one
+                pass  # the client has closed the connection, or has never had one
             elif self.status is None:
-                self.answered(403)  # what a server answers to a handshake that the application denies
+                self.answered(403)  # servers answer this when the application denies the handshake
             else:
                 self.annotate("websocket.close_code", message.get("code", 1000))
         try:
@@ -185,13 +190,14 @@ class WebSocketExchange(AsgiExchange):
             raise
 
     def finish(self, *, returned: bool) -> None:
-        del returned  # an application may leave the closing of a WebSocket to the server
+        """End the span: the application has returned, or has raised."""
+        del returned  # nothing is incomplete: an application may let the server close the WebSocket
         self.unanswered()
         self.end()
 
 
 class ResponseHeaders:
-    """The headers of an ASGI message."""
+    """The headers of an ASGI message, as `tracemw._http.facts.Headers`."""
 
     __slots__ = ("_raw",)
 

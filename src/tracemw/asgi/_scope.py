@@ -1,4 +1,4 @@
-"""A request's scope as the rules for HTTP see it."""
+"""A request's scope, read as the facts of the request."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tracemw.asgi._types import Scope
 
 
 class ScopeRequest(ServerRequest):
-    """A request's scope as it was when the request arrived: what stands within may change the scope itself."""
+    """A request's scope as it was when the request arrived. The application may change the scope itself."""
 
     def __init__(self, scope: Scope, settings: ServerSettings) -> None:
         raw = scope.get("headers") or ()
-        if not isinstance(raw, (list, tuple)):  # any iterable is allowed, so one that can be read only once
+        if not isinstance(raw, (list, tuple)):  # ASGI allows any iterable, also one that can be read only once
             raw = scope["headers"] = list(raw)
-        by_name = dict(reversed(raw))  # the first of those with the same name counts
-        if b"host" not in by_name:  # names are in lower case, as ASGI says, or the server is another
+        by_name = dict(reversed(raw))  # of headers with the same name, the first counts
+        if b"host" not in by_name:  # this server may break ASGI's rule that names are in lower case
             by_name = {name.lower(): value for name, value in reversed(raw)}
         self._by_name = by_name
         self._all = None if len(by_name) == len(raw) else tuple(raw)  # some names come more than once
@@ -45,7 +45,7 @@ class ScopeRequest(ServerRequest):
         server, peer = scope.get("server"), scope.get("client")
         host, agent = by_name.get(b"host"), by_name.get(b"user-agent")
         scheme = scope.get("scheme") or "http"
-        if scope["type"] == "websocket" and scheme in ("http", "https"):  # some servers give that of the handshake
+        if scope["type"] == "websocket" and scheme in ("http", "https"):  # some servers give the handshake's scheme
             scheme = scheme.replace("http", "ws")
         return _new_facts(
             RequestFacts,
@@ -66,8 +66,8 @@ class ScopeRequest(ServerRequest):
 
 
 def _mounts(scope: Scope) -> tuple[str, ...]:
-    # The second is of Starlette's, whose mounts add to the root path.
+    # Starlette's mounts add to the root path, and keep the application's own in `app_root_path`.
     return tuple(path for path in (scope.get("root_path"), scope.get("app_root_path")) if isinstance(path, str))
 
 
-_new_facts: Final = tuple.__new__  # without the frame that a named tuple's constructor takes
+_new_facts: Final = tuple.__new__  # the constructor of a named tuple would take one more frame

@@ -1,1 +1,1 @@
-"""What may leave the process."""
+"""Redaction: what may leave the process. `urls` takes secrets out of URLs."""

@@ -1,4 +1,4 @@
-"""User names, passwords and signatures in URLs, alone and in the midst of a text.
+"""User names, passwords and signatures are taken out of URLs, also of URLs within a text.
 
 The rules are those of the OpenTelemetry semantic conventions v1.44 for `url.full` and `url.query`.
 """
@@ -23,15 +23,15 @@ _REDACTED_QUERY_KEYS: Final = frozenset(
     }
 )
 _SIGNS_OF_REDACTED_KEYS: Final = ("ignature", "sig", "X-Amz-", "AWSAccessKeyId", "%", "+")
-"""A query without any of them has no key to redact, however it is encoded."""
+"""A query without any of these has no key to redact, however the query is encoded."""
 
 
 def _encoded_or_not(key: str) -> str:
     return "".join(f"(?:{re.escape(character)}|%(?i:{ord(character):02x}))" for character in key)
 
 
-# In a text, a pair of a query follows a separator, also one that HTML or JSON has escaped, and ends where the URL must
-# end. No character is looked at by more than one match, so that the time is linear.
+# In a text, a pair of a query follows a separator, which HTML or JSON may have escaped, and ends where the URL must
+# end. Each character is part of one match at most, so the time is linear.
 _USERINFO: Final = re.compile(r"(?<=//)[^\s/?#]*@")
 _PAIR: Final = re.compile(
     rf"(?:(?<=[?&;])|(?<=u0026))({'|'.join(map(_encoded_or_not, sorted(_REDACTED_QUERY_KEYS)))})=[^\s&#\"<>]+"
@@ -39,7 +39,7 @@ _PAIR: Final = re.compile(
 
 
 def redact_query(query: str) -> str:
-    """Replace the values of signature and credential keys, as the convention for `url.query` lists them."""
+    """Replace the values of the signature and credential keys that the convention for `url.query` lists."""
     for sign in _SIGNS_OF_REDACTED_KEYS:
         if sign in query:
             break
@@ -54,7 +54,7 @@ def redact_query(query: str) -> str:
 
 
 def redact_url(url: str) -> str:
-    """Return `url` with user name and password, and the values of signature keys, replaced; without its fragment."""
+    """Return `url` with user name, password and the values of signature keys replaced, and without its fragment."""
     before_query = url.partition("#")[0].partition("?")[0]
     scheme, slashes, rest = before_query.partition("://")
     authority, slash, path = rest.partition("/")
@@ -64,14 +64,14 @@ def redact_url(url: str) -> str:
 
 
 def redact_path(path: str) -> str:
-    """Do the same for what follows the authority of a URL."""
+    """Do the same as `redact_url` for the part of a URL after its authority."""
     before, question, query = path.partition("#")[0].partition("?")
     return f"{before}?{redact_query(query)}" if question else before
 
 
 def redact_text(text: str) -> str:
-    """Return a text, such as that of an exception, with the same replaced in every URL and `/path?query` in it."""
-    # In this order: what follows two slashes up to an @ may have the keys of a query in it.
+    """Do the same as `redact_url` for every URL and `/path?query` in a text, such as an exception's message."""
+    # Pairs first: the text between two slashes and an @ may have the keys of a query in it.
     if "=" in text:
         text = _PAIR.sub(rf"\1={REDACTED}", text)
     if "@" in text:

@@ -1,4 +1,4 @@
-"""What a user says about sampling: a ratio, and rules by request."""
+"""What a user configures about sampling: a ratio, and rules by request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tracemw.config.patterns import RequestPattern
 class Rule:
     """The ratio of some requests, in place of the general one.
 
-    A rule names paths: the route is not known yet when the decision falls.
+    A rule names paths, since the route is not known yet when the decision falls.
 
     Raises:
         ValueError: for a pattern or ratio that is not accepted.
@@ -25,7 +25,7 @@ class Rule:
     """Which requests: `"POST /checkout/*"`, or `"/checkout/*"` for every method; `*` crosses slashes."""
 
     ratio: float
-    """The share of them to sample, 0 to 1."""
+    """The share of those requests to sample, 0 to 1."""
 
     def __post_init__(self) -> None:
         try:
@@ -37,7 +37,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """What `tracemw.init(sampling=...)` takes when a ratio is not all.
+    """What `tracemw.init(sampling=...)` takes, where a ratio alone is not enough.
 
     Raises:
         ValueError: for a ratio or another number that is not accepted.
@@ -45,30 +45,31 @@ class Sampling:
     """
 
     ratio: float | None = None
-    """The share of new traces to sample, 0 to 1; None goes by `OTEL_TRACES_SAMPLER`, else by environment."""
+    """The share of new traces to sample, 0 to 1. With None, `OTEL_TRACES_SAMPLER` decides, or else the environment."""
 
     rules: Sequence[Rule] = ()
-    """Exceptions from the ratio; the first that matches a request counts."""
+    """Exceptions from the ratio. The first rule that matches a request counts."""
 
     keep_errors: bool = True
-    """Whether this process records unsampled traces, too. It keeps one when a span has failed, when the request was
-    slow, or when `tracemw.keep` asks for it. With False, nothing of an unsampled trace is recorded, which is cheapest.
-    The same holds under `OTEL_TRACES_SAMPLER=always_off` and `parentbased_always_off`."""
+    """Whether this process records unsampled traces, too. One is kept when a span has failed, when the request was
+    slow, or when `tracemw.keep` asks for it. With False, unsampled traces are not recorded, which is cheapest. The same
+    holds under `OTEL_TRACES_SAMPLER=always_off` and `parentbased_always_off`."""
 
     show_unsampled: bool = False
-    """Whether span processors of somebody else hear of all spans of unsampled traces. With False, a processor that
-    acts at the end of spans, and so may export, hears of such a span only once the trace is kept: of the start, in the
-    context of that time, and of the end. A processor that acts only at starts hears of each in any case."""
+    """Whether foreign span processors hear of all spans of unsampled traces. With False, a processor that acts at the
+    end of spans, and so may export, hears of such a span only when the trace is kept: first of its start, in the
+    context of that time, then of its end. A processor that acts only at starts hears of each start in any case."""
 
     keep_slow: float | None = 5.0
-    """Seconds from which on a request is slow, and kept; None for never. They are counted to the first byte of the
-    response, or to the end of what is no request. An ASGI server sends the first byte with the head of the response, a
+    """Seconds from which a request is slow, and kept; None for never. A request is measured to the first byte of its
+    response, and any other local trace to its end. An ASGI server sends the first byte with the head of the response, a
     WSGI server with the first chunk of the body that is not empty (PEP 3333). A WebSocket is never slow. The clock is
-    monotonic, so that setting the wall clock makes nothing look slow."""
+    monotonic, so nothing looks slow when somebody sets the wall clock."""
 
     keep_rate: float = 100.0
-    """Unsampled traces that this process keeps in a second at most, `tracemw.keep` included: an outage must not become
-    a flood. Slow ones get half of the rate, or one; the rest is for errors and `tracemw.keep`. 0 keeps none."""
+    """Unsampled traces that this process keeps in a second at most, those of `tracemw.keep` included: an outage must
+    not become a flood. Slow ones get half of the rate, and at least one. The rest is for errors and `tracemw.keep`. 0
+    keeps none."""
 
     def __post_init__(self) -> None:
         if self.ratio is not None:

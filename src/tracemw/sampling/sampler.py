@@ -1,4 +1,4 @@
-"""The sampler: one decision at the root of each trace, by a policy that is swapped as a whole."""
+"""The sampler: one decision at the root of each trace. Its policy is immutable, and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tracemw.sampling.threshold import ENTRY, NEVER, encoded, randomness_of, thr
 from tracemw.spikes import LONGEST, Spike
 
 SPIKE_ATTRIBUTE: Final = "tracemw.spike"
-"""On the root of a trace that is there for a spike only: the spike's ratio."""
+"""An attribute on the root of a trace that is there only for a spike: the spike's ratio."""
 
 
 def sampler_for(config: Config, rules: Iterable[Rule] = ()) -> ConsistentSampler:
-    """Return the sampler that the configuration and the rules make together."""
+    """Return the sampler for a configuration and the rules of `init`."""
     kind = config.sampler.removeprefix("parentbased_")
     ratio = {"always_on": 1.0, "always_off": 0.0}.get(kind, config.ratio)
     return ConsistentSampler(ratio, rules, follows_callers=kind != config.sampler)
@@ -33,10 +33,10 @@ class Odds(NamedTuple):
     """A ratio, prepared for the decision."""
 
     threshold: int
-    """A trace is sampled when its randomness is not below."""
+    """A trace is sampled when its randomness is not below the threshold."""
 
     trace_state: TraceState | None
-    """That of a new trace that is sampled."""
+    """The trace state of a new trace that is sampled."""
 
     @classmethod
     def of(cls, ratio: float) -> Odds:
@@ -50,9 +50,9 @@ class Boost:
 
     Args:
         ratio: The share of new traces to sample.
-        path: Which requests it applies to.
-        deadline: The end, by the monotonic clock.
-        until: The end, by the wall clock. A spike is over when one of its two ends has come.
+        path: The pattern of requests that the spike covers; None for all.
+        deadline: The end by the monotonic clock, in seconds.
+        until: The end by the wall clock, in seconds since the epoch. A spike is over when either end has come.
     """
 
     __slots__ = ("_deadline", "_until", "odds", "path", "pattern", "ratio", "threshold")
@@ -72,18 +72,17 @@ class Boost:
 
 
 class Policy(NamedTuple):
-    """All that a decision at the root of a trace depends on; immutable, and replaced as a whole.
+    """All that a decision at the root of a trace depends on. A policy is immutable, and replaced as a whole.
 
-    Internal to tracemw, for recorders that decide without calling the sampler: when `is_plain`, a new trace is sampled
-    exactly when `trace_id & 0xFFFFFFFFFFFFFF >= threshold`, with `trace_state`; otherwise `ConsistentSampler.choose`
-    decides.
+    Our recorder reads the policy, and decides without calling the sampler. If `is_plain`, a new trace is sampled when
+    `trace_id & 0xFFFFFFFFFFFFFF >= threshold`, and gets `trace_state`. If not, `ConsistentSampler.choose` decides.
     """
 
     threshold: int
-    """Of `ratio`, for what no rule applies to."""
+    """The threshold of the general ratio, for requests that no rule matches."""
 
     trace_state: TraceState | None
-    """That of a new trace sampled at `threshold`."""
+    """The trace state of a new trace that is sampled at `threshold`."""
 
     rules: tuple[tuple[RequestPattern, Odds], ...]
     boosts: tuple[Boost, ...]
@@ -93,7 +92,7 @@ class Policy(NamedTuple):
     """Whether there are neither rules nor spikes."""
 
     needs_request: bool
-    """Whether a decision depends on method and path: if not, the attributes are left alone."""
+    """Whether a decision depends on method and path. If not, lazy attributes are not made."""
 
 
 class Choice(NamedTuple):
@@ -102,24 +101,24 @@ class Choice(NamedTuple):
     is_sampled: bool
     trace_state: TraceState | None
     spike: float | None = None
-    """The ratio of the spike that the trace is there for; None when it would be sampled without any spike."""
+    """The ratio of the spike that the trace is there for; None when the trace would be sampled without a spike."""
 
     def marked(self, attributes: Mapping[str, Any] | LazyAttributes | None) -> Mapping[str, Any]:
-        """Return the attributes of a root that is there for a spike only."""
+        """Return the attributes of a root, with the mark that the trace is there only for a spike."""
         known = attributes.made() if isinstance(attributes, LazyAttributes) else attributes or {}
         return {**known, SPIKE_ATTRIBUTE: self.spike}
 
 
 class ConsistentSampler(Sampler):
-    """Decides at roots by ratio, rules and spikes; whatever has a parent goes by its parent's decision.
+    """Decides at roots by ratio, rules and spikes. A span with a parent follows its parent's decision.
 
-    No decision waits for a lock: there are none, and the policy is swapped as a whole.
+    There are no locks that a decision could wait for: the policy is replaced as a whole.
 
     Args:
         ratio: The share of new traces to sample.
-        rules: Exceptions from it, by request.
-        follows_callers: Whether a caller's decision holds for its whole trace. If not, each request is decided upon as
-            if it began the trace. The spans within the request follow that decision, so that the trace stays whole.
+        rules: Exceptions from the ratio, by request.
+        follows_callers: Whether a caller's decision holds for its whole trace. If not, each request gets a decision of
+            its own, as if it began the trace. The spans within the request follow that decision.
     """
 
     is_tracemw = True
@@ -134,11 +133,11 @@ class ConsistentSampler(Sampler):
         self._own: dict[Boost, None] = {}
         self._shared: tuple[Boost, ...] = ()
         self._ends: dict[Spike, float] = {}
-        """When the shared spikes end at the latest, by the monotonic clock."""
+        """When each shared spike ends at the latest, by the monotonic clock, in seconds."""
         self.policy = self._policy_with(())
 
     def spike(self, ratio: float, *, seconds: float, path: str | None = None) -> None:
-        """Raise sampling in this process; a spike of the same path comes to its end."""
+        """Raise sampling in this process. A spike of the same path, if there is one, ends."""
         new = Boost(ratio, path, time.monotonic() + seconds)
         others = [boost for boost in tuple(self._own) if boost.path == path]
         self._own[new] = None
@@ -153,15 +152,15 @@ class ConsistentSampler(Sampler):
         self._renew()
 
     def share(self, spikes: Iterable[Spike]) -> None:
-        """Put these spikes, which several processes share, in place of those before.
+        """Replace the shared spikes, which several processes read from one file.
 
-        Somebody may set the clock by which they end. So each spike also ends by the monotonic clock, after the time
-        that it had left when it was first seen, 24 hours at most. To see it again adds nothing.
+        A shared spike ends by the wall clock, and somebody may set that clock. So each spike also ends by the monotonic
+        clock, after the time that it had left when it was first seen, 24 hours at most. To see it again adds nothing.
         """
         now, on_the_wall, ends = time.monotonic(), time.time(), self._ends
         given = tuple(spikes)
         new = {spike: now + min(spike.until - on_the_wall, LONGEST) for spike in given if spike not in ends}
-        # Ends of spikes that are gone are remembered, too: a clock that is set back could bring the spikes back.
+        # The ends of spikes that are gone are remembered, too: they could come back when the wall clock is set back.
         long_ago = now - LONGEST
         self._ends = ends = {spike: end for spike, end in (ends | new).items() if end > long_ago or spike in given}
         self._shared = tuple(Boost(spike.ratio, spike.path, ends[spike], spike.until) for spike in given)
@@ -174,7 +173,7 @@ class ConsistentSampler(Sampler):
             sources = (self._shared, tuple(self._own))
             boosts = [boost for boost in (*sources[0], *sources[1]) if not boost.is_over()]
             policy = self.policy = self._policy_with(boosts)
-            if sources == (self._shared, tuple(self._own)):  # else a change of another thread has been overwritten
+            if sources == (self._shared, tuple(self._own)):  # else this policy lacks the change of another thread
                 return policy
 
     def _policy_with(self, boosts: Iterable[Boost]) -> Policy:
@@ -195,13 +194,13 @@ class ConsistentSampler(Sampler):
         kind: SpanKind | None,
         attributes: Mapping[str, Any] | LazyAttributes | None,
     ) -> Choice:
-        """Decide upon a trace at its root; lazy attributes are made only when the decision depends on them.
+        """Decide upon a trace at its root. Lazy attributes are made only if the decision depends on them.
 
         Args:
             trace_id: The id of the trace.
             trace_state: The trace state of a caller whose decision is not followed; None for a new trace.
             kind: The kind of the root span.
-            attributes: The attributes that it starts with.
+            attributes: The attributes that the root span starts with.
         """
         policy = self.policy
         if policy.boosts and any(boost.is_over() for boost in policy.boosts):
@@ -218,7 +217,7 @@ class ConsistentSampler(Sampler):
             if boost.threshold >= usual:
                 break
             if boost.pattern is None or boost.pattern.matches(method, path):
-                # Every trace that the spike covers is now there by the spike's chance, so all of them carry its `th`.
+                # Every trace that the spike covers is sampled at the spike's ratio now, so all of them carry its `th`.
                 odds = boost.odds
                 spike = boost.ratio if randomness < usual else None
                 break
@@ -237,7 +236,7 @@ class ConsistentSampler(Sampler):
         links: Sequence[Link] | None = None,  # noqa: ARG002
         trace_state: TraceState | None = None,  # noqa: ARG002
     ) -> SamplingResult:
-        """Decide as OpenTelemetry's `Sampler` says; the parent's trace state is passed on as it is."""
+        """Decide as OpenTelemetry's `Sampler` says. The trace state of a parent that is followed stays as it is."""
         parent = get_current_span(parent_context).get_span_context()
         if not parent.is_valid:
             choice = self.choose(trace_id, None, kind, attributes)

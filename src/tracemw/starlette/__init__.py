@@ -1,8 +1,10 @@
 """The door for Starlette: `app.add_middleware(TraceMiddleware)`, or `app = TraceMiddleware(app)` from outside.
 
-Either way the door stands outside of all else. Starlette answers unhandled exceptions in a layer around all middleware
-that was added: a door beneath it would see neither that answer nor its status, and the handler would run when the
-span has ended. Starlette has no other seam for it than the method that builds the layers.
+Either way the door stands outside of all other layers. Starlette answers unhandled exceptions in a layer around all
+added middleware. A door beneath that layer would not see the answer's status, and its span would end before the
+exception handler runs. The only seam that Starlette has for this is the method that builds the layers.
+
+`_routes.py` learns the complete route of a request from Starlette's own matching.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import functools
 from typing import Any, Final, Unpack
 from weakref import WeakSet
 
-# Before Starlette's own telemetry, which says less of an OTEL_PROPAGATORS that cannot be right.
+# First, before Starlette's own telemetry: if OTEL_PROPAGATORS is wrong, our error says more.
 from tracemw import asgi
 
 try:
@@ -63,7 +65,7 @@ class TraceMiddleware(asgi.TraceMiddleware):
                 )
 
     def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
-        """Return a scope that notes the routes which Starlette's own matching puts into it."""
+        """Return the scope for the application. If the route is not known otherwise, the scope notes matched routes."""
         if not exchange.is_open or isinstance(scope, RouteScope) or exchange.route_source is not None:
             return scope
         if self._index.covers(scope):
@@ -74,11 +76,11 @@ class TraceMiddleware(asgi.TraceMiddleware):
         return observed
 
     def escaped(self, scope: asgi.Scope, exchange: ServerExchange, error: BaseException) -> None:
-        """Note an exception that goes on to a layer of Starlette, or the server, outside of this one to answer it."""
+        """Note an exception that goes on to an outer layer of Starlette, or to the server, to be answered there."""
         is_answered = isinstance(error, Exception) and scope["type"] == "http" and "app" in scope
         if is_answered and exchange.status is None and not exchange.says_only_that_the_client_has_gone(error):
             if not getattr(scope, "beneath_handlers", False):
-                exchange.answered(500)  # the outermost layer; a handler of its own may choose another status
+                exchange.answered(500)  # from the outermost layer; its handler may still choose another status
             elif isinstance(error, HTTPException):
                 exchange.answered(error.status_code)
                 return
@@ -86,7 +88,7 @@ class TraceMiddleware(asgi.TraceMiddleware):
 
 
 def stand_outside(kind: type[Starlette]) -> None:
-    """Have applications of this class put a door that was added to them around all of their layers."""
+    """Make applications of this class put an added door around all of their layers."""
     build = kind.build_middleware_stack
 
     @functools.wraps(build)
@@ -117,9 +119,10 @@ def _is_a(layer: Middleware, kind: type) -> bool:
 
 
 class _BrokenResponses:
-    """Tells the door of an exception that breaks a response off.
+    """A layer that tells the door of an exception in the middle of a response.
 
-    BaseHTTPMiddleware completes such a response before it raises the exception again, which is too late for the span.
+    BaseHTTPMiddleware completes such a response first, and then raises the exception again. That is too late for the
+    span.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,8 +1,8 @@
-"""How Starlette's own matching tells the complete route of a request.
+"""The complete route of a request, from Starlette's own matching.
 
-At the end of a request the scope names the innermost route only, and `root_path` holds the concrete path of the mounts
-above it. Where the tree of routers can be read, a `RouteIndex` made once knows the templates above each route; where
-it cannot, a `RouteScope` notes the routes of a request as they are matched.
+When a request ends, its scope names only the innermost route, and `root_path` is the concrete path of the mounts above.
+If the tree of routers can be read, a `RouteIndex` is made once, and knows the complete template of each route. If not,
+a `RouteScope` notes the routes of a request as they are matched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Scope = MutableMapping[str, Any]
 
 
 def router_of(app: object) -> Router | None:
-    """Follow a chain of middleware to the router that it leads to; None when it cannot be followed."""
+    """Follow a chain of middleware to its router. Return None when the chain cannot be followed."""
     seen: set[int] = set()
     while app is not None and not isinstance(app, (Router, Starlette)) and id(app) not in seen:
         seen.add(id(app))
@@ -29,7 +29,7 @@ def router_of(app: object) -> Router | None:
 
 
 def application_of(app: object) -> Starlette | None:
-    """Follow a chain of middleware to the application that it belongs to; None when it cannot be followed."""
+    """Follow a chain of middleware to its application. Return None when the chain cannot be followed."""
     seen: set[int] = set()
     while app is not None and not isinstance(app, Starlette) and id(app) not in seen:
         seen.add(id(app))
@@ -40,7 +40,7 @@ def application_of(app: object) -> Starlette | None:
 
 
 def application_root(scope: Scope) -> str:
-    """Return the root path at which a server has put the application, as a prefix of its routes."""
+    """Return the root path that the server gave the application, as a prefix of its routes."""
     root = scope.get("app_root_path", scope.get("root_path"))
     return root.rstrip("/") if isinstance(root, str) else ""
 
@@ -48,7 +48,8 @@ def application_root(scope: Scope) -> str:
 class RouteIndex:
     """The complete template of every route that an application has.
 
-    Routers read the scope for every route that they try, so with an index requests keep the server's plain one.
+    With an index, requests keep the server's plain scope. That is faster: routers read the scope for every route that
+    they try.
     """
 
     __slots__ = ("_complete", "_count", "_router", "_templates")
@@ -57,11 +58,11 @@ class RouteIndex:
         self._router = router_of(app)
         self._count = -1
         self._complete = False
-        # By identity, since routes compare by value; the route is kept so that its identity stays its own.
+        # By identity, since routes compare by value. The route is kept, so that no other object gets its identity.
         self._templates: dict[int, tuple[BaseRoute, str | None]] = {}
 
     def covers(self, scope: Scope) -> bool:
-        """Tell whether the index has every route that a request can reach which no router has seen yet."""
+        """Tell whether the index has every route that a request can reach. No router may have seen the request yet."""
         if self._router is None or "router" in scope:
             return False
         if len(self._router.routes) != self._count:
@@ -76,25 +77,25 @@ class RouteIndex:
     def route(self, scope: Scope) -> str | None:
         """Return the complete route of a request that has been served; None when nothing matched.
 
-        A mount whose application has no routes of its own, or none that matched, ends the route with `{path}`.
+        The route ends with `{path}` where the application of a mount has no routes, or none of them matched.
         """
         route = scope.get("route")
         if route is None:
             return None
         if id(route) not in self._templates and self._router is not None:
-            self._read(self._router)  # it has been added since, to a mounted application
+            self._read(self._router)  # the route has been added since, to a mounted application
             self._complete = self._complete and id(route) in self._templates
         _, template = self._templates.get(id(route), (None, None))
         return None if template is None else application_root(scope) + template
 
     def _add(self, router: Router, prefix: str, above: str | None) -> bool:
-        """Add the routes of `router`; tell whether all that it leads to could be read, each in one way only."""
+        """Add the routes of `router`. Return whether all routes beneath could be read, each under one prefix only."""
         for route in router.routes:
             template = getattr(route, "path_format", None)
             if id(route) in self._templates:
                 return False
             if isinstance(route, Host):
-                template = above  # it has no path: it adds nothing
+                template = above  # a Host has no path, and adds nothing
             elif not isinstance(template, str):
                 return False
             else:
@@ -124,7 +125,7 @@ class RouterKind:
         self._holds = False
 
     def holds_for(self, scope: Scope) -> bool:
-        """Tell whether that is so, for a request that no router has seen yet."""
+        """Tell whether all routers are of the kind, for a request that no router has seen yet."""
         if self._router is None or "router" in scope:
             return False
         if len(self._router.routes) != self._count:
@@ -143,18 +144,14 @@ class RouterKind:
     def _leads_to_no_other(self, route: BaseRoute, seen: dict[int, Router]) -> bool:
         if isinstance(route, Mount):
             return isinstance(route.app, StaticFiles) or self._all_beneath(router_of(route.app), seen)
-        included = getattr(route, "original_router", None)  # what FastAPI's include_router() leaves among the routes
+        included = getattr(route, "original_router", None)  # FastAPI's include_router() leaves such routes
         if included is not None:
             return self._all_beneath(included, seen)
         return isinstance(route, (Route, WebSocketRoute))
 
 
 class RouteTrail:
-    """The way that one request has taken through nested routers, as templates.
-
-    Neither `scope["route"]` nor `root_path` gives the complete route at the end: the one is the innermost route, the
-    other holds the concrete path of a mount with parameters.
-    """
+    """The way of one request through nested routers, as templates."""
 
     __slots__ = ("_prefix", "_template")
 
@@ -163,28 +160,28 @@ class RouteTrail:
         self._template: str | None = None
 
     def start_at(self, root: str) -> None:
-        """Note the application's root path, which an application may set before its routers match."""
+        """Note the application's root path. An application may set it before its routers match."""
         if self._template is None:
             self._prefix = root.rstrip("/")
 
     def matched(self, template: str, *, mount: str | None = None) -> None:
-        """Note that a router has matched `template`; `mount` is the part that leads into a mounted application."""
+        """Note that a router has matched `template`. `mount` is the part that leads into a mounted application."""
         self._template = self._prefix + template
         if mount is not None:
             self._prefix += mount
 
     def route(self) -> str | None:
-        """Return the complete route, mounts and the application's root included; None when nothing matched.
+        """Return the complete route, with mounts and the application's root; None when nothing matched.
 
-        A mount whose application has no routes of its own ends the route with `{path}`.
+        The route ends with `{path}` where the application of a mount has no routes.
         """
         return self._template
 
 
 class RouteScope(dict[str, Any]):
-    """A scope that notes each route that a router puts into it.
+    """A scope that notes each route that a router puts there.
 
-    What is written goes to the original scope as well, since middleware outside may read it there.
+    Every write goes to the original scope as well, since outer middleware may read it there.
     """
 
     __slots__ = ("_original", "beneath_handlers", "noted_elsewhere", "trail")
@@ -192,12 +189,12 @@ class RouteScope(dict[str, Any]):
     def __init__(self, original: Scope) -> None:
         super().__init__(original)
         self._original = original
-        # Beneath a mount, the root path is the mount's concrete path; the application's own is kept beside it.
+        # Beneath a mount, `root_path` is the mount's concrete path, and `app_root_path` the application's own.
         self.trail = RouteTrail(application_root(original))
         self.beneath_handlers: bool = "starlette.exception_handlers" in original
-        """Whether the application's exception handlers stand outside, as they do for a door within a mount."""
+        """Whether the application's exception handlers are in an outer layer, as they are for a door within a mount."""
         self.noted_elsewhere: tuple[str, ...] = ()
-        """Packages whose routes are incomplete here, and which the trail gets in another way."""
+        """Packages whose routes are incomplete in the scope. The trail gets them in another way."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key == "root_path" and isinstance(value, str):
@@ -205,10 +202,10 @@ class RouteScope(dict[str, Any]):
         self._write(key, value)
 
     def update(self, *others: Any, **more: Any) -> None:
-        """Take in what a router's match brings along."""
+        """Write what a router's match brings along."""
         for other in (*others, more):
             pairs: Iterable[tuple[str, Any]] = other.items() if isinstance(other, Mapping) else other
-            # What a match brings along includes the concrete root path of a mount: no application's root.
+            # A match brings along the concrete root path of a mount. That is not the application's root.
             for key, value in pairs:
                 self._write(key, value)
 
@@ -235,5 +232,5 @@ class RouteScope(dict[str, Any]):
 
     def _matched(self, route: object) -> None:
         template = getattr(route, "path_format", None)
-        if isinstance(template, str):  # a Host has no path: it adds nothing
+        if isinstance(template, str):  # a Host has no path, and adds nothing
             self.trail.matched(template, mount=template.removesuffix("/{path}") if isinstance(route, Mount) else None)

@@ -1,6 +1,15 @@
 """The door for any WSGI application: `app = TraceMiddleware(app)`.
 
-One SERVER span per request. Flask, whose routes are known, has a door of its own: `tracemw.flask`.
+One SERVER span per request. Flask has a door of its own, which knows the routes: `tracemw.flask`.
+
+The way of a request through this room, one module per step:
+
+1. This module: the middleware finds out whether the request is traced already, begins its exchange, and calls the
+   application.
+2. `_environ.py`: the environ is copied, and read as the facts of the request.
+3. `_response.py`: `start_response` is watched for the status and the headers.
+4. `_body.py`: the body is watched for its last byte, also where the server sends a file in its own way.
+5. `_exchange.py`: the exchange keeps count of the response, and knows when servers send its head.
 """
 
 from __future__ import annotations
@@ -28,6 +37,7 @@ _HABITS: Final = {
     "uvicorn.middleware.wsgi": START_RESPONSE,
     "waitress.task": BYTE,
 }
+"""When servers send the head of a response, by the module of their `start_response`; all others, with a part."""
 
 
 @shows_options
@@ -65,13 +75,13 @@ class TraceMiddleware:
         elif "uwsgi.version" in environ:
             exchange.head_goes_with, exchange.is_answered_for = START_RESPONSE, False
         begun, token, handed_out = None, None, False
-        # Both begin before anything else does: where a `try` begins, no other catches an interrupt.
+        # Both `try`s come first. An interrupt may come at the start of the inner one, and the outer one catches it.
         try:
             try:
                 begun = self._tracing.begin(exchange, request)
                 if begun is not None:
                     environ[EXCHANGE] = begun
-                if begun is not exchange:  # an ASGI application around this one has the request, or there is none
+                if begun is not exchange:  # an outer ASGI application traces the request, or tracing has failed
                     return self.app(environ, start_response)
                 token = attach(exchange.context)
                 body = self.app(environ, observed(start_response, exchange))

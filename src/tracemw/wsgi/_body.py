@@ -14,7 +14,7 @@ from tracemw.wsgi._exchange import WsgiExchange
 
 
 class TracedBody:
-    """The application's iterable; each step runs inside the request's context, which the server's thread leaves."""
+    """The application's iterable. Each step runs in the request's context, and the server's thread in its own."""
 
     __slots__ = ("_body", "_exchange", "_iterator")
 
@@ -39,8 +39,8 @@ class TracedBody:
                 exchange.sent(chunk)
                 return chunk
             except StopIteration:
-                # With the last byte: what the application does in close() is background work. By now it has to have
-                # called start_response; a server answers for one that has not.
+                # The span ends with the last byte: what the application does in close() is background work. The
+                # application must have called start_response by now. If not, the server answers with an error.
                 exchange.is_over = True
                 if exchange.is_open:
                     exchange.end(incomplete=exchange.status is None)
@@ -57,7 +57,7 @@ class TracedBody:
                 attach(exchange.around)
 
     def close(self) -> None:
-        """Close the application's iterable and end the span: a server calls this whatever happened before."""
+        """Close the application's iterable and end the span. A server calls this whatever has happened."""
         exchange = self._exchange
         token: Token[Context] | None = None
         try:
@@ -80,30 +80,30 @@ class TracedBody:
     def __del__(self) -> None:
         try:
             exchange = self._exchange
-        except AttributeError:  # it was interrupted while it was made
+        except AttributeError:  # an interrupt came while this object was made
             return
         if not exchange.is_settled:
             exchange.abandon()
 
 
 class SizedBody(TracedBody):
-    """An iterable that tells its length, from which servers derive a missing Content-Length (PEP 3333)."""
+    """An iterable with a length. Servers derive a missing Content-Length from it (PEP 3333)."""
 
     __slots__ = ()
 
     def __len__(self) -> int:
-        return len(self._body)  # type: ignore[arg-type]  # made only for bodies that have it
+        return len(self._body)  # type: ignore[arg-type]  # made only for bodies with a length
 
 
 class FileEnd:
-    """What a server calls when it has sent a file its own way, or lets go of."""
+    """The `close` of a file that the server sends in its own way. The server calls it, or frees it with the file."""
 
     __slots__ = ("_close", "_exchange", "_file")
 
     def __init__(self, file: Any, exchange: WsgiExchange) -> None:
         self._exchange = exchange
         close = getattr(file, "close", None)
-        # The file has this, which is not to have the file.
+        # A weak reference, and the bare function: the file leads to this object, which must not lead back.
         self._file = ref(file) if getattr(close, "__self__", None) is file else None
         self._close: Any = close if self._file is None else getattr(close, "__func__", None)
 
@@ -127,11 +127,11 @@ class FileEnd:
 
 
 def watch_file(file: Any, exchange: WsgiExchange) -> None:
-    """Watch for the end of the server's own file wrapper, which it tells by its type and sends its own way."""
+    """Watch the server's own file wrapper for its end. No body goes around it: the server knows it by its type."""
     exchange.has_begun = True
     exchange.first_byte()
     try:
         file.close = FileEnd(file, exchange)
-    except Exception:  # one written in C, say, which takes no other: the application's own part is over
+    except Exception:  # a wrapper written in C takes no other `close`; the application's own part is over
         exchange.is_over = True
         exchange.end()

@@ -1,4 +1,4 @@
-"""A request's environ as the rules for HTTP see it."""
+"""A request's environ, read as the facts of the request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class EnvironRequest(ServerRequest):
-    """A request's environ as it was when the request arrived: what stands within may change the environ itself."""
+    """A request's environ as it was when the request arrived. The application may change the environ itself."""
 
     def __init__(self, environ: WSGIEnvironment, settings: ServerSettings) -> None:
         self.environ = environ = dict(environ)
@@ -55,11 +55,11 @@ class EnvironRequest(ServerRequest):
         )
 
 
-_new_facts: Final = tuple.__new__  # without the frame that a named tuple's constructor takes
+_new_facts: Final = tuple.__new__  # the constructor of a named tuple would take one more frame
 
 
 def _decoded(value: str) -> str:
-    # PEP 3333 tunnels the request's bytes through latin-1.
+    # PEP 3333: an environ holds the request's bytes as latin-1.
     return value.encode("latin-1", "replace").decode("utf-8", "replace")
 
 

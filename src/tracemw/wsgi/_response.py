@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 
 def observed(start_response: StartResponse, exchange: WsgiExchange) -> StartResponse:
+    """Return the server's `start_response` for the application: it adds our header, and tells the exchange."""
+
     def observing_start_response(
         status: str, response_headers: Iterable[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], object]:
         headers, length = _with_header(response_headers, exchange)
         write = start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
-        # Not before: a server refuses a second status once the headers are out.
+        # Only after the call: a server refuses a second status once the headers are out.
         try:
-            if not exchange.has_begun:  # else it comes too late
+            if not exchange.has_begun:  # a status after the head comes too late
                 exchange.has_begun = exchange.head_goes_with is START_RESPONSE
                 exchange.answered(int(status[:3]) if status[:3].isdecimal() else exchange.status)
                 exchange.left = length
@@ -32,7 +34,7 @@ def observed(start_response: StartResponse, exchange: WsgiExchange) -> StartResp
         if not exchange.is_open:
             return write
 
-        # Nor does the exchange have it: a server's functions lead to its environ, as a rule, and that to the exchange.
+        # The exchange must not hold `write`: a server's functions lead to its environ, and that leads to the exchange.
         def observing_write(data: bytes) -> object:
             try:
                 written = write(data)
@@ -51,7 +53,7 @@ def _with_header(
     given: Iterable[tuple[str, str]], exchange: ServerExchange
 ) -> tuple[list[tuple[str, str]], int | None]:
     """Return the headers with the one that tells the trace id, and the length that they declare."""
-    headers, length = list(given), None  # PEP 3333 says a list, and servers take any iterable
+    headers, length = list(given), None  # PEP 3333 asks for a list, but servers take any iterable
     try:
         header = exchange.response_header
         wanted = None if header is None else header[0]
@@ -69,7 +71,7 @@ def _with_header(
 
 
 class ResponseHeaders:
-    """The headers given to `start_response`."""
+    """The headers given to `start_response`, as `tracemw._http.facts.Headers`."""
 
     __slots__ = ("_pairs",)
 
