@@ -10,7 +10,7 @@ EXTRAS ?= dev
 CONSTRAINTS ?=
 
 .PHONY: demo test check test-side-by-side test-serial test-sdk test-tempo test-peers conformance soak test-python \
-  test-lowest bench install clean
+  test-lowest coverage bench install clean
 .DEFAULT_GOAL := test
 
 # Tests share no port, file or process, so that several run side by side; those marked `serial` measure the machine.
@@ -66,6 +66,15 @@ test-serial: install
 # Of these, those that look at what the global provider has recorded.
 test-sdk: install
 	$(SIDE_BY_SIDE) --recorder=sdk $(PROVIDER_SUITE)
+
+# Which lines and branches of src the suite reaches, in its own processes and in those that it starts: a table, and pages
+# in htmlcov/. A test that fails, since it measures time or counts instructions, does not matter here.
+coverage: install
+	$(BIN)/python -m coverage erase
+	-$(BIN)/python -m coverage run -m pytest --numprocesses $(JOBS) --dist worksteal -m 'not serial' $(PYTEST_ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage html --quiet
+	$(BIN)/python -m coverage report
 
 # Against the Tempo that TEMPO_URL and TEMPO_ENDPOINT name, else one that docker compose starts; `make test` runs the
 # same test against the viewer.
