@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan
@@ -31,6 +32,9 @@ settings.register_profile("quick", settings.get_profile("shared machine"), max_e
 """A tenth of the examples, for another interpreter or other versions: `--hypothesis-profile=quick`."""
 
 _exporter = InMemorySpanExporter()
+
+OLDER_SDK: Final = "_extended_attributes" in vars(BoundedAttributes(immutable=False))
+"""Whether this SDK's own spans drop values that ours, and those of newer SDKs, keep: mappings, and what is nested."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
