@@ -35,6 +35,7 @@ from tracemw._otel.guard import call_hook, fault, guarded
 from tracemw._otel.providers import SCHEMA_URL
 
 _NATIVE: Final = "fastapi.telemetry"
+_put: Final = dict.__setitem__  # a context refuses to be changed by anybody, since others may have it
 
 
 @shows_options
@@ -95,19 +96,24 @@ class TraceMiddleware(starlette.TraceMiddleware):
             dict.__setitem__(observed, _NATIVE, _RouteNotes(observed.trail, notes))
         return observed
 
-    def enter(self, scope: asgi.Scope, context: Context) -> Context:
+    def enter(self, scope: asgi.Scope, context: Context, is_new: bool) -> Context:
         """Return the context in which FastAPI finds its notes on the request."""
         notes = scope.get(_NATIVE)
-        if notes is None or context.get(_REQUEST_TELEMETRY_KEY) is notes:
+        if notes is None:
             return context
-        return Context({**context, _REQUEST_TELEMETRY_KEY: notes})
+        if is_new:
+            _put(context, _REQUEST_TELEMETRY_KEY, notes)
+        elif context.get(_REQUEST_TELEMETRY_KEY) is not notes:
+            return Context({**context, _REQUEST_TELEMETRY_KEY: notes})
+        return context
 
     def leave(self, scope: asgi.Scope) -> None:
         """Close the notes and take them out of the scope: they lead back to the scope, and to exceptions."""
-        notes = scope.get(_NATIVE)
+        notes = scope.pop(_NATIVE, None)
         if isinstance(notes, (_Notes, _RouteNotes)):
             notes.close()
-            scope.pop(_NATIVE, None)
+        elif notes is not None:
+            scope[_NATIVE] = notes  # FastAPI's own
 
     def escaped(self, scope: asgi.Scope, exchange: ServerExchange, error: BaseException) -> None:
         """Have FastAPI log the exception while the span is current, unless FastAPI has done so already."""

@@ -20,6 +20,9 @@ class LazyAttributes:
         """Return the attributes, in a new dictionary."""
         raise NotImplementedError
 
+    def defer(self) -> None:
+        """Note what the attributes are made of, as it is now: they are made later, and it may change until then."""
+
     def made(self) -> dict[str, AttributeValue]:
         """Return the attributes. The first call makes them."""
         if self._made is None:

@@ -71,6 +71,7 @@ class HeldSpan(Span):
             and getattr(self._tracer.span_processor, "is_private", False)
         ):
             self._attributes = {}
+            attributes.defer()
             self._first = attributes
         else:
             super().take(attributes)

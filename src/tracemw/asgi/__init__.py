@@ -89,7 +89,7 @@ class TraceMiddleware:
                     return await self.app(scope, receive, send)
                 if kind == "websocket":
                     exchange.lasts()
-                exchange.context = self.enter(scope, exchange.context)
+                exchange.context = self.enter(scope, exchange.context, True)
                 token = attach(exchange.context)
                 result = await self.app(scope, exchange.receive, exchange.send)
                 returned = True
@@ -115,7 +115,7 @@ class TraceMiddleware:
         """Serve a request that another door traces already. This door may know the route."""
         scope = self._observed(scope, outer)
         here = current_context()
-        context = self.enter(scope, here)
+        context = self.enter(scope, here, False)
         if context is here:
             return await self.app(scope, receive, send)
         token = None
@@ -143,9 +143,15 @@ class TraceMiddleware:
         del exchange
         return scope
 
-    def enter(self, scope: Scope, context: Context) -> Context:
-        """Return the context for the application. A door overrides this if its framework reads the context."""
-        del scope
+    def enter(self, scope: Scope, context: Context, is_new: bool) -> Context:
+        """Return the context for the application. A door overrides this if its framework reads the context.
+
+        Args:
+            scope: The scope for the application.
+            context: The context so far.
+            is_new: Whether nobody else has that context yet, so that it may be changed.
+        """
+        del scope, is_new
         return context
 
     def leave(self, scope: Scope) -> None:

@@ -11,7 +11,7 @@ from tracemw.asgi._types import Scope
 
 
 class ScopeRequest(ServerRequest):
-    """A request's scope as it was when the request arrived. The application may change the scope itself."""
+    """A request's scope, and its headers as they were when the request arrived."""
 
     def __init__(self, scope: Scope, settings: ServerSettings) -> None:
         raw = scope.get("headers") or ()
@@ -22,12 +22,15 @@ class ScopeRequest(ServerRequest):
             by_name = {name.lower(): value for name, value in reversed(raw)}
         self._by_name = by_name
         self._all = None if len(by_name) == len(raw) else tuple(raw)  # some names come more than once
-        self._scope = dict(scope)
+        self._scope = scope
         self.settings = settings
         self.method = scope.get("method") or "GET"
         self.path = scope.get("path") or ""
         self.carries_context = b"traceparent" in by_name or b"baggage" in by_name
         self.mounts = _mounts(scope) if scope.get("root_path") else ()
+
+    def defer(self) -> None:
+        self._scope = dict(self._scope)  # what stands within changes the scope itself, a proxy headers' middleware say
 
     def get(self, name: str, /) -> list[str]:
         wanted = name.encode("latin-1")
