@@ -88,6 +88,13 @@ def test_captured_headers_are_lists_under_lower_case_names(serve: Callable[..., 
     assert [key for key in attributes if ".header." in key and key.rpartition(".")[2] not in ("x-team", "x-kind")] == []
 
 
+def test_a_captured_header_is_the_applications_and_not_the_one_that_the_door_adds(
+    serve: Callable[..., Call], recorded: Recorded
+) -> None:
+    assert "x-trace-id" in serve(capture_response_headers=["x-trace-id"])("/200").headers
+    assert [key for key in recorded.server.attributes or {} if ".header." in key] == []
+
+
 @pytest.mark.parametrize("option", ["capture_request_headers", "capture_response_headers"])
 def test_a_wrong_list_of_headers_is_an_error_when_constructed(serve: Callable[..., Call], option: str) -> None:
     with pytest.raises(TypeError, match=f"{option} takes several names"):
