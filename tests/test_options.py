@@ -297,6 +297,15 @@ def test_help_on_a_middleware_shows_every_option_with_its_default_and_what_it_do
     assert "response_header: 'str | None' = 'x-trace-id'" in shown
 
 
+@pytest.mark.parametrize("door", [asgi.TraceMiddleware, wsgi.TraceMiddleware])
+def test_a_class_derived_from_a_middleware_has_the_signature_of_its_own_constructor(door: Any) -> None:
+    class Ours(door):  # type: ignore[misc]
+        def __init__(self, app: Any, *, tenant: str) -> None:
+            super().__init__(app)
+
+    assert list(inspect.signature(Ours).parameters) == ["app", "tenant"]
+
+
 def test_a_client_s_options_are_documented_where_help_finds_them() -> None:
     shown = pydoc.render_doc(tracemw.ClientOptions, renderer=PLAIN)
     for option in tracemw.ClientOptions.__annotations__:
