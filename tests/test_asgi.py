@@ -541,6 +541,12 @@ async def test_headers_count_whatever_their_case(recorded: Recorded, *, lower: b
     assert (recorded.server.attributes or {})["server.address"] == "shop.example"
 
 
+async def test_headers_in_upper_case_count_beside_a_host_in_lower_case(recorded: Recorded) -> None:
+    headers = [(b"host", b"shop.example"), (b"User-Agent", b"till"), (b"Cookie", b"a=1"), (b"Cookie", b"b=2")]
+    await ask(TraceMiddleware(ok), scope={**http_scope(), "headers": headers})
+    assert (recorded.server.attributes or {})["user_agent.original"] == "till"
+
+
 async def test_a_sampler_may_take_its_attributes_for_a_dictionary(recorded: Recorded) -> None:
     class Sampler(StaticSampler):
         def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
@@ -697,6 +703,36 @@ async def test_a_scope_without_what_the_specification_asks_for_is_the_applicatio
     assert (await ask(TraceMiddleware(ok), scope={"type": "http"})).body == b"fine"
     strange = {**http_scope(), "query_string": None, "headers": None, "server": 5}
     assert (await ask(TraceMiddleware(ok), scope=strange)).body == b"fine"
+
+
+async def test_an_exception_after_a_scope_that_cannot_be_read_is_the_applications_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guard, "reraise_own_faults", False)
+    with pytest.raises(KeyError) as raised:
+        await ask(TraceMiddleware(failed), scope={**http_scope(), "headers": [(b"no pair",)]})
+    assert raised.value.__context__ is None
+
+
+async def test_headers_of_another_type_cost_nothing_but_themselves(recorded: Recorded, meters: Meters) -> None:
+    scope = {**http_scope(), "headers": [(b"host", "shop.example"), (b"user-agent", 7)]}
+    answer = await ask(TraceMiddleware(ok, meter_provider=meters.provider), scope=scope)
+    assert answer.header(b"x-trace-id") is not None
+    assert {"server.address": "127.0.0.1", "http.response.status_code": 200}.items() <= dict(
+        recorded.server.attributes or {}
+    ).items()
+    assert len(meters.points("http.server.request.duration")) == 1
+
+
+async def test_a_message_of_a_skipped_request_is_sent_as_it_is() -> None:
+    message = {"type": "http.response.start", "status": 204}
+
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        await send(message)
+        await body(send)
+
+    answer = await ask(TraceMiddleware(app, capture_response_headers=["x-kind"]), "/health")
+    assert answer.messages[0] is message
 
 
 def test_a_second_answer_that_the_server_refuses_leaves_the_status_that_was_sent(recorded: Recorded) -> None:

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType
 
@@ -98,6 +99,14 @@ def test_without_the_global_interpreter_lock_init_says_what_to_do(monkeypatch: p
         tracemw.init("shop")
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True, raising=False)
     interpreter.require_the_gil()
+
+
+def test_without_the_global_interpreter_lock_nothing_starts_without_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    monkeypatch.setenv("OTEL_PYTHON_CONFIGURATOR", "tracemw")
+    (configurator,) = entry_points(group="opentelemetry_configurator", name="tracemw")
+    with pytest.raises(RuntimeError, match="PYTHON_GIL=1"):
+        configurator.load()().configure()
 
 
 def test_this_interpreter_has_the_lock() -> None:

@@ -88,6 +88,13 @@ def test_captured_headers_are_lists_under_lower_case_names(serve: Callable[..., 
     assert [key for key in attributes if ".header." in key and key.rpartition(".")[2] not in ("x-team", "x-kind")] == []
 
 
+def test_a_captured_header_is_the_applications_and_not_the_one_that_the_door_adds(
+    serve: Callable[..., Call], recorded: Recorded
+) -> None:
+    assert "x-trace-id" in serve(capture_response_headers=["x-trace-id"])("/200").headers
+    assert [key for key in recorded.server.attributes or {} if ".header." in key] == []
+
+
 @pytest.mark.parametrize("option", ["capture_request_headers", "capture_response_headers"])
 def test_a_wrong_list_of_headers_is_an_error_when_constructed(serve: Callable[..., Call], option: str) -> None:
     with pytest.raises(TypeError, match=f"{option} takes several names"):
@@ -288,6 +295,15 @@ def test_help_on_a_middleware_shows_every_option_with_its_default_and_what_it_do
     for option in options:
         assert re.search(rf"^ \|      {option}: [A-Z]", shown, re.MULTILINE), option
     assert "response_header: 'str | None' = 'x-trace-id'" in shown
+
+
+@pytest.mark.parametrize("door", [asgi.TraceMiddleware, wsgi.TraceMiddleware])
+def test_a_class_derived_from_a_middleware_has_the_signature_of_its_own_constructor(door: Any) -> None:
+    class Ours(door):  # type: ignore[misc]
+        def __init__(self, app: Any, *, tenant: str) -> None:
+            super().__init__(app)
+
+    assert list(inspect.signature(Ours).parameters) == ["app", "tenant"]
 
 
 def test_a_client_s_options_are_documented_where_help_finds_them() -> None:

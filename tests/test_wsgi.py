@@ -49,6 +49,10 @@ def failing(environ: Any, start_response: Any) -> Iterable[bytes]:
     raise ValueError("boom")
 
 
+def hanging_up(environ: Any, start_response: Any) -> Iterable[bytes]:
+    raise ConnectionError
+
+
 def ask(app: Any, path: str = "/", **more: Any) -> WSGIServer:
     return WSGIServer().ask(app, path, **more)
 
@@ -425,6 +429,28 @@ class TestFaults:
         assert list(TraceMiddleware(ok)({}, server.start_response)) == [b"fine"]
         odd: Any = [(b"bytes", "b"), ("too", "many", "parts")]
         assert ask(TraceMiddleware(answering("200 OK", odd))).headers == odd
+
+    def test_of_one_header_cost_nothing_but_that_header(self, recorded: Recorded) -> None:
+        answer = ask(TraceMiddleware(ok), HTTP_HOST=b"shop.example", HTTP_USER_AGENT=7)
+        assert answer.header("x-trace-id") is not None
+        attributes = dict(recorded.server.attributes or {})
+        assert attributes["server.address"] == "127.0.0.1"
+        assert "user_agent.original" not in attributes
+
+    def test_of_an_upgrade_are_not_the_applications(self, recorded: Recorded) -> None:
+        def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+            return []
+
+        given = environ(HTTP_UPGRADE=None)
+        assert list(TraceMiddleware(app)(given, WSGIServer().start_response)) == []
+        with pytest.raises(ConnectionError):
+            ask(TraceMiddleware(hanging_up), HTTP_UPGRADE=None)
+
+    def test_of_the_environ_stay_out_of_the_applications_exceptions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(guard, "reraise_own_faults", False)
+        with pytest.raises(ValueError, match="boom") as raised:
+            ask(TraceMiddleware(failing), SCRIPT_NAME=7)
+        assert raised.value.__context__ is None
 
 
 class TestOneSpanPerRequest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tracemw._process.interpreter import require_the_gil
 from tracemw._setup.installation import IN_THIS_PROCESS
 from tracemw._setup.tracing import Tracing
 from tracemw.config import DELIVERY_TIMEOUT, Arguments, Config
@@ -83,7 +82,6 @@ def init(
     A tracer provider of somebody else stays. Then `init` says so in the log, and returns a `Tracing` that flushes that
     provider. A provider that tracemw has installed for `opentelemetry-instrument` takes the new settings.
     """
-    require_the_gil()
     if not isinstance(sampling, Sampling):
         sampling = Sampling(ratio=sampling)
     arguments = Arguments(

@@ -131,11 +131,6 @@ class ServerExchange:
             return None
         return name, self.span.get_span_context().trace_id.to_bytes(16, "big").hex()
 
-    @property
-    def captures_response(self) -> bool:
-        """Whether the door should call `capture`."""
-        return self.is_open and self.settings.captures_response
-
     def answered(self, status: int | None) -> None:
         """Note the status that the application answers with; None for one that is no number."""
         self.status = status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from inspect import Parameter, Signature, cleandoc, signature
-from typing import TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, TracerProvider
@@ -64,9 +64,9 @@ class ServerOptions(TypedDict, total=False):
 
 def shows_options(door: type[T]) -> type[T]:
     """Have `help` show the options that a door takes, in its signature and in its docstring."""
-    own = [each for each in signature(door.__init__).parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
-    options = signature(ServerSettings).parameters.values()
-    door.__signature__ = Signature([*own[1:], *options])  # type: ignore[attr-defined]
+    init: Any = door.__init__  # and not the class: a class that a user derives may take other arguments
+    own = [each for each in signature(init).parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+    init.__signature__ = Signature([*own, *signature(ServerSettings).parameters.values()])
     told = cleandoc(ServerOptions.__doc__ or "").partition("Attributes:\n")[2]
     door.__doc__ = cleandoc(door.__doc__ or "").replace("    **options: See `tracemw.ServerOptions`.", told.rstrip())
     return door

@@ -14,6 +14,7 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from tracemw._export.orders import LONGEST_WAIT
 from tracemw._otel.providers import install_provider, installed_meter_provider, installed_provider, is_silent
+from tracemw._process.interpreter import require_the_gil
 from tracemw._process.native import make_lock, wait_for
 from tracemw._recording import TracerProvider, end_unfinished
 from tracemw._setup.baggage_keys import BaggageKeys
@@ -62,8 +63,10 @@ class Installation:
                 `opentelemetry-instrument` has had tracemw install itself.
 
         Raises:
-            RuntimeError: when tracing has been set up already, and not shut down since.
+            RuntimeError: when tracing has been set up already, and not shut down since; without the interpreter's
+                global lock.
         """
+        require_the_gil()
         wait_for(self._lock, LONGEST_WAIT)
         try:
             if self._tracing is not None and self._tracing.active:

@@ -67,10 +67,12 @@ class TraceMiddleware:
         outer = scope.get(_EXCHANGE)
         if isinstance(outer, ServerExchange):
             return await self._serve_within(outer, scope, receive, send)
+        request: ScopeRequest | None = None
         try:
             request = ScopeRequest(scope, self._tracing.settings)
         except Exception as error:
             fault("asgi.ScopeRequest", error)
+        if request is None:  # not in the handler above: exceptions of the application would seem to follow from ours
             return await self.app(scope, receive, send)
         exchange = (HttpExchange if kind == "http" else WebSocketExchange)(receive, send)
         begun, returned, token, given = None, False, None, scope

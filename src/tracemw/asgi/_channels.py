@@ -39,13 +39,13 @@ class AsgiExchange(ServerExchange):
             self.answered(None if status is None else int(status))
             if self.held is not None:
                 self.held.answered()
-            header, captures = self.response_header, self.settings.captures_response
+            header, captures = self.response_header, self.is_open and self.settings.captures_response
             if header is None and not captures:
                 return message
             # ASGI allows any iterable, also one that can be read only once. Some servers take names that are str.
             headers = list(message.get("headers") or ())
             message = {**message, "headers": headers}
-            if captures and self.is_open:
+            if captures:
                 self.capture(ResponseHeaders(headers))
             if header is not None:
                 name, value = header

@@ -18,7 +18,9 @@ class ScopeRequest(ServerRequest):
         if not isinstance(raw, (list, tuple)):  # ASGI allows any iterable, also one that can be read only once
             raw = scope["headers"] = list(raw)
         by_name = dict(reversed(raw))  # of headers with the same name, the first counts
-        if b"host" not in by_name:  # this server may break ASGI's rule that names are in lower case
+        # A server may break ASGI's rule that names are in lower case. Then its "Host" is not found; or "host" is, which
+        # somebody has added beside it.
+        if b"host" not in by_name or len(by_name) != len(raw):
             by_name = {name.lower(): value for name, value in reversed(raw)}
         self._by_name = by_name
         self._all = None if len(by_name) == len(raw) else tuple(raw)  # some names come more than once
@@ -62,8 +64,8 @@ class ScopeRequest(ServerRequest):
                 (server[0], server[1]) if server else None,
                 (peer[0], peer[1]) if peer else None,
                 None,
-                None if host is None else host.decode("latin-1"),
-                None if agent is None else agent.decode("latin-1"),
+                host.decode("latin-1") if isinstance(host, bytes) else None,
+                agent.decode("latin-1") if isinstance(agent, bytes) else None,
             ),
         )
 

@@ -18,7 +18,7 @@ class Spike:
     """More sampling, for a while.
 
     Raises:
-        ValueError: for a value that is not accepted; it the error names the value and what is.
+        ValueError: for a value that is not accepted; the error names the value and what is.
         TypeError: for one of the wrong type.
     """
 

@@ -63,10 +63,12 @@ class TraceMiddleware:
         """Serve one request."""
         if EXCHANGE in environ:
             return self.app(environ, start_response)
+        request: EnvironRequest | None = None
         try:
             request = EnvironRequest(environ, self._tracing.settings)
         except Exception as error:
             fault("wsgi.EnvironRequest", error)
+        if request is None:  # not in the handler above: exceptions of the application would seem to follow from ours
             return self.app(environ, start_response)
         exchange = WsgiExchange()
         habit = _HABITS.get(getattr(start_response, "__module__", ""))

@@ -37,6 +37,7 @@ class EnvironRequest(ServerRequest):
         get = self.environ.get
         query, protocol = get("QUERY_STRING") or "", get("SERVER_PROTOCOL") or ""
         server, peer, peer_port = get("SERVER_NAME"), get("REMOTE_ADDR"), get("REMOTE_PORT")
+        host, agent = get("HTTP_HOST"), get("HTTP_USER_AGENT")
         return _new_facts(
             RequestFacts,
             (
@@ -49,8 +50,8 @@ class EnvironRequest(ServerRequest):
                 (server, _port(get("SERVER_PORT"))) if server else None,
                 (peer, None if peer_port is None else _port(peer_port)) if peer else None,
                 None,
-                get("HTTP_HOST"),
-                get("HTTP_USER_AGENT"),
+                host if isinstance(host, str) else None,  # an environ may hold anything, as in `get`
+                agent if isinstance(agent, str) else None,
             ),
         )
 

@@ -73,7 +73,7 @@ class WsgiExchange(ServerExchange):
 
     def serves_a_connection(self) -> bool:
         """Tell whether the client wants a WebSocket, and the application has not answered by HTTP."""
-        return self.status is None and self.request.environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+        return self.status is None and [each.lower() for each in self.request.get("upgrade")] == ["websocket"]
 
     def failure(self, error: BaseException) -> None:
         """Note an exception that escaped, unless a WebSocket library ends a connection with it.

@@ -19,8 +19,9 @@ def observed(start_response: StartResponse, exchange: WsgiExchange) -> StartResp
     def observing_start_response(
         status: str, response_headers: Iterable[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], object]:
-        headers, length = _with_header(response_headers, exchange)
-        write = start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+        headers = list(response_headers)  # PEP 3333 asks for a list, but servers take any iterable
+        traced, length = _with_header(headers, exchange)
+        write = start_response(status, traced, exc_info) if exc_info else start_response(status, traced)
         # Only after the call: a server refuses a second status once the headers are out.
         try:
             if not exchange.has_begun:  # a status after the head comes too late
@@ -49,11 +50,9 @@ def observed(start_response: StartResponse, exchange: WsgiExchange) -> StartResp
     return observing_start_response
 
 
-def _with_header(
-    given: Iterable[tuple[str, str]], exchange: ServerExchange
-) -> tuple[list[tuple[str, str]], int | None]:
+def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> tuple[list[tuple[str, str]], int | None]:
     """Return the headers with the one that tells the trace id, and the length that they declare."""
-    headers, length = list(given), None  # PEP 3333 asks for a list, but servers take any iterable
+    length = None
     try:
         header = exchange.response_header
         wanted = None if header is None else header[0]
@@ -63,11 +62,10 @@ def _with_header(
                 length = int(value) if value.isdecimal() else None
             elif lower == wanted:
                 header = None
-        if header is not None:
-            headers.append(header)
+        return headers if header is None else [*headers, header], length
     except Exception as error:
         fault("wsgi._with_header", error)
-    return headers, length
+        return headers, length
 
 
 class ResponseHeaders:
