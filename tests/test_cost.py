@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -142,3 +143,52 @@ def _calls_of_tracemw(work: Callable[[], None]) -> int:
     finally:
         sys.setprofile(None)
     return count
+
+
+SERVED = """
+import gc, os, socket, sys, threading, time
+import uvicorn
+import tracemw, tracemw.asgi
+
+async def app(scope, receive, send):
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+if sys.argv[1] != "untraced":
+    tracemw.init("shop", endpoint="http://127.0.0.1:9", sampling=float(sys.argv[1]))
+    app = tracemw.asgi.TraceMiddleware(app)
+server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off", http=sys.argv[2]))
+threading.Thread(target=server.run, daemon=True).start()
+while not server.started:
+    time.sleep(0.01)
+connection = socket.create_connection(server.servers[0].sockets[0].getsockname())
+
+def ask(count):
+    for _ in range(count):
+        connection.sendall(b"GET /order/7 HTTP/1.1\\r\\nHost: shop\\r\\nUser-Agent: test\\r\\n\\r\\n")
+        answer = b""
+        while not answer.endswith(b"ok"):
+            answer += connection.recv(65536)
+
+ask(300)
+gc.collect()
+gc.set_threshold(100, 10, 10)
+before = gc.get_stats()[0]["collections"]
+ask(1000)
+print(gc.get_stats()[0]["collections"] - before, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+@pytest.mark.parametrize("sampling", ["1.0", "0.0"])
+def test_a_traced_request_under_uvicorn_causes_no_more_collections_of_garbage_than_an_untraced_one(
+    http: str, sampling: str
+) -> None:
+    def collections(traced: str) -> int:
+        command = [sys.executable, "-c", SERVED, traced, http]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
+
+    # A cycle a request, or one tracked object that stays, would be ten collections more.
+    assert collections(sampling) <= collections("untraced") + 3

@@ -178,7 +178,7 @@ PRIVATE = {
         "_tracer",
     },
     "_recording/provider.py": {"_active_span_processor", "_resource", "_tracers", "_tracers_lock"},
-    "_recording/span.py": {"_Span", "_dict", "_readable_span", "_setitem_locked"},
+    "_recording/span.py": {"_Span", "_dict", "_lock", "_readable_span"},
     "_recording/bounds.py": {
         "_decision",
         "_local_parent_not_sampled",
@@ -188,7 +188,7 @@ PRIVATE = {
         "_root",
     },
     "_recording/current_span.py": {"_SPAN_KEY"},
-    "_recording/limits.py": {"_lock", "_setitem_locked"},
+    "_recording/limits.py": {"_dict", "_lock", "_setitem_locked"},
     "_recording/tracer.py": {
         "_SPAN_KEY",
         "_new_links",

@@ -798,3 +798,19 @@ def test_the_spans_of_the_official_sqlalchemy_instrumentation_arrive_whole() -> 
     assert ours == told(SdkTracerProvider)
     assert typed("SELECT 1") in [value for *_, found in ours for _, value in found]
     assert ours[-1][2] is StatusCode.ERROR
+
+
+def test_a_span_logs_once_that_it_has_no_room_for_more_attributes_and_counts_all_that_leave() -> None:
+    processor = Collecting()
+    tracer = provided(processor, span_limits=SpanLimits(max_span_attributes=3)).get_tracer("test")
+    with listening() as listener:
+        for _ in range(2):
+            span = tracer.start_span("work", attributes={f"first.{number}": number for number in range(5)})
+            for number in range(20):
+                span.set_attribute(f"later.{number}", number)
+            span.set_attributes({"one.list": [1], "two.list": [2]})
+            span.end()
+    assert len([message for message in listener.messages if "full" in message]) == 2
+    for ended in processor.ended:
+        assert dict(ended.attributes or {}) == {"later.19": 19, "one.list": (1,), "two.list": (2,)}
+        assert ended.dropped_attributes == 24

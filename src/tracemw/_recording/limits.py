@@ -59,7 +59,7 @@ class Limits(SpanLimits):
         held = self._contained({}, most, longest)
         held.dropped = len(items) - len(clean)
         for key, value in clean.items():
-            held._setitem_locked(key, value)
+            put_locked(held, key, value)
         return held
 
     @staticmethod
@@ -69,7 +69,7 @@ class Limits(SpanLimits):
         with held._lock:
             held.dropped += len(items) - len(clean)
             for key, value in clean.items():
-                held._setitem_locked(key, value)
+                put_locked(held, key, value)
 
     def contain(self, attributes: dict[str, Any]) -> BoundedAttributes:
         """Return the SDK's container around a dictionary of clean attributes. The dictionary is not copied."""
@@ -80,3 +80,15 @@ class Limits(SpanLimits):
         contained: BoundedAttributes = _new(BoundedAttributes)
         vars(contained).update(_CONTAINER, _dict=attributes, maxlen=most, max_value_len=longest, _lock=threading.Lock())
         return contained
+
+
+def put_locked(held: BoundedAttributes, key: str, value: Any) -> None:
+    """Set an attribute in the SDK's container; the caller holds its lock. When it is full, the oldest one leaves.
+
+    The SDK logs a line for each that leaves. Here a span logs the first one.
+    """
+    attributes: dict[str, Any] = held._dict
+    if held.dropped and held.maxlen is not None and len(attributes) >= held.maxlen and key not in attributes:
+        del attributes[next(iter(attributes))]
+        held.dropped += 1
+    held._setitem_locked(key, value)

@@ -27,6 +27,7 @@ from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.cleaning import SCALARS, Items, cleaned, is_key, items_of, shown, warn_of_key
 from tracemw._otel.exceptions import described, exception_type, put_stage, said
 from tracemw._otel.stacktrace import stacktrace
+from tracemw._recording.limits import put_locked
 from tracemw.redaction.urls import redact_text
 from tracemw.sampling.threshold import with_threshold
 
@@ -171,7 +172,7 @@ class Span(SdkSpan):
         else:
             value = cleaned(value, limits.max_span_attribute_length)
             with (counted := self._counted(held))._lock:
-                counted._setitem_locked(str.__str__(key), value)
+                put_locked(counted, str.__str__(key), value)
 
     def _counted(self, held: Any) -> BoundedAttributes:
         """Return the attributes in the SDK's container, and hold them there from now on: a limit bites, or will."""
