@@ -39,7 +39,7 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	  echo "tracemw needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) -V 2>&1); try: make PYTHON=python3.12" >&2; exit 2; }
 	@echo "Setting up $(VENV) (about a minute the first time)"
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV) && \
+	  uv venv --quiet --seed --allow-existing --python "$$(command -v $(PYTHON))" $(VENV) && \
 	  uv pip install --quiet --python $(BIN)/python $(addprefix -c ,$(CONSTRAINTS)) -e '.[$(EXTRAS)]'; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && \
@@ -116,7 +116,7 @@ bench: .venv-bench/peers
 .venv-bench/peers: benchmarks/requirements.txt pyproject.toml
 	@echo "Setting up .venv-bench (about a minute the first time)"
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv-bench && \
+	  uv venv --quiet --seed --allow-existing --python "$$(command -v $(PYTHON))" .venv-bench && \
 	  uv pip install --quiet --upgrade --python .venv-bench/bin/python -e '.[all]' -r $<; \
 	else \
 	  $(PYTHON) -m venv .venv-bench && \
