@@ -7,7 +7,7 @@ The way of a request through this room, one module per step:
 
 1. This module: the middleware finds out whether the request is traced already, begins its exchange, and calls the
    application.
-2. `_scope.py`: the scope is copied, and read as the facts of the request.
+2. `_scope.py`: the scope is read as the facts of the request; it is copied if they are made later.
 3. `_channels.py`: the two channels are watched for the response and its end.
 
 `_types.py` has the types of ASGI 3.
