@@ -38,7 +38,7 @@ def stations() -> list[tuple[str, str]]:
 def sampled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
-    monkeypatch.setattr(Endings, "take_signals", lambda self: None)
+    monkeypatch.setattr(Endings, "handle_signals", lambda self: None)
     monkeypatch.setattr(bootstrap, "IN_THIS_PROCESS", Installation())
     with backend_serving() as backend:
         tracing = tracemw.init("shop", endpoint=backend.url, sampling=1.0)

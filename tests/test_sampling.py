@@ -322,26 +322,26 @@ def test_a_rule_for_a_method_that_no_request_has_is_an_error_that_names_those_th
 ) -> None:
     assert Rule("post /x", 1.0).pattern == "post /x"
     with pytest.raises(
-        ValueError, match=r"Rule: 'PSOT /x' is not accepted: PSOT is not among .* POST, .*KNOWN_METHODS"
+        ValueError, match=r"Rule: 'PSOT /x' is not accepted; use one of the methods .* POST, .*KNOWN_METHODS"
     ):
         Rule("PSOT /x", 1.0)
     monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,PURGE")
     assert Rule("PURGE /x", 1.0).ratio == 1.0
-    with pytest.raises(ValueError, match=r"POST is not among the methods GET, PURGE"):
+    with pytest.raises(ValueError, match=r"use one of the methods GET, PURGE, or name POST and all others"):
         Rule("POST /x", 1.0)
 
 
 def test_what_is_no_ratio_or_no_rule_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"Rule ratio=1.5 is not accepted: a number from 0 to 1"):
+    with pytest.raises(ValueError, match=r"Rule ratio=1.5 is not accepted; use a number from 0 to 1"):
         Rule("/a", 1.5)
-    with pytest.raises(ValueError, match=r"Sampling ratio=-1 is not accepted: a number from 0 to 1"):
+    with pytest.raises(ValueError, match=r"Sampling ratio=-1 is not accepted; use a number from 0 to 1"):
         Sampling(ratio=-1)
     with pytest.raises(ValueError, match=r"a number from 0 to 1"):
         Sampling(ratio=10**400)
     with pytest.raises(TypeError, match=r"Rule: a request pattern is a string"):
         Rule(7, 1.0)  # type: ignore[arg-type]
     for rules in ([("GET /a", 1.0)], "GET /a", Rule("/a", 1.0), 7):
-        with pytest.raises(TypeError, match=r"rules takes several of Rule\('GET /path\*', 0.5\)"):
+        with pytest.raises(TypeError, match=r"rules takes rules such as \[Rule\('GET /path\*', 0.5\)"):
             Sampling(rules=rules)  # type: ignore[arg-type]
 
 

@@ -54,7 +54,7 @@ def test_a_transport_that_is_none_of_the_doors_is_refused_by_name(
         (other.HTTPTransport(), f"not {elsewhere}.HTTPTransport; that is for tracemw.{elsewhere}.TraceTransport"),
         (other.MockTransport(print), f"that is for tracemw.{elsewhere}."),
         (library.AsyncHTTPTransport(), f"that is for tracemw.{name}.AsyncTraceTransport"),
-        (library.HTTPTransport, f"not the class {name}.HTTPTransport: make one of it"),
+        (library.HTTPTransport, f"not the class {name}.HTTPTransport; pass an instance"),
         (library.Client(), f"not {name}.Client"),
         (7, "not builtins.int"),
     ):
@@ -74,7 +74,7 @@ def test_a_client_that_is_none_of_the_doors_is_refused_by_name(library: Any, doo
     for given, says in (
         (other.Client(), f"not {elsewhere}.Client; that is for tracemw.{elsewhere}.trace_client"),
         (other.AsyncClient(), f"that is for tracemw.{elsewhere}.trace_client"),
-        (library.Client, f"not the class {name}.Client: make one of it"),
+        (library.Client, f"not the class {name}.Client; pass an instance"),
         (library.HTTPTransport(), f"not {name}.HTTPTransport"),
     ):
         with pytest.raises(TypeError) as refused:

@@ -30,7 +30,7 @@ def init(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[Init]:
     """`tracemw.init` as in a process of its own, sampling nothing unless told to."""
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
-    monkeypatch.setattr(Endings, "take_signals", lambda self: None)
+    monkeypatch.setattr(Endings, "handle_signals", lambda self: None)
     monkeypatch.setattr(bootstrap, "IN_THIS_PROCESS", Installation())
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "65536")  # what is lost on the way out is no matter of the recorder
     running: list[tracemw.Tracing] = []

@@ -172,7 +172,7 @@ def test_a_sampled_trace_is_as_it_is_without_the_recorder(init: Init) -> None:
         ({"keep_errors": "no"}, TypeError, "keep_errors takes True or False, not 'no'"),
         ({"keep_slow": "5s"}, TypeError, "keep_slow takes a number, not '5s'"),
         ({"keep_slow": True}, TypeError, "keep_slow takes a number, not True"),
-        ({"keep_slow": -1}, ValueError, "keep_slow=-1 is not accepted: a number that is 0 or more"),
+        ({"keep_slow": -1}, ValueError, "keep_slow=-1 is not accepted; use a number that is 0 or more"),
         ({"keep_slow": float("inf")}, ValueError, "keep_slow=inf is not accepted"),
         ({"keep_rate": None}, TypeError, "keep_rate takes a number, not None"),
         ({"keep_rate": float("nan")}, ValueError, "keep_rate=nan is not accepted"),

@@ -33,7 +33,7 @@ def test_what_leaves_the_machine_is_compressed_unless_told_otherwise(
 @pytest.mark.parametrize("argument", [0, -1, True, "5", float("inf"), float("nan")])
 def test_a_timeout_is_seconds_above_0(monkeypatch: pytest.MonkeyPatch, argument: Any) -> None:
     assert resolve(timeout=2).traces.timeout == 2.0
-    with pytest.raises(ValueError, match=r"timeout=.*seconds, above 0"):
+    with pytest.raises(ValueError, match=r"timeout=.*a number of seconds above 0"):
         resolve(timeout=argument)
 
 
@@ -46,7 +46,7 @@ def test_an_argument_wins_over_its_variable_and_the_one_for_traces_over_that_for
     assert (resolve().traces.protocol, resolve().traces.timeout) == ("http/protobuf", 1.0)
     config = resolve(protocol="grpc", timeout=3)
     assert (config.traces.protocol, config.traces.timeout) == ("grpc", 3.0)
-    with pytest.raises(ValueError, match=r"protocol='http/json' is not accepted: one of http/protobuf, grpc"):
+    with pytest.raises(ValueError, match=r"protocol='http/json' is not accepted; use one of http/protobuf, grpc"):
         resolve(protocol="http/json")
 
 

@@ -199,7 +199,7 @@ def test_limits_in_bytes_are_arguments_or_variables(monkeypatch: pytest.MonkeyPa
     options: dict[str, Any] = {name: 60_000}
     assert getattr(resolve(**options), name) == 60_000
     for value in (0, 4095, -1, 1.5, True, "3 MB", "", float("inf")):
-        with pytest.raises(ValueError, match=f"{name}=.* is not accepted: a whole number of bytes from 4096 up"):
+        with pytest.raises(ValueError, match=f"{name}=.* is not accepted; use a whole number of bytes from 4096 up"):
             resolve(**{name: value})
     for text in ("3MB", "4095", "-5000", "1e6", "\uff15\uff10000"):
         monkeypatch.setenv(f"TRACEMW_{name.upper()}", text)

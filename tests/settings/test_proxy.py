@@ -56,7 +56,7 @@ def test_an_export_takes_the_proxy_that_the_usual_variables_name(
 def test_a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_it(
     monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
-    with pytest.raises(ValueError, match=r"proxy is not accepted: an http:// URL") as caught:
+    with pytest.raises(ValueError, match=r"the value of proxy is not accepted; use an http:// URL") as caught:
         resolve(proxy=proxy)
     assert "secret" not in str(caught.value)
     monkeypatch.setenv("HTTP_PROXY", proxy)

@@ -16,19 +16,19 @@ from tracemw.spikes import ControlError, Spike, add_spike, control_file, read_sp
 from tracemw.spikes.document import MOST_SPIKES
 
 MALFORMED = {
-    "{": "it is not JSON",
-    "[" * 60_000: "it is not JSON",
-    " " * 70_000: "it is larger than 65536 bytes",
-    "[]": 'it does not say "version": 1',
-    "{}": 'it does not say "version": 1',
-    '{"version": 2, "spikes": []}': 'it does not say "version": 1',
-    '{"version": 1}': 'it lacks "spikes"',
-    content(colour="red"): 'it has an unknown key, "colour"',
+    "{": "the file is not JSON",
+    "[" * 60_000: "the file is not JSON",
+    " " * 70_000: "the file is larger than 65536 bytes",
+    "[]": 'the file does not say "version": 1',
+    "{}": 'the file does not say "version": 1',
+    '{"version": 2, "spikes": []}': 'the file does not say "version": 1',
+    '{"version": 1}': 'the key "spikes" is missing',
+    content(colour="red"): 'the key "colour" is unknown',
     content(spikes={}): '"spikes" is not a list',
     content(spikes=[1]): "1 is not a spike",
-    content({"ratio": 1.0}): 'it lacks "until"',
-    content({"until": 1.0}): 'it lacks "ratio"',
-    content({"ratio": 1.0, "until": 1.0, "Path": "/a"}): 'it has an unknown key, "Path"',
+    content({"ratio": 1.0}): 'the key "until" is missing',
+    content({"until": 1.0}): 'the key "ratio" is missing',
+    content({"ratio": 1.0, "until": 1.0, "Path": "/a"}): 'the key "Path" is unknown',
     content({"ratio": 1.5, "until": 1.0}): "a number from 0 to 1",
     content({"ratio": 0, "until": 1.0}): "above 0 and at most 1",
     content({"ratio": True, "until": 1.0}): "a number from 0 to 1",
@@ -51,7 +51,7 @@ def test_what_is_no_control_file_says_why(tmp_path: Path, text: str, reason: str
     with pytest.raises(ControlError) as caught:
         read_spikes(file)
     assert reason in str(caught.value)
-    assert str(caught.value).endswith("; delete it if it is to be a control file, else name another")
+    assert str(caught.value).endswith("; delete the file to start a new one, or name another")
 
 
 def test_spikes_that_have_ended_are_left_out_and_no_file_or_an_empty_one_is_no_spike(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_lock_that_somebody_does_not_let_go_of_is_an_error(tmp_path: Path, mon
     file = tmp_path / "control.json"
     lock = held(file)
     try:
-        with pytest.raises(ControlError, match="another process has held its lock"):
+        with pytest.raises(ControlError, match="another process has held the lock"):
             add_spike(file, Spike(ratio=1.0, until=soon()))
     finally:
         os.close(lock)

@@ -173,7 +173,7 @@ def test_what_cannot_be_a_spike_is_an_error_and_where_nothing_is_traced_it_does_
     assert "a number from 0 to 1" in said[1]
     assert [line for line in said if "at most 24 hours" in line] == said[2:5]
     assert "'POST /checkout/*'" in said[5]
-    assert "PSOT is not among the methods" in said[6]
+    assert "or name PSOT and all others in OTEL_" in said[6]
     assert len(said) == 7
 
 

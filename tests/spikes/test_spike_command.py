@@ -94,7 +94,7 @@ def test_the_variable_names_the_file_and_without_any_the_remedy_is_said(tmp_path
     assert f"wherever TRACEMW_CONTROL_FILE is {file}" in ended.stdout
     refused = command("--status")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "Set TRACEMW_CONTROL_FILE, to the path that the services have too, or pass --file" in refused.stderr
+    assert "set TRACEMW_CONTROL_FILE to the path that the services use, or pass --file" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -105,25 +105,25 @@ def test_the_variable_names_the_file_and_without_any_the_remedy_is_said(tmp_path
         (("--for", "10m"), "such as 1.0 --for 10m"),
         (("1.5", "--for", "10m"), "a number from 0 to 1"),
         (("0", "--for", "10m"), "above 0 and at most 1"),
-        (("1", "--for", "10"), "not a time such as 30s, 10m, 1h30m or 1d"),
-        (("1", "--for", ""), "not a time such as 30s, 10m, 1h30m or 1d"),
-        (("1", "--for", "1e3m"), "not a time such as 30s, 10m, 1h30m or 1d"),
-        (("1", "--for", "30m1h"), "not a time such as 30s, 10m, 1h30m or 1d"),
-        (("1", "--for", "0s"), "at most 24 hours, not 0s"),
-        (("1", "--for", "25h"), "at most 24 hours, not 25h"),
-        (("1", "--for", "1d1s"), "at most 24 hours, not 1d1s"),
+        (("1", "--for", "10"), "is not accepted; use a time such as 30s, 10m, 1h30m or 1d"),
+        (("1", "--for", ""), "is not accepted; use a time such as 30s, 10m, 1h30m or 1d"),
+        (("1", "--for", "1e3m"), "is not accepted; use a time such as 30s, 10m, 1h30m or 1d"),
+        (("1", "--for", "30m1h"), "is not accepted; use a time such as 30s, 10m, 1h30m or 1d"),
+        (("1", "--for", "0s"), "'0s' is not accepted; use a time above 0 seconds"),
+        (("1", "--for", "25h"), "'25h' is not accepted; use a time above 0 seconds, and at most 24 hours"),
+        (("1", "--for", "1d1s"), "at most 24 hours"),
         (("1", "--for", "1m", "--path", "checkout"), "'POST /checkout/*'"),
-        (("1", "--for", "1m", "--path", "PSOT /checkout/*"), "PSOT is not among the methods"),
+        (("1", "--for", "1m", "--path", "PSOT /checkout/*"), "or name PSOT and all others in OTEL_"),
         (("1", "--off"), "--status and --off take neither"),
         (("--status", "--path", "/a"), "--status shows all spikes"),
-        (("--status", "--file", ""), "it takes the path of a file, and got nothing"),
-        (("--status", "--file", "/no/such/folder/control.json"), "its folder must be there"),
-        (("--off", "--file", "/no/such/folder/control.json"), "its folder must be there"),
+        (("--status", "--file", ""), "'' is not accepted; use the path of a file"),
+        (("--status", "--file", "/no/such/folder/control.json"), "its folder does not exist"),
+        (("--off", "--file", "/no/such/folder/control.json"), "its folder does not exist"),
         (("--status", "--off"), "not allowed with"),
         (("--off", "--json"), "--json goes with --status"),
-        (("--status", "--file", "/"), "it is not a file"),
-        (("--off", "--file", "/etc/hostname"), "it is not JSON"),
-        (("1", "--for", "1m", "--file", "/no/such/folder/control.json"), "its folder must be there"),
+        (("--status", "--file", "/"), "this is not a regular file"),
+        (("--off", "--file", "/etc/hostname"), "the file is not JSON"),
+        (("1", "--for", "1m", "--file", "/no/such/folder/control.json"), "its folder does not exist"),
     ],
 )
 def test_what_cannot_be_done_ends_with_status_2_and_the_remedy(
@@ -146,7 +146,7 @@ def test_a_file_that_is_no_control_file_is_left_as_it_is(tmp_path: Path) -> None
         ended = command(*arguments, "--file", str(file))
         assert ended.returncode == 2
         assert str(file) in ended.stderr
-        assert "delete it if it is to be a control file, else name another" in ended.stderr
+        assert "delete the file to start a new one, or name another" in ended.stderr
         assert "Traceback" not in ended.stderr
     assert file.read_text() == "mine"
 
@@ -171,14 +171,14 @@ def test_a_link_out_of_its_folder_is_followed_by_nobody(
             command(*arguments, "--file", str(file)) for arguments in (("1", "--for", "1m"), ("--off",), ("--status",))
         ]
         assert [each.returncode for each in ended] == [2, 2, 2]
-        assert all("it is a link out of its folder, which is not followed" in each.stderr for each in ended)
+        assert all("a link out of the folder is not followed" in each.stderr for each in ended)
     assert (target.read_text() if is_there else None) == before
     assert list(target.parent.iterdir()) == ([target] if is_there else [])
     taken = Taken()
     with watching(straight, taken) as watch:
         watch.look_again()
     assert taken.all == []
-    assert ("is a link out of its folder" in caplog.text) is is_there
+    assert ("a link out of the folder is not followed" in caplog.text) is is_there
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:

@@ -20,7 +20,7 @@ def test_a_control_file_without_its_folder_is_one_warning_at_init(tmp_path: Path
     file = tmp_path / "no" / "control.json"
     said = output_of(code, TRACEMW_CONTROL_FILE=str(file), OTEL_TRACES_EXPORTER="none").splitlines()
     assert len(said) == 1
-    assert f"no spike can come from {file}, whose folder is not there" in said[0]
+    assert f"no spike can come from {file}, whose folder does not exist" in said[0]
     file.parent.mkdir()
     assert output_of(code, TRACEMW_CONTROL_FILE=str(file), OTEL_TRACES_EXPORTER="none") == ""
 
@@ -81,8 +81,8 @@ def test_a_malformed_file_changes_nothing_and_is_reported_once_for_each_content(
         watch.look_again()
         watch.look_again()
     assert len(caplog.messages) == 3
-    assert "it is not a file" in caplog.messages[2]
-    assert all(f"{file} is left out, and sampling goes on as before" in message for message in caplog.messages)
+    assert "this is not a regular file" in caplog.messages[2]
+    assert all(f"{file} is ignored, and sampling goes on as before" in message for message in caplog.messages)
 
 
 def test_a_file_that_is_refused_by_a_clock_that_is_behind_is_taken_once_that_is_set_right(
@@ -115,7 +115,7 @@ def test_a_pipe_in_place_of_the_file_holds_nobody_up(tmp_path: Path, caplog: pyt
     os.mkfifo(file)
     with watching(file, Taken()) as watch:
         watch.look_again()
-    assert "it is not a file" in caplog.text
+    assert "this is not a regular file" in caplog.text
 
 
 def test_a_fault_while_spikes_are_taken_does_not_end_the_watch(

@@ -59,8 +59,8 @@ class TrustedProxies:
         name: object = header
         if not isinstance(name, str) or not is_header_name(name):
             raise ValueError(
-                f"proxy_header={header!r} is not accepted: the one header that the trusted proxies write, such as "
-                "'x-forwarded-for' or 'forwarded'"
+                f"proxy_header={header!r} is not accepted; use the name of the one header that the trusted proxies "
+                "write, such as 'x-forwarded-for' or 'forwarded'"
             )
         self._header = header.lower()
 
@@ -101,7 +101,8 @@ class TrustedProxies:
             hops = _x_forwarded(facts)
         else:
             hops = (Origin(node) for node in _from_the_end(facts.headers.get(self._header)))
-        # The hop before this one in the loop wrote it. The first hop that is not trusted is the client.
+        # The loop begins at the server, and each hop has written the one that comes next. The first hop that is not
+        # trusted is the client.
         origin = Origin()
         for _, origin in zip(range(_MOST_HOPS), hops, strict=False):
             if not self._trusts_node(origin.client):
@@ -122,7 +123,7 @@ def _network(name: str) -> Network:
         return ipaddress.ip_network(name, strict=False)
     except ValueError:
         raise ValueError(
-            f"trusted_proxies={name!r} is not accepted: an address, a network such as 10.0.0.0/8, 'unix' or '*'"
+            f"trusted_proxies={name!r} is not accepted; use an address, a network such as 10.0.0.0/8, 'unix' or '*'"
         ) from None
 
 

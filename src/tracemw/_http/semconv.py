@@ -147,7 +147,7 @@ class HeaderCapture:
         self._keys: dict[str, str] = {}
         for name in names:
             if not is_header_name(name):
-                raise ValueError(f"{option}: {name!r} is no HTTP header name")
+                raise ValueError(f"{option}={name!r} is not accepted; use names of HTTP headers")
             self._keys[name.lower()] = f"http.{direction}.header.{name.lower()}"
 
     def __bool__(self) -> bool:
@@ -164,7 +164,7 @@ def server_labels(facts: RequestFacts, known: frozenset[str]) -> dict[str, str |
 
 
 def client_labels(attributes: Attributes) -> dict[str, str | int]:
-    """Return those of a CLIENT span's first attributes that its duration has, too: the ones of low cardinality."""
+    """Return those attributes of a CLIENT span that its duration has, too: the ones of low cardinality."""
     labels: dict[str, str | int] = {}
     for name in ("http.request.method", "server.address", "server.port"):
         value = attributes.get(name)

@@ -101,7 +101,9 @@ class ServerSettings:
             if hook is not None and not callable(hook):
                 raise TypeError(f"{option} takes a function, not {type(hook).__name__}")
         if response_header is not None and not semconv.is_header_name(response_header):
-            raise ValueError(f"response_header={response_header!r} is no HTTP header name; None turns it off")
+            raise ValueError(
+                f"response_header={response_header!r} is not accepted; use the name of an HTTP header, or None for none"
+            )
         self.response_header = response_header.lower() if response_header else None
         self.span_name = span_name
         self.on_request = on_request

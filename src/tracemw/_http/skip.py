@@ -52,7 +52,7 @@ class SkipRule:
         for rule in rules:
             if isinstance(rule, str):
                 if not rule.startswith(("/", "*")):
-                    raise ValueError(f"skip={rule!r} can never match: a path or glob starts with '/' or '*'")
+                    raise ValueError(f"skip={rule!r} is not accepted; use a path or glob that starts with '/' or '*'")
                 paths.append(rule)
             elif callable(rule):
                 predicates.append(rule)

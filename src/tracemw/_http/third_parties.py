@@ -58,8 +58,8 @@ def _compiled(pattern: str) -> tuple[Callable[[str], object], int | None]:
     port = int(match["port"]) if match is not None and match["port"] else None
     if match is None or (port is not None and not 0 < port <= 65535):
         raise ValueError(
-            f"third_parties: {pattern!r} is no host; accepted are 'api.stripe.com', '*.openai.com' and, for one port, "
-            "'api.stripe.com:8443', without a scheme or a path"
+            f"third_parties={pattern!r} is not accepted; use a host such as 'api.stripe.com', '*.openai.com' or, for "
+            "one port, 'api.stripe.com:8443', without a scheme or a path"
         )
     return re.compile(fnmatch.translate(_normal(match["v6"] or match["name"]))).match, port
 

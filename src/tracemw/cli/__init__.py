@@ -2,8 +2,8 @@
 
 The way through the room:
 
-* ``command``: what each command consists of, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
-* ``view``, ``spike``: one command each; it loads what it needs when it runs, and no door
+* ``command``: the parts of a command, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
+* ``view``, ``spike``: one command each, which loads what it needs when it runs, and never a door
 * ``output``: how commands write to the terminal
 * this module: the parser over all commands
 """
@@ -29,7 +29,7 @@ example:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command, of ``sys.argv`` unless arguments are given, and return the exit status."""
+    """Run the command that the arguments name, by default those of ``sys.argv``. Return the exit status."""
     options = _parser().parse_args(arguments)
     status: int = options.run(options)
     return status

@@ -1,4 +1,4 @@
-"""What a command of ``tracemw`` consists of."""
+"""The parts of a command of ``tracemw``, and the exit statuses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 FINE: Final = 0
-"""Exit status: the command did what it was asked, and found nothing wrong. A command with findings ends with 1."""
+"""Exit status: the command has done its work, and found nothing wrong. A command with findings ends with 1."""
 
 ERROR: Final = 2
-"""Exit status: the command was not used as it has to be, or its environment lacks something."""
+"""Exit status: the usage was wrong, or the environment lacks something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,13 @@ class Command:
     """One line, for the list of commands."""
 
     description: str
-    """A sentence or two, for the top of its help."""
+    """A sentence or two, for the top of the help."""
 
     example: str
-    """Lines to copy, for the end of its help."""
+    """Lines to copy, for the end of the help."""
 
     add_options: Callable[[argparse.ArgumentParser], object]
-    """Adds the arguments that it takes to its parser."""
+    """Adds the command's arguments to its parser."""
 
     run: Callable[[argparse.Namespace], int]
     """Takes the parsed arguments, and returns the exit status."""

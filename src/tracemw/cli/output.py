@@ -1,4 +1,4 @@
-"""What commands write to the terminal. Text from files and arguments is escaped, and gives the terminal no orders."""
+"""How commands write to the terminal. Text is escaped, so that no file and no argument gives the terminal orders."""
 
 from __future__ import annotations
 

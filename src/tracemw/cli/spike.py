@@ -27,7 +27,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", type=_file, help="the control file (default: $TRACEMW_CONTROL_FILE)")
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--status", action="store_true", help="show the active spikes")
-    other.add_argument("--off", action="store_true", help="end them all, or that of --path")
+    other.add_argument("--off", action="store_true", help="end all spikes, or the one of --path")
     parser.add_argument("--json", action="store_true", help="with --status: as JSON")
     parser.set_defaults(usage_error=parser.error)
 
@@ -37,8 +37,8 @@ def _run(options: argparse.Namespace) -> int:
     file: Path | None = options.file or control_file()
     if file is None:
         return fail(
-            "tracemw spike: which control file? Set TRACEMW_CONTROL_FILE, to the path that the services have too, "
-            "or pass --file"
+            "tracemw spike: no control file is named; set TRACEMW_CONTROL_FILE to the path that the services use, or "
+            "pass --file"
         )
     try:
         if options.status:
@@ -98,7 +98,7 @@ def _require_sense(options: argparse.Namespace) -> None:
     error: Callable[[str], NoReturn] = options.usage_error
     begins = not (options.status or options.off)
     if begins and (options.ratio is None or options.seconds is None):
-        error("a spike has a ratio and an end, such as 1.0 --for 10m; or ask for --status or --off")
+        error("a spike needs RATIO and --for, such as 1.0 --for 10m; or pass --status or --off")
     if not begins and (options.ratio, options.seconds) != (None, None):
         error("--status and --off take neither RATIO nor --for")
     if options.status and options.path is not None:
@@ -109,7 +109,7 @@ def _require_sense(options: argparse.Namespace) -> None:
 
 def _file(text: str) -> Path:
     if not text.strip():
-        raise argparse.ArgumentTypeError("it takes the path of a file, and got nothing")
+        raise argparse.ArgumentTypeError("'' is not accepted; use the path of a file")
     return Path(text).absolute()
 
 
@@ -123,7 +123,7 @@ def _ratio(text: str) -> float:
 def _duration(text: str) -> float:
     match = _DURATION.fullmatch(text)
     if match is None or not text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 30s, 10m, 1h30m or 1d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a time such as 30s, 10m, 1h30m or 1d")
     seconds = sum(float(number or 0) * unit for number, unit in zip(match.groups(), _UNITS.values(), strict=True))
     try:
         return require_duration(seconds, text)
@@ -144,7 +144,7 @@ example:
   tracemw spike --off --path "POST /checkout/*"               ends that one now
   tracemw spike --off                                         ends all of them
 
-A spike takes the place of one with the same --path, stands beside others, and ends by itself.
+A spike ends by itself. It replaces one with the same --path. Other spikes stay.
 """,
     add_options=_add_options,
     run=_run,

@@ -10,7 +10,7 @@ from tracemw.cli.command import FINE, Command
 from tracemw.cli.output import fail, say
 
 _EXTRA: Final = ("starlette", "uvicorn", "anyio", "h11", "re2")
-"""What the extra `viewer` installs, by the names of its modules."""
+"""The modules that the extra `viewer` installs."""
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -57,13 +57,13 @@ def _run(options: argparse.Namespace) -> int:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a port from 0 to 65535")
     return int(text)
 
 
 def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a whole number above 0")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""The one place that reads the environment; everything in it needs the standard library only.
+"""The one place that reads the environment. It needs the standard library only.
 
 An argument of `tracemw.init` wins over the `OTEL_*` variables, whose meaning is that of the OpenTelemetry
 specification. Those win over the plain names `TEMPO_ENDPOINT`, `SERVICE_VERSION` and `ENVIRONMENT`. Variables of
@@ -12,8 +12,8 @@ The way through the room, from what is told to what holds:
 * ``backend``: where one signal goes, and how: these parts together
 * ``configuration``: all settings of the process, made once and frozen
 
-Beside the way stand settings that are read where they are used: ``methods``, ``propagators``, and ``patterns``, by
-which users name requests.
+Three modules stand beside the way: ``methods`` and ``propagators`` are read where they are used, and users name
+requests by ``patterns``.
 """
 
 from tracemw.config.arguments import Arguments

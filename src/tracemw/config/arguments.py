@@ -14,7 +14,7 @@ class Arguments:
 
     Raises:
         TypeError: for an argument of the wrong type.
-        ValueError: for a stack trace limit that is none.
+        ValueError: for a `stacktrace_limit` below 1.
     """
 
     service: str | None = None

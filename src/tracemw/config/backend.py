@@ -1,4 +1,4 @@
-"""The backend of one signal: where it is, and how it is spoken to."""
+"""The backend of one signal: where it is, and how to speak to it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Backend:
     """One of `PROTOCOLS`."""
 
     endpoint: Endpoint = DEFAULT_ENDPOINT
-    """What is posted to, the path included; gRPC needs no path."""
+    """The URL to post to, with its path. gRPC needs no path."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Headers of each export, such as an authorization or the tenant; their names in lower case."""
+    """Headers of each export, such as an authorization or the tenant. Their names are in lower case."""
 
     timeout: float = 10.0
-    """Seconds that one export may take, its retries included."""
+    """Seconds that one export may take, with its retries."""
 
     compression: str = "none"
     """`gzip` or `none`."""
@@ -50,7 +50,8 @@ class Backend:
         Each setting is the argument, else the variable of the signal, else the variable of all signals.
 
         Raises:
-            ValueError: naming the argument or variable, its value unless it may be a secret, and what is accepted.
+            ValueError: for a value that is not accepted. The error names the argument or variable, the value unless it
+                may be a secret, and what is accepted.
             TypeError: for headers that are not strings.
         """
         protocol = of_signal(signal, "PROTOCOL", arguments.protocol, one_of(*PROTOCOLS)) or cls.protocol
@@ -71,5 +72,5 @@ def _timeout(signal: str, argument: object) -> float | None:
     if argument is None:
         return of_signal(signal, "TIMEOUT", None, positive_milliseconds)
     if isinstance(argument, bool) or not isinstance(argument, (int, float)) or not 0 < argument < math.inf:
-        raise wrong("timeout", argument, "seconds, above 0")
+        raise wrong("timeout", argument, "a number of seconds above 0")
     return float(argument)

@@ -12,7 +12,7 @@ from tracemw.config.environment import get, read
 from tracemw.config.parsers import boolean, milliseconds, one_of, pairs, positive_int, size_in_bytes, to_ratio
 
 DELIVERY_TIMEOUT: Final = 5.0
-"""Seconds that a flush, the end of a server, and that of the process wait for queued spans to be delivered."""
+"""Seconds in which queued spans must be delivered: by a flush, at the end of a server, at the end of the process."""
 
 SAMPLERS: Final = (
     "always_on",
@@ -47,10 +47,10 @@ class Config:
     """Where HTTP metrics go, and how; None when they are not exported."""
 
     metrics_temporality: str = "cumulative"
-    """One of `TEMPORALITIES`: counters and histograms tell all that ever came, or what came since the last time."""
+    """One of `TEMPORALITIES`: whether counters and histograms report totals, or changes since the last export."""
 
     metrics_histograms: str = "explicit_bucket_histogram"
-    """One of `HISTOGRAMS`: the kind of a histogram whose instrument names none."""
+    """One of `HISTOGRAMS`: the aggregation of a histogram whose instrument names none."""
 
     exporter: str = "otlp"
     """`otlp`, or `none` to record without exporting."""
@@ -62,16 +62,16 @@ class Config:
     """The share of new traces to sample, 0 to 1, for the ratio samplers."""
 
     queue_size: int = 2048
-    """Spans that may wait for delivery; when there are more, the oldest are dropped."""
+    """How many spans may wait for delivery. Beyond that, the oldest are dropped."""
 
     queue_bytes: int = 64_000_000
-    """Bytes of the spans that wait; when there are more, the oldest are dropped, too."""
+    """How many bytes of spans may wait for delivery. Beyond that, the oldest are dropped."""
 
     batch_size: int = 512
-    """Spans in one export at most."""
+    """How many spans one export may have."""
 
     batch_bytes: int = 3_000_000
-    """Bytes of one request at most, encoded and not compressed. Backends take 4 MiB, as a rule."""
+    """How many bytes one request may have before compression. Most backends take 4 MiB."""
 
     delay: float = 1.0
     """Seconds that a span waits for others to be sent along with it."""
@@ -80,12 +80,12 @@ class Config:
     """The keys of baggage that become span attributes."""
 
     stacktrace_limit: int = 2000
-    """Bytes that the stack trace of a recorded exception takes (`TRACEMW_STACKTRACE_LIMIT`)."""
+    """How many bytes the stack trace of a recorded exception may take (`TRACEMW_STACKTRACE_LIMIT`)."""
 
     value_limit: int = 32_768
-    """Bytes that the value of an attribute takes on the way out. Where `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or
-    `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is set, spans are cut to that many characters before, and the limit here
-    leaves room for them."""
+    """How many bytes of an attribute's value are exported. If `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or
+    `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is set, spans cut values to that many characters, and this limit has room
+    for all of those."""
 
     control_file: Path | None = None
     """The file that spikes are read from (`TRACEMW_CONTROL_FILE`). It need not exist yet."""
@@ -98,14 +98,15 @@ class Config:
         """Return the configuration that the arguments and the environment make together.
 
         Raises:
-            ValueError: naming the argument or variable, its value unless it may be a secret, and what is accepted.
+            ValueError: for a value that is not accepted. The error names the argument or variable, the value unless it
+                may be a secret, and what is accepted.
             TypeError: for headers that are not strings.
         """
         resource = read("OTEL_RESOURCE_ATTRIBUTES", pairs) or {}
         environment = (
             arguments.environment
             or resource.get("deployment.environment.name")
-            or resource.get("deployment.environment")  # the name it had before
+            or resource.get("deployment.environment")  # the attribute's former name
             or get("ENVIRONMENT")
         )
         with_metrics = read("OTEL_METRICS_EXPORTER", one_of("otlp", "none")) != "none" and arguments.metrics
@@ -145,7 +146,7 @@ class Config:
 
 
 def ignored_files() -> list[str]:
-    """Return the variables that are set and name a configuration file of OpenTelemetry: tracemw reads no such file."""
+    """Return the variables that name a configuration file of OpenTelemetry. tracemw reads no such file."""
     return [name for name in ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE") if get(name)]
 
 

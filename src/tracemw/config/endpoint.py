@@ -1,4 +1,4 @@
-"""Where a signal goes: the one place that takes the URL of a backend apart."""
+"""Where a signal goes. This is the one place that parses the URL of a backend."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def endpoint_for(signal: str, protocol: str, argument: str | None) -> Endpoint:
     `/v1/<signal>` is added (OpenTelemetry specification, "OTLP Exporter"). gRPC takes no path.
 
     Raises:
-        ValueError: for a URL that is not accepted; the error names the argument or the variable.
+        ValueError: for a URL that is not accepted. The error names the argument or variable.
     """
     own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
     sources = (
@@ -130,16 +130,16 @@ def _of_grpc(signal: str, name: str, target: str) -> Endpoint:
 
 
 def _checked(name: str, url: str, *, is_base: bool = True) -> Endpoint:
-    """Return the endpoint of a URL that can be posted to; a base has no query, since a path is added to it."""
+    """Return the endpoint of a URL that can be posted to. A base has no query, since a path is added to it."""
     endpoint = None
     with suppress(ValueError):
         endpoint = Endpoint.parse(url)
-    # Of a URL that cannot be taken apart, nobody knows where the credentials would end.
+    # Where a URL cannot be parsed, an @ anywhere may be the end of credentials.
     if "@" in (url if endpoint is None else urlsplit(url).netloc):
-        raise wrong_secret(name, "credentials belong into headers, not into the URL")
+        raise wrong_secret(name, "a URL without credentials, and put those into headers")
     accepted = "an http:// or https:// URL such as http://tempo:4318"
     if not url.isascii() or not url.isprintable() or " " in url:
-        endpoint, accepted = None, f"{accepted}, in ASCII: percent-encoded, or xn-- in names"
+        endpoint, accepted = None, f"{accepted}, in ASCII (a host name as xn--..., a path percent-encoded)"
     if "#" in url or (is_base and "?" in url):
         endpoint, accepted = None, f"{accepted}, with no query or fragment"
     if endpoint is None:

@@ -14,8 +14,11 @@ _TENANT: Final = "x-scope-orgid"
 """The header by which Grafana's backends tell tenants apart."""
 
 _NAMES: Final = {
-    "http/protobuf": (re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch, "tokens, as RFC 9110 has them"),
-    "grpc": (re.compile(r"[0-9a-z_.-]+(?<!-bin)").fullmatch, "letters, digits, _, - and ., and do not end in -bin"),
+    "http/protobuf": (re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch, "header names that are tokens (RFC 9110)"),
+    "grpc": (
+        re.compile(r"[0-9a-z_.-]+(?<!-bin)").fullmatch,
+        "header names of letters, digits, _, - and . that do not end in -bin",
+    ),
 }
 _VALUES: Final = {
     "http/protobuf": re.compile(r"[\x20-\x7e\t]*").fullmatch,
@@ -24,7 +27,9 @@ _VALUES: Final = {
 
 
 def headers_for(signal: str, protocol: str, argument: Mapping[str, str] | None, tenant: str | None) -> dict[str, str]:
-    """Return all headers of a signal's exports, by their names in lower case; what is named later wins.
+    """Return all headers of a signal's exports, by their names in lower case.
+
+    The tenant wins over the argument. The argument wins over the variables.
 
     Raises:
         ValueError: for a header that the protocol cannot carry. The error shows no value, since values are secrets.
@@ -54,11 +59,11 @@ def _checked(protocol: str, source: str, headers: Mapping[str, str]) -> dict[str
     checked = {}
     for key, value in headers.items():
         name = key.lower()
-        if not is_name(name):  # the name is not shown either: it may be a value in the wrong place
-            raise wrong_secret(source, f"the names of headers are {accepted}")
+        if not is_name(name):  # the error does not show the name, which may be a value in the wrong place
+            raise wrong_secret(source, accepted)
         if not isinstance(value, str):
-            raise TypeError(f"{source} takes strings, and the header {name} is a {type(value).__name__}")
+            raise TypeError(f"{source} takes a string as the value of {name}, not {type(value).__name__}")
         if not is_value(value):
-            raise wrong_secret(source, f"the value of the header {name} is to be printable ASCII")
+            raise wrong_secret(source, f"printable ASCII as the value of the header {name}")
         checked[name] = value
     return checked

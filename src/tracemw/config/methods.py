@@ -1,4 +1,4 @@
-"""The request methods that are told by their names; all others are recorded as `_OTHER`."""
+"""The request methods that are recorded by name. All others are recorded as `_OTHER`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is accepted as a value, of variables and arguments alike.
+"""The parsers of values, of variables and arguments alike, and the one form of their errors.
 
 Each parser takes the name and the text of a value. Its error says the name, the value and what is accepted.
 """
@@ -10,20 +10,20 @@ from urllib.parse import unquote
 
 
 def wrong(name: str, value: object, accepted: str) -> ValueError:
-    """Return the error for a value that is not accepted."""
-    return ValueError(f"{name}={value!r} is not accepted: {accepted}")
+    """Return the error for a value that is not accepted. `accepted` says what is, as the object of "use"."""
+    return ValueError(f"{name}={value!r} is not accepted; use {accepted}")
 
 
 def wrong_secret(name: str, accepted: str) -> ValueError:
-    """Return the error for a value that may be a secret: errors end up in logs."""
-    return ValueError(f"{name} is not accepted: {accepted}")
+    """Do the same as `wrong` without showing the value, which may be a secret. Errors end up in logs."""
+    return ValueError(f"the value of {name} is not accepted; use {accepted}")
 
 
 def to_ratio(name: str, value: object) -> float:
     """Return a share of traces, given as a number or its text.
 
     Raises:
-        ValueError: for anything but a number from 0 to 1; the error says `name`.
+        ValueError: for anything but a number from 0 to 1. The error says `name`.
     """
     accepted = "a number from 0 to 1"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -76,21 +76,21 @@ def milliseconds(name: str, value: str) -> float:
 
 
 def positive_milliseconds(name: str, value: str) -> float:
-    """Return seconds, as `milliseconds` does, and above 0."""
+    """Do the same as `milliseconds`, and refuse 0."""
     if not (seconds := milliseconds(name, value)):
-        raise wrong(name, value, "a whole number of milliseconds, above 0")
+        raise wrong(name, value, "a whole number of milliseconds above 0")
     return seconds
 
 
 def pairs(name: str, value: str, *, is_secret: bool = False) -> dict[str, str]:
-    """Return `key=value,key=value`, percent-decoded."""
+    """Return the pairs of `key=value,key=value`, percent-decoded."""
     found = {}
     for item in value.split(","):
         if not item.strip():
             continue
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
-            accepted = "key=value pairs separated by commas"
+            accepted = "key=value pairs, separated by commas"
             raise wrong_secret(name, accepted) if is_secret else wrong(name, value, accepted)
         found[key.strip()] = unquote(text.strip())
     return found

@@ -1,4 +1,4 @@
-"""Requests named by path, or by method and path: what is skipped, and what sampling rules and spikes apply to."""
+"""Patterns of requests, by path or by method and path. Users write them to skip requests, and in rules and spikes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 
 from tracemw.config.methods import known_methods
 
-# A path may contain spaces, so that a first word that cannot be a method belongs to it.
+# A path may contain spaces. So a first word that cannot be a method belongs to the path.
 _PATTERN: Final = re.compile(r"(?:(?P<method>\*|[A-Za-z][A-Za-z0-9_-]*) +)?(?P<path>[/*].*)")
 
 
 class PathPatterns:
-    """Paths and globs; in globs, `*` crosses slashes, and a path also matches with one trailing slash."""
+    """Paths and globs. In a glob, `*` crosses slashes. A path also matches with one trailing slash."""
 
     __slots__ = ("_globs", "_paths", "match")
 
@@ -53,20 +53,20 @@ class RequestPattern:
         match = _PATTERN.fullmatch(text.strip())
         if match is None:
             raise ValueError(
-                f"{text!r} is not accepted: a method and a path such as 'POST /checkout/*', "
+                f"{text!r} is not accepted; use a method and a path such as 'POST /checkout/*', "
                 "or a path alone such as '/checkout/*'"
             )
         method, path = match.groups()
         self._method = None if method in (None, "*") else method.upper()
         if self._method is not None and self._method not in (known := known_methods()):
             raise ValueError(
-                f"{text!r} is not accepted: {method} is not among the methods {', '.join(sorted(known))}; "
-                "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS, here and in the services, names all that there are"
+                f"{text!r} is not accepted; use one of the methods {', '.join(sorted(known))}, or name {method} and "
+                "all others in OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS, here and in the services"
             )
         self._paths = PathPatterns((path,))
 
     def matches(self, method: object, path: object) -> bool:
-        """Tell whether a request is meant; one without a path, such as a root that is no request, never is."""
+        """Tell whether the pattern matches a request. A root span without a path is no request, and never matches."""
         if not isinstance(path, str) or (self._method is not None and method != self._method):
             return False
         return self._paths.match(path)

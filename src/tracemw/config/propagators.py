@@ -1,4 +1,4 @@
-"""What `OTEL_PROPAGATORS` says, when OpenTelemetry cannot do as it says."""
+"""The error for an `OTEL_PROPAGATORS` that names what is not installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tracemw.config.parsers import wrong
 
 def unknown_propagators() -> ValueError | None:
     """Return an error when `OTEL_PROPAGATORS` names a propagator that is not installed, else None."""
-    from importlib.metadata import entry_points  # takes some time, for nothing when all is well
+    from importlib.metadata import entry_points  # slow to import, and needed only for the error
 
     value = get("OTEL_PROPAGATORS") or ""
     installed = {*entry_points(group="opentelemetry_propagator").names, "none"}
@@ -18,6 +18,6 @@ def unknown_propagators() -> ValueError | None:
     return wrong(
         "OTEL_PROPAGATORS",
         value,
-        f"there is no {', '.join(map(repr, unknown))}; installed are {', '.join(sorted(installed))}, and others come "
-        "with packages such as opentelemetry-propagator-b3 and opentelemetry-propagator-aws-xray",
+        f"some of {', '.join(sorted(installed))}, or install the package that has {', '.join(map(repr, unknown))}, "
+        "such as opentelemetry-propagator-b3 or opentelemetry-propagator-aws-xray",
     )

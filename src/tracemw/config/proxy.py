@@ -29,7 +29,7 @@ class Proxy:
     """The http:// URL, with the credentials."""
 
     authorization: str | None = field(default=None, repr=False)
-    """The value of the header `Proxy-Authorization`; None without credentials."""
+    """The value of the header `Proxy-Authorization`. None without credentials."""
 
     @classmethod
     def parse(cls, url: str) -> Proxy:
@@ -54,11 +54,11 @@ def proxy_to(endpoint: Endpoint, argument: str | None) -> Proxy | None:
     """Return the proxy on the way to an endpoint.
 
     The argument wins. Otherwise `HTTP_PROXY` or `HTTPS_PROXY` names the proxy, by the endpoint's scheme, unless
-    `NO_PROXY` names the endpoint's host. Under CGI, `HTTP_PROXY` is what a client has sent as the header `Proxy`, so
-    only `http_proxy` counts where `REQUEST_METHOD` is set (CVE-2016-5385).
+    `NO_PROXY` names the endpoint's host. Under CGI, a client sets `HTTP_PROXY` by sending the header `Proxy`. So only
+    `http_proxy` counts where `REQUEST_METHOD` is set (CVE-2016-5385).
 
     Raises:
-        ValueError: for what is no http:// URL; the error does not show it.
+        ValueError: for a value that is no http:// URL. The error does not show the value.
     """
     if argument is not None:
         name, value = "proxy", argument

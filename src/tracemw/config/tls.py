@@ -28,7 +28,7 @@ class Tls:
     """The key of that certificate; None when both are in one file."""
 
     context: ssl.SSLContext | None = field(default=None, compare=False, repr=False)
-    """All of them, loaded; None without any, unless something is posted to an https:// URL."""
+    """The certificates and the key, loaded. None if none is named and nothing goes to an https:// URL."""
 
     @classmethod
     def resolve(cls, signal: str, arguments: Arguments, *, needs_context: bool) -> Tls:
@@ -40,13 +40,13 @@ class Tls:
             needs_context: Whether there is TLS even when no file is named.
 
         Raises:
-            ValueError: for a file that cannot be read, or has no certificate or key in it.
+            ValueError: for a file that cannot be read, or holds no certificate or key; for a key without a certificate.
         """
         trusted = _find(signal, "certificate", arguments.certificate)
         shown = _find(signal, "client_certificate", arguments.client_certificate)
         key = _find(signal, "client_key", arguments.client_key)
         if key is not None and shown is None:
-            raise wrong(key.source, key.path, "a key, and its certificate with it")
+            raise wrong(key.source, key.path, "a client key together with a client certificate, or neither")
         return cls(
             certificate=None if trusted is None else trusted.path,
             client_certificate=None if shown is None else shown.path,
@@ -55,7 +55,7 @@ class Tls:
         )
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """Read what grpc takes: the certificates to trust, the key of the one to show, and that one."""
+        """Return the content of the files, in grpc's order: certificates to trust, client key, client certificate."""
         shown = self.client_certificate
         paths = (self.certificate, self.client_key or shown, shown)
         trusted, key, certificate = (None if path is None else Path(path).read_bytes() for path in paths)
@@ -85,7 +85,7 @@ def _find(signal: str, name: str, argument: str | None) -> _File | None:
 
 
 def _load(trusted: _File | None, shown: _File | None, key: _File | None) -> ssl.SSLContext:
-    import ssl  # takes 5 ms, for nothing without TLS
+    import ssl  # takes 5 ms, and is needed only for TLS
 
     if trusted is None:
         context = _trusting_the_system()
@@ -95,7 +95,7 @@ def _load(trusted: _File | None, shown: _File | None, key: _File | None) -> ssl.
         except (OSError, ValueError) as error:
             raise trusted.unreadable(error) from None
     if shown is not None:
-        try:  # a key with a password is refused, rather than asked for on a terminal
+        try:  # the empty password refuses a key that needs one; without it, OpenSSL asks on the terminal
             context.load_cert_chain(shown.path, None if key is None else key.path, password=lambda: b"")
         except (OSError, ValueError) as error:
             blamed = key if key is not None and _reads_as_certificate(shown.path) else shown
@@ -116,7 +116,7 @@ def _reads_as_certificate(path: str) -> bool:
 def _trusting_the_system() -> ssl.SSLContext:
     """Return a context that trusts what the system trusts, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
 
-    Python for macOS knows of no such files. There the context trusts what certifi does, when that is installed.
+    Python for macOS knows of no such files. There the context trusts certifi's certificates, if certifi is installed.
     """
     import ssl
 

@@ -71,7 +71,7 @@ def redact_path(path: str) -> str:
 
 def redact_text(text: str) -> str:
     """Do the same as `redact_url` for every URL and `/path?query` in a text, such as an exception's message."""
-    # Pairs first: the text between two slashes and an @ may have the keys of a query in it.
+    # Pairs go first: what looks like credentials, from // to @, may contain the keys of a query.
     if "=" in text:
         text = _PAIR.sub(rf"\1={REDACTED}", text)
     if "@" in text:

@@ -1,4 +1,4 @@
-"""What a user configures about sampling: a ratio, and rules by request."""
+"""The settings of sampling: a ratio, rules by request, and which unsampled traces are kept."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Rule:
 
     Raises:
         ValueError: for a pattern or ratio that is not accepted.
-        TypeError: for one of the wrong type.
+        TypeError: for a pattern that is no string.
     """
 
     pattern: str
-    """Which requests: `"POST /checkout/*"`, or `"/checkout/*"` for every method; `*` crosses slashes."""
+    """Which requests: `"POST /checkout/*"`, or `"/checkout/*"` for every method. `*` crosses slashes."""
 
     ratio: float
     """The share of those requests to sample, 0 to 1."""
@@ -85,9 +85,9 @@ class Sampling:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} takes a number, not {value!r}")
             if not 0 <= value < math.inf:
-                raise ValueError(f"{name}={value!r} is not accepted: a number that is 0 or more")
+                raise ValueError(f"{name}={value!r} is not accepted; use a number that is 0 or more")
         given: object = self.rules
         rules = tuple(given) if isinstance(given, Iterable) else (None,)
         if not all(isinstance(rule, Rule) for rule in rules):
-            raise TypeError(f"rules takes several of Rule('GET /path*', 0.5), not {given!r}")
+            raise TypeError(f"rules takes rules such as [Rule('GET /path*', 0.5)], not {given!r}")
         object.__setattr__(self, "rules", rules)

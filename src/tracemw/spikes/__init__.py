@@ -1,7 +1,7 @@
 """Spikes: more sampling for a while, in all processes that read the same control file.
 
-A spike only raises sampling. The traces that it covers carry its `th`, by which they are counted rightly
-(`tracemw.sampling`); a trace that is there for the spike alone has `tracemw.spike` on its root.
+A spike only raises sampling. Its traces carry its own threshold, so that backends count them right (see
+`tracemw.sampling`). If only the spike had a trace sampled, the root of the trace has `tracemw.spike`.
 
 The way through the room:
 

@@ -2,7 +2,7 @@
 
 `tracemw spike` writes a complete new file and renames it into place. Writers take turns by a lock on the folder, since
 the file itself is replaced. A link is followed within its folder, as a mounted ConfigMap needs it. A link out of the
-folder is not followed: who may write there should reach no other file.
+folder is not followed: whoever may write to the folder should not reach other files.
 """
 
 from __future__ import annotations
@@ -22,34 +22,36 @@ from tracemw.spikes.document import MOST_BYTES, ControlError, parse, render
 from tracemw.spikes.terms import Spike
 
 _LONGEST_TURN: Final = 10.0
-"""Seconds that a writer waits for the others; each takes milliseconds."""
+"""Seconds that a writer waits for others. Each of them takes milliseconds."""
 
 _LOOK_FOR_TURN: Final = 0.01
 """Seconds between two attempts to get the lock."""
 
+_NO_FOLDER: Final = "its folder does not exist; make the folder first"
+
 
 def read_spikes(file: Path) -> tuple[Spike, ...]:
-    """Return the spikes in a control file that have not ended; none when the folder has no such file.
+    """Return the spikes in a control file that have not ended. None have, when the folder has no such file.
 
     Raises:
-        ControlError: when it is no control file, or cannot be read.
+        ControlError: when the file is no control file, or cannot be read.
     """
     try:
         content = read_content(file)
     except FileNotFoundError:
         if not has_folder(file):
-            raise ControlError("its folder must be there, and is not") from None
+            raise ControlError(_NO_FOLDER) from None
         return ()
     except OSError as error:
-        raise ControlError(f"it cannot be read: {error.strerror}") from None
+        raise ControlError(f"the file cannot be read: {error.strerror}") from None
     try:
         return parse(content, time.time())
     except ControlError as error:
-        raise ControlError(f"{error}; delete it if it is to be a control file, else name another") from None
+        raise ControlError(f"{error}; delete the file to start a new one, or name another") from None
 
 
 def has_folder(file: Path) -> bool:
-    """Tell whether the folder of a control file is there; the file need not be there yet."""
+    """Tell whether the folder of a control file exists. The file itself need not exist yet."""
     return file.parent.is_dir()
 
 
@@ -64,7 +66,7 @@ def add_spike(file: Path, spike: Spike) -> None:
 
 
 def remove_spikes(file: Path, path: str | None = None) -> tuple[Spike, ...]:
-    """Take the spike of a path, or all without one, out of a control file, and return what was taken.
+    """Take the spike of a path out of a control file, or all spikes when `path` is None. Return what was taken.
 
     Raises:
         ControlError: when the file is no control file, or cannot be written.
@@ -81,8 +83,8 @@ def read_content(file: Path) -> bytes:
     """Read a control file, up to one byte more than it may have.
 
     Raises:
-        ControlError: when it is no file, or a link out of its folder.
-        OSError: when it cannot be read.
+        ControlError: when this is not a regular file, or is a link out of its folder.
+        OSError: when the file cannot be read.
     """
     found = _follow_links(file)
     try:
@@ -95,7 +97,7 @@ def read_content(file: Path) -> bytes:
 
 def _read(found: Path) -> bytes:
     if not stat.S_ISREG(found.stat().st_mode):  # to open a pipe would wait for its writer
-        raise ControlError("it is not a file")
+        raise ControlError("this is not a regular file")
     with os.fdopen(os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as opened:
         return opened.read(MOST_BYTES + 1)
 
@@ -104,11 +106,11 @@ def _follow_links(file: Path) -> Path:
     """Return where the links of a control file lead.
 
     Raises:
-        ControlError: when that is out of its folder.
+        ControlError: when they lead out of its folder.
     """
     folder, found = Path(os.path.realpath(file.parent)), Path(os.path.realpath(file))
     if not found.is_relative_to(folder):
-        raise ControlError("it is a link out of its folder, which is not followed: name the file that it leads to")
+        raise ControlError("a link out of the folder is not followed; name the file that the link leads to")
     return found
 
 
@@ -117,26 +119,26 @@ def _take_turn(file: Path) -> Iterator[None]:
     """Keep other writers of a control file out for the length of the block.
 
     Raises:
-        ControlError: when one of them does not come to its end.
+        ControlError: when there is no folder, or another writer does not come to its end.
     """
     if not has_folder(file):
-        raise ControlError("its folder must be there, and is not")
+        raise ControlError(_NO_FOLDER)
     handle = _lock(_follow_links(file))
     try:
         yield
     finally:
         if handle is not None:
-            os.close(handle)  # and with it goes the lock
+            os.close(handle)  # the lock goes with it
 
 
 def _lock(file: Path) -> int | None:
-    """Return the open file that holds the lock; None where the file system knows no locks."""
-    # A network file system locks only what is open for writing, and so no folder.
+    """Return the open file that holds the lock. None where the file system knows no locks."""
+    # A network file system locks only what is open for writing. A folder cannot be.
     beside = file.with_name(f".{file.name}.lock")
     for path, flags in ((file.parent, os.O_RDONLY | os.O_DIRECTORY), (beside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)):
         try:
             handle = os.open(path, flags | os.O_CLOEXEC, 0o666)
-        except OSError:  # the folder may not be listed, or takes no new files: writing says so if that matters
+        except OSError:  # the folder may not be listed, or takes no new files; if that matters, `_write` says so
             continue
         try:
             _wait_for_lock(handle)
@@ -162,7 +164,7 @@ def _wait_for_lock(handle: int) -> None:
             return
         if time.monotonic() >= give_up_at:
             raise ControlError(
-                f"another process has held its lock for {_LONGEST_TURN:g} seconds; `lslocks` or `lsof` names that one"
+                f"another process has held the lock for {_LONGEST_TURN:g} seconds; find it with `lslocks` or `lsof`"
             )
         time.sleep(_LOOK_FOR_TURN)
 
@@ -183,7 +185,7 @@ def _write(file: Path, spikes: Iterable[Spike]) -> None:
             raise
     except OSError as error:
         raise ControlError(
-            f"it cannot be written: {error.strerror}; its folder must be there and take new files"
+            f"the file cannot be written: {error.strerror}; let its folder exist, and take new files"
         ) from None
 
 

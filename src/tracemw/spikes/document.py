@@ -1,4 +1,4 @@
-"""What stands in a control file: bytes to spikes, and back.
+"""The content of a control file: from bytes to spikes, and back.
 
 The file is JSON: `{"version": 1, "spikes": [{"ratio": 1.0, "path": "POST /checkout/*", "until": 1763720000.0}]}`.
 `until` is in seconds since the epoch, by the clock of the machine that reads the file. `path` may be left out.
@@ -16,39 +16,39 @@ from tracemw.spikes.terms import LONGEST, Spike
 VERSION: Final = 1
 
 MOST_SPIKES: Final = 20
-"""Spikes that may be active at once: the sampler looks at each of them when a trace begins."""
+"""How many spikes may be active at once. The sampler looks at each of them when a trace begins."""
 
 MOST_BYTES: Final = 65_536
-"""Bytes of a control file at most."""
+"""How many bytes a control file may have."""
 
 _SKEW: Final = 60.0
-"""Seconds by which the clock of the machine that writes may be ahead of that of the one that reads."""
+"""Seconds by which the writer's clock may be ahead of the reader's, on another machine."""
 
 
 class ControlError(Exception):
-    """The control file cannot be used as one, or cannot be written."""
+    """The control file cannot be used, or cannot be written. The message says why, and does not name the file."""
 
 
 def parse(content: bytes, now: float) -> tuple[Spike, ...]:
-    """Return the spikes of a control file that have not ended at `now`; none of an empty file.
+    """Return the spikes of a control file that have not ended at `now`. An empty file has none.
 
     Args:
-        content: The bytes of the file, or one more than `MOST_BYTES` when there are more.
+        content: The bytes of the file. Of a file that is too large, `MOST_BYTES` and one more.
         now: Seconds since the epoch.
 
     Raises:
-        ControlError: for anything but a control file; the error says why.
+        ControlError: for anything but a control file.
     """
     if len(content) > MOST_BYTES:
-        raise ControlError(f"it is larger than {MOST_BYTES} bytes")
+        raise ControlError(f"the file is larger than {MOST_BYTES} bytes")
     if not content.strip():
         return ()
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ControlError(f"it is not JSON: {error}") from None
+        raise ControlError(f"the file is not JSON: {error}") from None
     if not isinstance(document, dict) or document.get("version") != VERSION:
-        raise ControlError(f'it does not say "version": {VERSION}')
+        raise ControlError(f'the file does not say "version": {VERSION}')
     _require_keys(document, {"version", "spikes"}, {"version", "spikes"})
     entries = document["spikes"]
     if not isinstance(entries, list):
@@ -58,7 +58,7 @@ def parse(content: bytes, now: float) -> tuple[Spike, ...]:
         if spike.until > now + LONGEST + _SKEW:
             raise ControlError(f'"until": {spike.until} is more than 24 hours away, and no spike lasts longer')
     if len(spikes) > MOST_SPIKES:
-        raise ControlError(f"it has more than {MOST_SPIKES} spikes")
+        raise ControlError(f"the file has more than {MOST_SPIKES} spikes")
     return spikes
 
 
@@ -66,11 +66,11 @@ def render(spikes: Iterable[Spike]) -> str:
     """Return the text of a control file with these spikes.
 
     Raises:
-        ControlError: when there are more than one file may have.
+        ControlError: when there are more spikes than a file may have.
     """
     entries = [{key: value for key, value in asdict(spike).items() if value is not None} for spike in spikes]
     if len(entries) > MOST_SPIKES:
-        raise ControlError(f"it has {MOST_SPIKES} spikes already: end them, or wait for an end")
+        raise ControlError(f"the file has {MOST_SPIKES} spikes already; end one, or wait until one ends")
     return json.dumps({"version": VERSION, "spikes": entries}, indent=1) + "\n"
 
 
@@ -89,6 +89,6 @@ def _spike(entry: Any) -> Spike:
 def _require_keys(entry: dict[str, Any], known: set[str], needed: set[str]) -> None:
     # A key that is misspelt must not make a spike of one path a spike of all.
     if unknown := sorted(entry.keys() - known):
-        raise ControlError(f'it has an unknown key, "{unknown[0]}"')
+        raise ControlError(f'the key "{unknown[0]}" is unknown')
     if missing := sorted(needed - entry.keys()):
-        raise ControlError(f'it lacks "{missing[0]}"')
+        raise ControlError(f'the key "{missing[0]}" is missing')

@@ -18,15 +18,15 @@ class Spike:
     """More sampling, for a while.
 
     Raises:
-        ValueError: for a value that is not accepted; the error names the value and what is.
-        TypeError: for one of the wrong type.
+        ValueError: for a value that is not accepted. The error names the value, and what is accepted.
+        TypeError: for a path that is no string.
     """
 
     ratio: float
     """The share of new traces to sample, above 0 and at most 1."""
 
     path: str | None = None
-    """The requests it applies to, as `RequestPattern` has them; None is every new trace."""
+    """The requests that the spike covers, as a `RequestPattern`. None covers every new trace."""
 
     until: float
     """The end, in seconds since the epoch."""
@@ -34,26 +34,28 @@ class Spike:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ratio", to_ratio("ratio", self.ratio))
         if self.ratio == 0.0:
-            raise ValueError("ratio=0 is not accepted: a spike only raises sampling, so above 0 and at most 1")
+            raise ValueError(
+                "ratio=0 is not accepted; use a number above 0 and at most 1: a spike only raises sampling"
+            )
         if self.path is not None:
             RequestPattern(self.path)
         if not _is_number(self.until):
-            raise ValueError(f"until={self.until!r} is not accepted: a number of seconds since the epoch")
+            raise ValueError(f"until={self.until!r} is not accepted; use a number of seconds since the epoch")
 
 
-def require_duration(seconds: float, said: str | None = None) -> float:
+def require_duration(seconds: float, written: str | None = None) -> float:
     """Return the seconds that a spike is to last.
 
     Args:
         seconds: What the user has asked for.
-        said: How the user has put it, for the error.
+        written: How the user has written it, for the error.
 
     Raises:
         ValueError: unless they are above 0 and at most 24 hours.
     """
     if not _is_number(seconds) or not 0 < seconds <= LONGEST:
-        said = said or f"{seconds!r} seconds"
-        raise ValueError(f"a spike lasts more than 0 seconds and at most 24 hours, not {said}")
+        given = repr(written) if written is not None else f"seconds={seconds!r}"
+        raise ValueError(f"{given} is not accepted; use a time above 0 seconds, and at most 24 hours")
     return float(seconds)
 
 

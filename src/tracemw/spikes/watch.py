@@ -29,9 +29,9 @@ _BETWEEN_LOOKS: Final = 0.5
 class Watch:
     """A thread that reads a control file when it has changed, in this process and in each that forks from it.
 
-    A file that cannot be used changes nothing, and the log says so once. The watch goes on to look at it: when the
-    clock is set right, `until` may be acceptable. The thread ends before a fork and begins again after it, since the
-    child of a process with threads may lock up.
+    A file that cannot be used changes nothing, and the log says so once. The watch reads such a file again: once
+    somebody sets the clock right, `until` may be acceptable. The thread ends before a fork and begins again after it,
+    since the child of a process with threads may lock up.
 
     Args:
         file: The control file, which need not exist.
@@ -51,10 +51,11 @@ class Watch:
         self._running: list[tuple[Thread, Lock]] = []
         """The thread, and the lock whose release ends it."""
         self._unclaimed = [True]
-        """Whoever takes the item starts the thread: one of several threads that have forked at once."""
+        """Whoever takes the item starts the thread. Several threads may fork at once, and one of them does."""
         if not has_folder(file):
             _logger.warning(
-                "no spike can come from %s, whose folder is not there: make it, or correct TRACEMW_CONTROL_FILE",
+                "no spike can come from %s, whose folder does not exist: make the folder, or correct "
+                "TRACEMW_CONTROL_FILE",
                 escaped(str(file)),
             )
         this = weakref.ref(self)
@@ -72,7 +73,7 @@ class Watch:
         self._start()
 
     def stop(self, timeout: float = 1.0) -> None:
-        """End the thread, and wait `timeout` seconds for that. Spikes that it has handed out go on to their ends."""
+        """End the thread, and wait for that, at most `timeout` seconds. Active spikes go on to their ends."""
         self._active = False
         self._pause(timeout)
 
@@ -81,7 +82,7 @@ class Watch:
             return
         try:
             self._unclaimed.pop()
-        except IndexError:  # it runs
+        except IndexError:  # the thread runs already
             return
         # A lock, not an event: a signal handler may interrupt code that is just setting the event.
         ending = make_lock()
@@ -94,7 +95,7 @@ class Watch:
         self._running.append((thread, ending))
 
     def _start_in_child(self) -> None:
-        self._running, self._unclaimed = [], [True]  # another fork's may have been running
+        self._running, self._unclaimed = [], [True]  # the parent's thread is not in this process
         self._start()
 
     def _pause(self, timeout: float = 1.0) -> None:
@@ -104,7 +105,7 @@ class Watch:
             except IndexError:  # another thread was faster
                 return
             ending.release()
-            thread.join(timeout)  # in vain only when the file system hangs
+            thread.join(timeout)  # this takes long only when the file system hangs
             self._unclaimed.append(True)
 
     def _run(self, ending: Lock) -> None:
@@ -131,11 +132,11 @@ class Watch:
                 return
             self._seen, spikes = None, ()
         except (OSError, ControlError) as error:
-            reason = f"it cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            reason = f"the file cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
             if self._reported != (reason, content):
                 self._reported = (reason, content)
                 _logger.warning(
-                    "the control file %s is left out, and sampling goes on as before: %s. "
+                    "the control file %s is ignored, and sampling goes on as before: %s. "
                     "`tracemw spike` writes such files, `tracemw spike --status` checks one",
                     escaped(str(self._file)),
                     escaped(reason),
