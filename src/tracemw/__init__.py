@@ -6,8 +6,8 @@
     tracemw.init("storefront")
     app.add_middleware(TraceMiddleware)
 
-Importing this package loads neither a framework nor the OpenTelemetry SDK; `init` loads the SDK when it is used, and
-each door (`tracemw.fastapi`, `tracemw.flask`, `tracemw.httpx`, ...) its own framework.
+Importing this package loads neither a framework nor the OpenTelemetry SDK. `init` loads the SDK. Each door
+(`tracemw.fastapi`, `tracemw.flask`, `tracemw.httpx`, ...) loads its own framework.
 """
 
 from __future__ import annotations

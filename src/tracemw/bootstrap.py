@@ -35,8 +35,8 @@ def init(
     """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
     Every argument wins over its environment variable. `OTEL_EXPORTER_OTLP_...` holds for spans and metrics;
-    `OTEL_EXPORTER_OTLP_TRACES_...` wins for spans, and `OTEL_EXPORTER_OTLP_METRICS_...` for metrics. The end of the
-    process, by `exit` or SIGTERM, delivers what is queued, within 5 seconds.
+    `OTEL_EXPORTER_OTLP_TRACES_...` wins for spans, and `OTEL_EXPORTER_OTLP_METRICS_...` for metrics. When the process
+    ends, by exit or SIGTERM, queued spans are delivered within 5 seconds.
 
     Args:
         service: `service.name`, else `OTEL_SERVICE_NAME`.
@@ -48,39 +48,40 @@ def init(
         protocol: `http/protobuf` or `grpc`, else `OTEL_EXPORTER_OTLP_PROTOCOL`, else `http/protobuf`.
         headers: Headers of each export, of spans and of metrics, added to `OTEL_EXPORTER_OTLP_HEADERS`.
         tenant: The header `X-Scope-OrgID` of each export, else `TRACEMW_TENANT`.
-        certificate: The path of the CA certificates (PEM) to trust, else `OTEL_EXPORTER_OTLP_CERTIFICATE`, else those
-            that the system trusts; gRPC trusts those that come with grpc instead.
+        certificate: The path of the CA certificates (PEM) to trust, else `OTEL_EXPORTER_OTLP_CERTIFICATE`, else the
+            system's. gRPC trusts grpc's own in place of the system's.
         client_certificate: The path of the certificate (PEM) to show, else `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`.
         client_key: The path of its key (PEM), unless both are in one file, else `OTEL_EXPORTER_OTLP_CLIENT_KEY`.
         compression: `gzip` or `none`, else `OTEL_EXPORTER_OTLP_COMPRESSION`, else gzip unless the backend is on this
             machine.
-        timeout: Seconds that one export may take, its retries included, else `OTEL_EXPORTER_OTLP_TIMEOUT`, which is in
-            milliseconds, else 10.
+        timeout: How many seconds one export may take, with its retries, else `OTEL_EXPORTER_OTLP_TIMEOUT` (in
+            milliseconds), else 10.
         proxy: The http:// URL of a proxy to go through, else `HTTP_PROXY` or `HTTPS_PROXY`, by the endpoint's scheme,
-            unless `NO_PROXY` names the backend. The empty string means none.
-        queue_bytes: Bytes of the spans that may wait for delivery, else `TRACEMW_QUEUE_BYTES`, else 64,000,000; when
-            there are more, the oldest are dropped.
-        batch_bytes: Bytes of one request at most, encoded and not compressed, else `TRACEMW_BATCH_BYTES`, else
-            3,000,000; a span that is larger is dropped.
+            unless `NO_PROXY` names the backend. The empty string means no proxy.
+        queue_bytes: How many bytes of spans may wait for delivery, else `TRACEMW_QUEUE_BYTES`, else 64,000,000. Beyond
+            that, the oldest spans are dropped.
+        batch_bytes: How many bytes one request may have before compression, else `TRACEMW_BATCH_BYTES`, else 3,000,000.
+            A larger span is dropped.
         sampling: The share of new traces to sample, 0 to 1, or a `tracemw.sampling.Sampling`, else
             `OTEL_TRACES_SAMPLER`, else by environment: production 0.1, staging 0.5, anything else 1.
-        metrics: Whether to export HTTP metrics, too, to the same backend, with a meter provider of our own. Doors use
+        metrics: Whether to export HTTP metrics to the same backend, with a meter provider of tracemw's own. Doors use
             the global meter provider in any case.
-        baggage: The keys of incoming baggage that become attributes of the spans of this process, such as
-            `("tenant.id",)`. Everything else in baggage is passed on and recorded nowhere.
-        stacktrace_limit: Bytes that the stack trace of a recorded exception takes, else `TRACEMW_STACKTRACE_LIMIT`,
-            else 2000, a little below what Grafana Tempo shows of a value. The first frame, the last ones and the
-            messages of the exceptions stay; the text says how much is left out.
+        baggage: The keys of incoming baggage that become attributes of this process's spans, such as `("tenant.id",)`.
+            All other baggage is passed on, and is not recorded.
+        stacktrace_limit: How many bytes the stack trace of a recorded exception may take, else
+            `TRACEMW_STACKTRACE_LIMIT`, else 2000, since Grafana Tempo shows 2,048 bytes of a value. The first frame,
+            the last ones and the exceptions' messages stay. The text says how much is left out.
 
     Raises:
-        ValueError: for a value that is not accepted. The error names the argument or the variable, and what is
-            accepted; it shows the value, unless that may be a secret.
+        ValueError: for a value that is not accepted. The error names the argument or variable and what is accepted.
+            The error shows the value, unless that may be a secret.
         TypeError: for an unknown argument, or one of the wrong type.
-        RuntimeError: when `init` has been called before, and no `shutdown` since; or without the interpreter's global
-            lock, on a free-threaded build.
+        RuntimeError: when `init` has been called before, with no `shutdown` since; on a free-threaded build of CPython
+            without its global lock.
 
-    A tracer provider of somebody else stays. Then `init` says so in the log, and returns a `Tracing` that flushes that
-    provider. A provider that tracemw has installed for `opentelemetry-instrument` takes the new settings.
+    If somebody else has installed a tracer provider, that provider stays. Then `init` logs a warning, and returns a
+    `Tracing` that flushes that provider. A provider that tracemw has installed for `opentelemetry-instrument` takes
+    the new settings.
     """
     if not isinstance(sampling, Sampling):
         sampling = Sampling(ratio=sampling)
@@ -109,8 +110,9 @@ def init(
 
 
 def shutdown(timeout: float = DELIVERY_TIMEOUT) -> bool:
-    """Deliver what is queued, within `timeout` seconds, and stop recording; tell whether all spans were accepted.
+    """Deliver the queued spans within `timeout` seconds, and stop recording.
 
-    Without an `init` before, there is nothing to do.
+    Returns:
+        Whether the backend has accepted all spans; True without an `init` before.
     """
     return IN_THIS_PROCESS.shutdown(timeout)

@@ -1,8 +1,8 @@
 """What begins anew in a forked process, whether Python forked it or C code did.
 
 Python's hooks notice only Python's own forks. uWSGI forks in C, and no hook runs. So there is a marker, too: a page of
-memory that the kernel wipes in every child. `if not here[0]: renew()` costs a fifth of `os.getpid()`. The hook or the
-marker, whichever notices the fork first, has the same steps taken.
+memory that the kernel wipes in every child. `if not here[0]: renew()` costs a fifth of `os.getpid()`. Hook and marker
+lead to the same steps. Whichever notices the fork first takes them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WIPE_ON_FORK: Final = 18
 """`MADV_WIPEONFORK` of Linux 4.14 and later. Python has no name for it."""
 
 _PATIENCE: Final = 1.0
-"""Seconds to wait for another thread that takes the steps. A fork in the midst may have left that thread behind."""
+"""Seconds to wait for another thread that takes the steps. A fork meanwhile would leave that thread in the parent."""
 
 
 class Marker(Protocol):
@@ -111,7 +111,7 @@ def renew() -> None:
         if time.monotonic() >= until:
             break
         sleep(0.001)
-    _taken_by = this  # no call since the loop has found None: of several threads, one takes the steps
+    _taken_by = this  # no call came since the loop has found None: of several threads, one takes the steps
     try:
         if not here[0]:
             _take_all()

@@ -5,7 +5,7 @@ workers patch after the fork, long after `init`. So this module binds once all t
 waits for, and all of it is the operating system's. The thread needs no event loop of greenlets: the application may
 keep that loop busy, and it does not run while a signal is handled.
 
-The names come from modules in C that no patch touches. What gevent and eventlet do replace there, they give back.
+Most names come from modules in C that no patch touches. For the others, gevent and eventlet give the original back.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class Thread:
     """
 
     def __init__(self, run: Callable[..., object], *arguments: object) -> None:
-        # `join` waits for the thread's own data to be freed: the interpreter does that last, with no step in Python.
+        # `join` waits until the thread's own data is freed. The interpreter frees that last, and runs no Python code
+        # in the thread afterwards.
         if is_about_to_fork():
             raise RuntimeError("no thread is started before uWSGI forks")
         if is_without_threads():
@@ -109,7 +110,7 @@ class Thread:
         run(*arguments)
 
     def join(self, timeout: float) -> None:
-        """Wait until the thread is gone, at most `timeout` seconds. A subinterpreter cannot end beside a thread."""
+        """Wait until the thread is gone, at most `timeout` seconds. A subinterpreter cannot end before its threads."""
         with suppress(Empty):
             self._gone.get(timeout=timeout)
 

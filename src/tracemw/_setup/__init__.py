@@ -6,8 +6,8 @@ The way through the room:
 * ``pipeline``: from the configuration to sampler, resource, delivery, flight recorder and exporters
 * ``outlet``, ``baggage_keys``: the span processors of the provider, which each `init` sets
 * ``between_requests``: how spans are sent where no thread can
-* ``endings``: how the process may end, so that what is queued is delivered before
+* ``endings``: the ways in which the process may end; queued spans are delivered first
 * ``tracing``: what `init` returns to the application
 
-``distro`` does what `init` does for `opentelemetry-instrument`, without a line of code.
+``distro`` does the work of `init` for `opentelemetry-instrument`, which needs no line of code.
 """

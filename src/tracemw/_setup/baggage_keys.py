@@ -1,6 +1,6 @@
 """The span processor that makes attributes of baggage.
 
-There is one for the life of the process, from the first `init` that names any keys. Each `init` sets the keys.
+The first `init` that names keys adds this processor for the life of the process. Each `init` sets the keys.
 """
 
 from __future__ import annotations

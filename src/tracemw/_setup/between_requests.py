@@ -17,8 +17,8 @@ def send_between_requests(send: Callable[[], object]) -> None:
     if not is_without_threads():
         return
     _logger.warning(
-        "uWSGI runs no threads, so that spans are sent between two requests, which the next one waits for, and spikes "
-        "do not come: set enable-threads = true in its configuration, or --enable-threads"
+        "uWSGI runs no threads: each request waits until the spans of the one before are sent, and spikes have no "
+        "effect; set enable-threads = true in uWSGI's configuration, or start uWSGI with --enable-threads"
     )
     uwsgi: Any = sys.modules["uwsgi"]
     hook: Callable[[], object] | None = getattr(uwsgi, "after_req_hook", None)
@@ -27,7 +27,7 @@ def send_between_requests(send: Callable[[], object]) -> None:
 
 
 class _AfterRequest:
-    """What uWSGI calls after each request: us, and then the hook that was there before."""
+    """The hook that uWSGI calls after each request. It sends spans, and then calls the hook that was there before."""
 
     def __init__(self, send: Callable[[], object], then: Callable[[], object] | None) -> None:
         self._send = send

@@ -1,7 +1,7 @@
-"""What `opentelemetry-instrument` finds: `opentelemetry-instrument uvicorn app:app` traces by tracemw, with no code.
+"""The entry points for `opentelemetry-instrument uvicorn app:app`: tracemw without a line of code.
 
-The environment holds all settings. That command loads the instrumentations that are installed. Their spans are
-recorded, kept and exported as under `tracemw.init`. An `init` in the application puts its own settings in place.
+All settings come from the environment. The command loads the installed instrumentations. Their spans are recorded, kept
+and exported as after `tracemw.init`. An `init` in the application replaces the settings.
 
 Another installed distribution has precedence, unless `OTEL_PYTHON_DISTRO=tracemw` names this one.
 """
@@ -28,7 +28,7 @@ class Distro(BaseDistro):  # type: ignore[misc]  # nor has this
 
 
 def distro() -> Distro | None:
-    """Return tracemw as a distribution; None beside another one, and `opentelemetry-instrument` goes on to that."""
+    """Return tracemw as a distribution; None if another one is installed, so that the command takes that one."""
     is_chosen = os.environ.get(_DISTRO) == NAME or not _others("opentelemetry_distro")
     return Distro() if is_chosen else None
 
@@ -37,9 +37,9 @@ class Configurator:
     """Sets up tracing by the environment."""
 
     def configure(self, **kwargs: Any) -> None:
-        """Do what `init` without arguments does; a later `init` takes its place.
+        """Do what `init` does without arguments. A later `init` replaces the settings.
 
-        Beside another configurator, tracemw leaves it to that one, unless `OTEL_PYTHON_CONFIGURATOR` says tracemw.
+        If another configurator is installed, that one is called, unless `OTEL_PYTHON_CONFIGURATOR` names tracemw.
         """
         others = _others("opentelemetry_configurator")
         if others and os.environ.get(_CONFIGURATOR) != NAME:

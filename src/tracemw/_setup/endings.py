@@ -1,4 +1,4 @@
-"""How a process ends, and how to be called before: atexit, signals, gunicorn's workers, children of a fork."""
+"""The ways in which a process ends: atexit, signals, gunicorn's workers, children of a fork. Tracing ends first."""
 
 from __future__ import annotations
 
@@ -38,37 +38,36 @@ class Endings:
     def __init__(self, end: End) -> None:
         self._end = end
 
-    def take(self) -> None:
-        """Take all ways to end. Once in a process is enough."""
+    def register(self) -> None:
+        """Register for all ways to end. Once in a process is enough."""
         atexit.register(self._end)
-        self.take_signals()
+        self.handle_signals()
         if "gunicorn.config" in sys.modules:
-            with suppress(Exception):  # of a gunicorn that is another than those known
-                self._take_signals_of_gunicorn()
-        self._take_ends_of_children()  # in a child that calls `init` itself
-        begin_anew_with(self._take_ends_of_children)
+            with suppress(Exception):  # an unknown version of gunicorn may differ
+                self._handle_signals_in_gunicorn()
+        self._end_with_children()  # for a child that calls `init` itself
+        begin_anew_with(self._end_with_children)
 
-    def take_signals(self) -> None:
-        """Take SIGTERM and SIGABRT, as far as nobody loses by it.
+    def handle_signals(self) -> None:
+        """Handle SIGTERM and SIGABRT, where that takes nothing from anybody.
 
-        SIGTERM stays with an application or a server that handles it: that one finishes its requests. SIGABRT is what
-        gunicorn sends to a worker that takes too long. A handler of SIGABRT ends the process at once, so `end` goes
-        first.
+        An application or server that handles SIGTERM keeps the signal: it finishes its requests. gunicorn sends SIGABRT
+        to a worker that takes too long. The handler of SIGABRT ends the process at once, so `end` is called before it.
         """
-        self._take_signal(signal.SIGTERM)
+        self._handle_signal(signal.SIGTERM)
         handler = signal.getsignal(signal.SIGABRT)
         if callable(handler) and not isinstance(handler, _SignalHandler):
-            self._take_signal(signal.SIGABRT, handler)
-        elif not _has_faulthandler():  # its handler shows where every thread was, and `getsignal` does not see it
-            self._take_signal(signal.SIGABRT)
+            self._handle_signal(signal.SIGABRT, handler)
+        elif not _has_faulthandler():  # it shows where every thread was; `getsignal` does not know its handler
+            self._handle_signal(signal.SIGABRT)
 
-    def _take_signal(self, number: signal.Signals, then: Handler | None = None) -> None:
+    def _handle_signal(self, number: signal.Signals, then: Handler | None = None) -> None:
         if then is not None or signal.getsignal(number) is signal.SIG_DFL:
             with suppress(ValueError):  # only the main thread of the main interpreter may
                 signal.signal(number, _SignalHandler(self._end, then))
 
-    def _take_signals_of_gunicorn(self) -> None:
-        """Have the workers that gunicorn forks later take the signals, once they have set up their own handlers."""
+    def _handle_signals_in_gunicorn(self) -> None:
+        """Have the workers that gunicorn forks later handle the signals, once they have set up their own handlers."""
         frame = inspect.currentframe()
         config: Any = None
         while frame is not None and type(config).__module__ != "gunicorn.config":
@@ -79,18 +78,18 @@ class Endings:
         hook = config.post_worker_init
 
         def post_worker_init(worker: object) -> None:
-            self.take_signals()
+            self.handle_signals()
             hook(worker)
 
         config.set("post_worker_init", post_worker_init)
 
-    def _take_ends_of_children(self) -> None:
-        """Take the ends of children of multiprocessing, billiard and Celery: there, atexit's functions do not run."""
+    def _end_with_children(self) -> None:
+        """Register for the end of children of multiprocessing, billiard and Celery. atexit does nothing in them."""
         self._end_with_multiprocessing()
         self._end_with_celery()
 
     def _end_with_multiprocessing(self) -> None:
-        if "billiard" in sys.modules:  # a fork of multiprocessing that shares this, and loads it only in its children
+        if "billiard" in sys.modules:  # billiard uses multiprocessing's module, and loads it only in its children
             import_module("multiprocessing.util")
         util = sys.modules.get("multiprocessing.util")
         if util is None:
@@ -105,13 +104,13 @@ class Endings:
     def _end_with_celery(self) -> None:
         signals = sys.modules.get("celery.signals")
         if signals is not None:
-            # A process of its pool has no handlers any more when it begins, and may be stopped with SIGTERM.
+            # A process of Celery's pool begins without signal handlers, and SIGTERM may stop it.
             signals.worker_process_init.connect(self._on_begin_of_worker, dispatch_uid="tracemw")
-            # The last that it does before `os._exit`.
+            # Celery sends this last, before `os._exit`.
             signals.worker_process_shutdown.connect(self._on_end_of_worker, dispatch_uid="tracemw")
 
     def _on_begin_of_worker(self, **_: object) -> None:
-        self.take_signals()
+        self.handle_signals()
 
     def _on_end_of_worker(self, **_: object) -> None:
         self._end()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("tracemw")
 
 _SAME_END: Final = 1.0
-"""Seconds between the end of a server's lifespan and that of its process, at most."""
+"""Seconds from the end of a server's lifespan to the end of its process, at most."""
 
 
 class Installation:
@@ -51,7 +51,7 @@ class Installation:
         self._tracing: Tracing | None = None
         self._is_replaceable = False
         self._said: set[str] = set()
-        """The ignored variables that the log has been told of."""
+        """The ignored variables that the log has named."""
 
     def install(self, config: Config, sampling: Sampling, *, is_replaceable: bool = False) -> Tracing:
         """Set up tracing as the settings say.
@@ -59,8 +59,8 @@ class Installation:
         Args:
             config: The settings of the process.
             sampling: What `init` was told about sampling.
-            is_replaceable: Whether a later call may take its place: nobody has called `init`, but
-                `opentelemetry-instrument` has had tracemw install itself.
+            is_replaceable: Whether a later call may replace the settings: `opentelemetry-instrument` has set tracing
+                up, and nobody has called `init`.
 
         Raises:
             RuntimeError: when tracing has been set up already, and not shut down since; without the interpreter's
@@ -88,7 +88,7 @@ class Installation:
     def end(self, why: str = PROCESS_EXIT, /) -> bool:
         """Shut down because the process ends.
 
-        The end may have begun before, when a server's lifespan ended by a flush; that time counts.
+        The lifespan of a server may have ended with a flush just before. The time of that flush counts, too.
         """
         began, ended = self._outlet.waited
         just_now = time.monotonic() - ended < _SAME_END
@@ -107,8 +107,8 @@ class Installation:
         if config.metrics is not None and not is_silent(installed_meter_provider()):
             _logger.warning(
                 "metrics=True does nothing: a meter provider is installed already, and OpenTelemetry takes only one in "
-                "a process; the middleware and clients use the installed one. Leave out metrics=True, or what installs "
-                "it"
+                "a process. The middleware and clients use the installed one. Leave out metrics=True, or the code that "
+                "installs that provider"
             )
             config = replace(config, metrics=None)
         if config.service is None:
@@ -141,7 +141,7 @@ class Installation:
             self._provider.stacktrace_limit = config.stacktrace_limit
             self._provider.add_span_processor(self._outlet)
             install_provider(self._provider)
-            self._endings.take()
+            self._endings.register()
         else:
             limit = config.stacktrace_limit
             self._provider.rearm(sampler=sampler, resource=resource, recorder=recorder, stacktrace_limit=limit)
@@ -155,7 +155,7 @@ class Installation:
             self._baggage.keys = keys
 
     def _observe(self, config: Config, pipeline: Pipeline, tracing: Tracing) -> None:
-        """Let a global meter provider show what becomes of the spans, of this `init` and of later ones."""
+        """Have a global meter provider, if there is one, count what becomes of the spans of this and later `init`s."""
         provider = installed_meter_provider()
         if self._observer is None and (provider is None or is_silent(provider)):
             return
@@ -172,8 +172,8 @@ class Installation:
             if name not in self._said:
                 self._said.add(name)
                 _logger.warning(
-                    "%s is ignored: tracemw reads no configuration file. Arguments of tracemw.init() and the other "
-                    "OTEL_* variables say the same; unset it if the file is for others",
+                    "%s is ignored: tracemw reads no configuration file. Use arguments of tracemw.init() or the other "
+                    "OTEL_* variables, and unset this one",
                     name,
                 )
 
@@ -182,12 +182,12 @@ IN_THIS_PROCESS: Final = Installation()
 
 
 def _leave_alone(provider: trace.TracerProvider) -> Tracing:
-    """Leave a provider alone that somebody else has installed; doors and clients use it."""
+    """Leave the provider that somebody else has installed as it is. Doors use that provider."""
     kind = f"{type(provider).__module__}.{type(provider).__qualname__}"
     _logger.warning(
-        "tracemw.init() leaves tracing as it is: a tracer provider is installed already (%s), by "
-        "opentelemetry-instrument perhaps. tracemw's middleware and clients use it; sampling, kept errors and export "
-        "are its own. For tracemw's, leave out what installs it; opentelemetry-instrument starts tracemw with "
+        "tracemw.init() leaves tracing as it is: a tracer provider is installed already (%s), perhaps by "
+        "opentelemetry-instrument. tracemw's middleware and clients use that provider, and its sampling and export. "
+        "For those of tracemw, leave out the code that installs the provider; for opentelemetry-instrument, set "
         "OTEL_PYTHON_DISTRO=tracemw",
         kind,
     )

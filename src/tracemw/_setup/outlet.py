@@ -1,7 +1,7 @@
 """The span processor by which spans leave our provider.
 
-There is one for the life of the process, since a provider never lets go of a processor. Each `init` leads it to the
-delivery that it has made.
+There is one for the life of the process: a provider never lets go of a processor. Each `init` makes a delivery, and
+leads the outlet to it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Outlet(SpanProcessor):
     """When the latest flush that failed began, and when it ended."""
 
     def lead_to(self, delivery: Delivery | None) -> None:
-        """Pass spans on to `delivery` from now on, with no call between."""
+        """Have the provider pass ended spans straight to `delivery` from now on."""
         self.delivery = delivery
         if delivery is None:
             vars(self).pop("on_end", None)
@@ -35,7 +35,7 @@ class Outlet(SpanProcessor):
             self.on_end = delivery.on_end  # type: ignore[method-assign]
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Take a span that is not to be exported."""
+        """Let a span go: nothing is exported."""
 
     def take(self, span: ReadableSpan) -> None:
         """Pass on a span of an unsampled trace that is kept."""

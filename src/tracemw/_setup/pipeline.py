@@ -45,7 +45,7 @@ class Pipeline:
     """Holds the spans of unsampled traces until it is known whether they are kept."""
 
     description: str
-    """All of it in words, with nothing that may be a secret."""
+    """The pipeline in words, without secrets."""
 
 
 def pipeline_for(config: Config, sampling: Sampling, take: Callable[[ReadableSpan], None]) -> Pipeline:
@@ -74,7 +74,7 @@ def pipeline_for(config: Config, sampling: Sampling, take: Callable[[ReadableSpa
 
 
 def meter_provider_for(config: Config, backend: Backend, resource: Resource) -> MeterProvider:
-    """Return a meter provider that exports to a backend. Only this loads the metrics half of the SDK.
+    """Return a meter provider that exports to a backend. Only this function loads the metrics half of the SDK.
 
     Raises:
         RuntimeError: where the interpreter starts no new threads.
@@ -110,7 +110,7 @@ def _delivery(config: Config) -> Delivery:
 
 
 def _exporter_to(backend: Backend, signal: str) -> Callable[[], Exporter]:
-    """Return what makes an exporter. Each process makes its own, and loads only what its protocol needs."""
+    """Return a function that makes an exporter. Each process makes its own, and loads only what its protocol needs."""
     if backend.protocol == "grpc":
         from tracemw._export.otlp_grpc import OtlpGrpcExporter
 

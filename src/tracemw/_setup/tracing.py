@@ -60,13 +60,16 @@ class Tracing:
         return self._active
 
     def flush(self, timeout: float = DELIVERY_TIMEOUT) -> bool:
-        """Send what is queued; tell whether the backend had accepted all of it within `timeout` seconds."""
+        """Send the queued spans. Return whether the backend has accepted all of them within `timeout` seconds."""
         return self._delivery.flush(timeout) if self._delivery is not None else True
 
     def shutdown(self, timeout: float = DELIVERY_TIMEOUT) -> bool:
-        """Send what is queued, within `timeout` seconds, and stop recording; tell whether all spans were accepted.
+        """Send the queued spans within `timeout` seconds, and stop recording.
 
-        A second call does nothing more. While the first is still under way, the second waits, too.
+        A second call does nothing. If the first is still under way, the second waits for it.
+
+        Returns:
+            Whether the backend has accepted all spans.
         """
         deadline = time.monotonic() + min(timeout, LONGEST_WAIT)
         delivered = self._delivery.shutdown(timeout) if self._delivery is not None else True
@@ -79,20 +82,20 @@ class Tracing:
         return delivered
 
     def spike(self, ratio: float, *, seconds: float, path: str | None = None) -> None:
-        """Sample more in this process, for a while; `tracemw spike` does so in all that share a control file.
+        """Sample more in this process for a while. `tracemw spike` does so in all processes that share a control file.
 
-        A spike only raises sampling, and only that of traces that begin here. The traces of a spike carry its own `th`
-        in `tracestate`; a trace that is there for the spike alone has `tracemw.spike` on its root. A new spike takes
-        the place of one with the same path; others stay.
+        A spike only raises sampling, and only for traces that begin in this process. Its traces carry its own threshold
+        (`th` in `tracestate`). If only the spike had a trace sampled, the root of the trace has `tracemw.spike`. A new
+        spike replaces one with the same path. Other spikes stay.
 
         Args:
             ratio: The share of new traces to sample, above 0 and at most 1.
-            seconds: How long; a spike ends by itself, and lasts at most 24 hours.
-            path: Only requests such as `"POST /checkout/*"`; `*` crosses slashes.
+            seconds: How long the spike lasts: at most 24 hours. It ends by itself.
+            path: Only requests such as `"POST /checkout/*"`, where `*` crosses slashes; by default, all requests.
 
         Raises:
-            ValueError: for a value that is not accepted; the error says what is.
-            TypeError: for one of the wrong type.
+            ValueError: for a value that is not accepted. The error says what is.
+            TypeError: for a value of the wrong type.
             RuntimeError: after the shutdown.
         """
         checked = Spike(ratio=ratio, path=path, until=time.time() + require_duration(seconds))
@@ -109,7 +112,7 @@ class Tracing:
             self._sampler.end_spike(path)
 
     def stats(self) -> Stats:
-        """Return what became of this process's spans so far."""
+        """Return what has become of this process's spans so far."""
         check()
         if self._recorder is None:
             return Stats()
