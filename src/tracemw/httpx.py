@@ -27,16 +27,16 @@ C = TypeVar("C", bound="httpx.Client | httpx.AsyncClient")
 def trace_client(client: C, **options: Unpack[ClientOptions]) -> C:
     """Trace the calls of a client, sync or async, and return it.
 
-    Tracing transports come around those of the client, also around the mounted ones and those for proxies. All settings
-    stay. A traced client is not traced twice: it takes the options given now.
+    Each transport of the client gets a tracing one around it, also those that are mounted, and those for proxies. All
+    settings stay. A traced client is not traced twice: it takes the new options.
 
     Args:
-        client: A client, of a class derived from `httpx.Client` or `httpx.AsyncClient` too.
+        client: An `httpx.Client` or `httpx.AsyncClient`, or an instance of a derived class.
         **options: See `tracemw.ClientOptions`.
 
     Raises:
-        TypeError: for what is no client of httpx, and for an unknown option.
-        ValueError: for a value of an option that is not accepted.
+        TypeError: for anything but a client of httpx, and for an unknown option.
+        ValueError: for an option whose value is not accepted.
     """
     return clients.trace_client(_LIBRARY, client, TraceTransport, AsyncTraceTransport, options)
 
@@ -45,8 +45,8 @@ class TraceTransport(SyncTransport, httpx.BaseTransport):
     """Trace the requests that go through a synchronous transport, for those who build transports themselves.
 
     A client that gets a transport ignores its own `verify`, `cert`, `limits`, `http1` and `http2`, and the proxies that
-    the environment names. What goes to its `proxy` or `mounts` goes past the transport, and is not traced.
-    `trace_client` has no such limits.
+    the environment names. Requests to its `proxy` or `mounts` bypass the transport, and are not traced. `trace_client`
+    has no such limits.
 
     Args:
         transport: The transport to wrap, `httpx.HTTPTransport()` by default.
@@ -54,7 +54,7 @@ class TraceTransport(SyncTransport, httpx.BaseTransport):
 
     Raises:
         TypeError: for an unknown option, and for a transport of another library or for an `AsyncClient`.
-        ValueError: for a value of an option that is not accepted.
+        ValueError: for an option whose value is not accepted.
     """
 
     _library = _LIBRARY
@@ -65,7 +65,7 @@ class TraceTransport(SyncTransport, httpx.BaseTransport):
 
 
 class AsyncTraceTransport(AsyncTransport, httpx.AsyncBaseTransport):
-    """Trace the requests that go through an asynchronous transport; its limits are those of `TraceTransport`.
+    """Trace the requests that go through an asynchronous transport. The limits are those of `TraceTransport`.
 
     Args:
         transport: The transport to wrap, `httpx.AsyncHTTPTransport()` by default.
@@ -73,7 +73,7 @@ class AsyncTraceTransport(AsyncTransport, httpx.AsyncBaseTransport):
 
     Raises:
         TypeError: for an unknown option, and for a transport of another library or for a `Client`.
-        ValueError: for a value of an option that is not accepted.
+        ValueError: for an option whose value is not accepted.
     """
 
     _library = _LIBRARY

@@ -3,8 +3,8 @@
 Each attempt gets a CLIENT span: redirects and the retries of urllib3 too. The span ends when the body has been read or
 closed. Retries carry `http.request.resend_count`; requests has no public place that would carry it over a redirect.
 
-The adapters of a session stay the objects that they are, with their settings and their own behaviour: only the class of
-each gives way to one that is derived from it and traces. The pool managers and pools follow when an adapter uses them.
+A session keeps its adapters, with their settings and their own behaviour. Only the class of each adapter is replaced,
+by a derived class that traces. Pool managers and pools follow when an adapter uses them.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ S = TypeVar("S", bound=requests.Session)
 
 
 def trace_session(session: S, **options: Unpack[ClientOptions]) -> S:
-    """Trace the calls of a session and return it; its adapters stay the objects that they are.
+    """Trace the calls of a session, and return it. The session keeps its adapters.
 
-    Adapters that are mounted later are traced too. A traced adapter is not traced twice: it takes the options given
-    now. An adapter of a class not derived from `requests.adapters.HTTPAdapter` has no connection pools, and gets one
-    span around each `send`.
+    Adapters that are mounted later are traced, too. A traced adapter is not traced twice: it takes the new options. An
+    adapter whose class is not derived from `requests.adapters.HTTPAdapter` has no connection pools, and gets one span
+    around each `send`.
 
     Args:
-        session: A session, of a class derived from `requests.Session` too.
+        session: A `requests.Session`, or an instance of a derived class.
         **options: See `tracemw.ClientOptions`.
 
     Raises:
-        TypeError: for what is no session of requests, and for an unknown option.
-        ValueError: for a value of an option that is not accepted.
+        TypeError: for anything but a session of requests, and for an unknown option.
+        ValueError: for an option whose value is not accepted.
     """
     if not isinstance(session, requests.Session):
         raise TypeError(f"tracemw.requests.trace_session takes a requests.Session, not {_shown(session)}")
@@ -65,7 +65,7 @@ def trace_session(session: S, **options: Unpack[ClientOptions]) -> S:
 
 
 class _Adapters(OrderedDict[str, Any]):
-    """The adapters of a traced session: each is traced as soon as it is mounted."""
+    """The adapters of a traced session. Each adapter is traced as soon as it is mounted."""
 
     tracing: ClientTracing | None = None
 
@@ -79,7 +79,7 @@ class _Adapters(OrderedDict[str, Any]):
 
 
 def _trace(adapter: Any, tracing: ClientTracing | None, options: ClientOptions) -> None:
-    """Have an adapter trace what it sends; a traced one takes the options."""
+    """Have an adapter trace what it sends. An adapter that traces already takes the options."""
     if isinstance(adapter, _Traced):
         if options:
             adapter.tracemw_tracing = _tracing_of(adapter).but(**options)
@@ -120,11 +120,11 @@ class _Traced:
     tracemw_tracing: ClientTracing | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
-        if untraced_class(cls) is None:  # the application's classes hear of no class that `traced_class` makes
+        if untraced_class(cls) is None:  # a class that `traced_class` has made is hidden from the application's classes
             super().__init_subclass__(**options)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # Nobody can import a class that `traced_class` has made: the pickle names the class that the adapter had.
+        # Nobody can import a class that `traced_class` has made. So the pickle names the class that the adapter had.
         reduced = super().__reduce_ex__(protocol)
         if isinstance(reduced, str):
             return reduced
@@ -155,7 +155,7 @@ class TraceAdapter(_Traced, HTTPAdapter):
 
     Raises:
         TypeError: for an unknown option, and for one string as `third_parties`.
-        ValueError: for what is no host.
+        ValueError: for a third party that is no host.
     """
 
     def __init__(
@@ -259,7 +259,7 @@ class _TracedResponse(requests.Response):
                 self._tracemw_exchange.end()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # A copied or pickled response is a plain one: its body has been read, and its reader may not have tracemw.
+        # A copied or pickled response is a plain one. Its body has been read, and its reader may not have tracemw.
         return requests.Response, (), self.__getstate__()
 
     def __del__(self) -> None:

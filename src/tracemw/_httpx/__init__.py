@@ -5,6 +5,6 @@ The two libraries have the same classes under the same names, and no class of on
 * ``library``: the classes of one library, and what its door refuses
 * ``clients``: `trace_client`
 * ``transports``: the transports that trace, sync and async
-* ``resends``: how many attempts came before
-* ``bodies``: the body of a response, whose end ends the span
+* ``resends``: how many attempts at a request came before
+* ``bodies``: the body of a response; the span ends with it
 """

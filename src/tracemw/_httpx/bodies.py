@@ -69,7 +69,7 @@ class AsyncBody(Body):
         except Exception as error:
             self._exchange.failure(error)
             raise
-        finally:  # to close this closes what is beneath
+        finally:  # whoever closes this generator closes the one beneath
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
         self._exchange.end()

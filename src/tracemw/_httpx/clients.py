@@ -1,4 +1,4 @@
-"""`trace_client`: the transports of a client that is there already get tracing ones around them."""
+"""`trace_client`: the transports of an existing client get tracing ones around them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ C = TypeVar("C")
 def trace_client(
     library: Library, client: C, sync: type[SyncTransport], asynchronous: type[AsyncTransport], options: ClientOptions
 ) -> C:
-    """Wrap the transports of a client, its mounts included; one that traces already takes the options.
+    """Wrap the transports of a client, with its mounts. A transport that traces already takes the options.
 
     Args:
-        library: The library that the client is to be of.
+        library: The library that the client must be of.
         client: The client.
         sync: The door's transport for synchronous clients.
-        asynchronous: The one for asynchronous clients.
+        asynchronous: The door's transport for asynchronous clients.
         options: The options of the door.
 
     Raises:
-        TypeError: for what is no client of the library, and for an unknown option.
-        ValueError: for a value of an option that is not accepted.
+        TypeError: for anything but a client of the library, and for an unknown option.
+        ValueError: for an option whose value is not accepted.
     """
     door = sync if library.half_of(client) is library.sync else asynchronous
     ClientTracing(**options)  # refuses what is not accepted before anything is changed

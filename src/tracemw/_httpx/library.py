@@ -62,7 +62,7 @@ class Library:
         """Return the half that a client belongs to.
 
         Raises:
-            TypeError: for what is no client of this library.
+            TypeError: for anything but a client of this library.
         """
         for half in (self.sync, self.asynchronous):
             if isinstance(client, half.client):
@@ -70,12 +70,12 @@ class Library:
         raise self._refusal("trace_client", "Client or AsyncClient", client, _home_of(client, _CLIENTS))
 
     def require_transport(self, given: object, half: Half) -> None:
-        """Refuse what is no transport of a half: one of the other half, or of the other library.
+        """Refuse anything but a transport of a half, such as one of the other half or of the other library.
 
-        A transport of no library's class is taken when it has the method that sends.
+        A transport may be of a class that neither library knows. Then it needs the method that sends.
 
         Raises:
-            TypeError: for what is refused.
+            TypeError: for anything that is refused.
         """
         if isinstance(given, half.transport):
             return
@@ -88,7 +88,7 @@ class Library:
         """Refuse the other library's request.
 
         Raises:
-            TypeError: for what is refused.
+            TypeError: for such a request.
         """
         door = _TRANSPORTS[half.transport.__name__]
         home = _home_of(given, {"Request": door})
@@ -100,7 +100,7 @@ class Library:
         shown = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
         message = f"tracemw.{self._name}.{door} takes a {self._name}.{wanted}"
         if isinstance(given, type):
-            return TypeError(f"{message}, not the class {shown}: make one of it")
+            return TypeError(f"{message}, not the class {shown}; pass an instance")
         if home is None:
             return TypeError(f"{message}, not {shown}")
         return TypeError(f"{message}, not {shown}; that is for tracemw.{'.'.join(home)}")

@@ -1,4 +1,4 @@
-"""How many attempts at a request came before: httpx follows redirects, and answers challenges, by sending again."""
+"""How many attempts at a request came before. httpx sends again after a redirect, and after a challenge."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ RESENDS: Final = "tracemw.resend_count"
 class Resends:
     """Counts the attempts that go through one transport.
 
-    After a challenge httpx sends the same request again; after a redirect it makes another, which takes over the
-    extensions of the one before. So the count stands in the extensions for as long as the redirecting response is open,
-    and then the caller's request is as it was.
+    After a challenge, httpx sends the same request again. After a redirect, httpx makes another request with the
+    extensions of the one before. So the count stands in the extensions while the redirecting response is open. Then the
+    caller's request gets its own extensions back.
     """
 
     def __init__(self) -> None:
         self.challenged: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-        """The requests whose last answer was a challenge, and how often each has been sent."""
+        """The requests whose last response was a challenge, and how often each has been sent."""
 
     def before(self, request: Any) -> int:
         """Return how many attempts came before this one."""
@@ -31,7 +31,7 @@ class Resends:
 
     @guarded
     def after(self, request: Any, response: Any, resend_count: int) -> Callable[[], None] | None:
-        """Note an answer that may lead to another attempt; return what the end of that answer is to call, if any."""
+        """Note a response that may lead to another attempt. Return a function to call when it is closed, if any."""
         if response.status_code in (401, 407):
             self.challenged[request] = resend_count + 1
         if not response.has_redirect_location:

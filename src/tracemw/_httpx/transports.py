@@ -19,12 +19,12 @@ class Transport:
     """What both kinds of transports do before and after the wrapped one sends.
 
     Args:
-        transport: The transport to wrap; None for the one that a client makes for itself.
+        transport: The transport to wrap. None for the one that a client makes for itself.
         options: The options of the door.
 
     Raises:
-        TypeError: for what is no transport of this kind, and for an unknown option.
-        ValueError: for a value of an option that is not accepted.
+        TypeError: for anything but a transport of this kind, and for an unknown option.
+        ValueError: for an option whose value is not accepted.
     """
 
     _library: ClassVar[Library]
@@ -42,8 +42,8 @@ class Transport:
         self._tracing = self._tracing.but(**options)
 
     def __getattr__(self, name: str) -> Any:
-        # Users rely on what else the wrapped transport can do. But nothing is sent past the tracing, and a transport
-        # that is being copied has none beneath yet.
+        # Users rely on all else that the wrapped transport can do. But nothing may be sent past the tracing. And a
+        # transport that is just being copied wraps none yet.
         if name in _NOT_PASSED_ON:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self._transport, name)
@@ -63,13 +63,13 @@ class Transport:
         )
 
     def _traced(self, request: Any, exchange: ClientExchange) -> Any:
-        """Return a copy of the request with the headers of the trace; the caller's own stays as it is.
+        """Return a copy of the request with the headers of the trace. The caller's own request stays as it is.
 
         httpx makes the request after a redirect from the caller's, so each attempt gets headers of its own.
         """
         if not exchange.headers:
             return request
-        # Neither copy is made by the public way: that would parse, or look at each header, once more.
+        # The public constructors would parse the request, and look at each header, once more.
         headers = self._library.headers(request.headers, getattr(request.headers, "_encoding", None))
         for name, value in exchange.headers.items():
             headers[name] = value
@@ -165,6 +165,6 @@ class AsyncTransport(Transport):
 
 
 def _give_back(request: Any, traced: Any) -> None:
-    """Let the caller's request have the body that a transport has read: it may have to be sent again."""
+    """Give the caller's request the body that a transport has read. The request may have to be sent again."""
     if traced.stream is not request.stream:
         vars(request).update(vars(traced), headers=request.headers)

@@ -2,5 +2,5 @@
 
 * ``attempts``: the attempts at one request, each with a span of its own
 * ``pools``: managers and connection pools that start the attempts
-* ``classes``: how an object that is there already comes to trace
+* ``classes``: how an existing object is made to trace
 """

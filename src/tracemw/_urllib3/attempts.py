@@ -1,4 +1,4 @@
-"""The attempts at one request: a connection pool starts each, and whoever sends the request hears of the last."""
+"""The attempts at one request. A connection pool starts each, and the sender of the request learns of the last."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class Attempts:
         self._tracing = tracing
         self._method = method
         self._url = url
-        self._context = current_context()  # urllib3 makes each retry within the attempt before
+        self._context = current_context()  # urllib3 makes each retry within the previous attempt
         self._count = 0
         self._failed_at: int | None = None
         self._failure: BaseException | None = None
         self._callers_headers: Any = None
         self.current: ClientExchange | None = None
-        """The last attempt; None before the first, and when the call is not traced."""
+        """The latest attempt. None before the first, and when the call is not traced."""
 
     def run(self, send: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-        """Return `send(*args, **kwargs)`; the connection pools beneath start these attempts.
+        """Return `send(*args, **kwargs)`. The connection pools beneath start these attempts.
 
         An interrupt between any two steps, such as KeyboardInterrupt, leaves `attempts_under_way` as it was before.
         """
@@ -72,15 +72,15 @@ class Attempts:
             raise
 
     def next(self, retries: object, headers: object) -> ClientExchange | None:
-        """Conclude the attempt before, by what urllib3 notes of it, and begin another with these headers.
+        """End the previous attempt, with the failure that urllib3 has noted, and begin another with these headers.
 
-        Between the two lies the wait that the retry policy asks for.
+        The wait that the retry policy asks for lies between the two.
         """
         self._callers_headers = headers
         before = self.current
         if before is not None:
             history = retries.history if isinstance(retries, Retry) else ()
-            # An adapter of somebody's own may try again as well, and urllib3 does not know of that.
+            # A user's own adapter may try again, too. urllib3 does not know of that.
             failure = (history[-1].error if history else None) or self._failure
             if failure is not None:
                 before.failure(failure, at=self._failed_at)
@@ -91,7 +91,7 @@ class Attempts:
         return self.current
 
     def with_trace(self, headers: Any) -> Any:
-        """Return the headers that urllib3 is about to send together with those that hand the trace on."""
+        """Return the headers that urllib3 is about to send, and with them those that hand the trace on."""
         ours = None if self.current is None else self.current.headers
         if not ours:
             return headers

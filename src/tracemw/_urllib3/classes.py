@@ -1,4 +1,4 @@
-"""How an object that is there already comes to trace: its class becomes one that is derived from its own."""
+"""How an existing object is made to trace: its class is replaced by a derived one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def traced_class(kind: Any, by: type) -> Any:
-    """Return the class derived from `kind` that traces as the class `by` says; it has the name of `kind`."""
+    """Return a class derived from `kind` that traces by the methods of `by`. The new class has the name of `kind`."""
     for derived in type.__subclasses__(kind):
         if untraced_class(derived) is kind:
             return derived
@@ -15,5 +15,5 @@ def traced_class(kind: Any, by: type) -> Any:
 
 
 def untraced_class(kind: type) -> Any:
-    """Return the class that `traced_class` has derived this one from; None for a class of any other origin."""
+    """Return the class that `traced_class` has derived this one from. None for any other class."""
     return vars(kind).get("_tracemw_of")

@@ -1,4 +1,4 @@
-"""Managers and connection pools that start attempts: urllib3 calls a pool's `urlopen` anew for every retry."""
+"""Managers and connection pools that start attempts. urllib3 calls a pool's `urlopen` anew for every retry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TracedPool(HTTPConnectionPool):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Make one attempt; when urllib3 tries again, it comes here from within."""
+        """Make one attempt. For a retry, urllib3 calls this method again from within."""
         attempts = attempts_under_way.get()
         exchange = attempts.next(retries, self.headers if headers is None else headers) if attempts else None
         if exchange is None:
@@ -33,8 +33,8 @@ class TracedPool(HTTPConnectionPool):
         return exchange.run(super().urlopen, method, url, body, headers, retries, *args, **kwargs)
 
     def _make_request(self, *args: Any, **kwargs: Any) -> Any:
-        # Private to urllib3, and the one place that sees the headers of each attempt, and a response that urllib3 will
-        # not accept but try again.
+        # This method is private to urllib3. No other place sees the headers of each attempt, and a response after which
+        # urllib3 tries again.
         attempts = attempts_under_way.get()
         if attempts is None:
             return super()._make_request(*args, **kwargs)
@@ -63,13 +63,13 @@ class TracedManager(PoolManager):
 
 @guarded
 def trace_manager(manager: Any) -> None:
-    """Have a manager give out pools that start attempts; what is no manager of urllib3's is left alone."""
+    """Have a manager give out pools that start attempts. Anything but a manager of urllib3 is left alone."""
     if isinstance(manager, PoolManager) and not isinstance(manager, TracedManager):
         manager.__class__ = traced_class(type(manager), TracedManager)
 
 
 @guarded
 def trace_pool(pool: Any) -> None:
-    """Have a connection pool start attempts; what is no pool of urllib3's, such as a mock, is left alone."""
+    """Have a connection pool start attempts. Anything but a pool of urllib3, such as a mock, is left alone."""
     if isinstance(pool, HTTPConnectionPool):
         pool.__class__ = traced_class(type(pool), TracedPool)
