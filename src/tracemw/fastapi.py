@@ -48,7 +48,7 @@ class TraceMiddleware(starlette.TraceMiddleware):
 
     Raises:
         TypeError: for an unknown option.
-        ValueError: for an option with a value that cannot work.
+        ValueError: for an option whose value is not accepted.
     """
 
     _settings: dict[str, Any] | None = None
@@ -131,7 +131,7 @@ def _noted_route(notes: _RequestTelemetry, scope: asgi.Scope) -> str | None:
 
 
 class _Notes(_RequestTelemetry):
-    """What FastAPI keeps of a request whose span is ours. What few requests need is made when FastAPI asks.
+    """What FastAPI keeps of a request whose span is ours. Parts that few requests need are made when FastAPI asks.
 
     Args:
         settings: The settings of the application's native telemetry. Their `exclude` may leave this request out.

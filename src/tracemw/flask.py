@@ -25,7 +25,7 @@ class TraceMiddleware:
 
     Raises:
         TypeError: for an unknown option.
-        ValueError: for an option with a value that cannot work.
+        ValueError: for an option whose value is not accepted.
     """
 
     def __init__(self, app: flask.Flask | None = None, **options: Unpack[ServerOptions]) -> None:

@@ -1,6 +1,6 @@
-"""The application's own spans: `span`, `traced`, `annotate`, `stage`, `current_trace_id`.
+"""The application's own spans: `span`, `traced`, `annotate`, `keep`, `stage`, `current_trace_id`.
 
-They work with any tracer provider. Without a provider, and within a skipped request, they do nothing.
+These work with any tracer provider. Without a provider, and within a skipped request, they do nothing.
 """
 
 from __future__ import annotations

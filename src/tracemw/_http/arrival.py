@@ -41,9 +41,9 @@ def arrival_context(here: Context, outer: ServerExchange | None) -> Context:
 def already_traced(here: Context, caller: Span | None) -> Span | None:
     """Return the SERVER span that another instrumentation has started for this very request; None without one.
 
-    Such a span is current, is a SERVER span, has not ended, and its parent is the span that this request carries. A
-    span of one of our doors belongs to another request, within which this process serves the present one: doors know
-    their own requests by the exchange that they leave in the scope or environ.
+    Such a span is current, is a SERVER span, has not ended, and its parent is the span that this request carries. The
+    span of one of our own doors does not count: it belongs to an outer request. Doors know their own requests by the
+    exchange that they leave in the scope or environ.
     """
     span = span_in(here)
     if span is None or getattr(span, "kind", None) is not SpanKind.SERVER or span is request_span(here):

@@ -56,8 +56,8 @@ class ServerTracing:
         """Start the SERVER span of a request, or find out why the request gets none.
 
         Returns:
-            The exchange of the request. Another one than the given is that of an outer application: it speaks another
-            protocol, traces the request already, and has handed it on. None means that tracing has failed.
+            The exchange of the request. If an outer application of another protocol traces the request already, this
+            is that application's exchange, and not the given one. None means that tracing has failed.
         """
         try:
             settings = exchange.settings = self.settings

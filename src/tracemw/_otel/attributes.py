@@ -21,7 +21,7 @@ class LazyAttributes:
         raise NotImplementedError
 
     def defer(self) -> None:
-        """Note what the attributes are made of, as it is now: they are made later, and it may change until then."""
+        """Copy what the attributes are made of, where it may change before they are made."""
 
     def made(self) -> dict[str, AttributeValue]:
         """Return the attributes. The first call makes them."""

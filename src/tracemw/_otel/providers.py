@@ -44,7 +44,7 @@ def install_provider(provider: TracerProvider) -> None:
 
 
 def installed_meter_provider() -> MeterProvider | None:
-    """Return the global meter provider, if one is loaded. The API's own function would load what a variable names."""
+    """Return the global meter provider, if one is loaded. The API's own function loads one that a variable names."""
     metrics = sys.modules.get("opentelemetry.metrics._internal")
     return getattr(metrics, "_METER_PROVIDER", None)
 

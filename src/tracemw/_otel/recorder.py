@@ -24,7 +24,10 @@ class Held(Protocol):
     """A span of an unsampled trace. It is held until its local trace is kept or dropped."""
 
     def answered(self) -> None:
-        """Note that the response has begun: the request took until now, not until its end. The first call counts."""
+        """Note that the response has begun. The time until now decides whether the request was slow.
+
+        Only the first call counts.
+        """
 
     def lasts(self) -> None:
         """Note that this is a connection. A connection is never slow."""

@@ -31,7 +31,7 @@ _MOST_EXCEPTIONS: Final = 1000
 """Exceptions of a chain or group that are read."""
 _SIMPLE: Final = 16
 _SIMPLE_FRAMES: Final = 200
-"""Exceptions and frames up to which Python may make its own text: it may be short enough, and is made quickly."""
+"""Up to so many exceptions and frames, Python makes its own text first. It is made quickly, and may be short enough."""
 
 
 class _Frame(NamedTuple):
@@ -157,7 +157,8 @@ def _shortened(raised: list[_Raised], longest: int) -> str:
     line = max(longest // 8, _SHORTEST_FRAME)
     room = longest - _size(_more(len(raised)))
     kept: list[_Raised] = []
-    # First each message with the frame that raised. Then the first frame of the latest one. Then more of the last ones.
+    # First each message, with the frame that raised. Then the first frame of the most important exception. Then more of
+    # the last frames.
     for each in sorted(raised, key=lambda each: each.importance):
         each.message = _said(each.error, max(longest // (8 if kept else 3), _SHORTEST_FRAME))
         each.keep_last(longest, line)

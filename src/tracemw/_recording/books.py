@@ -1,7 +1,6 @@
-"""What the flight recorder holds, and what has become of the rest: fragments, verdicts, and the books.
+"""Fragments, verdicts and the books: what the flight recorder holds, and what has become of all other spans.
 
-There is no lock. The interpreter switches threads, and handles signals, only at calls and backward jumps. So where
-several counts change together, no call stands among the steps.
+There is no lock. Where several counts change together, no call stands among the steps; see docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ HELD_BYTES: Final = "held_bytes"
 KEEP_RATE: Final = "keep_rate"
 LATE: Final = "late"
 ABANDONED: Final = "abandoned"
-"""Why spans are lost: a limit, an end long after that of the local root, or a local root that never ends."""
+"""Why spans are lost: a limit; an end long after the local root's; a local root that never ends."""
 
 _CAUSES: Final = (HELD_SPANS_PER_TRACE, HELD_TRACES, HELD_SPANS, HELD_BYTES, KEEP_RATE, LATE, ABANDONED)
 
@@ -45,7 +44,7 @@ class Books:
         self.unsampled = 0
         """Spans that were not recorded, or were dropped without a reason to keep them."""
         self.lost = dict.fromkeys(_CAUSES, 0)
-        """Spans that were dropped before the verdict, or against a reason to keep them, by cause."""
+        """Spans that were lost, by cause."""
         self.kept = dict.fromkeys(REASONS, 0)
         """Local traces that were kept, by reason."""
         self.processor_errors = 0
@@ -99,7 +98,7 @@ class Root(Protocol):
 class Fragment(deque[tuple[ReadableSpan, int]]):
     """The ended spans beneath one local root that is still open, each with its estimated size in bytes.
 
-    The local root has its fragment, which saves a look-up. If an application lets go of a root that it never ended, the
+    The local root holds its fragment, which saves a look-up. If an application lets go of a root without ending it, the
     fragment goes, too.
 
     Args:
@@ -108,7 +107,7 @@ class Fragment(deque[tuple[ReadableSpan, int]]):
     """
 
     verdict: Verdict | None = None
-    """The verdict before the root ends: the spans have given way to others."""
+    """The verdict, if it came before the root's end: the spans have given way to others."""
     books: Books | None = None
     """The books that count the fragment; None if an interrupt came while the fragment was made."""
 

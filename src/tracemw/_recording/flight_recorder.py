@@ -8,8 +8,7 @@ of its spans has failed, if the request was slow, or if `tracemw.keep` asked for
 Spans that end before their local root wait in its fragment.
 
 There is no lock. A span joins its fragment in one step, which the interpreter does atomically. A span is taken out and
-counted with no call among the steps: the interpreter switches threads, and handles signals, only at calls and backward
-jumps.
+counted with no call among the steps; see docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ KEPT: Final = "tracemw.kept"
 """The attribute on kept spans that says why: `error`, `slow` or `manual`."""
 
 FOLLOWED_FOR: Final = 30 * 10**9
-"""Nanoseconds after the end of a kept local root in which spans may end beneath it, and are kept, too."""
+"""Nanoseconds after the end of a kept local root. A span beneath that ends within this time is kept, too."""
 
 _PATIENCE: Final = 1000
 """How often the books are read, a tenth of a millisecond apart, to find them at rest."""
@@ -60,8 +59,8 @@ _KEPT: Final = {why: Verdict(True, why) for why in REASONS}
 class FlightRecorder:
     """Holds the ended spans of unsampled local traces until their local root ends, then keeps or drops them.
 
-    At a limit, the oldest gives way. Where one local trace has too many spans, its oldest span is dropped; at any other
-    limit, what the oldest local trace holds.
+    At a limit, the oldest gives way. If one local trace has too many spans, its oldest span is lost. At any other
+    limit, all held spans of the oldest local trace are lost.
 
     Args:
         deliver: Called with each span that is kept.
@@ -208,9 +207,9 @@ class FlightRecorder:
             self._release(root, fragment, verdict)
 
     def _make_room(self, full: str, size: int) -> bool:
-        """Drop what the oldest local traces hold until there is room for a span. Return whether there is.
+        """Give up what the oldest local traces hold until there is room for a span. Return whether there is.
 
-        The oldest one may well be of a connection that has lasted for hours. Better that one than a new request.
+        The oldest may well be that of a connection that has lasted for hours. Better that one than a new request.
 
         Args:
             full: The limit that is reached.

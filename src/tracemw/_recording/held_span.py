@@ -29,7 +29,7 @@ _OF_HELD: Final = frozenset(
         *("_first", "_is_asked_for", "_answered_at", "_bounded"),
     }
 )
-"""Fields that the copy of `reopened` does not have."""
+"""Fields of a held span that the copy which `reopened` makes does not have."""
 
 _SPAN: Final = 800
 _ATTRIBUTE: Final = 150
@@ -77,7 +77,7 @@ class HeldSpan(Span):
             super().take(attributes)
 
     def answered(self) -> None:
-        """Note that the response has begun: the request took until now, not until its end. The first call counts."""
+        """Note that the response has begun. The time until now decides whether the request was slow."""
         if self._answered_at is None:
             self._answered_at = monotonic_ns() + self.clock_offset
 
@@ -99,7 +99,7 @@ class HeldSpan(Span):
 
     @property
     def local_root(self) -> HeldSpan:
-        """The local root of this span. The recorder also finds it through a wrapper that passes on what it lacks."""
+        """The local root of this span. A wrapper around a span may pass this on, and the recorder uses that."""
         return self.root or self
 
     def reopened(self, key: str, value: str) -> Span:

@@ -175,14 +175,14 @@ class Span(SdkSpan):
                 put_locked(counted, str.__str__(key), value)
 
     def _counted(self, held: Any) -> BoundedAttributes:
-        """Return the attributes in the SDK's container, and hold them there from now on: a limit bites, or will."""
+        """Move the attributes to the SDK's container, which counts what a limit keeps out. Return the container."""
         if type(held) is dict:
             # `setdefault` on the dictionary is one step: two threads get the same container.
             held = self._attributes = vars(self).setdefault("_bounded", self._limits.contain(held.copy()))
         return cast("BoundedAttributes", held)
 
     def expose(self) -> None:
-        """Hold all in the SDK's containers, as its own spans do. Foreign code reads their private fields."""
+        """Move everything to the SDK's containers. Foreign code reads a span's private fields, and expects those."""
         held = self._attributes
         if isinstance(held, (dict, BoundedAttributes)):
             contained = self._limits.contain(held.copy())
@@ -250,7 +250,7 @@ class Span(SdkSpan):
                     link._attributes = held
                     found.append(link)
             except Exception:
-                _logger.warning("A link that is none is ignored: %s", shown(link))
+                _logger.warning("A link of the wrong type is ignored: %s", shown(link))
         return BoundedList.from_seq(self._limits.max_links, found)
 
     def _add_link(self, link: Link) -> None:

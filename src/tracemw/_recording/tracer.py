@@ -58,7 +58,7 @@ KNOWS_THE_SDK: Final = tuple(SpanContext(1, 2, is_remote=False)) == (1, 2, False
 
 
 class Tracer(SdkTracer):
-    """A tracer whose spans are cheap. None is constructed: the provider adopts the SDK's tracer as one of these."""
+    """A tracer whose spans are cheap. The provider makes one by adopting the SDK's tracer, never by construction."""
 
     is_tracemw = True
 

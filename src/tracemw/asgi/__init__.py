@@ -47,8 +47,8 @@ class TraceMiddleware:
         **options: See `tracemw.ServerOptions`.
 
     Raises:
-        TypeError: for an unknown option, or an application that is none.
-        ValueError: for an option with a value that cannot work.
+        TypeError: for an unknown option, or an application that cannot be called.
+        ValueError: for an option whose value is not accepted.
     """
 
     def __init__(self, app: ASGIApp, **options: Unpack[ServerOptions]) -> None:
@@ -72,7 +72,7 @@ class TraceMiddleware:
             request = ScopeRequest(scope, self._tracing.settings)
         except Exception as error:
             fault("asgi.ScopeRequest", error)
-        if request is None:  # not in the handler above: exceptions of the application would seem to follow from ours
+        if request is None:  # not in the handler above: our exception would be the context of the application's
             return await self.app(scope, receive, send)
         exchange = (HttpExchange if kind == "http" else WebSocketExchange)(receive, send)
         begun, returned, token, given = None, False, None, scope
@@ -83,7 +83,7 @@ class TraceMiddleware:
                 if begun is None:
                     return await self.app(scope, receive, send)
                 scope[_EXCHANGE] = begun
-                # With these keys in its scope, a request is left alone by the frameworks' native telemetry.
+                # These keys make the frameworks' native telemetry leave the request alone.
                 scope.setdefault("starlette.opentelemetry", True)
                 scope.setdefault("fastapi.telemetry")
                 scope = self._observed(scope, begun)

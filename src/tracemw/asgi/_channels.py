@@ -71,7 +71,7 @@ class HttpExchange(AsgiExchange):
     _may_be_paused = True
     """Whether the server may have paused reading, since the application has not read the body, or a part was large."""
     _ended_at: int | None = None
-    """When the last byte of a 5xx was sent. The span gets this time as its end, but waits for the exception behind."""
+    """When the last byte of a 5xx was sent. The span ends at this time, once the exception behind the 5xx is noted."""
 
     async def receive(self) -> Message:
         """Receive a message from the server, and note that the client has gone if the message says so."""

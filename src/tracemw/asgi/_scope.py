@@ -18,8 +18,8 @@ class ScopeRequest(ServerRequest):
         if not isinstance(raw, (list, tuple)):  # ASGI allows any iterable, also one that can be read only once
             raw = scope["headers"] = list(raw)
         by_name = dict(reversed(raw))  # of headers with the same name, the first counts
-        # A server may break ASGI's rule that names are in lower case. Then its "Host" is not found; or "host" is, which
-        # somebody has added beside it.
+        # Some servers break ASGI's rule that names are in lower case. Then "host" is missing, or is one that somebody
+        # has added beside the server's "Host".
         if b"host" not in by_name or len(by_name) != len(raw):
             by_name = {name.lower(): value for name, value in reversed(raw)}
         self._by_name = by_name
@@ -32,7 +32,7 @@ class ScopeRequest(ServerRequest):
         self.mounts = _mounts(scope) if scope.get("root_path") else ()
 
     def defer(self) -> None:
-        self._scope = dict(self._scope)  # what stands within changes the scope itself, a proxy headers' middleware say
+        self._scope = dict(self._scope)  # middleware beneath may change the scope, one for proxy headers, say
 
     def get(self, name: str, /) -> list[str]:
         wanted = name.encode("latin-1")

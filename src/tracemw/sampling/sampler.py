@@ -19,7 +19,7 @@ from tracemw.sampling.threshold import ENTRY, NEVER, encoded, randomness_of, thr
 from tracemw.spikes import LONGEST, Spike
 
 SPIKE_ATTRIBUTE: Final = "tracemw.spike"
-"""An attribute on the root of a trace that is there only for a spike: the spike's ratio."""
+"""The attribute on the root of a trace that only a spike had sampled: the spike's ratio."""
 
 
 def sampler_for(config: Config, rules: Iterable[Rule] = ()) -> ConsistentSampler:
@@ -101,10 +101,10 @@ class Choice(NamedTuple):
     is_sampled: bool
     trace_state: TraceState | None
     spike: float | None = None
-    """The ratio of the spike that the trace is there for; None when the trace would be sampled without a spike."""
+    """The ratio of the spike that had the trace sampled. None when the trace would be sampled without a spike."""
 
     def marked(self, attributes: Mapping[str, Any] | LazyAttributes | None) -> Mapping[str, Any]:
-        """Return the attributes of a root, with the mark that the trace is there only for a spike."""
+        """Return the attributes of a root, with the mark that only a spike had the trace sampled."""
         known = attributes.made() if isinstance(attributes, LazyAttributes) else attributes or {}
         return {**known, SPIKE_ATTRIBUTE: self.spike}
 

@@ -42,8 +42,8 @@ class TraceMiddleware(asgi.TraceMiddleware):
         **options: See `tracemw.ServerOptions`.
 
     Raises:
-        TypeError: for an unknown option, or an application that is none.
-        ValueError: for an option with a value that cannot work.
+        TypeError: for an unknown option, or an application that cannot be called.
+        ValueError: for an option whose value is not accepted.
     """
 
     def __init__(self, app: asgi.ASGIApp, **options: Unpack[ServerOptions]) -> None:

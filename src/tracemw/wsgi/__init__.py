@@ -23,7 +23,7 @@ from tracemw._otel.context import attach, current_context, detach
 from tracemw._otel.guard import fault
 from tracemw.wsgi._body import SizedBody, TracedBody, watch_file
 from tracemw.wsgi._environ import EnvironRequest
-from tracemw.wsgi._exchange import BYTE, START_RESPONSE, WsgiExchange, is_taken_care_of
+from tracemw.wsgi._exchange import BYTE, START_RESPONSE, WsgiExchange, has_served_a_connection
 from tracemw.wsgi._response import observed
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _HABITS: Final = {
     "uvicorn.middleware.wsgi": START_RESPONSE,
     "waitress.task": BYTE,
 }
-"""When servers send the head of a response, by the module of their `start_response`; all others, with a part."""
+"""When servers send the head of a response, by the module of their `start_response`. All others: with a part."""
 
 
 @shows_options
@@ -49,8 +49,8 @@ class TraceMiddleware:
         **options: See `tracemw.ServerOptions`.
 
     Raises:
-        TypeError: for an unknown option, or an application that is none.
-        ValueError: for an option with a value that cannot work.
+        TypeError: for an unknown option, or an application that cannot be called.
+        ValueError: for an option whose value is not accepted.
     """
 
     def __init__(self, app: WSGIApplication, **options: Unpack[ServerOptions]) -> None:
@@ -68,7 +68,7 @@ class TraceMiddleware:
             request = EnvironRequest(environ, self._tracing.settings)
         except Exception as error:
             fault("wsgi.EnvironRequest", error)
-        if request is None:  # not in the handler above: exceptions of the application would seem to follow from ours
+        if request is None:  # not in the handler above: our exception would be the context of the application's
             return self.app(environ, start_response)
         exchange = WsgiExchange()
         habit = _HABITS.get(getattr(start_response, "__module__", ""))
@@ -87,7 +87,8 @@ class TraceMiddleware:
                     return self.app(environ, start_response)
                 token = attach(exchange.context)
                 body = self.app(environ, observed(start_response, exchange))
-                if exchange.status is None and is_taken_care_of(body, exchange):
+                if exchange.status is None and has_served_a_connection(body, exchange):
+                    exchange.switched()
                     exchange.end()
                     return body
                 file_wrapper = environ.get("wsgi.file_wrapper")

@@ -30,7 +30,7 @@ class WsgiExchange(ServerExchange):
     last_byte_at: int | None = None
     """When the latest part of the body was handed over, by the monotonic clock."""
     left: int | None = None
-    """How many bytes are to come; None when the application has not declared a length."""
+    """How many bytes of the body are still to come. None when the application has not declared a length."""
 
     request: EnvironRequest
 
@@ -106,13 +106,10 @@ def _was_raised_by(stream: Any, error: BaseException) -> bool:
     return False
 
 
-def is_taken_care_of(body: object, exchange: WsgiExchange) -> bool:
+def has_served_a_connection(body: object, exchange: WsgiExchange) -> bool:
     """Tell whether an application's body says that a connection of another protocol has been served.
 
     The server must get such a body as it is. Under gevent and eventlet, WebSocket libraries return an empty list.
     gunicorn has an object that it knows by identity.
     """
-    if type(body) is object or (body == [] and exchange.serves_a_connection()):
-        exchange.switched()
-        return True
-    return False
+    return type(body) is object or (body == [] and exchange.serves_a_connection())
