@@ -125,7 +125,7 @@ def test_garbage_in_the_body_of_a_success_changes_nothing(backend: Backend, made
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_what_the_specification_calls_retryable_is(backend: Backend, made: Made, status: int) -> None:
     backend.status = status
-    assert sent(made(backend.url)) == Outcome(BUSY, error=f"it answers {status}")
+    assert sent(made(backend.url)) == Outcome(BUSY, error=f"HTTP {status}")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_any_other_status_is_a_rejection_with_its_remedy(
 ) -> None:
     backend.status = status
     outcome = sent(made(backend.url, headers={"authorization": "Bearer secret"}))
-    assert (outcome.answer, outcome.error) == (REJECTED, f"it answers {status}")
+    assert (outcome.answer, outcome.error) == (REJECTED, f"HTTP {status}")
     assert remedy in outcome.remedy
     assert bool(remedy) == bool(outcome.remedy)
 
@@ -185,7 +185,7 @@ def test_a_page_is_no_answer_to_spans(made: Made) -> None:
 
     with sockets_serving(behave) as url:
         outcome = sent(made(url))
-    assert (outcome.answer, outcome.error) == (REJECTED, "it answers 200 with a page, as no trace backend does")
+    assert (outcome.answer, outcome.error) == (REJECTED, "HTTP 200 with a web page, which no trace backend sends")
     assert "endpoint and protocol" in outcome.remedy
 
 
@@ -196,7 +196,7 @@ def test_what_is_no_http_is_not_shown(made: Made) -> None:
 
     with sockets_serving(behave) as url:
         outcome = sent(made(url))
-    assert outcome.error == "it answers something that is no HTTP/1.1"
+    assert outcome.error == "the answer is not HTTP/1.1"
     assert "port 4317 takes grpc" in outcome.remedy
 
 
@@ -287,7 +287,7 @@ def test_an_answer_that_comes_before_the_request_has_been_read_counts(made: Made
         exporter = made(url)
         request = request_of(exporter, "a")._replace(body=bytes(5_000_000))
         outcomes = [exporter.send(request, 5) for _ in range(2)]
-    assert [(outcome.answer, outcome.error) for outcome in outcomes] == [(Answer.TOO_LARGE, "it answers 413")] * 2
+    assert [(outcome.answer, outcome.error) for outcome in outcomes] == [(Answer.TOO_LARGE, "HTTP 413")] * 2
 
 
 def test_a_connection_that_breaks_before_the_answer_leaves_it_unknown(backend: Backend, made: Made) -> None:

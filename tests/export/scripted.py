@@ -17,10 +17,10 @@ from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
 from tracemw._otel.context import clients_suppressed
 
 ACCEPTED = Outcome(Answer.ACCEPTED)
-REJECTED = Outcome(Answer.REJECTED, error="it answers 401", remedy="Who are you?")
-TOO_LARGE = Outcome(Answer.TOO_LARGE, error="it answers 413")
-INVALID = Outcome(Answer.INVALID, error="it answers 400")
-BUSY = Outcome(Answer.BUSY, error="it answers 503")
+REJECTED = Outcome(Answer.REJECTED, error="HTTP 401", remedy="Who are you?")
+TOO_LARGE = Outcome(Answer.TOO_LARGE, error="HTTP 413")
+INVALID = Outcome(Answer.INVALID, error="HTTP 400")
+BUSY = Outcome(Answer.BUSY, error="HTTP 503")
 REFUSED = Outcome(Answer.NOT_SENT, error="ConnectionRefusedError", remedy="Is anybody there?")
 BROKEN = Outcome(Answer.UNKNOWN, error="ConnectionResetError")
 

@@ -91,7 +91,7 @@ def test_what_may_not_be_retried_is_not(exporter: Scripted, made: Made) -> None:
     record(to, 2)
     assert to.flush(5) is False
     assert len(exporter.attempts) == 1
-    assert to.stats() == Stats(rejected=2, dropped=NONE_DROPPED, last_error="it answers 401")
+    assert to.stats() == Stats(rejected=2, dropped=NONE_DROPPED, last_error="HTTP 401")
 
 
 def test_a_retry_waits_as_long_as_the_backend_asks_for_a_flush_or_not(exporter: Scripted, made: Made) -> None:

@@ -53,7 +53,7 @@ def test_lost_spans_are_told_of_by_cause_with_the_last_error_and_its_remedy(line
     made.tell()
     assert lines() == [
         "5 spans are lost (rejected: 2, queue_full: 3) on their way to http://the.test. "
-        "Last error: it answers 401. Who are you?"
+        "Last error: HTTP 401. Who are you?"
     ]
 
 
@@ -133,7 +133,7 @@ def test_only_the_first_fault_and_one_restart_a_minute_are_told(lines: Lines) ->
         made.tell_of_fault(ValueError("a bug"))
         made.tell_of_restart(MemoryError())
     assert lines() == [
-        "tracemw fails to export spans, and may again, unlogged",
+        "tracemw has failed to export spans; the next such failures are not logged",
         "the delivery of spans has failed, and starts again: MemoryError()",
     ]
     assert made.last_error == "tracemw's own fault"
@@ -186,8 +186,8 @@ def test_a_queue_that_is_too_short_is_told_of_at_the_end_with_its_variable(
     exporter.gate.set()
     to.shutdown(timeout=5)
     assert lines() == [
-        "3 spans are lost (queue_full: 3) on their way to http://the.test. More spans end than are sent: a lower "
-        "sampling ratio helps, or against bursts a longer queue: OTEL_BSP_MAX_QUEUE_SIZE is 5 here"
+        "3 spans are lost (queue_full: 3) on their way to http://the.test. More spans end than are sent: lower the "
+        "sampling ratio, or make the queue longer for bursts: OTEL_BSP_MAX_QUEUE_SIZE is 5 here"
     ]
 
 
@@ -214,7 +214,7 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends(exporter: Scripted, m
     wait_until(arrived)
     assert to.flush(timeout=5) is True
     begins, ends = lines()
-    for part in ("do not reach http://the.test", "it answers 401", "Who are you?"):
+    for part in ("do not reach http://the.test", "HTTP 401", "Who are you?"):
         assert part in begins
     assert ends == "spans reach http://the.test again"
 

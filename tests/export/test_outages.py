@@ -33,12 +33,10 @@ def test_repeated_failures_open_the_breaker_and_spans_are_dropped_at_once(
     record(to, 1000)
     assert len(exporter.attempts) == 5
     assert to.flush(timeout=5) is False
-    assert to.stats() == Stats(
-        rejected=5, dropped=dropped(breaker_open=1000), breaker="open", last_error="it answers 401"
-    )
+    assert to.stats() == Stats(rejected=5, dropped=dropped(breaker_open=1000), breaker="open", last_error="HTTP 401")
     (entry,) = caplog.records
     assert entry.levelno == logging.WARNING
-    for part in ("do not reach http://the.test", "it answers 401", "Who are you?"):
+    for part in ("do not reach http://the.test", "HTTP 401", "Who are you?"):
         assert part in entry.getMessage()
 
 

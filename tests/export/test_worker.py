@@ -31,7 +31,7 @@ class Parts:
         self.answer = True
         self.rest: float | None = None
         parts: Any = self
-        self.worker = Worker(self.orders, parts, parts, parts, self.losses, delay=0.01, rests=0.01)
+        self.worker = Worker(self.orders, parts, parts, parts, self.losses, delay=0.01, pause_after_fault=0.01)
 
     def _step(self, name: str) -> None:
         self.steps.append(name)

@@ -1,6 +1,6 @@
-"""What backends say in their answers, and what they mean by it, over HTTP or gRPC.
+"""The answers of backends, over HTTP or gRPC: what they say, and what that means.
 
-The few protobuf messages among them are read by hand: the generated classes take 50 ms to load.
+A few of them are protobuf messages. These are read by hand: the generated classes take 50 ms to load.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SIZED: Final = 2
 _FIXED32: Final = 5
 
 _LONGEST: Final = 300
-"""Characters that are kept of what a backend, or a library, has to say."""
+"""Characters that are kept of the words of a backend, or of a library."""
 
 _MOST_READ: Final = 4096
 """Characters of an answer that are read."""
@@ -29,16 +29,16 @@ _is_too_large = re.compile(
     r"(?:\btoo (?:large|big|long)|larger than|exceeds (?:the )?max|exceeds ingestion limit)|status: 413",
     re.IGNORECASE,
 ).search
-"""What Go, gRPC in its languages, proxies, the OpenTelemetry collector and Tempo say."""
+"""The words of Go, gRPC in its languages, proxies, the OpenTelemetry Collector and Tempo."""
 
 
 def wants_tenant(said: str) -> bool:
-    """Tell whether a backend misses a tenant. The status of such an answer may ask for a retry, in vain."""
+    """Tell whether a backend refuses a request that names no tenant. A retry would not help, whatever the status."""
     return _wants_tenant(said) is not None
 
 
 def has_wrong_tenant(said: str) -> bool:
-    """Tell whether a backend that has refused for good has something against the tenant."""
+    """Tell whether the tenant is the reason of a backend that has refused for good."""
     return wants_tenant(said) or _has_wrong_tenant(said) is not None
 
 
@@ -51,9 +51,9 @@ def is_too_large(said: str) -> bool:
 
 
 def said_in(body: bytes, charset: str | None = None) -> str:
-    """Return what the body of an error says: a `google.rpc.Status`, JSON, a page or plain text; else "".
+    """Return what the body of an error says: a `google.rpc.Status`, JSON, a page or plain text; "" for anything else.
 
-    The body decides which of these it is. Proxies and backends get the content type wrong.
+    The content type is not asked. Proxies and backends get it wrong.
     """
     message = _status_message(body)
     if message is not None:
@@ -68,7 +68,7 @@ def said_in(body: bytes, charset: str | None = None) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text in one line; of a page the title, or the text without tags."""
+    """Return a text in one line. A page gives its title, or its text without tags."""
     text = text[:_MOST_READ]
     if text.startswith("<"):
         title = re.search(r"<title>([^<]*)", text, re.IGNORECASE)
@@ -77,13 +77,13 @@ def plain(text: str) -> str:
 
 
 def printable(said: str) -> str:
-    """Return a backend's words fit for a log line: short, in one line, without control characters."""
+    """Return the words of a backend, made fit for a log line: short, without control characters."""
     short = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
     return "".join(character if character.isprintable() else " " for character in short)
 
 
 def _status_message(body: bytes) -> str | None:
-    """Return the message of a `google.rpc.Status`; None of anything else."""
+    """Return the message of a `google.rpc.Status`. None for anything else."""
     message = None
     try:
         for number, value in _fields(body):  # Status: 1 code, 2 message, 3 details
@@ -117,7 +117,7 @@ _TELLING_KEYS: Final = ("message", "error", "errors", "detail", "title", "reason
 
 
 def partial_success(body: bytes) -> tuple[int, str]:
-    """Return the rejected spans, and the message, of an `ExportTraceServiceResponse`; 0 and "" of anything else."""
+    """Return the number of rejected spans, and the message, of an `ExportTraceServiceResponse`; else 0 and ""."""
     rejected, message = 0, b""
     try:
         for number, value in _fields(body):  # ExportTraceServiceResponse: 1 partial_success
@@ -159,7 +159,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Yield the number and the value of each field.
 
     Raises:
-        ValueError: when it is no message.
+        ValueError: when the bytes are no protobuf message.
     """
     at = 0
     while at < len(message):

@@ -1,4 +1,4 @@
-"""Batches: what is queued goes out in batches, and a batch in as many requests as the backend wants."""
+"""Batches: queued spans go out in batches, and each batch in as many requests as the backend wants."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from tracemw._export.queue import SpanQueue
 from tracemw._export.stats import BREAKER_OPEN, ENCODING, RETRIES_EXHAUSTED, TOO_LARGE
 
 _TELLING: Final = frozenset({Answer.ACCEPTED, Answer.TOO_LARGE})
-"""Answers after which the log is told of lost spans; else it is told when the breaker opens."""
+"""Answers after which lost spans are logged at once. After other answers, the log hears when the breaker opens."""
 
 
 class Batches:
-    """Sends what is queued, batch by batch, and counts what becomes of each span.
+    """Sends the queued spans, batch by batch, and counts what becomes of each.
 
-    A batch that has begun is seen through, unless the breaker opens or the time of a shutdown is over. A batch of which
-    something is left, after a fault of our own, is sent with the next one. It belongs to the thread that sends.
+    A batch that has begun is sent to its end, unless the breaker opens or the time of a shutdown is over. After a fault
+    of our own, the rest of a batch is sent with the next one. This object belongs to the thread that sends.
 
     Args:
         queue: Where spans wait.
-        in_flight: The batch.
+        in_flight: The batch that is being sent.
         portions: Says how much of a batch goes into one request.
         sender: Sends a request, with as many attempts as it takes.
         breaker: Says when to send nothing.
         orders: Say when the time is over.
-        losses: Tells of spans that are lost while others arrive.
+        losses: Logs spans that are lost while others arrive.
         encode: Makes the body of a request from records.
-        pack: Makes that body smaller, if it is to be.
-        size: Spans of a batch at most.
-        timeout: Seconds that a request may take, its retries included.
+        pack: Makes of that body what is sent: compresses it, for one.
+        size: How many spans a batch may have.
+        timeout: Seconds that a request may take, with its retries.
     """
 
     halvings: int
-    """Requests that were refused, and are sent in smaller ones."""
+    """How many requests were refused, and sent again as smaller ones."""
 
     def __init__(
         self,
@@ -71,7 +71,11 @@ class Batches:
         self._timeout = timeout
 
     def send(self, *, is_last: bool) -> bool:
-        """Send what is queued, for the last time also what comes meanwhile; tell whether all of it had its turn."""
+        """Send the queued spans. Return whether all of them had their turn.
+
+        Args:
+            is_last: Whether spans that are queued meanwhile are sent, too.
+        """
         self._queue.expect()
         waiting = len(self._queue) + len(self._in_flight.batch)
         while waiting > 0 or (is_last and self._queue):
@@ -103,9 +107,9 @@ class Batches:
             self._losses.tell()
 
     def _send_portion(self, batch: list[bytes]) -> Outcome | None:
-        """Send as much of a batch as one request bears; return how that ended, or None when nothing was sent.
+        """Send as much of a batch as goes into one request. Return the outcome, or None when nothing was sent.
 
-        What the backend may take in smaller requests stays in the batch.
+        Spans that the backend may take in a smaller request stay in the batch.
         """
         portions, in_flight = self._portions, self._in_flight
         count = portions.next(batch)

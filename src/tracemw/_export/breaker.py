@@ -12,29 +12,30 @@ from tracemw._export.exporter import Answer, ExportRequest, Outcome, Sender
 State = Literal["closed", "open", "half-open"]
 
 FAILURES: Final = 5
-"""Attempts that fail one after another until the breaker opens."""
+"""How many attempts must fail in a row to open the breaker."""
 
 INTERVAL: Final = 5.0
-"""Seconds, or thereabouts, until a batch may try again."""
+"""Seconds, about, that the breaker stays open."""
 
 LONGEST_INTERVAL: Final = 60.0
-"""Seconds until then at most, however long the backend asks to be left alone."""
+"""Seconds that the breaker stays open at most, however long the backend asks to be left alone."""
 
 _OF_SPANS: Final = (Answer.TOO_LARGE, Answer.INVALID)
 """Refusals that say nothing against the backend: other spans may be welcome."""
 
 
 class Breaker:
-    """Makes one attempt, and takes note of how it ended.
+    """Makes one attempt, and notes how it ended.
 
-    Closed, the breaker lets every attempt through. After some failures in a row it opens: nobody is to send anything.
-    After an interval it is half-open, and the next attempt decides: the breaker closes, or opens again.
+    A closed breaker lets every attempt through. After some failures in a row, the breaker opens: nobody is to send
+    anything. After an interval, the breaker is half-open, and the next attempt decides whether it closes or opens
+    again.
 
     Args:
         sender: Makes the attempt.
         change: Called with the state before and the state now, whenever the two differ.
-        failures: Attempts that fail one after another until the breaker opens.
-        interval: Seconds, give or take a fifth, that it stays open; longer if the backend asks for that.
+        failures: How many attempts must fail in a row to open the breaker.
+        interval: Seconds, give or take a fifth, that the breaker stays open, or longer if the backend asks for that.
     """
 
     state: State
@@ -57,7 +58,7 @@ class Breaker:
 
     @property
     def rest(self) -> float | None:
-        """Seconds that the breaker stays open; None when it is not open."""
+        """Seconds that the breaker still stays open; None when it is not open."""
         return max(self._open_until - time.monotonic(), 0.0) if self.state == "open" else None
 
     def send(self, request: ExportRequest, timeout: float) -> Outcome:
@@ -71,7 +72,7 @@ class Breaker:
         return outcome
 
     def note_failure(self, retry_after: float) -> bool:
-        """Take note of an attempt that has failed; tell whether the breaker is open now.
+        """Note an attempt that has failed. Return whether the breaker is open now.
 
         Args:
             retry_after: Seconds that the backend wants to be left alone.
@@ -79,7 +80,7 @@ class Breaker:
         self._failures += 1
         if self.state == "closed" and self._failures < self._most_failures:
             return False
-        interval = self._interval * random.uniform(0.8, 1.2)  # noqa: S311  no secret; lest all services come at once
+        interval = self._interval * random.uniform(0.8, 1.2)  # noqa: S311  no secret: it keeps services apart
         self._open(max(interval, min(retry_after, LONGEST_INTERVAL)))
         return True
 

@@ -41,18 +41,18 @@ class Reply(NamedTuple):
 
 
 class ProxyError(OSError):
-    """A proxy will not lead to the server."""
+    """A proxy gives no connection to the server."""
 
 
 class _Response(HTTPResponse):
-    """The final response of a server. Interim ones that come before it (RFC 9110, 15.2) say nothing."""
+    """The final response of a server. Interim responses before it (RFC 9110, 15.2) are skipped."""
 
     def begin(self) -> None:
         super().begin()
         while 100 <= self.status < 200:
             if self.status == 101:
-                raise HTTPException("it answers 101, and speaks something else from now on")
-            self.headers = None  # type: ignore[assignment]  # as before the beginning
+                raise HTTPException("HTTP 101: the other side switches to another protocol")
+            self.headers = None  # type: ignore[assignment]  # with headers, `begin` would do nothing
             super().begin()
 
 
@@ -65,7 +65,7 @@ class Connection:
     Args:
         endpoint: Where requests are posted to.
         context: How the server of a secure endpoint is trusted.
-        proxy: What to go through.
+        proxy: The proxy to go through.
     """
 
     def __init__(self, endpoint: Endpoint, *, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
@@ -84,7 +84,7 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether a connection is there that the server has not closed, as far as is known."""
+        """Whether there is a connection that the server has not closed, as far as is known."""
         if self._wire is None:
             return False
         try:
@@ -94,7 +94,7 @@ class Connection:
             return True
         except OSError:
             pass
-        return False  # nothing is owed, so that what comes can only be the end
+        return False  # no response is due, so anything that has come means the end
 
     def open(self, deadline: float) -> None:
         """Connect."""
@@ -126,7 +126,7 @@ class Connection:
         is_sent = True
         try:
             http.request("POST", self._target, body, dict(headers))
-        except ConnectionError:  # it closes, and may have said why before it has read all
+        except ConnectionError:  # the server closes before it has read everything, and may have answered
             is_sent = False
         response = http.getresponse()
         content, is_kept = b"", False
@@ -142,24 +142,24 @@ class Connection:
         return Reply(response.status, response.headers, content)
 
     def close(self) -> None:
-        """Close the connection; another may be opened."""
+        """Close the connection. `open` may open another."""
         if self._wire is not None:
             self._wire.close()
             self._wire = None
 
     def leave_to_parent(self) -> None:
-        """Close the connection in this forked process only; the parent may be in the midst of a request."""
+        """Close the connection in this forked process only. The parent may be in the midst of a request."""
         wire, self._wire = self._wire, None
         if wire is not None and (descriptor := wire.socket.detach()) >= 0:  # else the parent has just closed it
             os.close(descriptor)
 
     def _dial(self, host: str, port: int, deadline: float) -> _Wire:
-        """Connect to the first address that answers; each gets its share of the time."""
-        # As bytes, as a rule: a string would load codecs, and a fork in the midst of that locks up the child.
+        """Connect to the first address that answers. Each address gets its share of the time."""
+        # As bytes, where possible: for a string, Python loads codecs, and a fork meanwhile locks up the child.
         name = host.encode() if host.isascii() else host
         addresses = getaddrinfo(name, port, type=socket.SOCK_STREAM)
         for index, (family, kind, protocol, _, address) in enumerate(addresses):
-            wire = self._wire = _Wire(Socket(family, kind, protocol), deadline)  # a fork may come at any time
+            wire = self._wire = _Wire(Socket(family, kind, protocol), deadline)  # kept at once: a fork may come now
             try:
                 wire.socket.settimeout(max((deadline - time.monotonic()) / (len(addresses) - index), 0.001))
                 wire.socket.connect(address)
@@ -198,10 +198,10 @@ class Connection:
 
 
 class _Wire:
-    """What `http.client` needs of a socket, with a deadline."""
+    """The part of a socket that `http.client` needs, with a deadline."""
 
-    def __init__(self, its: Socket, deadline: float) -> None:
-        self.socket = its
+    def __init__(self, bare: Socket, deadline: float) -> None:
+        self.socket = bare
         self.deadline = deadline
         self.has_sent = False
         self._tls: ssl.SSLObject | None = None
@@ -230,11 +230,11 @@ class _Wire:
             return self.socket.recv_into(buffer)
         try:
             return cast("int", self._through_tls(partial(tls.read, len(buffer), cast("bytearray", buffer))))
-        except ssl.SSLEOFError:  # closed without a farewell, as many servers do: HTTP knows whether that was all
+        except ssl.SSLEOFError:  # many servers close without TLS's closing alert; HTTP knows whether that was all
             return 0
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        del mode  # reading, always
+        del mode  # http.client asks for reading only
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
@@ -244,7 +244,7 @@ class _Wire:
         """Return the seconds that are left.
 
         Raises:
-            TimeoutError: when there are none.
+            TimeoutError: when none are left.
         """
         left = self.deadline - time.monotonic()
         if left <= 0:
@@ -268,7 +268,7 @@ class _Wire:
                 else:
                     self._arrived.write_eof()
             except ssl.SSLError:
-                with suppress(OSError):  # to tell the other side why is a courtesy
+                with suppress(OSError):  # an alert tells the other side why; the error counts even if that fails
                     self._send_tls()
                 raise
             else:

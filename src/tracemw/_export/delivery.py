@@ -1,12 +1,11 @@
-"""The span processor: from the end of a span to a request that was answered.
+"""The span processor: from the end of a span to the answer to its request.
 
-Nothing on a request's way waits. A span is encoded and appended to a queue; the worker, one thread of each process,
-sends batches. `flush` and `shutdown` keep their timeouts whatever the backend does.
+Nothing on a request's path waits. A span is encoded and appended to a queue. The worker, one thread of each process,
+sends batches. `flush` and `shutdown` keep their timeouts, whatever the backend does.
 
-There are no locks, on purpose. A signal handler that flushes may have interrupted whoever held one, and a fork may
-happen while another thread holds one. Instead, the parts rest on a rule of the interpreter: it gives way to another
-thread, or to a signal handler, only at calls and when it jumps back. So a span changes places either within one call
-into C, or by statements with no call among them. Whoever looks sees each span in one place.
+There are no locks. A signal handler that flushes may have interrupted whoever holds one, and a fork may come while
+another thread holds one. Instead, a span changes places either within one call into C, or by statements with no call
+among them. So whoever looks sees each span in one place. docs/architecture.md says what that rests on.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Delivery(SpanProcessor):
     """
 
     take: Callable[[ReadableSpan], None]
-    """Queue a span that has ended, sampled or not. This is the queue's own method, and not one that calls it."""
+    """Queue a span that has ended, sampled or not. This is the queue's own method, which saves a call."""
 
     def __init__(
         self,
@@ -139,9 +138,9 @@ class Delivery(SpanProcessor):
         self.take = self._queue.take
 
     def leave_to_parent(self) -> None:
-        """Begin anew in a process just forked: the worker is not there, and what is queued is the parent's to send."""
+        """Begin anew in a process that has just been forked: it has no worker, and the parent sends the queue."""
         exporter, queue, worker = self._exporter, self._queue, self._worker
-        # A worker of uWSGI inherits what its master, which has no thread, has queued: see `_process.native.Thread`.
+        # uWSGI's master has no thread (see `_process.native.Thread`). One of its workers inherits the queued spans.
         is_heir = len(queue) > 0 and not worker.is_started and inherits()
         encoder = self._encoder if is_heir else SpanEncoder(longest=self._value_limit)  # records are of one encoder
         self._compose(encoder, refuses=LATE if queue.refuses == LATE else None)
@@ -150,12 +149,12 @@ class Delivery(SpanProcessor):
         exporter.leave_to_parent()
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Queue a span that has ended; an unsampled one goes nowhere."""
+        """Queue a span that has ended, if it is sampled."""
         if span.context.trace_flags & _SAMPLED:
             self.take(span)
 
     def flush(self, timeout: float) -> bool:
-        """Send what is queued; tell whether the backend had accepted all of it within `timeout` seconds."""
+        """Send the queued spans. Return whether the backend has accepted all of them within `timeout` seconds."""
         check()
         if self._orders.stopping is not None:
             return self.shutdown(timeout)
@@ -170,9 +169,12 @@ class Delivery(SpanProcessor):
         return self.flush(timeout_millis / 1000)
 
     def shutdown(self, timeout: float = DELIVERY_TIMEOUT) -> bool:  # type: ignore[override]  # the SDK's wants no answer
-        """Send what is queued, within `timeout` seconds, and take no more; tell whether none has been lost, ever.
+        """Send the queued spans within `timeout` seconds, and take no more.
 
-        A second call waits for the first, and says the same.
+        A second call waits for the first, and returns the same.
+
+        Returns:
+            Whether no span has been lost since the beginning.
         """
         check()
         orders, queue, losses, worker = self._orders, self._queue, self._losses, self._worker
@@ -192,22 +194,22 @@ class Delivery(SpanProcessor):
             worker.join(_FAREWELL)
         queue.drop_all(LATE if delivered else SHUTDOWN)
         self._in_flight.give_up()
-        if not was_open:  # else the log has it
+        if not was_open:  # else the log has told of the outage
             losses.tell_of_end()
         order.delivered, self._is_over = delivered, True
         return delivered and not losses.lost()
 
     def stats(self) -> Stats:
-        """Return what became of the spans so far."""
+        """Return what has become of the spans so far."""
         check()
         in_flight, queue, counts = self._in_flight, self._queue, self._losses.counts
         if self._is_over:
-            queue.drop_all(LATE)  # taken by a thread that was about to when the shutdown began
+            queue.drop_all(LATE)  # a thread may have been about to queue a span when the shutdown began
         while True:
             counted, batch = counts.copy(), in_flight.batch
             sending, queued = len(batch), len(queue)
             if counted == counts and batch is in_flight.batch and sending == len(batch):
-                break  # nothing but spans that ended has come between
+                break  # meanwhile, nothing has changed but for spans that have ended
         return Stats(
             exported=counted[EXPORTED],
             rejected=counted[REJECTED],
@@ -221,7 +223,7 @@ class Delivery(SpanProcessor):
         )
 
     def send_here(self, timeout: float) -> None:
-        """Send from the calling thread what is due, where there can be no worker, within `timeout` seconds."""
+        """Send the queued spans from the calling thread, within `timeout` seconds, where there can be no worker."""
         check()
         if self._worker.is_started or self._orders.stopping is not None or time.monotonic() < self._due:
             return
@@ -237,11 +239,12 @@ class Delivery(SpanProcessor):
         return self._worker.tell(WAKE)
 
     def _on_breaker(self, before: State, now: State) -> None:
-        """Drop spans at once while the breaker is open; at the end of the process there is no such time."""
+        """Drop spans at once while the breaker is open, unless the process is about to end."""
         queue, orders = self._queue, self._orders
         if now == "closed":
             self._losses.tell_of_return()
-        elif orders.stopping is None:  # no call between that and the change
+        # No call from here to the change: a shutdown that comes meanwhile has its own reason to refuse spans.
+        elif orders.stopping is None:
             queue.refuses = BREAKER_OPEN if now == "open" else None
             if now == "open":
                 self._drop_for_now(is_news=before == "closed")

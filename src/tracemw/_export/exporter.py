@@ -1,4 +1,4 @@
-"""What an exporter is: it makes one attempt to send what is encoded. Policy is for the parts before it."""
+"""The interface of exporters. An exporter makes one attempt to send a request. Policy is for the parts before it."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ TO_START_ONE: Final = (
     "OTEL_EXPORTER_OTLP_ENDPOINT or TEMPO_ENDPOINT names another"
 )
 TO_BE_LET_IN: Final = (
-    "Does it want credentials or a tenant? init(headers=..., tenant=...), OTEL_EXPORTER_OTLP_HEADERS or TRACEMW_TENANT "
-    "gives them"
+    "Does the backend want credentials or a tenant? init(headers=..., tenant=...), OTEL_EXPORTER_OTLP_HEADERS or "
+    "TRACEMW_TENANT names them"
 )
 TO_FIND_THE_WAY: Final = (
     "Do endpoint and protocol fit together? By custom, port 4318 takes http/protobuf and port 4317 takes grpc; "
     "OTEL_EXPORTER_OTLP_ENDPOINT is a base, to which /v1/traces is added"
 )
 TO_TAKE_METRICS: Final = (
-    "Does it take metrics at all? Tempo does not: init(metrics=False) sends none, and "
+    "Does the backend take metrics at all? Tempo does not: init(metrics=False) sends none, and "
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT names a backend that does, such as "
     "http://prometheus:9090/api/v1/otlp/v1/metrics"
 )
 TO_BE_LET_THROUGH: Final = (
     "Does the proxy want credentials, or allow no such connection? init(proxy='http://user:password@host:port'), "
-    "HTTP_PROXY or HTTPS_PROXY gives them; NO_PROXY names backends that need no proxy"
+    "HTTP_PROXY or HTTPS_PROXY names them; NO_PROXY names backends that need no proxy"
 )
 TO_BE_SMALLER: Final = (
-    "It, or a proxy before it, takes no span of this size: a higher limit there helps, and smaller spans do; "
+    "The backend, or a proxy before it, takes no span of this size: raise the limit there, or record less on a span; "
     "TRACEMW_BATCH_BYTES makes requests smaller"
 )
 TO_NAME_THE_TENANT: Final = (
-    "It tells tenants apart: init(tenant=...) or TRACEMW_TENANT names the one that these spans are for"
+    "The backend tells tenants apart: init(tenant=...) or TRACEMW_TENANT names the tenant of these spans"
 )
 TO_BE_PLAIN: Final = (
-    "Does it speak TLS at all? An endpoint with http:// in place of https:// or of no scheme, or "
-    "OTEL_EXPORTER_OTLP_INSECURE=true for gRPC, speaks none"
+    "Does the backend speak TLS at all? For a connection without TLS, begin the endpoint with http://, or for gRPC set "
+    "OTEL_EXPORTER_OTLP_INSECURE=true"
 )
 TO_HAVE_DESCRIPTORS: Final = (
-    "Are files or sockets left open? `ulimit -n` says how many there may be, LimitNOFILE= does for systemd; "
-    "/proc/<pid>/fd lists those that are"
+    "Are files or sockets left open? /proc/<pid>/fd lists them; `ulimit -n`, or LimitNOFILE= in systemd, says how many "
+    "there may be"
 )
 TO_BE_TRUSTED: Final = (
     "Is the right certificate trusted, or shown? init(certificate=..., client_certificate=..., client_key=...) or "
@@ -56,7 +56,7 @@ class Answer(enum.Enum):
     """How an attempt ended, as far as can be told."""
 
     ACCEPTED = enum.auto()
-    """The backend has taken the spans, but for those that it says it has rejected."""
+    """The backend has accepted the request. It may have rejected some of the spans."""
 
     REJECTED = enum.auto()
     """The backend has refused for good."""
@@ -65,7 +65,7 @@ class Answer(enum.Enum):
     """The backend takes no request of this size. A smaller one may be welcome."""
 
     INVALID = enum.auto()
-    """The backend has refused for good what the request says. One of its spans may be the reason."""
+    """The backend has refused the content of the request for good. One of the spans may be the reason."""
 
     BUSY = enum.auto()
     """The backend has refused for now."""
@@ -81,7 +81,7 @@ class Secrets:
     """The secrets of an exporter. A backend may repeat them in its answers.
 
     Args:
-        headers: The headers that a user has given; all of their values count as secrets.
+        headers: The headers that a user has given. All of their values count as secrets.
         query: The query of the endpoint, in which keys may be given.
     """
 
@@ -90,7 +90,7 @@ class Secrets:
         values |= {word for value in headers.values() for word in (*value.split(), *_of_basic(value))}
         values.discard("")
         ordered = sorted(values - _SCHEMES, key=len, reverse=True)
-        # A short value stands within many a word and number that is no secret.
+        # A short value may be part of words and numbers that are no secret.
         patterns = (re.escape(v) if len(v) >= _LONG else rf"(?<![\w.:/-]){re.escape(v)}(?![\w.:/-])" for v in ordered)
         self._find = re.compile("|".join(patterns)) if ordered else None
 
@@ -104,7 +104,7 @@ _SCHEMES: Final = frozenset({"Basic", "Bearer", "basic", "bearer"})
 
 
 def _of_basic(value: str) -> Iterable[str]:
-    """Return the password of an `Authorization: Basic`, and with it the user."""
+    """Return two secrets of an `Authorization: Basic`: user and password as one text, and the password alone."""
     scheme, _, pair = value.partition(" ")
     if scheme.lower() != "basic":
         return ()
@@ -116,11 +116,11 @@ def _of_basic(value: str) -> Iterable[str]:
 
 
 class Outcome(NamedTuple):
-    """What became of a request, or of one attempt to send it."""
+    """The end of a request, or of one attempt to send it."""
 
     answer: Answer
     rejected: int = 0
-    """Spans that the backend says it has rejected of a request that it has accepted."""
+    """Spans that the backend has rejected, of a request that it has accepted (OTLP's partial success)."""
 
     retry_after: float = 0.0
     """Seconds that the backend wants to be left alone."""
@@ -132,10 +132,10 @@ class Outcome(NamedTuple):
     """What to do about it."""
 
     is_stale: bool = False
-    """Whether an old connection failed. A backend may close one just as it is used: worth another attempt at once."""
+    """Whether an old connection failed. The backend may have closed it just then: another attempt is due at once."""
 
     is_uncertain: bool = False
-    """Whether an attempt broke off: the backend may have accepted the spans then."""
+    """Whether an attempt broke off. The backend may have accepted the spans."""
 
     is_final: bool = False
     """Whether there is to be no other attempt, whatever the answer."""
@@ -145,10 +145,10 @@ class ExportRequest(NamedTuple):
     """An OTLP export request."""
 
     body: bytes
-    """Its bytes as they travel."""
+    """The bytes that are sent."""
 
     spans: int
-    """How many are in it."""
+    """How many spans the request has."""
 
 
 class Sender(Protocol):
@@ -162,7 +162,7 @@ class Exporter(ABC):
     """Sends batches to one backend. It belongs to one thread."""
 
     def pack(self, body: bytes) -> bytes:
-        """Return a body as it travels: compressed, for one. All attempts send the same bytes."""
+        """Return the bytes that are sent for a body: compressed ones, perhaps. All attempts send the same bytes."""
         return body
 
     @abstractmethod
@@ -171,8 +171,8 @@ class Exporter(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the connection. The next attempt would open another."""
+        """Close the connection. A further attempt would open another."""
 
     @abstractmethod
     def leave_to_parent(self) -> None:
-        """Let go of a connection that the parent of this process, just forked, goes on using."""
+        """Let go of the connection in a process that has just been forked. The parent goes on using it."""

@@ -9,18 +9,18 @@ from tracemw._export.stats import SHUTDOWN
 class InFlight:
     """The batch that is being sent, or waits for the next attempt.
 
-    A span leaves the batch, and is counted, in steps with no call among them: whoever looks sees each span in one
-    place. The worker and a shutdown may both want to settle a batch; the first one does.
+    A span leaves the batch, and is counted, in steps with no call among them (see docs/architecture.md). So whoever
+    looks sees each span in one place. The worker and a shutdown may both want to settle a batch. The first one does.
 
     Args:
         counts: Where spans are counted, by what becomes of them.
     """
 
     batch: list[bytes]
-    """The records; a new list each time that some are settled."""
+    """The records. Each time that some are settled, this is a new list."""
 
     under_way: int
-    """How many of the batch, the first ones, are in a request that has not been answered."""
+    """How many records, from the first on, are in a request that has not been answered."""
 
     def __init__(self, counts: dict[str, int]) -> None:
         self.batch = []
@@ -30,17 +30,19 @@ class InFlight:
     def settle(self, batch: list[bytes], count: int, cause: str, lost: int) -> None:
         """Count the first spans of a batch: `lost` of them by `cause`, the others as exported."""
         counts, exported, rest = self._counts, count - lost, batch[count:]
-        if self.batch is batch:  # no call from here on
+        # No call from here to the end: the spans leave the batch and are counted together.
+        if self.batch is batch:
             counts[EXPORTED] += exported
             counts[cause] += lost
             self.batch = rest
             self.under_way = 0
 
     def give_up(self) -> None:
-        """Count the batch at the end of the process: what is under way may have arrived, whatever comes of it."""
+        """Count the batch at the end of the process. Spans that are under way may have arrived: they are unknown."""
         while batch := self.batch:
             counts, size, nothing = self._counts, len(batch), list[bytes]()
-            if self.batch is batch:  # no call from here on
+            # No call from here to the end: the spans leave the batch and are counted together.
+            if self.batch is batch:
                 counts[UNKNOWN] += self.under_way
                 counts[SHUTDOWN] += size - self.under_way
                 self.batch = nothing

@@ -1,4 +1,4 @@
-"""The exporter of metrics: sends what the SDK has collected, over the same transports as spans."""
+"""The exporter of metrics. It sends the metrics that the SDK has collected, over the same transports as spans."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tracemw._process.log import log
 from tracemw.config import Backend
 
 _FIRST_PAUSE: Final = 1.0
-"""Seconds before the second attempt; doubled for each that follows."""
+"""Seconds before the second attempt. Each further pause is twice as long."""
 
 _WORTH_ANOTHER: Final = (Answer.BUSY, Answer.NOT_SENT, Answer.UNKNOWN)
 
@@ -40,11 +40,11 @@ _DELTAS: Final[dict[str, tuple[type, ...]]] = {
     "delta": (Counter, Histogram, ObservableCounter),
     "lowmemory": (Counter, Histogram),
 }
-"""Which instruments tell what came since the last time, by preference (OpenTelemetry, "OTLP Metrics Exporter")."""
+"""The instruments that report changes since the last export, by preference (OpenTelemetry, "OTLP Metrics Exporter")."""
 
 
 def _ending() -> threading.Lock:
-    """Return a lock that the end releases: a signal handler may do so while the code that it has interrupted waits."""
+    """Return a lock that `shutdown` releases. A signal handler may do so while the code that it interrupts waits."""
     lock = threading.Lock()
     lock.acquire()
     return lock
@@ -81,7 +81,7 @@ class MetricsExporter(MetricExporter):
         self._timeout = backend.timeout
         self._pid = os.getpid()
         self._told: tuple[Answer, str] | None = None
-        """The reason that the log has been told, while nothing arrives."""
+        """The reason that is in the log already; None while metrics arrive."""
         self._ending = _ending()
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> MetricExportResult:
@@ -120,14 +120,14 @@ class MetricsExporter(MetricExporter):
             if outcome.is_stale and time.monotonic() < deadline:
                 continue
             seconds = max(pause, outcome.retry_after)
-            # After a failure, one attempt in each interval is enough, and holds up no end of a process.
+            # After a failure, one attempt in each interval is enough. So the end of a process waits for no retries.
             is_over = outcome.answer not in _WORTH_ANOTHER or self._told is not None
             if is_over or time.monotonic() + seconds >= deadline or self._ending.acquire(timeout=seconds):
                 return outcome
             pause *= 2
 
     def _tell_of(self, outcome: Outcome) -> None:
-        """Log why nothing arrives, once for each reason."""
+        """Log why metrics do not arrive, once for each reason."""
         remedy = outcome.remedy
         if outcome.answer is Answer.REJECTED and remedy == outcomes.TO_FIND_THE_WAY:
             remedy = outcomes.TO_TAKE_METRICS
@@ -135,5 +135,5 @@ class MetricsExporter(MetricExporter):
         if reason == self._told:
             return
         self._told = reason
-        said = "metrics do not reach %s, which is not said again: %s%s"
+        said = "metrics do not reach %s (this is logged once): %s%s"
         log(logging.WARNING, said, self._destination, printable(outcome.error), f". {remedy}" if remedy else "")

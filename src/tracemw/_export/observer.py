@@ -38,7 +38,7 @@ _PROCESSOR: Final[Attributes] = {
 }
 
 
-_RECORDER: Final[Attributes] = {  # the conventions have no such component, and let it go by its class
+_RECORDER: Final[Attributes] = {  # the conventions do not know this component; its type is the name of its class
     "otel.component.type": "tracemw._recording.FlightRecorder",
     "otel.component.name": "tracemw._recording.FlightRecorder/0",
 }
@@ -56,9 +56,9 @@ class Source(NamedTuple):
 
 
 class Observer:
-    """Instruments that show what becomes of the spans of a process, whichever `init` they were recorded by.
+    """Instruments that show what becomes of the spans of a process, over all its `init`s.
 
-    Counters never go back: the next source goes on from the numbers of those before.
+    Counters never go back: a new source goes on from the numbers of those before.
 
     Args:
         provider: Makes the instruments.
@@ -90,7 +90,7 @@ class Observer:
             meter.create_observable_counter(name, self._adding_up(name), unit, description)
 
     def follow(self, source: Source | None) -> None:
-        """Show the numbers of `source` from now on, if any, added to those of the sources before."""
+        """Show the numbers of `source` from now on, added to those of the sources before. None adds nothing."""
         past, before = self._shown
         self._shown = ({name: _total(name, past, before) for name in _COUNTERS}, source)
 

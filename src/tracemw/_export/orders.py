@@ -1,4 +1,4 @@
-"""What the worker is told to do, and the pauses that it makes meanwhile."""
+"""The orders of the worker, and its pauses, which orders cut short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tracemw._process.native import Lock
 
 LONGEST_WAIT: Final = 1e6
-"""Seconds. A longer wait is as good as for ever, and more than a lock, a queue or a socket can count."""
+"""Seconds. A longer wait is as good as for ever, and more than a lock, a queue or a socket takes."""
 
 WAKE: Final = None
 """The order to look at the queue."""
@@ -22,20 +22,25 @@ WAKE: Final = None
 
 @dataclass(eq=False)
 class Order:
-    """Something to do once all spans that were queued before have been sent."""
+    """An order to send all spans that were queued before."""
 
     stop: bool
+    """Whether the worker stops then."""
+
     lost_before: int
+    """How many spans were lost before the order."""
+
     done: Lock = field(default_factory=make_lock)
     """Held until the order has been carried out."""
 
     delivered: bool = False
+    """Whether all spans have arrived."""
 
     def __post_init__(self) -> None:
         self.done.acquire()
 
     def wait(self, timeout: float) -> bool:
-        """Wait until the order has been carried out, within `timeout` seconds; tell whether all spans arrived."""
+        """Wait at most `timeout` seconds until the order has been carried out. Return whether all spans arrived."""
         if not wait_for(self.done, min(max(timeout, 0), LONGEST_WAIT)):
             return False
         self.done.release()  # others may wait for the same
@@ -70,7 +75,7 @@ class Orders:
         self._put_off.append(order)
 
     def next(self, timeout: float | None) -> Order | None:
-        """Return the next order; in want of one within `timeout` seconds, `WAKE`."""
+        """Return the next order, or `WAKE` if none comes within `timeout` seconds."""
         if self._put_off:
             return self._put_off.popleft()
         try:
@@ -79,7 +84,7 @@ class Orders:
             return WAKE
 
     def pause(self, seconds: float, *, is_asked: bool) -> bool:
-        """Pause between two attempts; tell whether there is time for the second.
+        """Pause between two attempts. Return whether there is time for the second.
 
         Args:
             seconds: How long.

@@ -1,4 +1,4 @@
-"""The exporter over gRPC. Importing it loads grpc, which takes 80 ms: only those who choose it do."""
+"""The exporter over gRPC. To import this module loads grpc, which takes 80 ms. Only users of gRPC pay for that."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _METHODS: Final = {
 }
 
 _ANSWERED: Final = frozenset({"ABORTED", "OUT_OF_RANGE", "DATA_LOSS"})
-"""Retryable by the OTLP specification; only a backend says so."""
+"""Retryable statuses (OTLP specification) that only a backend gives."""
 
 _UNANSWERED: Final = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE"})
-"""Retryable, too. grpc itself says so when a connection breaks: nobody knows whether the backend has answered."""
+"""Retryable statuses that grpc itself gives, too, when a connection breaks. Then the backend's answer is unknown."""
 
 _INVALID: Final = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION"})
-"""The request is at fault, perhaps by one of its spans, or by the trace of one."""
+"""The request is at fault. The reason may be one of its spans, or the trace of one."""
 
 _NOT_CONNECTED: Final = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
 _PROXY: Final = "HTTP proxy returned response code"
@@ -56,7 +56,7 @@ _NEEDED_TO_START: Final = 32
 """Descriptors that must be free when grpc starts. With too few, grpc aborts the process."""
 
 _idle: list[grpc.Channel] = []
-"""A channel that nobody uses and nobody closes: grpc ends with its last channel, and would have to start anew."""
+"""A channel that nobody uses or closes. Without any channel, grpc would end, and would have to start anew."""
 
 
 class OtlpGrpcExporter(Exporter):
@@ -65,9 +65,9 @@ class OtlpGrpcExporter(Exporter):
     Args:
         backend: Where to send, and how.
         signal: `traces` or `metrics`.
-        certificates: The CA certificates to trust, the key of the certificate to show, and that certificate, as PEM;
-            without the first, those that grpc brings along are trusted. They are no part of `backend`, which knows
-            the files only: this object is made late, when the process may have given up the right to read them.
+        certificates: The CA certificates to trust, the client key and the client certificate, as PEM. Without the
+            first, grpc's own are trusted. `backend` knows only the files, and this object is made late, when the
+            process may have given up the right to read them.
     """
 
     def __init__(
@@ -95,27 +95,27 @@ class OtlpGrpcExporter(Exporter):
                     said = f"{error.strerror}: grpc does not start"
                     return Outcome(Answer.NOT_SENT, error=said, remedy=exporter.TO_HAVE_DESCRIPTORS)
                 self._channel = self._connected()
-            export = self._channel.unary_unary(self._method)  # without serializers it takes and gives bytes
+            export = self._channel.unary_unary(self._method)  # without serializers, bytes go in and come out
             try:
                 answer: bytes = export(request.body, timeout, metadata=self._metadata)
             except grpc.RpcError as error:
                 outcome = _outcome(error, self._secrets)
                 if outcome.answer in (Answer.NOT_SENT, Answer.UNKNOWN):
-                    self.close()  # an old channel would wait before it connects again, and longer each time
+                    self.close()  # grpc waits before an old channel connects again, and longer each time
                 return outcome
         rejected, message = partial_success(answer)
         message = self._secrets.hidden_in(message)
         return Outcome(Answer.ACCEPTED, rejected=min(rejected, request.spans), error=message)
 
     def close(self) -> None:
-        """Close the channel. The next attempt would open another."""
+        """Close the channel. A further attempt would open another."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
 
     def leave_to_parent(self) -> None:
-        """Let go of a connection that the parent of this process, just forked, goes on using."""
-        _of_parents.append(self._channel)  # without its threads, which stay in the parent, it must not be deleted
+        """Let go of the connection in a process that has just been forked. The parent goes on using it."""
+        _of_parents.append(self._channel)  # kept: to delete a channel takes its threads, which are in the parent
         self._channel = None
 
     def _connected(self) -> grpc.Channel:
@@ -126,7 +126,7 @@ class OtlpGrpcExporter(Exporter):
 
 
 def _start_grpc() -> None:
-    """Start grpc for as long as the process lasts, unless that has been done.
+    """Start grpc, once, for as long as the process lasts.
 
     Raises:
         OSError: when there are too few descriptors left.
@@ -140,11 +140,11 @@ def _start_grpc() -> None:
     finally:
         for descriptor in free:
             os.close(descriptor)
-    _idle.append(grpc.insecure_channel("127.0.0.1:1", _OPTIONS))  # it connects when it is used
+    _idle.append(grpc.insecure_channel("127.0.0.1:1", _OPTIONS))  # a channel connects when it is used
 
 
 class _Calls:
-    """Keeps forks out of calls, for a while: a child that is forked in the midst of a call may crash within grpc."""
+    """Makes a fork wait a while for the end of a call. A child that is forked during a call may crash within grpc."""
 
     def __init__(self) -> None:
         self._lock = make_lock()
@@ -163,13 +163,13 @@ class _Calls:
             self._forking = threading.get_ident()
 
     def go_on(self) -> None:
-        """Let calls begin again, in the parent."""
+        """Let calls begin again, in the parent of a fork."""
         if self._forking == threading.get_ident():
             self._forking = None
             self._lock.release()
 
     def start_afresh(self) -> None:
-        """Let calls begin, in a child whose parent may have been within one."""
+        """Let calls begin in a forked child. The parent may have been within a call."""
         self._lock, self._forking = make_lock(), None
 
 
@@ -189,7 +189,7 @@ begin_anew_with(_for_all(_Calls.start_afresh))
 
 
 def _by_way_of(proxy: Proxy | None) -> tuple[str, str | int]:
-    """Return the option of a channel for a proxy, or for none whatever grpc's own variables say."""
+    """Return the channel's option for a proxy. Without a proxy, grpc's own variables do not count."""
     return ("grpc.http_proxy", proxy.url) if proxy else ("grpc.enable_http_proxy", 0)
 
 

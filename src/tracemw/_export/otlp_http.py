@@ -1,4 +1,4 @@
-"""The exporter over HTTP: posts protobuf bodies, and reads responses by the rules of the OTLP specification."""
+"""The exporter over HTTP. It posts protobuf bodies, and reads responses by the rules of the OTLP specification."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 """The statuses that the OTLP specification calls retryable."""
 
 _INVALID: Final = frozenset({400, 422})
-"""The request is at fault, perhaps by one of its spans."""
+"""The request is at fault. The reason may be one of its spans."""
 
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 """What OpenSSL says when the other side does not speak TLS."""
@@ -50,7 +50,7 @@ class OtlpHttpExporter(Exporter):
             self._headers["content-encoding"] = "gzip"
 
     def pack(self, body: bytes) -> bytes:
-        """Return a body as it travels."""
+        """Return the bytes that are sent for a body."""
         if not self._compresses:
             return body
         deflate = zlib.compressobj(_FASTEST, wbits=_GZIP)
@@ -76,11 +76,11 @@ class OtlpHttpExporter(Exporter):
         return _outcome(reply, request.spans, self._secrets)
 
     def close(self) -> None:
-        """Close the connection. The next attempt would open another."""
+        """Close the connection. A further attempt would open another."""
         self._connection.close()
 
     def leave_to_parent(self) -> None:
-        """Let go of a connection that the parent of this process, just forked, goes on using."""
+        """Let go of the connection in a process that has just been forked. The parent goes on using it."""
         self._connection.leave_to_parent()
 
 
@@ -88,12 +88,12 @@ def _outcome(reply: Reply, spans: int, secrets: Secrets) -> Outcome:
     status = reply.status
     if 200 <= status < 300:
         if reply.body and reply.headers.get_content_type() == "text/html":
-            error = f"it answers {status} with a page, as no trace backend does"
+            error = f"HTTP {status} with a web page, which no trace backend sends"
             return Outcome(Answer.REJECTED, error=error, remedy=exporter.TO_FIND_THE_WAY)
         rejected, message = partial_success(reply.body)
         return Outcome(Answer.ACCEPTED, rejected=min(rejected, spans), error=secrets.hidden_in(message))
     said = plain(secrets.hidden_in(said_in(reply.body, reply.headers.get_content_charset())))
-    error = f"it answers {status}: {said}" if said else f"it answers {status}"
+    error = f"HTTP {status}: {said}" if said else f"HTTP {status}"
     if status == 413 or is_too_large(said):
         return Outcome(Answer.TOO_LARGE, error=error, remedy=exporter.TO_BE_SMALLER)
     if wants_tenant(said) or (status in _INVALID and has_wrong_tenant(said)):
@@ -104,8 +104,7 @@ def _outcome(reply: Reply, spans: int, secrets: Secrets) -> Outcome:
         retry_after = _seconds(reply.headers.get("Retry-After", ""))
         return Outcome(Answer.BUSY, retry_after=retry_after, error=error)
     if status in (301, 302, 303, 307, 308):
-        error = f"it answers {status} and points to {_without_secrets(reply.headers.get('Location', ''))}"
-        error += ", which is not followed"
+        error = f"HTTP {status} to {_without_secrets(reply.headers.get('Location', ''))}, which is not followed"
     remedy = exporter.TO_FIND_THE_WAY
     if status in (401, 403):
         remedy = exporter.TO_BE_LET_IN
@@ -132,12 +131,12 @@ def _without_secrets(url: str) -> str:
         parts = urlsplit(url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))[:200]
     except ValueError:
-        return "something that is no URL"
+        return "an address that is no URL"
 
 
 def _said(error: Exception) -> str:
     if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
-        return "it answers something that is no HTTP/1.1"
+        return "the answer is not HTTP/1.1"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

@@ -1,8 +1,8 @@
 """Portions: how much of a batch goes into one request.
 
 A backend may refuse a request for its size. Then requests are halved until the backend takes them, and the size is
-remembered for a while. A backend may also refuse a request for what one of its spans says. Then the refused spans are
-halved until the one to blame is found, and all others arrive.
+remembered for a while. A backend may also refuse a request for the content of one of its spans. Then the refused spans
+are halved until the one to blame is found, and all others arrive.
 
 Either search takes about log2(n) refusals among n spans, and ends. A span that is refused alone is lost. A backend that
 refuses everything is asked about a few spans, and then once for each batch until it accepts something.
@@ -21,14 +21,14 @@ REMEMBERED_FOR: Final = 120.0
 """Seconds for which a size that was refused is not tried again."""
 
 _MOST_REFUSALS: Final = 100
-"""Of one batch: what is refused after that is lost as a whole."""
+"""How many refusals of one batch are looked into. After that, a refused request is lost as a whole."""
 
 
 class Portions:
-    """Cuts batches into requests, and learns from refusals. It belongs to the thread that sends.
+    """Cuts batches into requests, and learns from refusals. This object belongs to the thread that sends.
 
     Args:
-        most_bytes: Bytes of a request at most, encoded and not compressed.
+        most_bytes: How many bytes a request may have before compression.
         remembered_for: Seconds for which a size that was refused is not tried again.
     """
 
@@ -36,10 +36,10 @@ class Portions:
         self._most_bytes = most_bytes
         self._remembered_for = remembered_for
         self._bearable = most_bytes
-        """Bytes of a request that the backend takes, as far as we know."""
+        """Bytes of a request that the backend takes, as far as is known."""
         self._forget_at = math.inf
         self._in_vain = 0
-        """Refusals since something was accepted, without those of batches of one span."""
+        """Refusals since the backend accepted something. Those of batches of one span do not count."""
         self.begin(0, 0.0)
 
     def begin(self, spans: int, seconds: float) -> None:
@@ -47,7 +47,7 @@ class Portions:
         self._is_of_several = spans > 1
         self._most_spans: float = math.inf
         self._suspects = 0
-        """The first spans of what is left: at least one of them is refused for what it says."""
+        """How many of the first spans that are left are suspects: the backend refuses at least one of them."""
         self._refused_alone = (math.inf, math.inf)
         self._refusals = 0
         self._has_accepted = False
@@ -56,7 +56,7 @@ class Portions:
         self._give_up_at = time.monotonic() + seconds
 
     def next(self, records: Sequence[bytes]) -> int:
-        """Return how many of `records`, from the first on, make the next request: one at least."""
+        """Return how many of `records`, from the first on, make the next request: at least one."""
         if time.monotonic() >= self._forget_at:
             self._bearable, self._forget_at = self._most_bytes, math.inf
         count = len(records)
@@ -74,12 +74,12 @@ class Portions:
     def is_hopeless(self, spans: int, size: int, packed: int) -> bool:
         """Tell whether this is one span, and no smaller than one of its batch that was refused for its size.
 
-        Nobody knows whether the backend counts compressed bytes: both sizes have to be as large.
+        Nobody knows whether the backend counts compressed bytes. So both sizes must be as large.
         """
         return spans == 1 and size >= self._refused_alone[0] and packed >= self._refused_alone[1]
 
     def note_accepted(self, spans: int) -> None:
-        """Take note of a request that was accepted."""
+        """Note a request that was accepted."""
         self._has_accepted, self._in_vain = True, 0
         self._suspects = max(self._suspects - spans, 0)
         if self._suspects:
@@ -88,7 +88,7 @@ class Portions:
             self._most_spans = 2 * spans
 
     def note_too_large(self, spans: int, size: int, packed: int) -> bool:
-        """Take note of a request that was refused for its size; tell whether less of it is worth an attempt."""
+        """Note a request that was refused for its size. Return whether a part of it is worth an attempt."""
         self._bearable = min(self._bearable, size // 2)
         self._forget_at = time.monotonic() + self._remembered_for
         self._most_spans = (spans + 1) // 2
@@ -97,7 +97,7 @@ class Portions:
         return spans > 1
 
     def note_invalid(self, spans: int) -> bool:
-        """Take note of a request that was refused for what it says; tell whether less of it is worth an attempt."""
+        """Note a request that was refused for its content. Return whether a part of it is worth an attempt."""
         self._refusals += 1
         self._in_vain += self._is_of_several
         is_worth_it = (

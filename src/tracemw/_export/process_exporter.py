@@ -12,11 +12,11 @@ from tracemw._export.losses import Losses
 class ProcessExporter:
     """Makes one attempt with the exporter of this process, which belongs to the thread that sends.
 
-    Whatever an exporter raises is an outcome, too. What the backend says is fit for a log line.
+    Whatever the exporter raises becomes an outcome. The words of the backend are made fit for a log line.
 
     Args:
         make: Makes the exporter.
-        losses: Hears every outcome.
+        losses: Notes every outcome.
     """
 
     def __init__(self, make: Callable[[], Exporter], losses: Losses) -> None:
@@ -30,7 +30,7 @@ class ProcessExporter:
         return exporter
 
     def pack(self, body: bytes) -> bytes:
-        """Return a body as it travels."""
+        """Return the bytes that are sent for a body."""
         return (self._exporter or self.open()).pack(body)
 
     def send(self, request: ExportRequest, timeout: float) -> Outcome:
@@ -52,6 +52,6 @@ class ProcessExporter:
             self._exporter = None
 
     def leave_to_parent(self) -> None:
-        """Let go of a connection that the parent of this process, just forked, goes on using."""
+        """Let go of the connection in a process that has just been forked. The parent goes on using it."""
         if self._exporter is not None:
             self._exporter.leave_to_parent()

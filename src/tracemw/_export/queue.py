@@ -14,24 +14,24 @@ from tracemw._export.stats import ENCODING, QUEUE_BYTES, QUEUE_FULL, TOO_LARGE
 class SpanQueue:
     """Spans that have ended wait here, encoded, until the worker takes them.
 
-    When too many spans or bytes wait, the oldest are dropped and counted. A span that is larger than a request may be
-    is dropped itself. The worker is told of the first span, and once more when a batch is full.
+    When too many spans or bytes wait, the oldest are dropped and counted. A span that no request has room for is
+    dropped itself. The worker is told of the first span, and once more when a batch is full.
 
-    Any thread may call any method, and a signal handler may in the midst of that: see `tracemw._export.delivery`.
+    Any thread may call any method, and a signal handler may do so in the midst of that: see docs/architecture.md.
 
     Args:
-        encode: Makes a record of a span; None when it cannot.
-        wake: Tells the worker that spans wait; false when there is none.
+        encode: Makes a record of a span. Returns None when it cannot.
+        wake: Tells the worker that spans wait. Returns False when there is no worker.
         counts: Where dropped spans are counted, by cause.
-        most_spans: Spans that may wait.
-        most_bytes: Bytes that may wait.
-        batch_spans: Spans of a full batch.
-        batch_bytes: Bytes of a full batch, and of a span at most.
-        refuses: Why spans are dropped at once from the beginning, if they are.
+        most_spans: How many spans may wait.
+        most_bytes: How many bytes may wait.
+        batch_spans: How many spans make a full batch.
+        batch_bytes: How many bytes make a full batch. A larger span is dropped.
+        refuses: The first value of `refuses`.
     """
 
     refuses: str | None
-    """Why spans that end are dropped at once, if they are: the cause by which they are counted."""
+    """The cause by which spans are dropped as soon as they end; None while they are queued."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class SpanQueue:
         self._records: deque[bytes] = deque()
         self._next_records = iter(self._records.popleft, None)
         self._bytes = 0
-        """Bytes that wait. No call comes between a change of this number and of the records."""
+        """How many bytes wait."""
         self._tell_at = 0
-        """How many spans wait when there is something to do: first any, then a full batch, then one too many."""
+        """How many waiting spans give `_look_after` something to do: any, then a full batch, then one too many."""
 
     def __len__(self) -> int:
         return len(self._records)
@@ -69,8 +69,8 @@ class SpanQueue:
         if refuses is not None:
             self._counts[refuses] += 1
             return
-        # Encoded at once, and not by the worker. The garbage collector would look at waiting spans again and again, and
-        # passes over bytes; and a worker that encodes a whole batch would hold the interpreter for long.
+        # A span is encoded at once, and not by the worker. The garbage collector would look at waiting spans again and
+        # again; bytes it passes over. And a worker that encodes a whole batch would hold the interpreter for long.
         record = self._encode(span)
         if record is None:
             self._counts[ENCODING] += 1
@@ -80,55 +80,57 @@ class SpanQueue:
         if queued > self._batch_bytes:
             self._take_heavy(record, size)
             return
-        self._bytes = queued  # no call since the number was read: another thread's span would not be counted
+        self._bytes = queued  # no call came since the number was read, so no other thread's span is left uncounted
         records = self._records
         records.append(record)
         if len(records) >= self._tell_at:
             self._look_after(is_heavy=False)
 
     def expect(self) -> None:
-        """Have the worker told of the next span. It calls this before it looks, for it may miss what comes later."""
+        """Have the worker told of the next span. The worker calls this before it looks at the queue."""
         self._tell_at = 0
 
     def move(self, batch: list[bytes], most: int) -> None:
-        """Move the oldest spans, so many at most, to the end of a batch."""
+        """Move the oldest spans to the end of a batch, at most `most` of them."""
         before = len(batch)
         try:
             batch.extend(islice(self._next_records, most))  # within C: whoever looks sees each span in one place
-        except IndexError:  # these were all
+        except IndexError:  # the queue is empty now
             pass
         moved = sum(map(len, islice(batch, before, None)))
         self._bytes -= moved
-        if not self._records:  # no call between the two: what a signal handler may have cut short is mended
+        # No call from here to the end: an empty queue has no bytes. This mends what a signal handler has cut short.
+        if not self._records:
             self._bytes = 0
 
     def drop_oldest(self, cause: str) -> bool:
-        """Drop the oldest span, and count it; false when none waits."""
+        """Drop the oldest span, and count it. Return False when none waits."""
         records = self._records
         try:
             while True:
                 record = records[0]
                 size = len(record)
-                if records[0] is record:  # no call from here on
+                # No call from here to the count: the span leaves the queue and is counted together.
+                if records[0] is record:
                     del records[0]
                     self._bytes -= size
                     self._counts[cause] += 1
                     return True
-        except IndexError:  # the worker was faster
+        except IndexError:  # the queue is empty: the worker was faster
             return False
 
     def drop_all(self, cause: str) -> None:
-        """Drop all spans that wait, and count them."""
+        """Drop all waiting spans, and count them."""
         while self.drop_oldest(cause):
             pass
 
     def inherit(self, queue: SpanQueue) -> None:
-        """Take over what waits in the queue of the process that this one was forked from."""
+        """Take over the waiting spans of the queue of the parent process."""
         self._records.extend(queue._records)
         self._bytes = sum(map(len, self._records))
 
     def _take_heavy(self, record: bytes, size: int) -> None:
-        """Queue a record where the bytes of a batch wait; drop one that no request has room for."""
+        """Queue a record when more bytes wait than a batch has. Drop a record that no request has room for."""
         if size > self._batch_bytes:
             self._counts[TOO_LARGE] += 1
             return
@@ -139,7 +141,7 @@ class SpanQueue:
             self._look_after(is_heavy=True)
 
     def _look_after(self, *, is_heavy: bool) -> None:
-        """Keep the limits, and tell the worker when it is needed."""
+        """Keep the limits, and wake the worker when it is needed."""
         waiting = len(self._records)
         while len(self._records) > self._most_spans and self.drop_oldest(QUEUE_FULL):
             pass
@@ -151,7 +153,7 @@ class SpanQueue:
             self._tell(self._most_spans + 1)
 
     def _tell(self, next_at: int) -> None:
-        """Tell the worker, which is not to be told again before so many spans wait."""
+        """Wake the worker. Do not wake it again before `next_at` spans wait."""
         is_told = False
         try:
             self._tell_at = next_at

@@ -20,18 +20,18 @@ class Retries:
     """Sends a request as often as it takes.
 
     The pause before the second attempt is `first_pause`, give or take a fifth, so that many services do not come at
-    once; each later pause is twice as long. A backend that asks for a longer pause gets it. When it asks for more time
-    than there is, there is no other attempt, and the backend is left alone. A stale connection costs no pause.
+    once. Each further pause is twice as long. A backend that asks for a longer pause gets it. If the backend asks for
+    more time than there is, no other attempt is made, and the backend is left alone. A stale connection costs no pause.
 
     Args:
         sender: Makes one attempt.
         orders: Makes the pauses, which an order may cut short.
-        leave_alone: Called with the seconds that a backend asks for, when those are more than there are.
+        leave_alone: Called with the seconds that a backend asks for, if that is more time than there is.
         first_pause: Seconds before the second attempt.
     """
 
     count: int
-    """Attempts that were not the first of their request."""
+    """How many attempts were not the first of their request."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Retries:
         self._first_pause = first_pause
 
     def send(self, request: ExportRequest, timeout: float) -> Outcome:
-        """Send a request, within `timeout` seconds and the time of a shutdown; return how the last attempt ended."""
+        """Send a request, within `timeout` seconds and the time of a shutdown. Return the last attempt's outcome."""
         orders, deadline = self._orders, time.monotonic() + timeout
         is_uncertain, pause = False, self._first_pause
         while True:

@@ -1,4 +1,4 @@
-"""What became of the spans of a process, in numbers."""
+"""The numbers of what has become of the spans of a process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ENCODING: Final = "encoding"
 SHUTDOWN: Final = "shutdown"
 
 CAUSES: Final = (QUEUE_FULL, QUEUE_BYTES, TOO_LARGE, BREAKER_OPEN, RETRIES_EXHAUSTED, ENCODING, SHUTDOWN)
-"""Why spans are dropped here, rather than rejected by the backend."""
+"""Why spans are dropped on their way out, before the backend has a say."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stats:
-    """What became of the spans that ended in this process, at one instant. Each span is in one of the numbers.
+    """What has become of the spans of this process, at one instant. Each span that has ended is in one number.
 
     Spans that are not recorded are counted when they start.
     """
@@ -37,28 +37,31 @@ class Stats:
     """Spans that the backend has refused for good."""
 
     unknown: int = 0
-    """Spans that were sent, retries included, without an answer: the connection broke, or the time was over."""
+    """Spans that were sent, with retries, and got no answer: the connection broke, or the time was over."""
 
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Spans given up, by cause. Every cause is there, be it with 0.
+    """Spans that were given up, by cause. These causes are always present:
 
     * `queue_full`, `queue_bytes`: more spans ended than could be sent, by their number or by their bytes
     * `too_large`: a span was larger than a request may be, or as large as one that the backend refused for its size
     * `breaker_open`: the backend had failed again and again, and was left alone
-    * `retries_exhausted`: the backend was not reached, or too busy, until the timeout of the export or the end
+    * `retries_exhausted`: the backend was out of reach, or too busy, until the timeout of the export or the end
     * `encoding`: a span could not be encoded
-    * `shutdown`: a span was queued at the end, or ended after it
+    * `shutdown`: a span was still queued at the shutdown, or ended after it
 
-    Those of unsampled traces that were held, or to be kept, are there once it has happened: `held_spans_per_trace`,
-    `held_traces`, `held_spans`, `held_bytes` and `keep_rate` for the limits, `late` when they ended more than 30
-    seconds after their local root, which was kept, `abandoned` when that was never ended.
+    These causes concern spans of unsampled traces, and are present once they have happened:
+
+    * `held_spans_per_trace`, `held_traces`, `held_spans`, `held_bytes`: a limit of the held spans was reached
+    * `keep_rate`: more traces were to be kept than `Sampling(keep_rate=)` allows
+    * `late`: a span ended more than 30 seconds after its local root, which was kept
+    * `abandoned`: the application let go of a local root that it never ended
     """
 
     queued: int = 0
     """Spans that wait for delivery."""
 
     in_flight: int = 0
-    """Spans that are being sent, or wait for the next attempt."""
+    """Spans of the batch that is being sent, or waits for its next attempt."""
 
     held: int = 0
     """Spans of unsampled traces that wait for their local root to end."""
@@ -70,13 +73,13 @@ class Stats:
     """How often a span processor of somebody else has raised. The spans themselves are in the other numbers."""
 
     retries: int = 0
-    """Attempts that were not the first for their spans."""
+    """Attempts to send that were not the first for their spans."""
 
     breaker: State = "closed"
-    """`closed` when spans are sent, `open` when they are dropped at once, `half-open` when one batch may try."""
+    """`closed` while spans are sent, `open` while they are dropped at once, `half-open` when one batch may try."""
 
     last_error: str | None = None
-    """How the latest attempt that failed did so."""
+    """The error of the latest attempt that failed."""
 
     @property
     def ended(self) -> int:

@@ -16,23 +16,23 @@ from tracemw._export.process_exporter import ProcessExporter
 from tracemw._otel.context import suppress_all
 from tracemw._process.native import Thread, sleep
 
-_RESTS: Final = 0.5
+_PAUSE_AFTER_FAULT: Final = 0.5
 """Seconds between a fault of the worker and its next start."""
 
 
 class Worker:
-    """Carries out orders: one thread, which the first order starts, or the caller where there can be no thread.
+    """Carries out orders, in one thread, which the first order starts. Where there can be no thread, the caller works.
 
-    Whatever is raised in that thread, the worker starts again: nobody else sends what comes.
+    Whatever is raised in that thread, the worker starts again: nobody else sends spans.
 
     Args:
-        orders: What there is to do.
-        batches: Sends what is queued.
+        orders: The orders to carry out.
+        batches: Sends the queued spans.
         breaker: Says when the backend may be tried again.
         exporter: Opened by whoever works, and closed at the end.
-        losses: Tells of faults, and how many spans are lost.
+        losses: Logs faults, and knows how many spans are lost.
         delay: Seconds that a span waits for others to be sent along with it.
-        rests: Seconds between a fault and the next start.
+        pause_after_fault: Seconds between a fault and the next start.
     """
 
     is_started: bool
@@ -47,7 +47,7 @@ class Worker:
         losses: Losses,
         *,
         delay: float,
-        rests: float = _RESTS,
+        pause_after_fault: float = _PAUSE_AFTER_FAULT,
     ) -> None:
         self.is_started = False
         self._orders = orders
@@ -56,25 +56,25 @@ class Worker:
         self._exporter = exporter
         self._losses = losses
         self._delay = delay
-        self._rests = rests
+        self._pause_after_fault = pause_after_fault
         self._thread: Thread | None = None
         self._unclaimed = [True]
         """Whoever takes this item is the worker."""
 
     def tell(self, order: Order | None) -> bool:
-        """Hand an order to the thread; tell whether there is one."""
+        """Hand an order to the thread. Return whether there is a thread."""
         if not self.is_started:
             try:
-                # Not threading's: its start takes locks and waits, and a signal handler may be what comes here.
+                # Not a thread of `threading`: its start takes locks and waits, and a signal handler may call this.
                 self._thread = Thread(self._work)
-            except RuntimeError:  # the interpreter is at its end and takes no new threads, or there are too many
+            except RuntimeError:  # the interpreter is about to end and takes no new threads, or there are too many
                 return False
             self.is_started = True
         self._orders.put(order)
         return True
 
     def carry_out(self, order: Order, timeout: float) -> bool:
-        """Have an order carried out within `timeout` seconds; tell whether all spans arrived."""
+        """Have an order carried out within `timeout` seconds. Return whether all spans arrived."""
         if not self.tell(order):
             self.work_here(order, timeout)
         return order.wait(timeout)
@@ -109,8 +109,8 @@ class Worker:
                 stopping = self._orders.stopping
                 if stopping is not None and not stopping.done.locked():
                     return
-                self._orders.put_off(WAKE)  # what had begun is not lost
-                sleep(self._rests)
+                self._orders.put_off(WAKE)  # so that the batch that had begun goes on
+                sleep(self._pause_after_fault)
 
     def _work_here(self, order: Order, timeout: float) -> None:
         if not self._claim():
@@ -135,13 +135,13 @@ class Worker:
         self._exporter.close()
 
     def _serve(self, order: Order | None) -> bool:
-        """Carry out an order; tell whether there may be others."""
+        """Carry out an order. Return whether there may be others."""
         if order is WAKE:
             order = self._orders.next(self._delay)
         is_last, is_done = order is not WAKE and order.stop, False
         try:
             is_done = self._batches.send(is_last=is_last)
-        except Exception as error:  # our own fault; what was in flight is sent with the next batch
+        except Exception as error:  # our own fault; the rest of the batch is sent with the next one
             self._losses.last_error = OWN_FAULT
             self._losses.tell_of_fault(error)
         finally:
