@@ -24,9 +24,9 @@ from test_bootstrap import run
 from tracemw import config
 from tracemw._export import Delivery
 from tracemw._export.breaker import FAILURES
-from tracemw._export.exporter import Exporter
 from tracemw._export.otlp_grpc import OtlpGrpcExporter
 from tracemw._export.otlp_http import OtlpHttpExporter
+from tracemw._export.portions import REMEMBERED_FOR
 from tracemw.config import Arguments
 
 SERVING: dict[str, Callable[[], AbstractContextManager[Backend]]] = {
@@ -85,23 +85,18 @@ def made(backend: Backend, protocol: str) -> Iterator[Made]:
     """Makes deliveries to the backend that send nothing before they are told to, and shuts them down in the end."""
     deliveries: list[Delivery] = []
 
-    def exporter(*, compress: bool) -> Exporter:
+    def make(
+        *, compress: bool = False, failures: int = FAILURES, remembered_for: float = REMEMBERED_FOR, **sizes: int
+    ) -> Delivery:
         compression = "gzip" if compress else "none"
         given = Arguments(endpoint=backend.url, protocol=protocol, compression=compression)
-        settings = config.Backend.resolve("traces", given)
-        return OtlpGrpcExporter(settings) if protocol == "grpc" else OtlpHttpExporter(settings)
-
-    def make(*, compress: bool = False, **options: int) -> Delivery:
-        sizes: Any = {"queue_size": 4096, "queue_bytes": 10**9, "batch_size": 512, "batch_bytes": 3_000_000, **options}
+        traces = config.Backend.resolve("traces", given)
+        sizes = {"queue_size": 4096, "queue_bytes": 10**9, **sizes}
+        settings: Any = {"service": None, "version": None, "environment": None, "delay": 60.0, **sizes}
+        exporter = OtlpGrpcExporter if protocol == "grpc" else OtlpHttpExporter
+        settings = config.Config(traces=traces, **settings)
         deliveries.append(
-            Delivery(
-                lambda: exporter(compress=compress),
-                transport=protocol.partition("/")[0],
-                destination=backend.url,
-                delay=60.0,
-                timeout=10.0,
-                **sizes,
-            )
+            Delivery(lambda: exporter(traces), settings, failures=failures, remembered_for=remembered_for)
         )
         return deliveries[-1]
 

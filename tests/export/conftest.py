@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from export.scripted import ACCEPTED, Made, Scripted
+from export.scripted import ACCEPTED, Made, Scripted, settings
 from tracemw._export import Delivery
+
+POLICY = ("first_pause", "failures", "interval", "remembered_for")
+"""The options of a delivery that no user sets. All others are settings."""
 
 
 @pytest.fixture
@@ -23,9 +26,8 @@ def made(exporter: Scripted) -> Iterator[Made]:
     deliveries: list[Delivery] = []
 
     def make(**options: Any) -> Delivery:
-        sizes = {"queue_size": 100, "queue_bytes": 10**6, "batch_size": 10, "batch_bytes": 10**6}
-        settings = {**sizes, "delay": 0.02, "timeout": 10.0, **options}
-        deliveries.append(Delivery(lambda: exporter, transport="http", destination="http://the.test", **settings))
+        policy = {name: options.pop(name) for name in POLICY if name in options}
+        deliveries.append(Delivery(lambda: exporter, settings(**options), **policy))
         return deliveries[-1]
 
     yield make

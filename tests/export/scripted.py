@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from tracemw._export import Delivery
 from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
 from tracemw._otel.context import clients_suppressed
+from tracemw.config import Backend, Config, Endpoint
 
 ACCEPTED = Outcome(Answer.ACCEPTED)
 REJECTED = Outcome(Answer.REJECTED, error="HTTP 401", remedy="Who are you?")
@@ -82,6 +83,13 @@ class Scripted(Exporter):
     def pauses(self) -> list[float]:
         """The seconds between attempts."""
         return [later - earlier for earlier, later in zip(self.attempts, self.attempts[1:], strict=False)]
+
+
+def settings(*, timeout: float = 10.0, **options: Any) -> Config:
+    """Return the settings of a delivery to http://the.test that is soon full."""
+    small = {"queue_size": 100, "queue_bytes": 10**6, "batch_size": 10, "batch_bytes": 10**6, "delay": 0.02, **options}
+    traces = Backend(endpoint=Endpoint.parse("http://the.test"), timeout=timeout)
+    return Config(service=None, version=None, environment=None, traces=traces, **small)
 
 
 def names_in(body: bytes) -> list[str]:

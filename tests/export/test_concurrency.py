@@ -22,6 +22,7 @@ from export.scripted import (
     ended_span,
     names_in,
     record,
+    settings,
 )
 from servers import wait_until
 from tracemw._export import Delivery, Stats
@@ -145,17 +146,7 @@ def test_a_forked_child_delivers_its_own_spans_and_none_of_its_parents() -> None
 
     parent = os.getpid()
     exporter = Telling()
-    to = Delivery(
-        lambda: exporter,
-        transport="http",
-        destination="the test",
-        queue_size=100,
-        queue_bytes=10**6,
-        batch_size=10,
-        batch_bytes=10**6,
-        delay=60,
-        timeout=10,
-    )
+    to = Delivery(lambda: exporter, settings(delay=60))
     record(to, 2)
     child = os.fork()
     if child == 0:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from opentelemetry.context import get_current
 
-from export.scripted import NONE_DROPPED, Made, Scripted, record
+from export.scripted import NONE_DROPPED, Made, Scripted, record, settings
 from servers import wait_until
 from tracemw._export import Delivery, Stats, worker
 from tracemw._export.exporter import Exporter, ExportRequest, Outcome
@@ -175,8 +175,7 @@ def test_an_exporter_that_cannot_be_made_is_made_later_and_no_span_is_lost(expor
             raise faults.pop()
         return exporter
 
-    sizes = {"queue_size": 100, "queue_bytes": 10**6, "batch_size": 10, "batch_bytes": 10**6}
-    to = Delivery(make, transport="http", destination="http://the.test", delay=0.02, timeout=10, **sizes)
+    to = Delivery(make, settings())
     record(to, 1)
     assert to.flush(timeout=5) is True
     assert to.shutdown(timeout=5) is True

@@ -31,9 +31,8 @@ from tracemw._export.queue import SpanQueue
 from tracemw._export.retries import FIRST_PAUSE, Retries
 from tracemw._export.stats import BREAKER_OPEN, CAUSES, QUEUE_BYTES, QUEUE_FULL, SHUTDOWN, TOO_LARGE, Stats
 from tracemw._export.worker import Worker
-from tracemw._otel.cleaning import LONGEST
 from tracemw._process.forks import begin_anew_with, check, inherits
-from tracemw.config import DELIVERY_TIMEOUT
+from tracemw.config import DELIVERY_TIMEOUT, Config
 
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
 
@@ -45,18 +44,10 @@ class Delivery(SpanProcessor):
     """Encode sampled spans as they end, queue them, and deliver them in batches.
 
     Args:
-        make_exporter: Makes the exporter; called by the worker, once in each process that ends spans.
-        transport: What the exporter speaks, `http` or `grpc`.
-        destination: The URL that the spans go to, for the log.
-        queue_size: Spans that may wait. When there are more, the oldest are dropped and counted.
-        queue_bytes: Their bytes, encoded. When there are more, the oldest are dropped and counted, too.
-        batch_size: Spans in one export at most.
-        batch_bytes: Bytes of one request at most, encoded and not compressed; a larger span is dropped.
-        delay: Seconds that a span waits for others to be sent along with it.
-        timeout: Seconds that the export of a batch may take, its retries included.
-        value_limit: Bytes that the value of an attribute takes; a longer one is cut.
+        make_exporter: Makes the exporter. The worker calls this once in each process that ends spans.
+        config: The settings of the process: the backend, the limits, and the delay.
         first_pause: Seconds between the first and the second attempt.
-        failures: Attempts that fail one after another until the backend is left alone.
+        failures: How many attempts must fail in a row before the backend is left alone.
         interval: Seconds that the backend is left alone.
         remembered_for: Seconds for which a size that the backend refused is not tried again.
     """
@@ -67,43 +58,30 @@ class Delivery(SpanProcessor):
     def __init__(
         self,
         make_exporter: Callable[[], Exporter],
+        config: Config,
         *,
-        transport: str,
-        destination: str,
-        queue_size: int,
-        queue_bytes: int,
-        batch_size: int,
-        batch_bytes: int,
-        delay: float,
-        timeout: float,
-        value_limit: int = LONGEST,
         first_pause: float = FIRST_PAUSE,
         failures: int = FAILURES,
         interval: float = INTERVAL,
         remembered_for: float = REMEMBERED_FOR,
     ) -> None:
-        self.transport = transport
-        self.destination = destination
-        self.queue_size = queue_size
+        self.config = config
         self._make_exporter = make_exporter
-        self._queue_bytes = queue_bytes
-        self._batch_size = batch_size
-        self._batch_bytes = min(batch_bytes, queue_bytes)
-        self._delay = min(delay, LONGEST_WAIT)
-        self._timeout = min(timeout, LONGEST_WAIT)
-        self._value_limit = value_limit
+        self._delay = min(config.delay, LONGEST_WAIT)
         self._first_pause = first_pause
         self._failures = failures
         self._interval = interval
         self._remembered_for = remembered_for
-        self._compose(SpanEncoder(longest=value_limit), refuses=None)
+        self._compose(SpanEncoder(longest=config.value_limit), refuses=None)
         _deliveries.add(self)
 
     def _compose(self, encoder: SpanEncoder, *, refuses: str | None) -> None:
         """Put the parts together, from the end of the way to its beginning."""
-        limits = {QUEUE_FULL: self.queue_size, QUEUE_BYTES: self._queue_bytes, TOO_LARGE: self._batch_bytes}
+        config = self.config
+        batch_bytes = min(config.batch_bytes, config.queue_bytes)
+        limits = {QUEUE_FULL: config.queue_size, QUEUE_BYTES: config.queue_bytes, TOO_LARGE: batch_bytes}
         self._encoder = encoder
-        self._losses = losses = Losses(self.destination, limits=limits)
+        self._losses = losses = Losses(str(config.traces.endpoint), limits=limits)
         self._orders = orders = Orders()
         self._exporter = exporter = ProcessExporter(self._make_exporter, losses)
         self._breaker = breaker = Breaker(exporter, self._on_breaker, failures=self._failures, interval=self._interval)
@@ -113,24 +91,24 @@ class Delivery(SpanProcessor):
             encoder.record,
             self._wake,
             losses.counts,
-            most_spans=self.queue_size,
-            most_bytes=self._queue_bytes,
-            batch_spans=self._batch_size,
-            batch_bytes=self._batch_bytes,
+            most_spans=config.queue_size,
+            most_bytes=config.queue_bytes,
+            batch_spans=config.batch_size,
+            batch_bytes=batch_bytes,
             refuses=refuses,
         )
         self._batches = Batches(
             self._queue,
             self._in_flight,
-            Portions(self._batch_bytes, remembered_for=self._remembered_for),
+            Portions(batch_bytes, remembered_for=self._remembered_for),
             self._retries,
             breaker,
             orders,
             losses,
             encode=encoder.request,
             pack=exporter.pack,
-            size=self._batch_size,
-            timeout=self._timeout,
+            size=config.batch_size,
+            timeout=min(config.traces.timeout, LONGEST_WAIT),
         )
         self._worker = Worker(orders, self._batches, breaker, exporter, losses, delay=self._delay)
         self._due = 0.0
@@ -142,7 +120,9 @@ class Delivery(SpanProcessor):
         exporter, queue, worker = self._exporter, self._queue, self._worker
         # uWSGI's master has no thread (see `_process.native.Thread`). One of its workers inherits the queued spans.
         is_heir = len(queue) > 0 and not worker.is_started and inherits()
-        encoder = self._encoder if is_heir else SpanEncoder(longest=self._value_limit)  # records are of one encoder
+        encoder = (
+            self._encoder if is_heir else SpanEncoder(longest=self.config.value_limit)
+        )  # records are of one encoder
         self._compose(encoder, refuses=LATE if queue.refuses == LATE else None)
         if is_heir:
             self._queue.inherit(queue)

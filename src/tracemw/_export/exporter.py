@@ -39,7 +39,7 @@ TO_NAME_THE_TENANT: Final = (
     "The backend tells tenants apart: init(tenant=...) or TRACEMW_TENANT names the tenant of these spans"
 )
 TO_BE_PLAIN: Final = (
-    "Does the backend speak TLS at all? For a connection without TLS, begin the endpoint with http://, or for gRPC set "
+    "Does the backend speak TLS at all? If not, write http:// in place of https:// in the endpoint, or for gRPC set "
     "OTEL_EXPORTER_OTLP_INSECURE=true"
 )
 TO_HAVE_DESCRIPTORS: Final = (

@@ -26,7 +26,6 @@ from tracemw._export.stats import (
 )
 from tracemw._process.forks import begin_anew_with
 from tracemw._version import __version__
-from tracemw.config import Endpoint
 
 Attributes = Mapping[str, str | int]
 Totals = Mapping[str, Counter[frozenset[tuple[str, str | int]]]]
@@ -48,9 +47,6 @@ class Source(NamedTuple):
     """Where the numbers of one `init` come from."""
 
     delivery: Delivery
-    endpoint: Endpoint
-    """Where the delivery sends to."""
-
     stats: Callable[[], Stats]
     """Returns the numbers of this moment."""
 
@@ -76,7 +72,7 @@ class Observer:
         )
         meter.create_observable_up_down_counter(
             "otel.sdk.processor.span.queue.capacity",
-            self._reading(lambda source: Observation(source.delivery.queue_size, _PROCESSOR)),
+            self._reading(lambda source: Observation(source.delivery.config.queue_size, _PROCESSOR)),
             "{span}",
             "The maximum number of spans the queue of a given instance of an SDK span processor can hold.",
         )
@@ -170,10 +166,11 @@ _COUNTERS: Final[Mapping[str, tuple[Callable[[Stats, Source], Iterator[tuple[int
 
 
 def _exporter(source: Source) -> Attributes:
-    kind = f"otlp_{source.delivery.transport}_span_exporter"
+    backend = source.delivery.config.traces
+    kind = f"otlp_{'grpc' if backend.protocol == 'grpc' else 'http'}_span_exporter"
     return {
         "otel.component.type": kind,
         "otel.component.name": f"{kind}/0",
-        "server.address": source.endpoint.host,
-        "server.port": source.endpoint.port,
+        "server.address": backend.endpoint.host,
+        "server.port": backend.endpoint.port,
     }

@@ -130,7 +130,7 @@ class Installation:
             recorder=pipeline.recorder,
             watch=watch,
         )
-        self._observe(config, pipeline, tracing)
+        self._observe(pipeline, tracing)
         return tracing
 
     def _arm_provider(self, config: Config, pipeline: Pipeline) -> TracerProvider:
@@ -154,7 +154,7 @@ class Installation:
         if self._baggage is not None:
             self._baggage.keys = keys
 
-    def _observe(self, config: Config, pipeline: Pipeline, tracing: Tracing) -> None:
+    def _observe(self, pipeline: Pipeline, tracing: Tracing) -> None:
         """Have a global meter provider, if there is one, count what becomes of the spans of this and later `init`s."""
         provider = installed_meter_provider()
         if self._observer is None and (provider is None or is_silent(provider)):
@@ -164,8 +164,8 @@ class Installation:
         if self._observer is None and provider is not None:
             self._observer = Observer(provider)
         if self._observer is not None:
-            delivery, endpoint = pipeline.delivery, config.traces.endpoint
-            self._observer.follow(None if delivery is None else Source(delivery, endpoint, tracing.stats))
+            delivery = pipeline.delivery
+            self._observer.follow(None if delivery is None else Source(delivery, tracing.stats))
 
     def _say_what_is_ignored(self) -> None:
         for name in ignored_files():

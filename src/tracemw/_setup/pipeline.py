@@ -57,7 +57,7 @@ def pipeline_for(config: Config, sampling: Sampling, take: Callable[[ReadableSpa
         take: Takes each span of an unsampled trace that is kept.
     """
     sampler = sampler_for(config, sampling.rules)
-    delivery = _delivery(config) if config.exporter == "otlp" else None
+    delivery = Delivery(_exporter_to(config.traces, "traces"), config) if config.exporter == "otlp" else None
     recorder = FlightRecorder(
         take,
         is_on=sampling.keep_errors and delivery is not None and not config.sampler.endswith("always_off"),
@@ -91,22 +91,6 @@ def meter_provider_for(config: Config, backend: Backend, resource: Resource) -> 
         histograms=config.metrics_histograms,
     )
     return MeterProvider([PeriodicExportingMetricReader(exporter)], resource=resource, shutdown_on_exit=False)
-
-
-def _delivery(config: Config) -> Delivery:
-    backend = config.traces
-    return Delivery(
-        _exporter_to(backend, "traces"),
-        transport="grpc" if backend.protocol == "grpc" else "http",
-        destination=str(backend.endpoint),
-        queue_size=config.queue_size,
-        queue_bytes=config.queue_bytes,
-        batch_size=config.batch_size,
-        batch_bytes=config.batch_bytes,
-        delay=config.delay,
-        timeout=backend.timeout,
-        value_limit=config.value_limit,
-    )
 
 
 def _exporter_to(backend: Backend, signal: str) -> Callable[[], Exporter]:
