@@ -232,7 +232,7 @@ def test_a_search_finds_the_traces_of_which_some_span_matches(
         ({"limit": "many"}, "limit"),
         ({"start": "yesterday"}, "unix seconds"),
         ({"start": "20", "end": "10"}, "start must not be after end"),
-        ({"minDuration": "5 parsecs"}, "duration '5 parsecs' is not like 600ms"),
+        ({"minDuration": "5 parsecs"}, "duration '5 parsecs' is not accepted; use one such as 600ms"),
         ({"maxDuration": "-1s"}, "duration"),
         ({"tags": 'a="open'}, "key=value"),
         ({"q": "{} | count() > 50"}, "'| count() > 50' is not understood"),

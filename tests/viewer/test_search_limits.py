@@ -25,8 +25,8 @@ from .samples import HOSTILE_SEARCHES, LONG_SEARCH, hex_id, many_spans, one
         ({"q": HOSTILE_SEARCHES["nested groups"]}, "regular expression"),
         ({"q": '{ name =~ "(?=a)" }'}, "RE2"),
         ({"q": r'{ name =~ "(a)\\1" }'}, "RE2"),
-        ({"limit": "262145"}, "more than 262144"),
-        ({"spss": "101"}, "more than 100"),
+        ({"limit": "262145"}, "use a whole number from 1 to 262144"),
+        ({"spss": "101"}, "use a whole number from 1 to 100"),
         ({"start": "9" * 4_000}, "unix seconds"),
     ],
 )

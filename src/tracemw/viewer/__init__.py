@@ -1,10 +1,10 @@
-"""The embedded viewer: what ``tracemw view`` runs when there is no Grafana Tempo at hand.
+"""The embedded viewer: ``tracemw view`` runs it where no Grafana Tempo is at hand.
 
 The way through this room:
 
 * ``serve``         the process: port, signals, and a clean end
 * ``patience``      how long a connection waits for its peer
-* ``app``           the routes; ``isolation`` refuses what web pages of others ask for
+* ``app``           the routes; ``isolation`` refuses the requests of other people's web pages
 * ``receiver``      the endpoint that takes spans: ``receiving`` reads them, ``storing`` keeps them in SQLite
 * ``queries``       the endpoints that answer: ``querying`` reads the question, ``storing`` finds the spans
 * ``page/``         the web page, plain ES modules without a build step

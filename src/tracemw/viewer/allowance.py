@@ -1,4 +1,4 @@
-"""What one peer may take of the viewer: bytes, and seconds of patience and of CPU time."""
+"""The limits on what one peer may take of the viewer: bytes, seconds of patience, and CPU time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ class Allowance:
     """The limits that hold for every peer.
 
     Attributes:
-        body_bytes: the largest body, before and after decompression; the OpenTelemetry Collector and Tempo take as much
-        head_seconds: for a request's first line and headers, from the end of the request before
-        body_seconds: for a request's body; a sender that needs longer has gone
-        response_seconds: in which a peer has to take some of its response
-        search_seconds: CPU time of one search; a look into each of 200,000 spans takes half of the default
+        body_bytes: Bytes of a body at most, before and after decompression. The OpenTelemetry Collector and Tempo take
+            as much.
+        head_seconds: Seconds for the first line and headers of a request, from the end of the one before.
+        body_seconds: Seconds for the body of a request. A sender that needs longer has gone.
+        response_seconds: Seconds in which a peer must take some of its response.
+        search_seconds: CPU time of one search. A look into each of 200,000 spans takes half of the default.
     """
 
     body_bytes: int = 20 * 1024 * 1024

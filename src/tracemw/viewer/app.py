@@ -1,4 +1,4 @@
-"""The viewer as an ASGI application: its routes, its page, and what becomes of errors."""
+"""The viewer as an ASGI application: its routes, its page, and its answers to errors."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _PAGE = Path(__file__).parent / "page"
 
 
 def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = Allowance()) -> Starlette:  # noqa: B008  # frozen
-    """The viewer as an ASGI application.
+    """Return the viewer as an ASGI application.
 
     Args:
-        store: where spans go to and come from; the caller closes it
-        local_only: refuse requests whose Host header is not a local name (see `IsolationMiddleware`)
-        allowance: what one peer may take
+        store: Where spans go to and come from. The caller closes the store.
+        local_only: Whether to refuse requests whose Host header is no local name (see `IsolationMiddleware`).
+        allowance: What one peer may take.
     """
     receiver = Receiver(store, allowance)
     queries = Queries(store, allowance)
@@ -62,7 +62,7 @@ def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = 
 
 
 class _PageFiles(StaticFiles):
-    """The page's files. A browser asks every time, so that an upgrade shows at once; a 304 is cheap on this machine."""
+    """The page's files. A browser asks every time, so an upgrade shows at once. A 304 is cheap on this machine."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """Serve one file."""

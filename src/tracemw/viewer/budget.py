@@ -7,17 +7,17 @@ import time
 
 
 class BudgetError(Exception):
-    """A question takes too much work; the message says how to ask for less."""
+    """A question takes too much work. The message says how to ask for less."""
 
 
 class Budget:
     """What one question may cost.
 
     The clock is the CPU time of the thread that answers. So a busy machine ends no search that an idle one would
-    finish. `begin`, `is_spent` and `check` belong to that thread; `cancel` may be called from any.
+    finish. `begin`, `is_spent` and `check` belong to that thread. Any thread may call `cancel`.
 
     Args:
-        seconds: CPU time of the thread, from `begin` on
+        seconds: CPU time of the thread, from `begin` on.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -34,13 +34,17 @@ class Budget:
         self._cancelled = True
 
     def is_spent(self) -> bool:
-        """Whether it is time to end."""
+        """Tell whether it is time to end."""
         return self._cancelled or time.thread_time() > self._end
 
     def check(self) -> None:
-        """Raise `BudgetError` when it is time to end."""
+        """Do nothing while there is time.
+
+        Raises:
+            BudgetError: when it is time to end.
+        """
         if self.is_spent():
             raise BudgetError(
                 f"the search takes more than {self._seconds:g} seconds of CPU time: narrow it with start and end, "
-                "or with a comparison that fewer spans fulfil"
+                "or with a comparison that fewer spans match"
             )

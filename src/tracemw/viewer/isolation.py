@@ -1,4 +1,4 @@
-"""Isolation from the web pages of others: who may ask, and what a browser may do with a response."""
+"""Isolation from other people's web pages: who may ask, and what a browser may do with a response."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class IsolationMiddleware:
     Metadata Request Headers), or at least with Origin. Only links may lead from elsewhere to the page here.
 
     A page can also point its own name at 127.0.0.1 (DNS rebinding), and then it is same-origin. It cannot forge the
-    Host header. So ``local_only`` refuses names that are not local; addresses need no DNS.
+    Host header. So ``local_only`` refuses names that are not local. Addresses need no DNS, and are taken.
     """
 
     def __init__(self, app: ASGIApp, *, local_only: bool) -> None:
@@ -73,7 +73,7 @@ class IsolationMiddleware:
 
 
 def _is_cross_origin(headers: Headers) -> bool:
-    """Whether the browser says that a page of another origin makes the request."""
+    """Tell whether, by the browser's word, a page of another origin makes the request."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in _OWN_SITES
@@ -96,7 +96,7 @@ def _follows_a_link(scope: Scope, headers: Headers) -> bool:
 
 
 def is_local(host: str) -> bool:
-    """Whether a Host header names this machine, and no foreign DNS server decides that."""
+    """Tell whether a Host header names this machine, without asking any DNS server."""
     parts = _HOST.fullmatch(host)
     if parts is None:
         return False

@@ -18,15 +18,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from tracemw.viewer.allowance import Allowance
 
 _CONNECTIONS = 400
-_OTHER_DESCRIPTORS = 150  # of this process: the database's, for each thread that reads, and the rest
-_BODY_GRACE = 5.0  # seconds more for a body: `intake` ends one that is read first, and says why
+_OTHER_DESCRIPTORS = 150  # of this process: those of the database, for each thread that reads, and others
+_BODY_GRACE = 5.0  # seconds more for a body: `intake` gives up on a slow body first, and says why
 
 _HEAD, _BODY, _RESPONSE = "head", "body", "response"
 
 
 @cache
 def most_connections() -> int:
-    """How many connections may be open at once. They leave some descriptors free, so that accepting never fails."""
+    """Return how many connections may be open at once. Some descriptors stay free, so that accepting never fails."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return _CONNECTIONS if descriptors < 0 else max(16, min(_CONNECTIONS, descriptors - _OTHER_DESCRIPTORS))
 
@@ -35,11 +35,11 @@ class LimitedConnection(H11Protocol):
     """One connection of uvicorn's HTTP/1.1 protocol, with limited patience.
 
     Args:
-        allowance: how many seconds the connection waits in each state
+        allowance: How many seconds the connection waits in each state.
 
     Attributes:
-        waits_for: what the peer has to do now, empty when it is the viewer's turn
-        waiting_since: since when, on the event loop's clock
+        waits_for: What the peer has to do now. Empty when it is the viewer's turn.
+        waiting_since: When the wait began, on the event loop's clock.
     """
 
     def __init__(self, *args: Any, allowance: Allowance, **kwargs: Any) -> None:
@@ -85,7 +85,7 @@ class LimitedConnection(H11Protocol):
         self._wait_for_peer()
 
     def resume_writing(self) -> None:
-        """Stop that: the peer has taken some."""
+        """Stop waiting: the peer has taken some of its response."""
         super().resume_writing()
         self._wait_for_peer()
 

@@ -1,4 +1,4 @@
-"""The reading end: Tempo's query API and the page's own questions."""
+"""The endpoints that read: Tempo's query API, and the questions of the viewer's own page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PROTOBUF_TYPES = ("application/protobuf", PROTOBUF)
 class Queries:
     """The endpoints that read.
 
-    What waits for SQLite runs on a thread. Few run at a time, so that the event loop and the writer get on.
+    Whatever waits for SQLite runs on a thread. Few threads run at a time, so the event loop and the writer get on.
     """
 
     def __init__(self, store: Store, allowance: Allowance) -> None:
@@ -88,7 +88,7 @@ class Queries:
         )
 
     async def _respond(self, request: Request, write: Callable[[Budget], bytes]) -> Response:
-        """Respond with what ``write`` makes, unless too many wait already. The search ends when its client has gone."""
+        """Respond with the body that ``write`` makes, unless too many wait. A search ends when its client has gone."""
         if self._searching.statistics().tasks_waiting >= _SEARCHES_WAITING:
             return PlainTextResponse("too many searches at once\n", status_code=429, headers={"retry-after": "5"})
         budget = Budget(self._search_seconds)
@@ -112,9 +112,9 @@ class Queries:
     async def _stream_trace(
         self, request: Request, write: Callable[[Iterator[TracesData]], Iterator[bytes]], media_type: str
     ) -> Response:
-        """A trace, piece by piece as the client takes them."""
+        """Respond with a trace, piece by piece, as the client takes them."""
         trace_id = parse_trace_id(request.path_params["trace_id"])
-        parse_window(request.query_params)  # hints for Tempo's blocks: checked, and of no use here
+        parse_window(request.query_params)  # start and end are hints for Tempo's blocks: checked here, and not used
         pieces = write(self._store.trace(trace_id))
 
         async def read_piece() -> bytes | None:

@@ -1,4 +1,4 @@
-"""The receiving end of OTLP/HTTP: a trace request comes in, and its sender is told what has become of it."""
+"""The endpoints of OTLP/HTTP: a trace request comes in, and its sender is told what has become of its spans."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tracemw.viewer.receiving.responses import encode_failure, encode_success
 from tracemw.viewer.storing.database import StoreError
 from tracemw.viewer.storing.store import Store
 
-_DECODED_AT_ONCE = 2  # bodies that have become objects, until their commit
+_DECODED_AT_ONCE = 2  # bodies whose spans are objects now, and are not committed yet
 
 
 class Receiver:
-    """The endpoints that take what OpenTelemetry SDKs and Collectors send."""
+    """The endpoints that take the requests of OpenTelemetry SDKs and Collectors."""
 
     def __init__(self, store: Store, allowance: Allowance) -> None:
         self._store = store
@@ -31,7 +31,7 @@ class Receiver:
         self._decoding = CapacityLimiter(_DECODED_AT_ONCE)
 
     async def receive_traces(self, request: Request) -> Response:
-        """``POST /v1/traces``: respond when every query finds the spans."""
+        """``POST /v1/traces``: respond once every query finds the spans."""
         content_type = PROTOBUF
         try:
             content_type = parse_media_type(request.headers.get("content-type"))
@@ -48,8 +48,8 @@ class Receiver:
         return Response(encode_success(batch, content_type), media_type=content_type)
 
     async def refuse_signal(self, request: Request) -> Response:
-        """``POST /v1/{signal}``: the viewer has no place for metrics and logs."""
-        message = f"the viewer takes traces only, at /v1/traces; it has no place for {request.path_params['signal']}"
+        """``POST /v1/{signal}``: the viewer takes no metrics and no logs."""
+        message = f"the viewer takes traces only, at /v1/traces, and no {request.path_params['signal']}"
         json = request.headers.get("content-type", "").startswith(JSON)
         return _refuse(RefusalError(404, message), JSON if json else PROTOBUF)
 

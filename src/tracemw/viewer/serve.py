@@ -1,4 +1,4 @@
-"""The viewer's process: it opens the port and the database, serves until a signal, and writes what it has taken."""
+"""The viewer's process: open the port and the database, serve until a signal, and write the last spans."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tracemw.viewer.storing.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_SPANS, S
 
 _BACKLOG = 512
 _WARNING = (
-    "warning: there is no authentication: whoever reaches this port can read all traces and send some; "
-    "without --host it is for this machine only"
+    "warning: there is no authentication: whoever reaches this port can read all traces, and send some; "
+    "without --host, only this machine reaches it"
 )
 
 
 class PortError(Exception):
-    """The viewer cannot listen on the address; the message names it and the remedy."""
+    """The viewer cannot listen on the address. The message names the address and the remedy."""
 
 
 def serve(
@@ -42,18 +42,18 @@ def serve(
     """Run the viewer until SIGINT or SIGTERM.
 
     Args:
-        host: the name or address to listen on; on a loopback address only local Host headers are answered
-        port: the TCP port, 0 for any free one
-        announce: called as soon as connections are taken, with a line that has the viewer's URL and facts; and with a
-            warning when others than this machine may connect
-        db: the database file, None to keep traces in memory
-        max_spans: how many spans are kept at most
-        max_bytes: how many bytes they may have at most
-        allowance: what one peer may take
+        host: The name or address to listen on. On a loopback address, only local Host headers are answered.
+        port: The TCP port. 0 stands for any free one.
+        announce: Called once connections are taken, with a line that has the viewer's URL and facts. Called again with
+            a warning if other machines may connect.
+        db: The database file. None keeps traces in memory.
+        max_spans: How many spans are kept.
+        max_bytes: How many bytes of spans are kept.
+        allowance: What one peer may take.
 
     Raises:
-        PortError: the port cannot be had
-        StoreError: the database file cannot be used
+        PortError: when the viewer cannot listen on the port.
+        StoreError: when the database file cannot be used.
     """
     with _listen(host, port) as listener:
         store = Store(db, max_spans=max_spans, max_bytes=max_bytes)

@@ -39,29 +39,29 @@ _TAG_FIELDS: Mapping[str, Callable[[Summary, StoredSpan], str | None]] = {
 
 
 class Condition(Protocol):
-    """Something that is true or false of a span in its trace."""
+    """A condition, which a span in its trace matches or not."""
 
     def prefilter(self) -> SqlCondition:
-        """SQL that holds for every span that matches, and perhaps for others."""
+        """Return SQL that holds for every span that matches, and perhaps for others."""
         ...
 
     def matches(self, trace: Summary, span: StoredSpan) -> bool:
-        """Whether the span fulfils the condition."""
+        """Tell whether the span matches."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """Every one of some conditions, on the same span."""
+    """All of some conditions, on the same span."""
 
     conditions: tuple[Condition, ...]
 
     def prefilter(self) -> SqlCondition:
-        """All prefilters together."""
+        """Return all prefilters, joined by AND."""
         return SqlCondition.all_of(condition.prefilter() for condition in self.conditions)
 
     def matches(self, trace: Summary, span: StoredSpan) -> bool:
-        """Whether each condition holds."""
+        """Tell whether the span matches every condition."""
         return all(condition.matches(trace, span) for condition in self.conditions)
 
 
@@ -72,11 +72,11 @@ class AnyOf:
     conditions: tuple[Condition, ...]
 
     def prefilter(self) -> SqlCondition:
-        """Any of the prefilters."""
+        """Return all prefilters, joined by OR."""
         return SqlCondition.any_of(condition.prefilter() for condition in self.conditions)
 
     def matches(self, trace: Summary, span: StoredSpan) -> bool:
-        """Whether one condition holds."""
+        """Tell whether the span matches at least one condition."""
         return any(condition.matches(trace, span) for condition in self.conditions)
 
 
@@ -88,11 +88,11 @@ class Tag:
     text: str
 
     def prefilter(self) -> SqlCondition:
-        """The span or its resource mentions the key, unless the key names a field."""
+        """Let spans pass that mention the key, or whose resource does. If the key names a field, let all pass."""
         return SqlCondition() if self.key in _TAG_FIELDS else Attribute("", self.key).mentions(self.key)
 
     def matches(self, trace: Summary, span: StoredSpan) -> bool:
-        """Whether the field or one of the attributes reads like the text."""
+        """Tell whether the field, or one of the attributes, reads like the text."""
         field = _TAG_FIELDS.get(self.key)
         if field is not None and field(trace, span) == self.text:
             return True
@@ -104,9 +104,9 @@ class Comparison:
     """One comparison of TraceQL.
 
     Attributes:
-        field: what is compared
-        operator: one of `OPERATORS`
-        value: what the field is compared with; None is TraceQL's ``nil``, statuses and kinds are numbers
+        field: The field to compare.
+        operator: One of `OPERATORS`.
+        value: The value to compare with. None is TraceQL's ``nil``. Statuses and kinds are numbers.
     """
 
     field: Field
@@ -114,11 +114,11 @@ class Comparison:
     value: Value
 
     def prefilter(self) -> SqlCondition:
-        """What the field makes of the comparison."""
+        """Return the field's own prefilter for the comparison."""
         return self.field.prefilter(self.operator, self.value)
 
     def matches(self, trace: Summary, span: StoredSpan) -> bool:
-        """Whether the comparison holds. A span without the attribute matches ``= nil`` only, as in Tempo."""
+        """Tell whether the comparison holds. A span without the attribute matches ``= nil`` only, as in Tempo."""
         values = self.field.read(trace, span)
         if self.value is None:
             return bool(values) != (self.operator == "=")

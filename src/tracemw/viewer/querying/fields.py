@@ -1,4 +1,4 @@
-"""What a condition can ask of a span: attributes, and the fields that every span has."""
+"""The values of a span that conditions look at: attributes, and the fields that every span has."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Field(Protocol):
         ...
 
     def read(self, trace: Summary, span: StoredSpan) -> list[Value]:
-        """The values of a span, none if it does not have the field."""
+        """Return the values of a span. A span without the field has none."""
         ...
 
     def prefilter(self, operator: str, value: Value) -> SqlCondition:
-        """SQL that holds for every span whose field compares so with ``value``, and perhaps for others."""
+        """Return SQL that holds for every span whose field compares so with ``value``, and perhaps for others."""
         ...
 
 
@@ -51,7 +51,7 @@ class Attribute:
         return {"true": True, "false": False, "nil": None}
 
     def read(self, _: Summary, span: StoredSpan) -> list[Value]:
-        """The attribute's values, one for each element of an array."""
+        """Return the attribute's values, one for each element of an array."""
         values: list[Value] = []
         if self.scope != "resource":
             values += _values_of(span.span.attributes, self.key)
@@ -60,7 +60,7 @@ class Attribute:
         return values
 
     def prefilter(self, operator: str, value: Value) -> SqlCondition:
-        """The encoding mentions the key, and for ``=`` also the text to compare with."""
+        """Let spans pass that mention the key, and for ``=`` also the text to compare with."""
         if value is None:
             return SqlCondition()
         if operator == "=" and isinstance(value, str) and value:
@@ -68,19 +68,19 @@ class Attribute:
         return self.mentions(self.key)
 
     def mentions(self, text: str) -> SqlCondition:
-        """The encoded span or resource contains the bytes of a text. Where it does not, no attribute has the text."""
+        """Return SQL for: the encoded span or resource contains a text. If not, no attribute has the text."""
         tables = [self.scope + "s"] if self.scope else ["spans", "resources"]
         return SqlCondition.any_of(SqlCondition(f"instr({table}.proto, ?)", (text.encode(),)) for table in tables)
 
 
 @dataclass(frozen=True, slots=True)
 class Intrinsic:
-    """A field that every span has, by TraceQL's name for such.
+    """A field that every span has. TraceQL calls such a field an intrinsic.
 
     Attributes:
-        column: SQL for the field, None where no column has it
-        value: reads the field from a span and the summary of its trace
-        words: words for numbers
+        column: SQL for the field. None if no column holds it.
+        value: Reads the field from a span and the summary of its trace.
+        words: Words that stand for numbers.
     """
 
     column: str | None
@@ -88,11 +88,11 @@ class Intrinsic:
     words: Mapping[str, Value] = field(default_factory=dict)
 
     def read(self, trace: Summary, span: StoredSpan) -> list[Value]:
-        """The one value."""
+        """Return the one value."""
         return [self.value(trace, span)]
 
     def prefilter(self, operator: str, value: Value) -> SqlCondition:
-        """The same comparison on the column."""
+        """Return the same comparison on the column."""
         if self.column is None or value is None or operator not in _SQL_OPERATORS:
             return SqlCondition()
         return SqlCondition(f"{self.column} {operator} ?", (value,))
@@ -111,17 +111,17 @@ INTRINSICS: Mapping[str, Intrinsic] = {
 
 
 def status_text(span: StoredSpan) -> str:
-    """The status in one word. A code that OTLP does not know counts as unset."""
+    """Return the status in one word. A code that OTLP does not know counts as unset."""
     return next((text for text, code in _STATUS.items() if code == span.span.status.code), "unset")
 
 
 def attribute_texts(value: AnyValue) -> Iterator[str]:
-    """An attribute's value as texts to show, one for each element of an array."""
+    """Return an attribute's value as texts to show, one for each element of an array."""
     return (value_text(each) for each in _values(value))
 
 
 def value_text(value: Value) -> str:
-    """A value as people write it: ``true``, and ``2`` for 2.0."""
+    """Return a value as people write it: ``true``, and ``2`` for 2.0."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and math.isfinite(value) and value == int(value) and abs(value) < 2**53:
@@ -136,7 +136,7 @@ def _values_of(attributes: Iterable[KeyValue], key: str) -> Iterator[Value]:
 
 
 def _values(value: AnyValue) -> Iterator[Value]:
-    """What a search can compare with: each element of an array, nothing of bytes and of nested maps."""
+    """Yield the values that a search can compare: each element of an array, nothing of bytes and nested maps."""
     match value.WhichOneof("value"):
         case "string_value":
             yield value.string_value

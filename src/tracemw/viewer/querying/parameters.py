@@ -1,4 +1,4 @@
-"""The parameters of the query API: Tempo's, and the few that the page's list has beside them."""
+"""The parameters of the query API: Tempo's, and a few more for the list of the viewer's own page."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def parse_search(parameters: Mapping[str, str]) -> Search:
     ``/api/search``. ``service``, ``errors`` and ``text`` are the page's.
 
     Raises:
-        QueryError: one of them cannot be understood
+        QueryError: when one of them cannot be understood.
     """
     for name, value in parameters.items():
         if len(value) > _MAX_LENGTH:
-            raise QueryError(f"{name[:64]} is longer than {_MAX_LENGTH} characters")
+            raise QueryError(f"{name[:64]} is not accepted; use at most {_MAX_LENGTH} characters")
     if parameters.get("q") and parameters.get("tags"):
-        raise QueryError("q and tags exclude each other")
+        raise QueryError("q and tags exclude each other; use one of them")
     condition = parse_traceql(parameters["q"]) if parameters.get("q") else _parse_tags(parameters.get("tags", ""))
     return Search(
         condition=condition,
@@ -48,14 +48,22 @@ def parse_search(parameters: Mapping[str, str]) -> Search:
 
 
 def parse_trace_id(text: str) -> bytes:
-    """A trace id from 1 to 32 hex digits; leading zeros may be missing."""
+    """Return the trace id of 1 to 32 hex digits. Leading zeros may be missing.
+
+    Raises:
+        QueryError: for anything else.
+    """
     if not re.fullmatch(r"[0-9a-fA-F]{1,32}", text):
-        raise QueryError(f"trace id {text[:64]!r} is not 1 to 32 hex digits")
+        raise QueryError(f"trace id {text[:64]!r} is not accepted; use 1 to 32 hex digits")
     return bytes.fromhex(text.zfill(32))
 
 
 def parse_window(parameters: Mapping[str, str]) -> tuple[int | None, int | None]:
-    """``start`` and ``end`` in nanoseconds, from unix seconds; None for one that is not given."""
+    """Return ``start`` and ``end``, unix seconds, in nanoseconds. None stands for one that is not given.
+
+    Raises:
+        QueryError: for a time that is none, and for an end before the start.
+    """
     start, end = (_parse_seconds(parameters, name) for name in ("start", "end"))
     if start is not None and end is not None and end < start:
         raise QueryError("start must not be after end")
@@ -63,15 +71,17 @@ def parse_window(parameters: Mapping[str, str]) -> tuple[int | None, int | None]
 
 
 def parse_logfmt(text: str) -> list[tuple[str, str]]:
-    r"""Pairs of a logfmt line: ``key=value``, ``key="quoted \"value\""``; a key alone stands for ``key=true``."""
+    r"""Return the pairs of a logfmt line: ``key=value``, ``key="quoted \"value\""``. A key alone is ``key=true``."""
     pairs: list[tuple[str, str]] = []
     position, text = 0, text.rstrip()
     while position < len(text):
         if len(pairs) == MAX_CONDITIONS:
-            raise QueryError(f"tags are more than {MAX_CONDITIONS}")
+            raise QueryError(f"tags has more than {MAX_CONDITIONS} pairs; use fewer")
         pair = _LOGFMT_PAIR.match(text, position)
         if pair is None:
-            raise QueryError(f'tags are not key=value or key="quoted value" from {text[position:][:64]!r} on')
+            raise QueryError(
+                f'tags is not accepted from {text[position:][:64]!r} on; use key=value or key="quoted value"'
+            )
         value = pair[2]
         if value is None:
             value = "true"
@@ -114,10 +124,8 @@ def _conditions_on_traces(parameters: Mapping[str, str]) -> Iterator[SqlConditio
 
 def _parse_positive(parameters: Mapping[str, str], name: str, default: int, most: int) -> int:
     text = parameters.get(name) or str(default)
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
-        raise QueryError(f"{name} {text[:64]!r} is not a positive number")
-    if int(text) > most:
-        raise QueryError(f"{name} {text} is more than {most}")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
+        raise QueryError(f"{name}={text[:64]!r} is not accepted; use a whole number from 1 to {most}")
     return int(text)
 
 
@@ -126,5 +134,5 @@ def _parse_seconds(parameters: Mapping[str, str], name: str) -> int | None:
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) * 10**9 > LARGEST_INTEGER:
-        raise QueryError(f"{name} {text[:64]!r} is not a time in unix seconds")
+        raise QueryError(f"{name}={text[:64]!r} is not accepted; use a time in unix seconds")
     return int(text) * 10**9

@@ -1,4 +1,4 @@
-"""Regular expressions of a search, by RE2: as in Tempo, their time grows no faster than the text."""
+"""Regular expressions of a search, by RE2. As in Tempo, their time grows no faster than the text."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ _GROUP = re.compile(r"\\.|[()]", re.DOTALL)
 
 
 def check(pattern: object) -> None:
-    """Raise `QueryError` for what is no regular expression of RE2, or one that is too large."""
+    """Check that a value is a regular expression of RE2, and not too large.
+
+    Raises:
+        QueryError: for anything else.
+    """
     if not isinstance(pattern, str):
-        raise QueryError("TraceQL: =~ and !~ want a regular expression in quotes")
+        raise QueryError("TraceQL: =~ and !~ take a regular expression in quotes")
     depth = 0
     for bracket in _GROUP.findall(pattern):
         depth += {"(": 1, ")": -1}.get(bracket, 0)
@@ -33,7 +37,7 @@ def check(pattern: object) -> None:
 
 
 def matches(text: str, pattern: str) -> bool:
-    """Whether the pattern matches the whole text; ``.`` is any character."""
+    """Tell whether the pattern matches the whole text. ``.`` is any character."""
     return _compile(pattern).fullmatch(text[:_MATCHED_CHARACTERS].encode()) is not None
 
 

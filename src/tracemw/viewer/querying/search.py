@@ -1,4 +1,4 @@
-"""A search over all traces, and how its traces are found."""
+"""A search over all traces, and the way its traces are found."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tracemw.viewer.storing.summaries import Summary
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to find.
+    """A search: the conditions, and how much of the result to show.
 
     Attributes:
-        condition: what some span of the trace has to fulfil, None for nothing
-        traces: what the trace as a whole has to fulfil
-        limit: how many traces to find at most
-        spans_per_set: how many matching spans of each trace to tell
+        condition: The condition that a span of the trace must match. None stands for no condition.
+        traces: The condition on the trace as a whole.
+        limit: How many traces to find at most.
+        spans_per_set: How many matching spans of each trace to show.
     """
 
     condition: Condition | None
@@ -33,7 +33,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True, order=True)
 class FoundSpan:
-    """What is told of a span that matched. Times are nanoseconds since the epoch."""
+    """A span that matched, as the answer shows it. Times are nanoseconds since the epoch."""
 
     start: int
     span_id: bytes
@@ -46,8 +46,8 @@ class FoundTrace:
     """A trace that matched.
 
     Attributes:
-        matched: how many of its spans fulfil the condition, 0 for a search without condition
-        spans: the first of those spans, by start time
+        matched: How many of its spans match the condition. 0 for a search without a condition.
+        spans: The first of those spans, by start time.
     """
 
     summary: Summary
@@ -56,10 +56,10 @@ class FoundTrace:
 
 
 def find(store: Store, search: Search, budget: Budget) -> Iterator[FoundTrace]:
-    """The newest traces that match, `Search.limit` of them at most, looked for as they are asked for.
+    """Yield the newest traces that match, `Search.limit` of them at most. Each is looked for when it is asked for.
 
     Raises:
-        BudgetError: the search takes too long
+        BudgetError: when the search takes too long.
     """
     summaries = store.summaries(search.traces, budget)
     if search.condition is None:

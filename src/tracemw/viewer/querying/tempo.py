@@ -24,18 +24,18 @@ from tracemw.viewer.storing.store import Store
 
 _ROOT_MISSING = "<root span not yet received>"  # Tempo's own words
 
-_TAG_SAMPLE = 500  # of the newest traces are looked into for tag names and values
+_TAG_SAMPLE = 500  # the newest traces, which are looked into for names and values of tags
 _TAG_CHARACTERS = 1_000_000  # of all names, or of all values
 _RESULT_CHARACTERS = 32 * 1024 * 1024
 
 
 def write_trace_v1(slices: Iterator[TracesData]) -> Iterator[bytes]:
-    """The JSON body of ``/api/traces/{id}`` in pieces, none for a trace that is not there."""
+    """Yield the JSON body of ``/api/traces/{id}`` in pieces. A trace that does not exist has none."""
     yield from _enclosed(b'{"batches":[', slices, b"]}")
 
 
 def write_trace_v2(slices: Iterator[TracesData]) -> Iterator[bytes]:
-    """The JSON body of ``/api/v2/traces/{id}`` in pieces; a trace that is not there is an empty one."""
+    """Yield the JSON body of ``/api/v2/traces/{id}`` in pieces. A trace that does not exist is an empty one."""
     found = False
     for piece in _enclosed(b'{"trace":{"resourceSpans":[', slices, b"]}}"):
         found = True
@@ -45,15 +45,15 @@ def write_trace_v2(slices: Iterator[TracesData]) -> Iterator[bytes]:
 
 
 def write_trace_protobuf(slices: Iterator[TracesData]) -> Iterator[bytes]:
-    """The protobuf body of ``/api/traces/{id}`` in pieces, none for a trace that is not there."""
+    """Yield the protobuf body of ``/api/traces/{id}`` in pieces. A trace that does not exist has none."""
     return map(TracesData.SerializeToString, slices)
 
 
 def write_search(found: Iterable[FoundTrace]) -> bytes:
-    """The body of ``/api/search``.
+    """Return the body of ``/api/search``.
 
     Raises:
-        QueryError: the body would be too large
+        QueryError: when the body would be too large.
     """
     return write_traces(
         (_found_trace(each) for each in found),
@@ -62,10 +62,10 @@ def write_search(found: Iterable[FoundTrace]) -> bytes:
 
 
 def write_traces(traces: Iterable[dict[str, Any]], more: Callable[[int], dict[str, Any]]) -> bytes:
-    """A list of traces as a body, with the members that ``more`` makes of their number.
+    """Return a list of traces as a body, with the members that ``more`` makes of their number.
 
     Raises:
-        QueryError: the body would be too large
+        QueryError: when the body would be too large.
     """
     pieces: list[str] = []
     room = _RESULT_CHARACTERS
@@ -79,7 +79,7 @@ def write_traces(traces: Iterable[dict[str, Any]], more: Callable[[int], dict[st
 
 
 def write_tag_names(store: Store, budget: Budget) -> bytes:
-    """The body of ``/api/search/tags``: attribute keys of the newest traces."""
+    """Return the body of ``/api/search/tags``: attribute keys of the newest traces."""
     keys = (
         attribute.key
         for span in _sample(store, budget)
@@ -89,7 +89,7 @@ def write_tag_names(store: Store, budget: Budget) -> bytes:
 
 
 def write_tag_values(store: Store, name: str, budget: Budget) -> bytes:
-    """The body of ``/api/search/tag/{name}/values``: values of one key in the newest traces."""
+    """Return the body of ``/api/search/tag/{name}/values``: values of one key in the newest traces."""
     values: Iterable[str]
     if name == "status":
         values = ("error", "ok", "unset")
@@ -109,7 +109,7 @@ def write_tag_values(store: Store, name: str, budget: Budget) -> bytes:
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
-    """Each text once, in order. Like Tempo, the list ends where room or time runs out."""
+    """Return each text once, in order. As in Tempo, the list ends where room or time runs out."""
     found: set[str] = set()
     room = _TAG_CHARACTERS
     try:
@@ -131,9 +131,9 @@ def _sample(store: Store, budget: Budget) -> Iterator[StoredSpan]:
 
 
 def _enclosed(opening: bytes, slices: Iterator[TracesData], closing: bytes) -> Iterator[bytes]:
-    """The JSON of all slices between two brackets; nothing when there is no slice.
+    """Yield the JSON of all slices between two brackets. Without a slice, yield nothing.
 
-    The pieces go through `map`: the variables of a generator would hold one for as long as its reader takes.
+    The pieces go through `map`: the variables of a generator would hold a piece for as long as its reader takes.
     """
     before = chain((opening,), repeat(b","))
     yield from map(_prepend, filter(None, map(_resource_spans, slices)), before)
@@ -146,7 +146,7 @@ def _prepend(text: bytes, before: bytes) -> bytes:
 
 
 def _resource_spans(traces: TracesData) -> bytes:
-    """The JSON of a slice, without the brackets around it."""
+    """Return the JSON of a slice, without the brackets around it."""
     return _json(json_format.MessageToDict(traces).get("resourceSpans", []))[1:-1].encode()
 
 

@@ -40,16 +40,16 @@ _ALIASES = {
 
 
 def parse_traceql(text: str) -> Condition | None:
-    """The condition of one filter; None for ``{}``, which every span fulfils.
+    """Return the condition of one filter. None stands for ``{}``, which every span matches.
 
     Raises:
-        QueryError: the text is no such filter, or one with too many or too deep conditions
+        QueryError: when the text is no such filter, or has too many conditions, or nests them too deep.
     """
     return _Parser(text).parse()
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    """The kind and the text of each token."""
+    """Yield the kind and the text of each token."""
     text = text.rstrip()
     position = 0
     while position < len(text):
@@ -111,7 +111,7 @@ class _Parser:
         self._next += 1
         value = self._parse_value(field)
         if value is None and operator not in ("=", "!="):
-            raise QueryError(f"TraceQL: nil goes with = and != only, not with {operator}")
+            raise QueryError(f"TraceQL: {operator} nil is not accepted; use = nil or != nil")
         if operator in ("=~", "!~"):
             regex.check(value)
         return Comparison(field, operator, value)

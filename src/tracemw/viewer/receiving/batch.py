@@ -14,7 +14,7 @@ from tracemw.viewer.receiving.counting import MAX_SPAN_BYTES, MAX_SPAN_FIELDS, h
 
 _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8
-_SMALL_BYTES = min(MAX_SPAN_BYTES, 2 * MAX_SPAN_FIELDS)  # nothing so small has too many bytes or fields
+_SMALL_BYTES = min(MAX_SPAN_BYTES, 2 * MAX_SPAN_FIELDS)  # nothing of this size has too many bytes or fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class ResourceScope:
 
 @dataclass(slots=True)
 class Batch:
-    """The spans of one request that can be kept, and how many cannot.
+    """The spans of one request that can be kept, and the number of those that cannot.
 
     Attributes:
-        spans: each valid span with its scope, in the order of the request
-        rejected: how many spans were refused
-        reason: why the first of them was refused, empty if none was
+        spans: Each valid span with its scope, in the order of the request.
+        rejected: How many spans were refused.
+        reason: Why the first of them was refused. Empty if none was.
     """
 
     spans: list[tuple[ResourceScope, Span]] = field(default_factory=list)
@@ -51,11 +51,11 @@ def validate(request: ExportTraceServiceRequest, size: int) -> Batch:
     """Sort the spans of a request into those that can be kept and those that are rejected.
 
     Args:
-        request: what was sent
-        size: bytes of the plain body; JSON never has fewer than the same in protobuf
+        request: The request.
+        size: Bytes of the plain body. JSON never has fewer than the same request in protobuf.
     """
     batch = Batch()
-    any_size = size <= _SMALL_BYTES  # a span can be too large only where the whole body is
+    any_size = size <= _SMALL_BYTES  # no span of so small a body is too large
     for resource_spans in request.resource_spans:
         resource = resource_spans.resource
         excess_of_resource = "" if any_size else _excess(resource)
@@ -79,7 +79,7 @@ def validate(request: ExportTraceServiceRequest, size: int) -> Batch:
 
 
 def _excess(message: Message) -> str:
-    """What a span, resource or scope has too much of, or an empty string."""
+    """Return what a span, resource or scope has too much of, or an empty string."""
     if message.ByteSize() > MAX_SPAN_BYTES:
         return f"more than {MAX_SPAN_BYTES} bytes"
     if message.ByteSize() > _SMALL_BYTES and has_more_fields(
@@ -90,7 +90,7 @@ def _excess(message: Message) -> str:
 
 
 def _complaint(span: Span) -> str:
-    """What makes a span impossible to keep, or an empty string."""
+    """Return why a span cannot be kept, or an empty string."""
     if len(span.trace_id) != _TRACE_ID_BYTES or not any(span.trace_id):
         return f"trace_id must be {_TRACE_ID_BYTES} bytes and not all zero"
     if len(span.span_id) != _SPAN_ID_BYTES or not any(span.span_id):

@@ -1,4 +1,4 @@
-"""The content of a trace request: its Content-Type, its Content-Encoding, and how that encoding is undone."""
+"""The content of a trace request: its Content-Type, and its Content-Encoding, which is undone here."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 ENCODINGS = ("identity", "gzip", "deflate")
 
-_GZIP_MEMBERS = 1024  # of one body, which as a rule has one; each costs time, and an empty one has 20 bytes
+_GZIP_MEMBERS = 1024  # of one body. Most have one. Each member costs time, and an empty one has only 20 bytes
 _PIECE_BYTES = 64 * 1024  # inflated at a time: zlib copies the rest of its input at the end of each member
 
 
 def parse_media_type(content_type: str | None) -> str:
-    """The media type of a trace request, without parameters.
+    """Return the media type of a trace request, without parameters.
 
     Raises:
-        RefusalError: 415, OTLP does not know the type
+        RefusalError: with 415, for a type that OTLP does not know.
     """
     name = (content_type or "").partition(";")[0].strip().lower()
     if name not in (PROTOBUF, JSON):
-        raise RefusalError(415, f"content-type {name[:64] or '(none)'!r} is not OTLP: send {PROTOBUF} or {JSON}")
+        raise RefusalError(415, f"content-type {name[:64] or '(none)'!r} is not accepted; send {PROTOBUF} or {JSON}")
     return name
 
 
 def parse_encoding(content_encoding: str | None) -> str:
-    """The content encoding in lower case, ``identity`` for none.
+    """Return the content encoding in lower case; ``identity`` for none.
 
     Raises:
-        RefusalError: 415, the encoding is not known
+        RefusalError: with 415, for an unknown encoding.
     """
     encoding = (content_encoding or "").strip().lower() or "identity"
     if encoding not in ENCODINGS:
-        raise RefusalError(415, f"content-encoding {encoding[:64]!r} is not known: send {', '.join(ENCODINGS)}")
+        raise RefusalError(415, f"content-encoding {encoding[:64]!r} is not accepted; send {', '.join(ENCODINGS)}")
     return encoding
 
 
@@ -42,7 +42,7 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     """Undo one of `ENCODINGS`. A zip bomb stays small: inflating ends at ``limit`` bytes.
 
     Raises:
-        RefusalError: 400 for a body that is not so encoded, 413 for one beyond the limit
+        RefusalError: with 400, for a body that is not so encoded; with 413, for one beyond the limit.
     """
     plain = body if encoding == "identity" else _inflate(body, encoding, limit)
     if len(plain) > limit:

@@ -1,4 +1,4 @@
-"""How many things one request may hold. They are counted before anything is built.
+"""How many fields, values and spans one request may hold. They are counted before anything is built.
 
 Two bytes of protobuf, or three of JSON, can be a message, and its object takes fifty times as much memory. So a limit
 in bytes bounds neither memory nor time.
@@ -25,15 +25,15 @@ _tables: dict[str, _Table] = {}
 
 
 def has_more_fields(body: bytes, descriptor: Any, limit: int) -> bool:
-    """Whether an encoded message has more than ``limit`` fields, at any depth.
+    """Tell whether an encoded message has more than ``limit`` fields, at any depth.
 
-    For bytes that are no such message the result means nothing. The parser refuses them.
+    For bytes that are no such message, the result means nothing. The parser refuses those.
     """
     return len(body) > _SMALLEST_FIELD * limit and _count_fields(body, _table_of(descriptor), limit) > limit
 
 
 def has_more_values(body: bytes, limit: int) -> bool:
-    """Whether UTF-8 JSON has more than ``limit`` strings, arrays, objects and commas."""
+    """Tell whether UTF-8 JSON has more than ``limit`` strings, arrays, objects and commas."""
     if body.count(b'"') // 2 + _count_structure(body) <= limit:
         return False
     values = end = 0  # count again, outside of strings only

@@ -27,13 +27,13 @@ def decode(body: bytes, *, content_type: str, content_encoding: str, limit: int)
     """Read one ``ExportTraceServiceRequest``.
 
     Args:
-        body: the body as it came, still compressed
-        content_type: one of the two that `parse_media_type` returns
-        content_encoding: one of `ENCODINGS`
-        limit: how many bytes the body may inflate to
+        body: The body as it came, still compressed.
+        content_type: One of the two that `parse_media_type` returns.
+        content_encoding: One of `ENCODINGS`.
+        limit: How many bytes the body may inflate to.
 
     Raises:
-        RefusalError: 400 for a body that is not what its headers say, 413 beyond the limit or those of `counting`
+        RefusalError: with 400, for a body that is not what its headers say; with 413, beyond a limit.
     """
     plain = decompress(body, content_encoding, limit)
     request = _from_json(plain) if content_type == JSON else _from_protobuf(plain)
@@ -55,7 +55,7 @@ def _from_protobuf(body: bytes) -> ExportTraceServiceRequest:
 
 
 def _from_json(body: bytes) -> ExportTraceServiceRequest:
-    """Read OTLP's JSON. It is protobuf's JSON, but ids are hex there (base64 is taken as well)."""
+    """Read OTLP's JSON. This is protobuf's JSON with ids in hex. Ids in base64 are taken as well."""
     if has_more_values(body, MAX_VALUES):
         raise RefusalError(413, f"body has more than {MAX_VALUES} values: send smaller batches")
     request = ExportTraceServiceRequest()
@@ -75,7 +75,7 @@ def _from_json(body: bytes) -> ExportTraceServiceRequest:
 
 
 def _holders_of_ids(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every span and link of an OTLP JSON document, in either spelling of the field names."""
+    """Yield every span and link of an OTLP JSON document, in either spelling of the field names."""
     for resource_spans in _objects(document, "resourceSpans", "resource_spans"):
         for scope_spans in _objects(resource_spans, "scopeSpans", "scope_spans"):
             for span in _objects(scope_spans, "spans"):
@@ -91,7 +91,7 @@ def _objects(parent: dict[str, Any], *names: str) -> Iterator[dict[str, Any]]:
 
 
 def _to_base64(value: object, name: str) -> object:
-    """An id as protobuf's JSON wants it, from hex or base64: their lengths differ for a valid id.
+    """Return an id as protobuf's JSON wants it, from hex or base64. For a valid id, their lengths differ.
 
     An id of another length passes here, and `validate` rejects its span. Only text that is neither hex nor base64
     makes the document unreadable.

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from tracemw.viewer.allowance import Allowance
 from tracemw.viewer.receiving.refusals import RefusalError, too_large
 
-_LARGEST_BODIES = 3  # have room at once
+_LARGEST_BODIES = 3  # there is room for so many at once
 _LENGTH_DIGITS = 19  # a longer Content-Length is not worth reading
 _NOW = 0.0  # on the event loop's clock, always in the past
 
@@ -23,23 +23,24 @@ class Intake:
     """All bodies that are being read or wait for their turn to be decoded.
 
     Args:
-        allowance: how many bytes a body may have, and how long it may take
+        allowance: How many bytes a body may have, and how long it may take.
     """
 
     def __init__(self, allowance: Allowance) -> None:
         self._limit = allowance.body_bytes
         self._seconds = allowance.body_seconds
         self._room = _LARGEST_BODIES * self._limit
-        self._reading: dict[asyncio.Timeout, int] = {}  # how much of a body has come, by its time limit
+        self._reading: dict[asyncio.Timeout, int] = {}  # how many bytes of a body have come, by its time limit
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """The body as sent. Its memory counts until the block ends.
+        """Read the body as it was sent. Its memory counts until the block ends.
 
-        Reading stops at the limit. It does not begin when Content-Length is beyond.
+        Reading stops at the limit. If Content-Length is beyond the limit, reading does not begin.
 
         Raises:
-            RefusalError: 413 beyond the limit, 408 for a body that is too slow, 503 for one that made room for others
+            RefusalError: with 413, beyond the limit; with 408, for a body that is too slow; with 503, for a body that
+                had to make room for others.
         """
         length = request.headers.get("content-length", "")
         if length.isdecimal() and len(length) <= _LENGTH_DIGITS and int(length) > self._limit:

@@ -1,4 +1,4 @@
-"""What the sender of a trace request is told, in OTLP's messages (opentelemetry-proto, ``docs/specification.md``)."""
+"""The answers to a trace request, in OTLP's messages (opentelemetry-proto, ``docs/specification.md``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNKNOWN = 2
 
 
 def encode_success(batch: Batch, content_type: str) -> bytes:
-    """The ``ExportTraceServiceResponse`` for a batch, in the content type of its request."""
+    """Return the ``ExportTraceServiceResponse`` for a batch, in the content type of its request."""
     message = ExportTraceServiceResponse()
     if batch.rejected:
         message.partial_success.rejected_spans = batch.rejected
@@ -28,7 +28,7 @@ def encode_success(batch: Batch, content_type: str) -> bytes:
 
 
 def encode_failure(refusal: RefusalError, content_type: str) -> bytes:
-    """The ``google.rpc.Status`` that OTLP wants as the body of an error, in the content type of the request."""
+    """Return the ``google.rpc.Status``, the body that OTLP wants for an error, in the content type of the request."""
     message = refusal.message.encode(errors="backslashreplace").decode()  # the message may quote a lone surrogate
     return _encode(Status(code=_RPC_CODES.get(refusal.status, _UNKNOWN), message=message), content_type)
 

@@ -7,9 +7,9 @@
 * ``pool``          the connections to the database
 * ``database``      the file; ``schema`` has its tables
 
-Three ways lead out again, for conditions in ``sql``:
+Three modules read, by conditions in ``sql``:
 
 * ``summaries``     traces as lists show them
-* ``candidates``    spans that may be what a search looks for
+* ``candidates``    spans that may match a search
 * ``slices``        a whole trace, in parts of bounded size
 """

@@ -1,4 +1,4 @@
-"""Candidates of a search: spans that SQL lets through, decoded for an exact look."""
+"""Candidates of a search: spans that pass its SQL. They are decoded for an exact look."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tracemw.viewer.storing.slices import in_slices, read_protos
 from tracemw.viewer.storing.sql import SqlCondition, marks
 from tracemw.viewer.storing.summaries import Summary
 
-_SPANS_AT_ONCE = 2_000  # that one query looks into
+_SPANS_AT_ONCE = 2_000  # one query looks into so many
 _TRACES_AT_ONCE = 200
-_RESOURCE_BYTES = 8 * 1024 * 1024  # of decoded resources that a search remembers
+_RESOURCE_BYTES = 8 * 1024 * 1024  # of the decoded resources that a search remembers
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class StoredSpan:
 def read_candidates(
     pool: Pool, traces: Iterable[Summary], prefilter: SqlCondition, budget: Budget
 ) -> Iterator[tuple[list[Summary], Iterator[StoredSpan]]]:
-    """Some traces at a time, with their spans that pass the prefilter; see `Store.candidates`."""
+    """Yield some traces at a time, with their spans that pass the prefilter; see `Store.candidates`."""
     resources = _Resources(pool)
     # Many small traces, or a single one of any size.
     for some in in_slices(traces, size=lambda trace: trace.spans, most=_SPANS_AT_ONCE, count=_TRACES_AT_ONCE):
@@ -45,7 +45,7 @@ def read_candidates(
 def _passing(
     pool: Pool, traces: list[Summary], prefilter: SqlCondition, budget: Budget, resources: _Resources
 ) -> Iterator[StoredSpan]:
-    limit = -1 if len(traces) > 1 else _SPANS_AT_ONCE  # several traces together have no more
+    limit = -1 if len(traces) > 1 else _SPANS_AT_ONCE  # several traces together never have more
     after = b""
     while True:
         rows = pool.read(
@@ -69,7 +69,7 @@ def _passing(
 
 
 class _Resources:
-    """Decoded resources by scope, remembered as long as they are not too many."""
+    """Decoded resources by scope. They are remembered while they are not too many."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -77,7 +77,7 @@ class _Resources:
         self._bytes = 0
 
     def read(self, scope: int) -> Resource:
-        """The resource of a scope, empty when it has gone."""
+        """Return the resource of a scope. If the scope has gone, the resource is empty."""
         resource = self._by_scope.get(scope)
         if resource is None:
             row, _, _ = read_scope(self._pool, scope)

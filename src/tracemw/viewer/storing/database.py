@@ -1,7 +1,7 @@
-"""The SQLite database behind the store: its file, who may have it open, and how much is in it.
+"""The SQLite database behind the store: its file, who may open it, and how much is in it.
 
 Traces tell of people. So the file is for its owner alone (0600; SQLite gives its ``-wal`` and ``-shm`` the same mode).
-One viewer has it at a time, by a lock on the open file. A file of another program stays untouched.
+By a lock on the open file, one viewer has it at a time. A file of another program stays untouched.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LARGEST_LOG = 16 * 1024 * 1024  # bytes on the disk of a write-ahead log that h
 
 
 class StoreError(Exception):
-    """The store cannot be opened, read or written; the message names the file and the remedy."""
+    """The store cannot be opened, read or written. The message names the file and the remedy."""
 
 
 @dataclass(slots=True)
@@ -28,8 +28,8 @@ class Totals:
     """How much the store holds.
 
     Attributes:
-        size: bytes of spans, resources and scopes
-        arrival: the number of the latest change of a trace
+        size: Bytes of spans, resources and scopes.
+        arrival: The number of the latest change of a trace.
     """
 
     traces: int
@@ -42,11 +42,11 @@ class Database:
     """An open SQLite database, in memory when ``path`` is None.
 
     Attributes:
-        writing: the one connection that writes
-        totals: how much is committed; whoever commits more replaces them
+        writing: The one connection that writes.
+        totals: How much is committed. Whoever commits more replaces the totals.
 
     Raises:
-        StoreError: the file cannot be used
+        StoreError: when the file cannot be used.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -61,11 +61,11 @@ class Database:
             raise
 
     def connect(self) -> sqlite3.Connection:
-        """One more connection to the file, for reading."""
+        """Return one more connection to the file, for reading."""
         return _connect(self._path)
 
     def missing(self) -> str:
-        """What has become of the file: empty while it is in its place, else ``deleted`` or ``replaced``."""
+        """Return what has become of the file: ``deleted`` or ``replaced``; empty while it is in its place."""
         return "" if self._file is None else self._file.missing()
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Database:
 
 
 class _LockedFile:
-    """The database's file: created if need be, locked against other viewers, and recognised later."""
+    """The database's file. It is created if need be, locked against other viewers, and recognised later."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -101,7 +101,7 @@ class _LockedFile:
             raise StoreError(f"cannot open {path}: it is a directory; name a file with --db")
         if path.exists() and not path.is_file():
             raise StoreError(f"cannot open {path}: it is no regular file; choose another file with --db")
-        if not path.exists():  # what a deleted database has left behind does not belong to the new one
+        if not path.exists():  # files that a deleted database has left behind do not belong to the new one
             for name in _companions(path):
                 name.unlink(missing_ok=True)
         try:
@@ -134,7 +134,7 @@ class _LockedFile:
 
 
 def remedy(error: sqlite3.Error, path: Path | None) -> str:
-    """What an operator can do about an error of SQLite."""
+    """Return what an operator can do about an error of SQLite."""
     text = str(error)
     if "not a database" in text:
         return "choose another file with --db; this one is left as it is"
@@ -189,7 +189,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
     connection.execute("PRAGMA synchronous = NORMAL")  # with a write-ahead log, a power cut loses the last commits only
-    # Takes the write lock now: a file that cannot be written is an error at the start, not at the first span.
+    # This takes the write lock now. So a file that cannot be written is an error at the start, not at the first span.
     connection.execute("BEGIN IMMEDIATE")
     if empty:
         for statement in SCHEMA.split(";"):
@@ -200,7 +200,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
 
 
 def _companions(path: Path) -> tuple[Path, Path]:
-    """SQLite's own files beside the database."""
+    """Return the paths of SQLite's own files beside the database."""
     real = path.resolve()
     return Path(f"{real}-wal"), Path(f"{real}-shm")
 

@@ -1,7 +1,7 @@
-"""The connections to the database: one that writes, and for a file as many to read as there are threads that do.
+"""The connections to the database: one writes, and for a file, each thread that reads has another.
 
-SQLite in memory belongs to one connection, so readers and the writer take turns. On a file with a write-ahead log
-nobody waits for anybody.
+SQLite in memory belongs to one connection, so readers and the writer take turns. On a file, which has a write-ahead
+log, nobody waits for anybody.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Pool:
     """The connections to one database, in memory when ``path`` is None.
 
     Attributes:
-        path: the database's file
-        database: the database, which `reopen` replaces
+        path: The database's file.
+        database: The database, which `reopen` replaces.
 
     Raises:
-        StoreError: the file cannot be used
+        StoreError: when the file cannot be used.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -38,11 +38,11 @@ class Pool:
         self._idle: queue.LifoQueue[tuple[Database, sqlite3.Connection]] = queue.LifoQueue()
 
     def read(self, sql: str, parameters: tuple[Any, ...], budget: Budget | None = None) -> list[Any]:
-        """All rows of a query. Others may be waiting meanwhile: whoever asks bounds the rows, or gives a budget.
+        """Return all rows of a query. Others may wait meanwhile, so the caller bounds the rows, or gives a budget.
 
         Raises:
-            BudgetError: the budget is spent
-            StoreError: the database cannot be read
+            BudgetError: when the budget is spent.
+            StoreError: when the database cannot be read.
         """
         try:
             with self._reading() as connection:
@@ -59,12 +59,12 @@ class Pool:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, committed when the block ends, and rolled back when it raises."""
+        """Run the block in one transaction. Commit at its end. Roll back if it raises."""
         with self._turn, self.database.writing as connection:
             yield connection
 
     def reopen(self) -> None:
-        """Open the file anew, and create it if it is not there. On an error the pool keeps what it has."""
+        """Open the file anew, and create it if it does not exist. On an error, the old connections stay."""
         before = self.database
         self.database = Database(self.path)
         before.close()
@@ -88,7 +88,7 @@ class Pool:
             self._idle.put((database, connection))
 
     def _borrow(self) -> tuple[Database, sqlite3.Connection]:
-        """A connection for one reader, to the file as it is now."""
+        """Return a connection for one reader, to the file as it is now."""
         while True:
             try:
                 database, connection = self._idle.get_nowait()

@@ -1,4 +1,4 @@
-"""Resources and scopes in the database. Every request repeats them, so each is kept once, by its content."""
+"""Resources and scopes in the database. Every request repeats them. So each is kept once, known by its content."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _ROW_OVERHEAD = 200  # bytes that a resource or a scope costs beside its encodin
 
 
 def read_scope(pool: Pool, scope: int) -> tuple[int, str, bytes]:
-    """The row of a scope's resource, and the scope's schema URL and encoding; 0 and empty when the scope has gone."""
+    """Return the row of a scope's resource, and the scope's schema URL and encoding; 0 and empty if it has gone."""
     found = pool.read("SELECT resource, schema_url, proto FROM scopes WHERE id = ?", (scope,))
     return found[0] if found else (0, "", b"")
 
 
 def read_resource(pool: Pool, resource: int) -> tuple[str, bytes]:
-    """A resource's schema URL and encoding, empty when the resource has gone."""
+    """Return a resource's schema URL and encoding; both empty if the resource has gone."""
     found = pool.read("SELECT schema_url, proto FROM resources WHERE id = ?", (resource,))
     return found[0] if found else ("", b"")
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A resource or a scope as its table has it; ``row`` is 0 while it is not there."""
+    """A resource or a scope as its table has it. ``row`` is 0 while the table does not have it."""
 
     table: str
     digest: bytes
@@ -46,13 +46,13 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class KeptScope:
-    """A scope that spans of one transaction have, with its resource.
+    """A scope of spans in one transaction, with its resource.
 
     Attributes:
-        message: the scope as it came, whose identity the scope is known by as long as this object lives
-        service: the name of the resource's service
-        resource: the resource's entry
-        scope: the scope's entry
+        message: The scope as it came. The scope is known by the identity of this message while this object lives.
+        service: The name of the resource's service.
+        resource: The resource's entry.
+        scope: The scope's entry.
     """
 
     message: ResourceScope
@@ -62,7 +62,7 @@ class KeptScope:
 
     @property
     def row(self) -> int:
-        """The scope's row, 0 while it is not in the table."""
+        """The scope's row; 0 while the table does not have it."""
         return self.scope.row
 
     @property
@@ -72,17 +72,17 @@ class KeptScope:
 
 
 class Scopes:
-    """The tables ``resources`` and ``scopes`` within one transaction; ``totals`` follow what comes and goes."""
+    """The tables ``resources`` and ``scopes`` within one transaction. The ``totals`` are kept up to date."""
 
     def __init__(self, connection: sqlite3.Connection, totals: Totals) -> None:
         self._execute: Callable[..., sqlite3.Cursor] = connection.execute
         self._totals = totals
         self._by_scope: dict[int, KeptScope] = {}  # by the identity of the message
-        self._by_resource: dict[int, _Entry] = {}  # likewise
+        self._by_resource: dict[int, _Entry] = {}  # by the identity of the message, too
         self._by_digest: dict[bytes, _Entry] = {}  # one request may hold equal messages many times
 
     def look_up(self, message: ResourceScope) -> KeptScope:
-        """A scope, which has a row if an equal one is in the table."""
+        """Return a scope. Its row is that of an equal scope in the table, or 0."""
         found = self._by_scope.get(id(message))
         if found is not None:
             return found
@@ -103,7 +103,7 @@ class Scopes:
         self._insert_entry(kept.scope, kept.resource.row)
 
     def size(self, scope: int) -> int:
-        """Bytes that a scope in the table and its resource cost."""
+        """Return the bytes that a scope in the table and its resource cost."""
         size: int = self._execute(
             "SELECT scopes.bytes + resources.bytes FROM scopes JOIN resources ON resources.id = scopes.resource "
             "WHERE scopes.id = ?",
@@ -144,7 +144,7 @@ class Scopes:
 
 
 def _service_name(resource: Resource) -> str:
-    """The resource's ``service.name`` for lists, or the specification's ``unknown_service``."""
+    """Return the resource's ``service.name`` for lists, or the specification's ``unknown_service``."""
     for attribute in resource.attributes:
         if attribute.key == "service.name" and attribute.value.string_value:
             return str(attribute.value.string_value)[:_LONGEST_SERVICE]

@@ -1,4 +1,4 @@
-"""Slices: answers are made of parts of bounded size, and no more than one part is held at a time."""
+"""Slices: answers consist of parts of bounded size, and only one part is held at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tracemw.viewer.storing.sql import marks
 
 _SLICE_BYTES = 256 * 1024  # of encoded spans
 _SLICE_SPANS = 500
-_ROWS_AT_ONCE = 2_000  # of one query, which in memory keeps all others waiting
+_ROWS_AT_ONCE = 2_000  # of one query; in memory, all others wait for it
 
 _Row = TypeVar("_Row")
 
@@ -26,7 +26,7 @@ _Row = TypeVar("_Row")
 def in_slices(
     rows: Iterable[_Row], *, size: Callable[[_Row], int], most: int = _SLICE_BYTES, count: int = _SLICE_SPANS
 ) -> Iterator[list[_Row]]:
-    """Rows in lists of ``count`` at most, each with ``most`` of their sizes together or a single row."""
+    """Yield rows in lists: at most ``count`` rows, whose sizes add up to ``most`` at most, or a single larger row."""
     part: list[_Row] = []
     total = 0
     for row in rows:
@@ -40,13 +40,13 @@ def in_slices(
 
 
 def read_trace(pool: Pool, trace_id: bytes) -> Iterator[TracesData]:
-    """A trace in slices; see `Store.trace`."""
+    """Return a trace in slices; see `Store.trace`."""
     # By `map`: the variables of a generator would hold a slice for as long as its reader takes.
     return map(partial(_read_slice, pool), in_slices(_ordered_rows(pool, trace_id), size=lambda row: row[2]))
 
 
 def read_protos(pool: Pool, rowids: list[int], budget: Budget | None = None) -> dict[int, bytes]:
-    """The encodings of spans by row, without those that have gone."""
+    """Return the encodings of spans by row, without those that have gone."""
     sql = f"SELECT rowid, proto FROM spans WHERE rowid IN ({marks(rowids)})"  # noqa: S608
     return dict(pool.read(sql, tuple(rowids), budget))
 
@@ -61,7 +61,7 @@ def _read_slice(pool: Pool, rows: list[tuple[int, int, int]]) -> TracesData:
 
 
 def _ordered_rows(pool: Pool, trace_id: bytes) -> Iterator[tuple[int, int, int]]:
-    """The row, scope and size of each span of a trace: by resource, then by scope, then by start time."""
+    """Yield the row, scope and size of each span of a trace: by resource, then by scope, then by start time."""
     spans_of: dict[int, tuple[array[int], array[int]]] = {}
     after = (-1, b"")
     while True:

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SqlCondition:
-    """A condition on rows, true for every row unless told otherwise; columns are named with their table."""
+    """A condition on rows, by default true for every row. Columns are named with their table."""
 
     sql: str = "1"
     parameters: tuple[str | int | float | bytes, ...] = ()
 
     @classmethod
     def all_of(cls, conditions: Iterable[SqlCondition]) -> SqlCondition:
-        """Every condition holds."""
+        """Return the condition that every one of these holds."""
         return cls._joined(" AND ", list(conditions))
 
     @classmethod
     def any_of(cls, conditions: Iterable[SqlCondition]) -> SqlCondition:
-        """One of the conditions holds."""
+        """Return the condition that at least one of these holds."""
         return cls._joined(" OR ", list(conditions))
 
     @classmethod
@@ -32,5 +32,5 @@ class SqlCondition:
 
 
 def marks(values: Sized) -> str:
-    """A question mark for each value."""
+    """Return a question mark for each value, separated by commas."""
     return ",".join("?" * len(values))

@@ -1,8 +1,8 @@
 """The store: spans in SQLite, written by one thread and read by any.
 
-A span is kept as its OTLP bytes, so nothing of it is lost, beside the columns that lists and searches need. A trace's
-summary costs the same however large the trace is: its counts change by what arrives, and every other fact is one look
-into an index.
+A span is kept as its OTLP bytes, so nothing of it is lost. Beside the bytes stand the columns that lists and searches
+need. The summary of a trace costs the same however large the trace is: new spans change its counts, and every other
+fact is one look into an index.
 
 In memory, whoever reads or writes keeps all others waiting. So every statement is bounded, in rows or by a `Budget`,
 and answers are made slice by slice.
@@ -33,18 +33,19 @@ _SERVICES_TOLD = 1_000
 
 
 class Store:
-    """Spans in a SQLite file, or in memory when ``path`` is None; safe to use from any thread.
+    """Spans in a SQLite file, or in memory when ``path`` is None. Any thread may use the store.
 
-    If the file is deleted meanwhile, the store creates it anew and logs that. While another file stands in its place,
-    the store takes no spans.
+    If the file is deleted meanwhile, the store creates a new one, and logs that. While another file stands in its
+    place, the store takes no spans.
 
     Args:
-        path: the database file, created if it is not there
-        max_spans: beyond so many spans, the traces that were heard of longest ago go, each as a whole
-        max_bytes: beyond so many bytes likewise; they are those of the encoding, and what SQLite needs beside it
+        path: The database file. If it does not exist, it is created.
+        max_spans: How many spans are kept. Beyond that, traces go, each as a whole, first those that got no span for
+            the longest time.
+        max_bytes: How many bytes are kept, likewise: those of the encoding, and those that SQLite needs beside it.
 
     Raises:
-        StoreError: the file cannot be used
+        StoreError: when the file cannot be used.
     """
 
     def __init__(
@@ -56,47 +57,47 @@ class Store:
         self._writer = Writer(self._pool, max_spans=max_spans, max_bytes=max_bytes)
 
     def add(self, batch: Batch) -> Future[None]:
-        """Hand over spans. The future is done when they are committed and every later read finds them.
+        """Hand over spans. The future is done when the spans are committed, and every later read finds them.
 
-        A span has no room when its trace alone would have more than ``max_spans`` or ``max_bytes``. The batch counts
-        such spans as rejected. The future fails with `StoreError` when the database cannot be written.
+        If a trace alone would have more than ``max_spans`` or ``max_bytes``, its further spans have no room. The batch
+        counts those as rejected. The future fails with `StoreError` when the database cannot be written.
         """
         return self._writer.add(batch)
 
     def close(self) -> None:
-        """Commit what was handed over and close the database."""
+        """Commit the spans that were handed over, and close the database."""
         self._writer.close()
         self._pool.close()
 
     def totals(self) -> Totals:
-        """How much there is."""
+        """Return how much the store holds."""
         return self._pool.database.totals
 
     def services(self) -> list[str]:
-        """The names of the first 1,000 services, in the order in which they were heard of."""
+        """Return the names of the first 1,000 services, in the order in which they appeared."""
         sql = "SELECT service FROM resources GROUP BY service ORDER BY min(id) LIMIT ?"
         return [name for (name,) in self._pool.read(sql, (_SERVICES_TOLD,))]
 
     def trace(self, trace_id: bytes) -> Iterator[TracesData]:
-        """A trace in slices of bounded size, by resource, scope and start time; no slice if the trace is unknown.
+        """Return a trace in slices of bounded size, by resource, scope and start time. An unknown trace has no slice.
 
         The encodings of all slices, one after the other, are the encoding of the whole.
         """
         return read_trace(self._pool, trace_id)
 
     def summaries(self, condition: SqlCondition, budget: Budget) -> Iterator[Summary]:
-        """The summaries of the traces that fulfil a condition on the table ``traces``, newest first.
+        """Yield the summaries of the traces that match a condition on the table ``traces``, newest first.
 
-        Whoever stops early has not paid for the rest.
+        The work is done as the summaries are asked for.
         """
         return read_summaries(self._pool, condition, budget)
 
     def candidates(
         self, traces: Iterable[Summary], prefilter: SqlCondition, budget: Budget
     ) -> Iterator[tuple[list[Summary], Iterator[StoredSpan]]]:
-        """Some traces at a time, in their order, and their spans that pass a prefilter, in no order.
+        """Yield some traces at a time, in their order, with their spans that pass a prefilter, in no order.
 
-        The prefilter is a condition on the tables ``traces``, ``spans``, ``scopes`` and ``resources``. Whoever stops
-        early has not paid for the rest.
+        The prefilter is a condition on the tables ``traces``, ``spans``, ``scopes`` and ``resources``. The work is done
+        as the spans are asked for.
         """
         return read_candidates(self._pool, traces, prefilter, budget)

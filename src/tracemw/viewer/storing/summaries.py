@@ -17,11 +17,11 @@ class Summary:
     """One trace in a list. Times are nanoseconds since the epoch.
 
     Attributes:
-        root_service: the service of the root span, None while the root has not arrived
-        root_name: the name of the root span, None likewise
-        first_service: the service of the earliest span, whatever its place
-        first_name: the name of that span
-        services: number of spans and number of failed spans by service
+        root_service: The service of the root span. None while the root has not arrived.
+        root_name: The name of the root span. None while the root has not arrived.
+        first_service: The service of the earliest span, whatever its place in the trace.
+        first_name: The name of that span.
+        services: The numbers of spans, and of failed spans, by service.
     """
 
     trace_id: bytes
@@ -38,7 +38,7 @@ class Summary:
 
 
 def read_summaries(pool: Pool, condition: SqlCondition, budget: Budget) -> Iterator[Summary]:
-    """The summaries of the traces that fulfil a condition; see `Store.summaries`."""
+    """Yield the summaries of the traces that match a condition; see `Store.summaries`."""
     below: tuple[int, bytes] | None = None
     while True:
         rows = pool.read(

@@ -27,7 +27,7 @@ class _Share:
 
 @dataclass(slots=True)
 class _Growth:
-    """One trace's counts with the spans of this transaction; ``shares`` are by the row of their scope."""
+    """The counts of one trace, with the spans of this transaction. ``shares`` are by the row of their scope."""
 
     spans: int
     errors: int
@@ -41,7 +41,7 @@ class Transaction:
     """Spans on their way into the tables. The caller begins and commits the transaction of SQLite.
 
     Attributes:
-        totals: how much the store holds once this is committed
+        totals: How much the store holds once the transaction is committed.
     """
 
     def __init__(self, connection: sqlite3.Connection, totals: Totals, *, max_spans: int, max_bytes: int) -> None:
@@ -53,10 +53,10 @@ class Transaction:
         self._scopes = Scopes(connection, self.totals)
 
     def insert(self, scope: ResourceScope, span: Span) -> str:
-        """Insert a span, or replace the one with its ids.
+        """Insert a span, or replace the one that has the same ids.
 
         Returns:
-            why there is no room for the span, or an empty string
+            Why there is no room for the span, or an empty string.
         """
         kept = self._scopes.look_up(scope)
         growth = self._growths.get(span.trace_id) or self._begin_growth(span.trace_id)
@@ -99,7 +99,7 @@ class Transaction:
         return ""
 
     def finish(self) -> None:
-        """Bring the summaries of all traces up to date, and delete the oldest traces while there is too much."""
+        """Bring the summaries of all traces up to date. Delete the oldest traces while there is too much."""
         for trace_id, growth in self._growths.items():
             if growth.shares:
                 self._write_shares(trace_id, growth)

@@ -1,4 +1,4 @@
-"""The writer: one thread that commits waiting batches in groups, and acknowledges each after its commit."""
+"""The writer: one thread commits waiting batches in groups, and acknowledges each batch after its commit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tracemw.viewer.storing.slices import in_slices
 from tracemw.viewer.storing.transaction import Transaction
 
 _GROUP_BATCHES = 64  # in one group at most
-_GROUP_SPANS = 2_000  # after which a group takes no more batches
+_GROUP_SPANS = 2_000  # a group of so many takes no more batches
 _COMMIT_SPANS = 2_000  # in one transaction: in memory, readers wait for its end
 
 _log = logging.getLogger("tracemw.viewer")
@@ -27,9 +27,9 @@ class Writer:
     """Writes batches to the database.
 
     Args:
-        pool: the connections to the database
-        max_spans: how many spans are kept at most
-        max_bytes: how many bytes they may have at most
+        pool: The connections to the database.
+        max_spans: How many spans are kept.
+        max_bytes: How many bytes of spans are kept.
     """
 
     def __init__(self, pool: Pool, *, max_spans: int, max_bytes: int) -> None:
@@ -49,7 +49,7 @@ class Writer:
         return done
 
     def close(self) -> None:
-        """Write what waits, and end the thread."""
+        """Write the waiting batches, and end the thread."""
         self._waiting.put(None)
         self._thread.join()
 
@@ -114,7 +114,7 @@ class Writer:
         """Create the file anew if it has been deleted.
 
         Returns:
-            whether that was so, and all spans in the file are lost
+            Whether the file had been deleted. Then all spans in it are lost.
         """
         path = self._pool.path
         missing = self._pool.database.missing()
@@ -133,7 +133,7 @@ class Writer:
         """Commit some spans.
 
         Returns:
-            the batch of each span that has no room, and the reason
+            The batch of each span that has no room, and the reason.
         """
         database = self._pool.database
         with self._pool.transaction() as connection:
