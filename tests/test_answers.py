@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from tracemw._export.answers import partial_success, plain, retry_delay, said_in
+from tracemw._export.answers import message_in, partial_success, plain, retry_delay
 from tracemw._export.exporter import Secrets
 
 
@@ -62,12 +62,12 @@ def test_the_delay_is_found_among_other_details(seconds: float) -> None:
 def test_the_message_of_a_status_is_read_as_it_was_written(code: int, message: str) -> None:
     detail = AnyMessage()
     detail.Pack(DebugInfo(detail="x"))
-    assert said_in(Status(code=code, message=message, details=[detail]).SerializeToString()) == message
+    assert message_in(Status(code=code, message=message, details=[detail]).SerializeToString()) == message
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_say_something_or_nothing(body: bytes) -> None:
-    assert "\n" not in plain(said_in(body))
+    assert "\n" not in plain(message_in(body))
 
 
 @pytest.mark.parametrize(
@@ -93,19 +93,19 @@ def test_any_bytes_say_something_or_nothing(body: bytes) -> None:
     ],
 )
 def test_what_a_body_says_is_found_in_protobuf_json_pages_and_text(body: bytes, said: str) -> None:
-    assert plain(said_in(body)) == said
+    assert plain(message_in(body)) == said
 
 
 def test_a_body_may_have_another_charset_or_one_that_is_not_known() -> None:
-    assert said_in("zu groß".encode("latin-1"), "iso-8859-1") == "zu groß"
-    assert said_in(b"too big", "klingon") == ""
+    assert message_in("zu groß".encode("latin-1"), "iso-8859-1") == "zu groß"
+    assert message_in(b"too big", "klingon") == ""
 
 
 @pytest.mark.parametrize("part", [b"<title", b"<", b"&amp;", b"[", b'{"error":', b"\x0a\x00", b"body ", b"a" * 7])
 def test_no_body_takes_long_to_read(part: bytes) -> None:
     body = part * (65536 // len(part))
     began = time.process_time()
-    plain(Secrets({"x": "secret-value"}).hidden_in(said_in(body)))
+    plain(Secrets({"x": "secret-value"}).hidden_in(message_in(body)))
     assert time.process_time() - began < 1.0
 
 

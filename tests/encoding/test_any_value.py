@@ -126,7 +126,7 @@ def test_a_value_without_a_form_in_otlp_is_left_out_alone_and_logged_once(
     assert list(attributes_in(encoder.encode([span]))) == ["a", "b"]
     assert encoder.spans_left_out == 0
     assert [record.getMessage() for record in caplog.records if record.name == "tracemw"] == [
-        "tracemw leaves out attribute 'bad', and will others like it, unlogged"
+        "tracemw leaves out attribute 'bad', which it cannot encode; further ones are not logged"
     ]
 
 

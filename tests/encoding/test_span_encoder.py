@@ -114,7 +114,7 @@ def test_a_span_that_cannot_be_encoded_does_not_lose_its_batch(caplog: pytest.Lo
     assert encoder.encode([bad]) == b""
     assert encoder.spans_left_out == 3
     assert [record.getMessage() for record in caplog.records if record.name == "tracemw"] == [
-        "tracemw leaves out a span that it cannot encode, and will others, unlogged"
+        "tracemw leaves out a span that it cannot encode; further ones are not logged"
     ]
 
 

@@ -50,7 +50,7 @@ def is_too_large(said: str) -> bool:
     return _is_too_large(said) is not None
 
 
-def said_in(body: bytes, charset: str | None = None) -> str:
+def message_in(body: bytes, charset: str | None = None) -> str:
     """Return what the body of an error says: a `google.rpc.Status`, JSON, a page or plain text; "" for anything else.
 
     The content type is not asked. Proxies and backends get it wrong.
@@ -63,7 +63,7 @@ def said_in(body: bytes, charset: str | None = None) -> str:
     except (LookupError, UnicodeError):
         return ""
     if text.startswith(("{", "[")):
-        return _said_in_json(text)
+        return _message_in_json(text)
     return unescape(text)
 
 
@@ -96,7 +96,7 @@ def _status_message(body: bytes) -> str | None:
     return message
 
 
-def _said_in_json(text: str) -> str:
+def _message_in_json(text: str) -> str:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

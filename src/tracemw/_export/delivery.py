@@ -120,9 +120,8 @@ class Delivery(SpanProcessor):
         exporter, queue, worker = self._exporter, self._queue, self._worker
         # uWSGI's master has no thread (see `_process.native.Thread`). One of its workers inherits the queued spans.
         is_heir = len(queue) > 0 and not worker.is_started and inherits()
-        encoder = (
-            self._encoder if is_heir else SpanEncoder(longest=self.config.value_limit)
-        )  # records are of one encoder
+        # Records belong to the encoder that has made them.
+        encoder = self._encoder if is_heir else SpanEncoder(longest=self.config.value_limit)
         self._compose(encoder, refuses=LATE if queue.refuses == LATE else None)
         if is_heir:
             self._queue.inherit(queue)

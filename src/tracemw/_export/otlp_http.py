@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from tracemw._export import exporter
-from tracemw._export.answers import has_wrong_tenant, is_too_large, partial_success, plain, said_in, wants_tenant
+from tracemw._export.answers import has_wrong_tenant, is_too_large, message_in, partial_success, plain, wants_tenant
 from tracemw._export.connection import Connection, ProxyError, Reply
 from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome, Secrets
 from tracemw._version import __version__
@@ -64,7 +64,7 @@ class OtlpHttpExporter(Exporter):
             if not is_kept:
                 connection.open(deadline)
         except (OSError, HTTPException, UnicodeError) as error:
-            return Outcome(Answer.NOT_SENT, error=_said(error), remedy=_remedy(error))
+            return Outcome(Answer.NOT_SENT, error=_text_of(error), remedy=_remedy(error))
         try:
             reply = connection.post(request.body, self._headers, deadline)
         except (OSError, HTTPException) as error:
@@ -72,7 +72,7 @@ class OtlpHttpExporter(Exporter):
             connection.close()
             is_stale = is_kept and not isinstance(error, TimeoutError)
             kind = Answer.UNKNOWN if has_sent else Answer.NOT_SENT
-            return Outcome(kind, error=_said(error), remedy=_remedy(error), is_stale=is_stale)
+            return Outcome(kind, error=_text_of(error), remedy=_remedy(error), is_stale=is_stale)
         return _outcome(reply, request.spans, self._secrets)
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ def _outcome(reply: Reply, spans: int, secrets: Secrets) -> Outcome:
             return Outcome(Answer.REJECTED, error=error, remedy=exporter.TO_FIND_THE_WAY)
         rejected, message = partial_success(reply.body)
         return Outcome(Answer.ACCEPTED, rejected=min(rejected, spans), error=secrets.hidden_in(message))
-    said = plain(secrets.hidden_in(said_in(reply.body, reply.headers.get_content_charset())))
+    said = plain(secrets.hidden_in(message_in(reply.body, reply.headers.get_content_charset())))
     error = f"HTTP {status}: {said}" if said else f"HTTP {status}"
     if status == 413 or is_too_large(said):
         return Outcome(Answer.TOO_LARGE, error=error, remedy=exporter.TO_BE_SMALLER)
@@ -134,7 +134,7 @@ def _without_secrets(url: str) -> str:
         return "an address that is no URL"
 
 
-def _said(error: Exception) -> str:
+def _text_of(error: Exception) -> str:
     if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
         return "the answer is not HTTP/1.1"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

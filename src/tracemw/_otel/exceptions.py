@@ -32,14 +32,14 @@ def exception_type(error: BaseException) -> str:
     return kind.__qualname__ if not module or module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
-def said(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return an exception's message, without the secrets of URLs in it; a marker when `str` raises."""
     return redact_text(shown(error))
 
 
 def described(error: BaseException) -> str:
     """Return the description of a status for an exception: its class and its message."""
-    return f"{type(error).__name__}: {said(error)}"
+    return f"{type(error).__name__}: {message_of(error)}"
 
 
 def record_exception(span: Span, error: BaseException, at: int | None = None) -> None:
@@ -53,7 +53,7 @@ def record_exception(span: Span, error: BaseException, at: int | None = None) ->
     if is_ours(span):
         span.record_exception(error, timestamp=at)
         return
-    told = {"exception.message": said(error)}
+    told = {"exception.message": message_of(error)}
     try:
         told["exception.stacktrace"] = redact_text("".join(traceback.format_exception(error)))
         span.record_exception(error, told, at)

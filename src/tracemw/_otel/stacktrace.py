@@ -16,7 +16,7 @@ from types import FrameType, TracebackType
 from typing import Final, NamedTuple
 
 from tracemw._otel.cleaning import cut, shown
-from tracemw._otel.exceptions import exception_type, said
+from tracemw._otel.exceptions import exception_type, message_of
 from tracemw.redaction.urls import redact_text
 
 LONGEST: Final = 2000
@@ -149,7 +149,7 @@ def stacktrace(error: BaseException, longest: int = LONGEST) -> str:
                 return text
         text = redact_text(_shortened(raised, longest))
     except Exception:  # the exception's class breaks the `traceback` module
-        text = _said(error, longest)
+        text = _message_and_notes(error, longest)
     return text if _size(text) <= longest else _end_of(text, longest)
 
 
@@ -160,7 +160,7 @@ def _shortened(raised: list[_Raised], longest: int) -> str:
     # First each message, with the frame that raised. Then the first frame of the most important exception. Then more of
     # the last frames.
     for each in sorted(raised, key=lambda each: each.importance):
-        each.message = _said(each.error, max(longest // (8 if kept else 3), _SHORTEST_FRAME))
+        each.message = _message_and_notes(each.error, max(longest // (8 if kept else 3), _SHORTEST_FRAME))
         each.keep_last(longest, line)
         size = _size(each.text()) + _size(_more(1))
         if kept and size > room:
@@ -176,7 +176,7 @@ def _shortened(raised: list[_Raised], longest: int) -> str:
             if not size:
                 growing.remove(each)
     if room > 0:
-        kept[0].message = _said(kept[0].error, _size(kept[0].message) + room)
+        kept[0].message = _message_and_notes(kept[0].error, _size(kept[0].message) + room)
     parts: list[str] = []
     missing = 0
     for each in raised:
@@ -202,9 +202,9 @@ def _more(exceptions: int) -> str:
     return f"\n... {exceptions} exception{'s' if exceptions > 1 else ''} left out ...\n"
 
 
-def _said(error: BaseException, longest: int) -> str:
+def _message_and_notes(error: BaseException, longest: int) -> str:
     """Return an exception's class, message and notes, as lines."""
-    message = cut(said(error), longest)  # cut only after redaction, which does not recognize half of a secret
+    message = cut(message_of(error), longest)  # cut only after redaction, which does not recognize half of a secret
     text = f"{exception_type(error)}: {message}" if message else exception_type(error)
     try:
         notes = list(getattr(error, "__notes__", None) or ())

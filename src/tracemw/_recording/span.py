@@ -25,7 +25,7 @@ from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
 from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.cleaning import SCALARS, Items, cleaned, is_key, items_of, shown, warn_of_key
-from tracemw._otel.exceptions import described, exception_type, put_stage, said
+from tracemw._otel.exceptions import described, exception_type, message_of, put_stage
 from tracemw._otel.stacktrace import stacktrace
 from tracemw._recording.limits import put_locked
 from tracemw.redaction.urls import redact_text
@@ -267,7 +267,7 @@ class Span(SdkSpan):
         told = Items()
         told += [
             ("exception.type", exception_type(exception)),
-            ("exception.message", said(exception)),
+            ("exception.message", message_of(exception)),
             ("exception.stacktrace", stacktrace(exception, self._tracer.stacktrace_limit)),
             ("exception.escaped", shown(escaped)),
             *items_of(attributes),
@@ -304,7 +304,7 @@ class Span(SdkSpan):
         if end_time is None:
             end_time = monotonic_ns() + self.clock_offset
         elif type(end_time) is not int:
-            end_time = moment(end_time, monotonic_ns() + self.clock_offset)
+            end_time = nanoseconds(end_time, monotonic_ns() + self.clock_offset)
         self._end_time = end_time
         if end_time < self._start_time:
             self._end_time = self._start_time
@@ -373,7 +373,7 @@ def marked(span: ReadableSpan, key: str, value: str) -> ReadableSpan:
     return made
 
 
-def moment(given: Any, now: int) -> int:
+def nanoseconds(given: Any, now: int) -> int:
     """Return a given time as a whole number of nanoseconds; `now` for a value that is no number."""
     try:
         return int(given)

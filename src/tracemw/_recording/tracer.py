@@ -38,7 +38,7 @@ from tracemw._recording.flight_recorder import KEPT, FlightRecorder
 from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.limits import Limits
 from tracemw._recording.processors import Processors
-from tracemw._recording.span import NO_TYPES, Span, moment
+from tracemw._recording.span import NO_TYPES, Span, nanoseconds
 from tracemw.sampling.threshold import RANDOMNESS
 
 # To get a member of an enumeration through its class costs a look-up each time.
@@ -186,7 +186,7 @@ class Tracer(SdkTracer):
 
         # -- The span, field by field: its constructor would be slower.
         if decision is _DROP:
-            held = self._held(active if case > _REMOTE else None, current, trace_id)
+            held = self._make_held_span(active if case > _REMOTE else None, current, trace_id)
             if held is None:
                 return NonRecordingSpan(span_context)
             span: Span = held
@@ -225,7 +225,7 @@ class Tracer(SdkTracer):
         if start_time is None:
             span._start_time = now
         else:
-            span._start_time = start_time if type(start_time) is int else moment(start_time, now)
+            span._start_time = start_time if type(start_time) is int else nanoseconds(start_time, now)
 
         # -- The processors that hear of the start.
         processor = self.span_processor
@@ -250,7 +250,7 @@ class Tracer(SdkTracer):
             self.recorder.books.processor_errors += 1
         processor_fault(processor, hook, error)
 
-    def _held(self, parent: object, context: Context, trace_id: int) -> HeldSpan | None:
+    def _make_held_span(self, parent: object, context: Context, trace_id: int) -> HeldSpan | None:
         """Return a new held span, beneath a local parent if there is one; None when nothing is to be recorded."""
         recorder = self.recorder
         if recorder is None:
@@ -277,7 +277,7 @@ class Tracer(SdkTracer):
         readable: ReadableSpan = span
         is_held = type(span) is HeldSpan
         if type(processor) is not Processors:
-            readable = self._handed(span, (processor,), (processor,))
+            readable = self._hand_to(span, (processor,), (processor,))
         elif processor.is_private and not processor.ending if is_held else processor.are_plain:
             for each in processor.of_held[2] if is_held else processor.ended:
                 try:
@@ -285,14 +285,14 @@ class Tracer(SdkTracer):
                 except Exception as error:
                     self.note(each, "on_end", error)
         elif is_held:
-            readable = self._handed(span, processor.of_held[1], processor.of_held[2])
+            readable = self._hand_to(span, processor.of_held[1], processor.of_held[2])
         else:
-            self._handed(span, processor.ending, processor.ended)
+            self._hand_to(span, processor.ending, processor.ended)
         if is_held and self.recorder is not None:
             held: Any = span
             self.recorder.record(held, readable)
 
-    def _handed(
+    def _hand_to(
         self, span: Span, ending: tuple[SpanProcessor, ...], ended: tuple[SpanProcessor, ...], *, copies: bool = False
     ) -> ReadableSpan:
         """Hand a span to processors, as the SDK's copy if a foreign one is among them. Return what they got."""
@@ -337,7 +337,7 @@ class Tracer(SdkTracer):
         vars(seen).pop("_open", None)
         seen._end_time = end_time
         seen._plain = NO_TYPES
-        return self._handed(
+        return self._hand_to(
             seen, tuple(each for each in processor.later if each in processor.ending), processor.later, copies=True
         )
 

@@ -24,7 +24,7 @@ class AsgiExchange(ServerExchange):
         self._receive = receive
         self._send = send
 
-    def _refused(self, error: BaseException) -> None:
+    def _channel_raised(self, error: BaseException) -> None:
         """Note an exception of one of the server's channels: an OSError says that the connection has ended."""
         # uvloop's transports raise a RuntimeError for that, and servers may let it pass.
         is_closed = isinstance(error, OSError) or (type(error) is RuntimeError and "handler is closed" in str(error))
@@ -81,7 +81,7 @@ class HttpExchange(AsgiExchange):
         try:
             message = await self._receive()
         except Exception as error:
-            self._refused(error)
+            self._channel_raised(error)
             raise
         finally:
             detach(token, self.around)
@@ -123,7 +123,7 @@ class HttpExchange(AsgiExchange):
                 finally:
                     detach(token, self.around)
         except Exception as error:
-            self._refused(error)
+            self._channel_raised(error)
             raise
         if self.is_open:
             # The span ends here, and not when the application returns: that may do background work first. After a 5xx
@@ -160,7 +160,7 @@ class WebSocketExchange(AsgiExchange):
         try:
             message = await self._receive()
         except Exception as error:
-            self._refused(error)
+            self._channel_raised(error)
             raise
         finally:
             detach(token, self.around)
@@ -186,7 +186,7 @@ class WebSocketExchange(AsgiExchange):
         try:
             await self._send(message)
         except Exception as error:
-            self._refused(error)
+            self._channel_raised(error)
             raise
 
     def finish(self, *, returned: bool) -> None:

@@ -1,6 +1,6 @@
-"""Spans -> the OTLP protobuf bytes that the official encoder makes of them, for a fraction of its cost.
+"""The encoder: it makes the same OTLP bytes of spans as the official encoder does, for a fraction of the cost.
 
-The thread that ends a span encodes it, into a record that waits; the worker puts many records into one request:
+The thread that ends a span encodes it into a record, which waits. The worker puts many records into one request:
 
 * ``span_encoder``: the encoder, and the message of one span
 * ``mending``: spans with wrong fields, mended

@@ -12,7 +12,7 @@ _ITEM: Final = 8
 """Bytes that an item of a sequence or mapping counts for at least."""
 
 _MARK: Final = 64
-"""Bytes that a text has room for in any case: enough to say how much of it was cut."""
+"""Bytes that a text gets in any case, so that it can say how much was cut off."""
 
 
 def any_value(value: object, room: list[int], depth: int = 0) -> bytes:
@@ -20,7 +20,7 @@ def any_value(value: object, room: list[int], depth: int = 0) -> bytes:
 
     Args:
         value: The value of an attribute, or an item of one.
-        room: One number: the bytes that are left for all of the attribute. It shrinks.
+        room: A list of one number: the bytes that are left for the rest of the attribute. The number shrinks.
         depth: How many sequences and mappings are around the value.
 
     Raises:
@@ -37,7 +37,7 @@ def any_value(value: object, room: list[int], depth: int = 0) -> bytes:
     if isinstance(value, bool):
         return b"\x10" + integer(value)
     if isinstance(value, int):
-        number = int.__int__(value)  # a subclass may say anything
+        number = int.__int__(value)  # the plain number: a subclass may give another
         return b"\x18" + integer(number) if fits(number) else b"\x0a" + sized(integer(number))
     if isinstance(value, float):
         return b"\x21" + double(value)

@@ -1,7 +1,7 @@
-"""What stands around spans in a request: `ResourceSpans` around `ScopeSpans` around spans.
+"""The envelopes of spans in a request: `ResourceSpans` around `ScopeSpans` around spans.
 
-A record is a span that waits, encoded. It begins with the number of its group (one resource and one scope), so that
-the spans of many records go into few envelopes.
+A record is an encoded span that waits. It begins with the number of its group (one resource and one scope). So the
+spans of many records go into few envelopes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _NUMBER: Final = 4
 """Bytes of a group's number."""
 
 _ALONE: Final = b"\xff" * _NUMBER
-"""The number of a record that brings its own envelopes along, as it has no group."""
+"""The number of a record that has no group, and brings its own envelopes along."""
 
 
 class Envelope:
-    """A resource or a scope, and its bytes. Equal ones are equal here, yet each keeps the bytes of its own values."""
+    """A resource or a scope, and its bytes. Envelopes of equal ones are equal, but each keeps its own bytes."""
 
     __slots__ = ("_hash", "_head", "_tail", "of")
 
@@ -39,7 +39,7 @@ class Envelope:
         self._head = b"\x0a" + sized(message)
         self._tail = text_field(b"\x1a", of.schema_url) if of is not None else b""
         try:
-            self._hash = hash(of)  # a Resource dumps its attributes to JSON for it, each time
+            self._hash = hash(of)  # for each hash, a Resource dumps its attributes to JSON
         except Exception:  # some values have no form in JSON, or raise
             self._hash = id(of)
 
@@ -49,11 +49,11 @@ class Envelope:
     def __eq__(self, other: object) -> bool:
         try:
             return isinstance(other, Envelope) and (self.of is other.of or bool(self.of == other.of))
-        except Exception:  # of values that cannot be compared
+        except Exception:  # some values cannot be compared
             return False
 
     def around(self, tag: bytes, within: list[bytes]) -> list[bytes]:
-        """Return the pieces of the envelope with `within` in it; in pieces, so that a large batch is copied once."""
+        """Return the envelope with `within` in it, in pieces, so that a large batch is copied only once."""
         pieces = [self._head, *within, self._tail]
         return [tag, varint(sum(map(len, pieces))), *pieces]
 
@@ -64,7 +64,7 @@ class Group(NamedTuple):
     resource: Envelope
     scope: Envelope
     number: bytes
-    """The beginning of their records; empty when there are too many groups."""
+    """The first bytes of their records; empty when there are too many groups."""
 
     def record(self, field: bytes) -> bytes:
         """Return the record of one span, given as a field of `ScopeSpans`."""
@@ -89,7 +89,7 @@ class Groups:
 
     def find(self, resource: Resource, scope: InstrumentationScope | None) -> Group:
         """Return the group of spans with this resource and this scope."""
-        # Found by identity; no id is used twice while a group that is kept holds on to its object.
+        # Groups are found by identity. A kept group holds its objects, so no other object gets their ids.
         ids = (id(resource), id(scope))
         group = self._groups.get(ids)
         if group is None:

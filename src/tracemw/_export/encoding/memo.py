@@ -1,10 +1,10 @@
-"""What the encoder remembers: the bytes of attributes and of names.
+"""The memory of the encoder: the bytes of attributes and of names.
 
-Most of what spans say they have said before: the same keys, nearly the same values. So each attribute's bytes are
-remembered, and to encode a span is mostly to look up.
+Most spans repeat what others have said: the same keys, nearly the same values. So the encoder remembers the bytes of
+each attribute, and to encode a span is mostly to look up.
 
-Many threads encode at once, and so do signal handlers in between. What is remembered is read in steps that the
-interpreter does atomically. One thread at a time writes; the others wait for nobody, and go without remembering.
+Many threads encode at once, and so do signal handlers in between. Each look-up is one step of the interpreter. One
+thread at a time writes. The others do not wait, and go without remembering.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from tracemw._process.log import log
 from tracemw._process.native import make_lock
 
 _LONGEST_KEPT: Final = 512
-"""Bytes. What is longer seldom comes back, and is dear to keep."""
+"""Bytes. A longer value seldom comes back, and takes much memory."""
 
 _NAMES_KEPT: Final = 1024
 
 _RESTS: Final = 7
-"""Values that a key encodes anew for each that it had kept, before it keeps values again."""
+"""How long a key rests: so many values are encoded anew for each value that it had kept."""
 
 
 class AttributeMemo:
     """Attributes -> sized `KeyValue`s, remembered by type, key and value: 1, True and 1.0 are equal, but not the same.
 
     Each key has a share of the memo. A key that fills its share gives it back and rests: few of its values come back,
-    and to look up and keep one costs more than to encode it. After a while the key is given another try. What is
-    remembered under other keys stays. Only when keys come without end is everything forgotten.
+    and to look up and keep one costs more than to encode it. After a while, the key gets another try. The values of
+    other keys stay. Only when new keys come without end is everything forgotten.
 
     Args:
-        size: Entries that are remembered, of all keys together.
-        longest: Bytes that the value of an attribute takes at most.
+        size: How many entries are remembered, of all keys together.
+        longest: How many bytes the value of an attribute may take.
     """
 
     def __init__(self, size: int, longest: int) -> None:
@@ -55,12 +55,12 @@ class AttributeMemo:
 
     @property
     def misses(self) -> int:
-        """Attributes that had to be encoded because they were not remembered."""
+        """How many attributes were not remembered, and had to be encoded."""
         tables = [table for of_type in self._tables.values() for table in of_type.values()]
         return self._forgotten_misses + sum(table.misses for table in tables)
 
     def key_values(self, attributes: Mapping[str, Any] | None) -> list[bytes]:
-        """Return the sized `KeyValue` of each attribute; values without a form in OTLP are left out."""
+        """Return the sized `KeyValue` of each attribute. Values without a form in OTLP are left out."""
         if type(attributes) is not dict:  # item by item, BoundedAttributes cost as much as all else in a span
             attributes = attributes._dict if isinstance(attributes, BoundedAttributes) else dict(attributes or ())  # noqa: SLF001
         tables = self._tables
@@ -71,7 +71,7 @@ class AttributeMemo:
         return list(key_values)
 
     def keep(self, table: KeptValues, value: Any, encoded: bytes) -> None:
-        """Remember one more value of a key; let the key rest when its values fill its share."""
+        """Remember one more value of a key. Let the key rest when its values fill its share."""
         if not self._writes.acquire(blocking=False):
             return
         try:
@@ -87,7 +87,7 @@ class AttributeMemo:
             self._writes.release()
 
     def keep_head(self, heads: dict[int, bytes], size: int, head: bytes) -> None:
-        """Remember what stands before values of one size."""
+        """Remember the bytes that stand before values of one size."""
         if not self._writes.acquire(blocking=False):
             return
         try:
@@ -124,11 +124,11 @@ class AttributeMemo:
             except Exception as error:
                 if not self._logged:
                     self._logged = True
-                    said = "tracemw leaves out attribute %r, and will others like it, unlogged"
+                    said = "tracemw leaves out attribute %r, which it cannot encode; further ones are not logged"
                     log(logging.ERROR, said, key, error=error)
 
     def _table(self, kind: type, key: str) -> AnyValues | KeptValues:
-        """Return the table for the values of one key and type; a long key gets a new one each time."""
+        """Return the table for the values of one key and type. A long key gets a new table each time."""
         table = self._tables.get(kind, {}).get(key)
         if table is not None:
             return table
@@ -176,7 +176,7 @@ class SimpleValues(AnyValues):
         self._resumes = math.inf
 
     def rest(self, values: float) -> None:
-        """Rest for so many values; then the memo resumes."""
+        """Rest for so many values. Then the memo remembers values again."""
         self._resumes = self.misses + values
 
     def __getitem__(self, value: Any) -> bytes:
@@ -211,7 +211,7 @@ class KeptValues(dict[Any, bytes]):
 
     @property
     def misses(self) -> int:
-        """AnyValues that had to be encoded."""
+        """How many values were not remembered, and had to be encoded."""
         return self.anew.misses
 
     def __missing__(self, value: Any) -> bytes:

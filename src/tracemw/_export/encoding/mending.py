@@ -1,4 +1,4 @@
-"""Spans as the encoder takes them, made of spans whose fields are wrong. One wrong field costs that field alone."""
+"""Spans with wrong fields, mended for the encoder. One wrong field costs that field alone."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 from tracemw._otel.cleaning import items_of, shown
 
 LATEST: Final = 2**63 - 1
-"""Nanoseconds since the epoch; a later time is none."""
+"""The latest time that is valid, in nanoseconds since the epoch."""
 
 
 class MendedSpan:
-    """A span that the encoder can read. What is wrong in the given one is left out, or replaced by a default.
+    """A span that the encoder can read. Wrong fields of the given span are left out, or get a default.
 
     Raises:
         TypeError: for an object without a span context, which is no span.
@@ -69,7 +69,7 @@ def _field(holder: Any, name: str) -> Any:
     for each in (f"_{name}", name):
         try:
             return getattr(holder, each)
-        except Exception:  # noqa: S112  the other one may be there
+        except Exception:  # noqa: S112  there may be the other name
             continue
     return None
 

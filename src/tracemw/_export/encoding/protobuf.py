@@ -15,7 +15,7 @@ from typing import Final
 from tracemw._otel.cleaning import LONGEST, cut_octets, shown
 
 TABLED: Final = 2048
-"""Varints of smaller numbers, nearly all lengths among them, are in `VARINTS`."""
+"""The varints of smaller numbers are in `VARINTS`. Nearly all lengths are among these."""
 
 VARINTS: Final = tuple(
     bytes((number,)) if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7)) for number in range(TABLED)
@@ -32,9 +32,9 @@ def varint(number: int) -> bytes:
 
 
 def integer(number: int) -> bytes:
-    """Return an int64 as a varint; a number beyond 64 bits as text, as the OTLP specification has it.
+    """Return an int64 as a varint, and a number beyond 64 bits as text (OTLP specification).
 
-    The text has at least 19 octets, and a varint ten at most: their lengths tell the two apart.
+    The text has at least 19 octets, and a varint at most ten. So their lengths tell the two apart.
     """
     if 0 <= number < 2**63:
         return varint(number)
@@ -47,7 +47,7 @@ def fits(number: int) -> bool:
 
 
 def utf8(text: str) -> bytes:
-    """Return a text in UTF-8; lone surrogates, which stand for undecodable bytes of paths and headers, as escapes."""
+    """Return a text in UTF-8. Lone surrogates, which stand for undecodable bytes of paths and headers, are escaped."""
     return str.encode(text, "utf-8", "backslashreplace")
 
 
@@ -63,17 +63,17 @@ def repeated(tag: bytes, messages: list[bytes]) -> bytes:
 
 
 def text_field(tag: bytes, text: str | None) -> bytes:
-    """Return a field with a text, cut at `LONGEST` octets; none for an empty text."""
+    """Return a field with a text, cut at `LONGEST` octets. An empty text has no field."""
     if not text:
         return b""
     return tag + sized(cut_octets(utf8(text), LONGEST))
 
 
 def count_field(tag: bytes, count: int) -> bytes:
-    """Return a field with a number; none for 0."""
+    """Return a field with a number. 0 has no field."""
     return tag + varint(count) if count else b""
 
 
 def time_field(tag: bytes, time: int | None) -> bytes:
-    """Return a field with nanoseconds since the epoch; none without."""
+    """Return a field with nanoseconds since the epoch. A missing time has no field."""
     return tag + fixed64(time) if time else b""

@@ -1,8 +1,8 @@
-# ruff: noqa: SLF001  the SDK's spans are read past their properties, which copy and cost as much as all the rest
+# ruff: noqa: SLF001  the properties of the SDK's spans copy, and cost as much as all the rest
 """The encoder of spans: `Span` of opentelemetry-proto's trace.proto, and requests made of them.
 
-Spans come from anybody. None leaves with an end before its start, which makes a backend such as Tempo take the
-difference for centuries. No text leaves longer than a limit. A span with a wrong field is mended.
+Spans come from anybody. No span leaves with an end before its start: a backend such as Tempo would take the difference
+for centuries. No text leaves longer than a limit. A span with a wrong field is mended.
 """
 
 from __future__ import annotations
@@ -37,48 +37,48 @@ if TYPE_CHECKING:
     from opentelemetry.trace.span import TraceState
 
 _NOTHING: Final = ()
-"""The events, and the links, of most of our spans: there is but one empty tuple."""
+"""The events, and the links, of most of our spans. All empty tuples are this one object."""
 
 _KIND_AND_TIMES: Final = Struct("<BBBQBQ").pack
 
-# SpanFlags, a fixed32: it is known whether the parent, or the linked span, is remote (0x100), and it is (0x200).
+# SpanFlags, a fixed32. 0x100: whether the parent, or the linked span, is remote is known. 0x200: that span is remote.
 _LOCAL: Final = b"\x00\x01\x00\x00"
 _REMOTE: Final = b"\x00\x03\x00\x00"
 
 
 class SpanEncoder:
-    """Spans -> records, bytes that wait; records -> the bytes of an OTLP `ExportTraceServiceRequest`.
+    """Makes records of spans, and of records the bytes of an OTLP `ExportTraceServiceRequest`.
 
-    Any thread may encode, and a signal handler in the midst of that.
+    Any thread may encode, and a signal handler may do so in the midst of that.
 
     Args:
-        memo_size: Attribute values whose bytes are remembered, of all keys together.
-        longest: Bytes that the value of an attribute takes at most: a text, or a whole sequence or mapping. A longer
-            one is cut, and says by how much. Names, keys and descriptions are cut at `LONGEST`.
+        memo_size: How many attribute values the encoder remembers, of all keys together.
+        longest: How many bytes the value of an attribute may take: a text, or a whole sequence or mapping. A longer
+            value is cut, and says by how much. Names, keys and descriptions are cut at `LONGEST`.
 
     Raises:
-        ValueError: when the memo has no room at all.
+        ValueError: for a `memo_size` below 1.
     """
 
     spans_left_out: int
-    """Spans that could not be encoded."""
+    """How many spans could not be encoded."""
 
     def __init__(self, *, memo_size: int = 8192, longest: int = LONGEST) -> None:
         if memo_size < 1:
-            raise ValueError(f"memo_size={memo_size!r} leaves no room; it must be at least 1")
+            raise ValueError(f"memo_size={memo_size!r} is not accepted; use at least 1")
         self.spans_left_out = 0
         self._memo = AttributeMemo(memo_size, longest)
         self._names = Names()
         self._groups = Groups(self._memo)
-        # The latest of each, with its bytes: the spans of a trace share a state, and uneventful spans may share a
-        # status. A span ends with its status and the flags: one such end is for a local parent, one for a remote one.
+        # The latest of each, with its bytes. The spans of a trace share a state, and most spans share a status. The
+        # last bytes of a span are its status and flags. Of these there are two: for a local parent, and a remote one.
         self._trace_state: tuple[TraceState | None, bytes] = (None, b"")
         self._status: tuple[Status | None, bytes, bytes] = (None, *_ends(None))
         self._group: Group | None = None
 
     @property
     def misses(self) -> int:
-        """Attributes that had to be encoded because they were not remembered."""
+        """How many attributes were not remembered, and had to be encoded."""
         return self._memo.misses
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
@@ -109,7 +109,7 @@ class SpanEncoder:
         except Exception as error:
             self.spans_left_out += 1
             if self.spans_left_out == 1:
-                said = "tracemw leaves out a span that it cannot encode, and will others, unlogged"
+                said = "tracemw leaves out a span that it cannot encode; further ones are not logged"
                 log(logging.ERROR, said, error=error)
             return None
 
@@ -122,11 +122,11 @@ class SpanEncoder:
             name, context, kind, parent = span._name, span._context, span._kind, span._parent
             start, end, status = span._start_time, span._end_time, span._status
             attributes, events, links = span._attributes, span._events, span._links
-        except AttributeError:  # something that only looks like one of the SDK's
+        except AttributeError:  # an object that only looks like a span of the SDK
             name, context, kind, parent = span.name, span.get_span_context(), span.kind, span.parent
             start, end, status = span.start_time, span.end_time, span.status
             attributes, events, links = span.attributes, span.events, span.links
-        trace_id, span_id, _, _, trace_state, _ = context  # type: ignore[misc]  # without one it is left out
+        trace_id, span_id, _, _, trace_state, _ = context  # type: ignore[misc]  # a span without one is left out
         known, state_and_parent = self._trace_state
         if trace_state is not known:
             state_and_parent = _trace_state(trace_state)
@@ -143,7 +143,7 @@ class SpanEncoder:
         if not (start and end and start <= end <= LATEST):
             start, end = mended_times(start, end)
         kind_and_times = _KIND_AND_TIMES(0x30, kind._value_ + 1, 0x39, start, 0x41, end)
-        # Plain containers have dropped nothing, and to ask each span costs as much as three attributes.
+        # Plain containers have dropped nothing. To ask each span would cost as much as three attributes.
         if (events is not _NOTHING or links is not _NOTHING) and not _vacant(events, links):
             rest = (
                 repeated(b"\x5a", [self._event(event) for event in events or ()])
