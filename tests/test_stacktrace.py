@@ -207,7 +207,7 @@ def test_the_limit_is_an_option_of_init(
 ) -> None:
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
-    monkeypatch.setattr(Endings, "take_signals", lambda self: None)
+    monkeypatch.setattr(Endings, "handle_signals", lambda self: None)
     monkeypatch.setattr(bootstrap, "IN_THIS_PROCESS", Installation())
     if variable is not None:
         monkeypatch.setenv("TRACEMW_STACKTRACE_LIMIT", variable)
