@@ -34,7 +34,7 @@ class Batches:
         orders: Say when the time is over.
         losses: Logs spans that are lost while others arrive.
         encode: Makes the body of a request from records.
-        pack: Makes of that body what is sent: compresses it, for one.
+        pack: Returns the bytes that are sent for that body: compressed ones, perhaps.
         size: How many spans a batch may have.
         timeout: Seconds that a request may take, with its retries.
     """

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Reply(NamedTuple):
-    """What a server has answered to one request."""
+    """The answer of a server to one request."""
 
     status: int
     headers: Message
@@ -223,7 +223,7 @@ class _Wire:
             self.has_sent = True
 
     def receive_into(self, buffer: memoryview) -> int:
-        """Read as many bytes as there are, and fit in; none at the end."""
+        """Read the bytes that have come, as many as fit in. Return their number; 0 at the end."""
         tls = self._tls
         if tls is None:
             self.socket.settimeout(self._left())
@@ -256,7 +256,7 @@ class _Wire:
         return self.socket.send(data)
 
     def _through_tls(self, step: Callable[[], T]) -> T:
-        """Take a step of TLS: read what the step asks for, and send what the step has written."""
+        """Take a step of TLS. Receive the bytes that the step asks for, and send those that it has written."""
         while True:
             try:
                 taken = step()

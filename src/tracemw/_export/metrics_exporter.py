@@ -85,7 +85,7 @@ class MetricsExporter(MetricExporter):
         self._ending = _ending()
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> MetricExportResult:
-        """Send what the reader has collected."""
+        """Send the metrics that the reader has collected."""
         if self._pid != os.getpid():  # forked; the connection is the parent's
             self._exporter.leave_to_parent()
             self._pid, self._ending = os.getpid(), _ending()

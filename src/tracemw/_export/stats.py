@@ -1,4 +1,4 @@
-"""The numbers of what has become of the spans of a process."""
+"""The counts of the spans of a process, by what has become of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker: one thread of each process sends what is queued."""
+"""The worker: one thread of each process sends the queued spans."""
 
 from __future__ import annotations
 

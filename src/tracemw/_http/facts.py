@@ -1,4 +1,4 @@
-"""What a door knows of a request before the application sees the request. This is the lowest floor of the room."""
+"""The facts of a request: what a door knows before the application sees the request. Nothing in the room is lower."""
 
 from __future__ import annotations
 

@@ -43,6 +43,6 @@ class Held(Protocol):
 
 
 def as_held(span: Any) -> Held | None:
-    """Return a span if it is held, or if it wraps a held span and passes on what it does not know; else None."""
+    """Return a span if it is held, or if it is a wrapper that passes attributes of a held span on; else None."""
     # The mark is an attribute and no base class: a second base makes each access to a span slower.
     return span if getattr(span, "is_held", False) else None

@@ -38,7 +38,7 @@ DROPPED: Final = Verdict(False, "")
 
 
 class Books:
-    """Counts what becomes of the spans of unsampled traces in this process, and what is held."""
+    """Counts what becomes of the spans of unsampled traces in this process, and how much is held."""
 
     def __init__(self) -> None:
         self.unsampled = 0

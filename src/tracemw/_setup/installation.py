@@ -82,7 +82,7 @@ class Installation:
             self._lock.release()
 
     def shutdown(self, timeout: float) -> bool:
-        """Shut the latest `Tracing` down; tell whether all spans were accepted within `timeout` seconds."""
+        """Shut the latest `Tracing` down. Return whether all spans were accepted within `timeout` seconds."""
         return self._tracing.shutdown(timeout) if self._tracing is not None else True
 
     def end(self, why: str = PROCESS_EXIT, /) -> bool:

@@ -1,4 +1,4 @@
-"""What `init` hands to the application."""
+"""`Tracing`, which `init` returns to the application."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@ An argument of `tracemw.init` wins over the `OTEL_*` variables, whose meaning is
 specification. Those win over the plain names `TEMPO_ENDPOINT`, `SERVICE_VERSION` and `ENVIRONMENT`. Variables of
 tracemw's own begin with `TRACEMW_`. A variable that is set to nothing counts as unset.
 
-The way through the room, from what is told to what holds:
+The way through the room, from the arguments and variables to the settings:
 
-* ``arguments``: what `init` was told
-* ``environment``, ``parsers``: what the variables say, and what is accepted as a value
+* ``arguments``: the arguments of `init`
+* ``environment``, ``parsers``: the variables, and the values that are accepted
 * ``endpoint``, ``headers``, ``tls``, ``proxy``: one part of the way to a backend each
 * ``backend``: where one signal goes, and how: these parts together
 * ``configuration``: all settings of the process, made once and frozen

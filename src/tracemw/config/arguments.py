@@ -1,4 +1,4 @@
-"""What `tracemw.init` was told by argument."""
+"""The arguments of `tracemw.init`, as the rest of the room takes them."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def parse_window(parameters: Mapping[str, str]) -> tuple[int | None, int | None]
     """Return ``start`` and ``end``, unix seconds, in nanoseconds. None stands for one that is not given.
 
     Raises:
-        QueryError: for a time that is none, and for an end before the start.
+        QueryError: for a time that is no number of seconds, and for an end before the start.
     """
     start, end = (_parse_seconds(parameters, name) for name in ("start", "end"))
     if start is not None and end is not None and end < start:

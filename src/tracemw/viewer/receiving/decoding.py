@@ -33,7 +33,7 @@ def decode(body: bytes, *, content_type: str, content_encoding: str, limit: int)
         limit: How many bytes the body may inflate to.
 
     Raises:
-        RefusalError: with 400, for a body that is not what its headers say; with 413, beyond a limit.
+        RefusalError: with 400, for a body that does not fit its headers; with 413, beyond a limit.
     """
     plain = decompress(body, content_encoding, limit)
     request = _from_json(plain) if content_type == JSON else _from_protobuf(plain)
