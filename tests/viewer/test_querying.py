@@ -242,7 +242,7 @@ def test_a_search_finds_the_traces_of_which_some_span_matches(
         ({"q": "{ status = purple }"}, "'purple' is not understood"),
         ({"q": '{ name =~ "(" }'}, "regular expression"),
         ({"q": "{" + "(" * 5000}, "nested parentheses"),
-        ({"q": "{ span.a = 99999999999999999999999 }"}, "too large"),
+        ({"q": "{ span.a = 99999999999999999999999 }"}, "use a number of 64 bits"),
         ({"q": "{}", "tags": "a=b"}, "exclude each other"),
     ],
 )

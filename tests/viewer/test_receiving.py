@@ -126,7 +126,7 @@ def refusal(response: httpx.Response) -> str:
         (b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz!"}]}]}]}', JSON, 400, "neither hex nor base64"),
         (b"not gzip", {**PROTOBUF, "content-encoding": "gzip"}, 400, "not gzip"),
         (gzip.compress(b"abcdef" * 9, mtime=0)[:-9], {**PROTOBUF, "content-encoding": "gzip"}, 400, "cut off"),
-        (b"", {**PROTOBUF, "content-encoding": "br"}, 415, "'br' is not known"),
+        (b"", {**PROTOBUF, "content-encoding": "br"}, 415, "'br' is not accepted; send identity"),
         (b"", {"content-type": "text/plain"}, 415, "application/x-protobuf or application/json"),
         (b"", {}, 415, "(none)"),
     ],

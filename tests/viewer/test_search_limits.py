@@ -16,11 +16,11 @@ from .samples import HOSTILE_SEARCHES, LONG_SEARCH, hex_id, many_spans, one
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"minDuration": "1" * 5_000}, "longer than"),
-        ({"maxDuration": "1h" * 2_000}, "longer than"),
+        ({"minDuration": "1" * 5_000}, "is not accepted; use at most"),
+        ({"maxDuration": "1h" * 2_000}, "is not accepted; use at most"),
         ({"tags": " ".join(f"a{number}=b" for number in range(800))}, "more than 100"),
-        ({"tags": "a" * 20_000}, "longer than"),
-        ({"text": "a" * 20_000}, "longer than"),
+        ({"tags": "a" * 20_000}, "is not accepted; use at most"),
+        ({"text": "a" * 20_000}, "is not accepted; use at most"),
         ({"q": HOSTILE_SEARCHES["comparisons"][:8000]}, "more than 100 comparisons"),
         ({"q": HOSTILE_SEARCHES["nested groups"]}, "regular expression"),
         ({"q": '{ name =~ "(?=a)" }'}, "RE2"),
