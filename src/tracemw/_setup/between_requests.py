@@ -17,8 +17,8 @@ def send_between_requests(send: Callable[[], object]) -> None:
     if not is_without_threads():
         return
     _logger.warning(
-        "uWSGI runs no threads: each request waits until the spans of the one before are sent, and spikes have no "
-        "effect; set enable-threads = true in uWSGI's configuration, or start uWSGI with --enable-threads"
+        "uWSGI runs no threads: spans are sent between two requests, the next request waits for that, and spikes from "
+        "the control file have no effect; set enable-threads = true in uWSGI's configuration, or pass --enable-threads"
     )
     uwsgi: Any = sys.modules["uwsgi"]
     hook: Callable[[], object] | None = getattr(uwsgi, "after_req_hook", None)
