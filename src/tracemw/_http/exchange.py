@@ -63,7 +63,7 @@ class ServerExchange:
     is_open = False
     """Whether the request is being recorded, and has not ended."""
     is_over = False
-    """Whether the application has done its part. A request that arrives later in this context is no part of this one."""
+    """Whether the application has done its part. A request that arrives later in its context is not part of it."""
     is_settled = True
     """Whether nothing is left to do at the end: no span to end, and no count to take down."""
     client_has_gone = False
