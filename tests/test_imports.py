@@ -165,6 +165,17 @@ PRIVATE = {
         "_value_",
     },
     "_recording/flight_recorder.py": {"_start_time", "_tracer"},
+    "_recording/folds.py": {
+        "_attributes",
+        "_end_time",
+        "_events",
+        "_kind",
+        "_links",
+        "_name",
+        "_start_time",
+        "_status",
+        "_tracer",
+    },
     "_recording/held_span.py": {
         "_context",
         "_events",

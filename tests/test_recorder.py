@@ -57,7 +57,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from conftest import OLDER_SDK
-from tracemw._recording import TracerProvider
+from tracemw._recording import OwnLimits, TracerProvider
 from tracemw._recording import span as our_span
 from tracemw._recording import tracer as our_tracer
 
@@ -802,7 +802,9 @@ def outcome(
             (our_span, "monotonic_ns"),
         ):
             patch.setattr(module, name, world.clock)
-        patch.setattr(TracerProvider, "stacktrace_limit", 1_000_000)  # what is shown of long ones is ours alone
+        patch.setattr(
+            TracerProvider, "own_limits", OwnLimits(stacktrace=1_000_000)
+        )  # what is shown of long ones is ours alone
         provider = kind(
             sampler_of(sampler, world),
             RESOURCE,

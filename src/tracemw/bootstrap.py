@@ -31,6 +31,7 @@ def init(
     metrics: bool | None = None,
     baggage: Iterable[str] = (),
     stacktrace_limit: int | None = None,
+    fold_after: int | None = None,
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
@@ -71,6 +72,8 @@ def init(
         stacktrace_limit: How many bytes the stack trace of a recorded exception may take, else
             `TRACEMW_STACKTRACE_LIMIT`, else 2000, since Grafana Tempo shows 2,048 bytes of a value. The first frame,
             the last ones and the exceptions' messages stay. The text says how much is left out.
+        fold_after: How many like spans beneath one parent stay as they are, else `TRACEMW_FOLD_AFTER`, else 20. Further
+            ones become one span with their number and times (`tracemw.folded.*`), unless they fail. 0 keeps all.
 
     Raises:
         ValueError: for a value that is not accepted. The error names the argument or variable and what is accepted.
@@ -105,6 +108,7 @@ def init(
         metrics=metrics,
         baggage=baggage,
         stacktrace_limit=stacktrace_limit,
+        fold_after=fold_after,
     )
     return IN_THIS_PROCESS.install(Config.resolve(arguments), sampling)
 

@@ -27,7 +27,7 @@ from recording.local_traces import Init, open_children
 def test_each_span_is_delivered_or_counted_once_however_its_end_meets_that_of_the_root(
     init: Init, is_kept: bool
 ) -> None:
-    running = init(keep_rate=1e9, more=None)
+    running = init(keep_rate=1e9, more={"fold_after": 0})
     rounds, workers, each = 150, 8, 6
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

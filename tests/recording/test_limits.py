@@ -345,5 +345,5 @@ def test_what_a_span_is_said_to_take_is_about_what_it_takes(
 
     taken = traced_memory(work)
     said = holding.recorder.books.held_bytes - before
-    assert 0.8 * taken < said < 3 * taken
+    assert 0.8 * taken < said < 3 * taken, (taken, said)
     root.end()

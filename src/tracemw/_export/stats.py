@@ -66,6 +66,9 @@ class Stats:
     held: int = 0
     """Spans of unsampled traces that wait for their local root to end."""
 
+    folded: int = 0
+    """Spans that another span stands for: one of many like ones beneath one parent (`fold_after`)."""
+
     kept: Mapping[str, int] = field(default_factory=dict)
     """Unsampled local traces that were kept, by reason: `error`, `slow` or `manual`."""
 
@@ -85,4 +88,5 @@ class Stats:
     def ended(self) -> int:
         """All spans that have ended, or are not recorded: the sum of what became of them."""
         lost = self.rejected + self.unknown + sum(self.dropped.values())
-        return self.unsampled + self.exported + lost + self.queued + self.in_flight + self.held
+        waiting = self.queued + self.in_flight + self.held
+        return self.unsampled + self.exported + lost + waiting + self.folded

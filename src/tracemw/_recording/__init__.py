@@ -7,6 +7,7 @@ The way of a span through this room, one module per step:
    `bounds.py` has the SDK's samplers as numbers; `current_span.py` makes the span current in a block.
 3. `processors.py`: the processors, sorted by what they do, hear of the span's start and end.
 4. `span.py`: the span holds its attributes, events and links, within the limits of `limits.py`.
+   `folds.py` makes one span of many like ones beneath one parent.
 5. `held_span.py`: the span of an unsampled trace also knows its local root, and why its local trace is kept.
 6. `flight_recorder.py`: the flight recorder holds such spans until their local root ends, then keeps or drops all of
    them. `keep_rate.py` says whether one more local trace may be kept.
@@ -19,5 +20,6 @@ these. The room uses private names of the SDK; a test lists them.
 
 from tracemw._recording.books import Books as Books
 from tracemw._recording.flight_recorder import FlightRecorder as FlightRecorder
+from tracemw._recording.limits import OwnLimits as OwnLimits
 from tracemw._recording.provider import TracerProvider as TracerProvider
 from tracemw._recording.unfinished import end_unfinished as end_unfinished

@@ -49,6 +49,8 @@ class Books:
         """Local traces that were kept, by reason."""
         self.processor_errors = 0
         """How often a foreign span processor has raised."""
+        self.folded = 0
+        """Spans that another span stands for, or will stand for."""
         self.held = 0
         """Spans that have ended, and wait for the end of their local root."""
         self.held_bytes = 0

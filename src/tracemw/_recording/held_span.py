@@ -26,7 +26,7 @@ _HTTP_METHOD: Final = ("http.request.method", "http.method")
 _OF_HELD: Final = frozenset(
     {
         *("root", "fragment", "verdict", "has_failures", "started_in", "seen"),
-        *("_first", "_is_asked_for", "_answered_at", "_bounded"),
+        *("_first", "_is_asked_for", "_answered_at", "_bounded", "has_children", "folds"),
     }
 )
 """Fields of a held span that the copy which `reopened` makes does not have."""
@@ -216,8 +216,10 @@ class HeldSpan(Span):
         self._first = None
 
     def forget(self) -> None:
-        """Let go of what attributes could be made from: a task's context may hold the span for long."""
+        """Let go of what attributes could be made from, and of folds: a task's context may hold the span for long."""
         self._first = None
+        if self.folds is not None:
+            vars(self).pop("folds", None)
         if self.started_in is not None:
             self.started_in = None
 

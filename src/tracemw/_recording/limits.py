@@ -5,16 +5,26 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import SpanLimits
 
 from tracemw._otel.cleaning import SCALARS, cleaned_items, items_of
+from tracemw._otel.stacktrace import LONGEST
 
 _new: Final = object.__new__
 _CONTAINER: Final = vars(BoundedAttributes(immutable=False))
 """The fields of the SDK's container. They differ from version to version."""
+
+
+class OwnLimits(NamedTuple):
+    """The limits that the SDK does not have."""
+
+    stacktrace: int = LONGEST
+    """Bytes that the stack trace of a recorded exception may take."""
+    fold_after: int = 20
+    """Like spans beneath one parent that stay as they are; further ones become one span. 0 if nothing is folded."""
 
 
 class Limits(SpanLimits):

@@ -15,9 +15,9 @@ from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import AnyValue, Attributes
 
-from tracemw._otel.stacktrace import LONGEST
 from tracemw._process.forks import begin_anew_with
 from tracemw._recording.flight_recorder import FlightRecorder
+from tracemw._recording.limits import OwnLimits
 from tracemw._recording.processors import Processors
 from tracemw._recording.tracer import KNOWS_THE_SDK, Tracer
 
@@ -39,8 +39,8 @@ class TracerProvider(SdkTracerProvider):
         **more: Further arguments of the SDK's provider.
     """
 
-    stacktrace_limit = LONGEST
-    """Bytes that the stack trace of a recorded exception may take."""
+    own_limits = OwnLimits()
+    """The limits that the SDK does not have."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class TracerProvider(SdkTracerProvider):
             return self._given_out[scope]
         tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
         if KNOWS_THE_SDK and type(tracer) is SdkTracer:
-            tracer = Tracer.adopt(tracer, self._recorder, self.stacktrace_limit)
+            tracer = Tracer.adopt(tracer, self._recorder, self.own_limits)
         if not attributes and instrumenting_module_name:  # the SDK logs a missing name each time
             self._given_out[scope] = tracer
         return tracer
@@ -86,20 +86,20 @@ class TracerProvider(SdkTracerProvider):
         sampler: Sampler,
         resource: Resource,
         recorder: FlightRecorder | None = None,
-        stacktrace_limit: int = LONGEST,
+        own_limits: OwnLimits | None = None,
     ) -> None:
-        """Use another sampler, resource, recorder and limit from now on, also in the tracers given out so far."""
+        """Use another sampler, resource, recorder and limits from now on, also in the tracers given out so far."""
         self.sampler = sampler
         self._resource = resource
         self._recorder = recorder
-        self.stacktrace_limit = stacktrace_limit
+        self.own_limits = own_limits or OwnLimits()
         with self._tracers_lock:
             for tracer in self._tracers.values():
                 tracer.sampler = sampler
                 tracer.resource = resource
                 if isinstance(tracer, Tracer):
                     tracer.recorder = recorder
-                    tracer.stacktrace_limit = stacktrace_limit
+                    tracer.use(self.own_limits)
 
     def show_unsampled(self, shows: bool) -> None:
         """Say whether foreign processors hear of all held spans at once, or only of kept ones."""
@@ -121,8 +121,7 @@ class TracerProvider(SdkTracerProvider):
         if was is None or was == self._instance:
             self._instance = was = _instance()
         resource = self.resource.merge(Resource({SERVICE_INSTANCE_ID: was}))
-        limit = self.stacktrace_limit
-        self.rearm(sampler=self.sampler, resource=resource, recorder=self._recorder, stacktrace_limit=limit)
+        self.rearm(sampler=self.sampler, resource=resource, recorder=self._recorder, own_limits=self.own_limits)
 
 
 def _instance() -> AnyValue:

@@ -32,6 +32,7 @@ from tracemw.redaction.urls import redact_text
 from tracemw.sampling.threshold import with_threshold
 
 if TYPE_CHECKING:
+    from tracemw._recording.folds import Folds
     from tracemw._recording.tracer import Tracer
 
 _logger: Final = logging.getLogger("opentelemetry.sdk.trace")  # users know the SDK's lines under this name
@@ -62,6 +63,12 @@ class Span(SdkSpan):
     _record_exception = True
     _set_status_on_exception = True
     _record_end_metrics: Any = None
+    has_children = False
+    """Whether a span has started beneath this one, in this process."""
+    parent_span: Span | None = None
+    """The parent, while both are open and like children are folded."""
+    folds: Folds | None = None
+    """What is folded beneath this span."""
     _sampler = None
     _trace_config = None
 
@@ -268,7 +275,7 @@ class Span(SdkSpan):
         told += [
             ("exception.type", exception_type(exception)),
             ("exception.message", message_of(exception)),
-            ("exception.stacktrace", stacktrace(exception, self._tracer.stacktrace_limit)),
+            ("exception.stacktrace", stacktrace(exception, self._tracer.own_limits.stacktrace)),
             ("exception.escaped", shown(escaped)),
             *items_of(attributes),
         ]

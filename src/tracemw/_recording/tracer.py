@@ -35,8 +35,9 @@ from tracemw._recording.books import DROPPED
 from tracemw._recording.bounds import LOW_BITS, Bounds
 from tracemw._recording.current_span import CurrentSpan
 from tracemw._recording.flight_recorder import KEPT, FlightRecorder
+from tracemw._recording.folds import fold, hand_on_folds
 from tracemw._recording.held_span import HeldSpan
-from tracemw._recording.limits import Limits
+from tracemw._recording.limits import Limits, OwnLimits
 from tracemw._recording.processors import Processors
 from tracemw._recording.span import NO_TYPES, Span, nanoseconds
 from tracemw.sampling.threshold import RANDOMNESS
@@ -65,8 +66,9 @@ class Tracer(SdkTracer):
     recorder: FlightRecorder | None = None
     """Holds unsampled traces. Without a recorder, unsampled traces are not recorded."""
     limits: Limits
-    stacktrace_limit: int
-    """Bytes that the stack trace of a recorded exception may take."""
+    own_limits: OwnLimits
+    fold_after: int
+    """Like spans beneath one parent that stay as they are, a copy from `own_limits`; 0 if nothing is folded."""
     plain: frozenset[type]
     most: int
     _sampler_of_bounds: Sampler | None = None
@@ -75,16 +77,21 @@ class Tracer(SdkTracer):
     _is_counted: bool
 
     @classmethod
-    def adopt(cls, tracer: SdkTracer, recorder: FlightRecorder | None, stacktrace_limit: int) -> Tracer:
+    def adopt(cls, tracer: SdkTracer, recorder: FlightRecorder | None, own_limits: OwnLimits) -> Tracer:
         """Make the SDK's tracer one of this class."""
         adopted = cast("Tracer", tracer)
         adopted.recorder = recorder
-        adopted.stacktrace_limit = stacktrace_limit
+        cls.use(adopted, own_limits)
         adopted.limits = Limits(adopted._span_limits)
         adopted.plain, adopted.most = adopted.limits.plain, adopted.limits.most
         adopted._is_counted = type(adopted._tracer_metrics) is not NoOpTracerMetrics
         tracer.__class__ = cls  # last, since another thread may have got the same tracer meanwhile
         return adopted
+
+    def use(self, own_limits: OwnLimits) -> None:
+        """Use other limits of our own from now on."""
+        self.own_limits = own_limits
+        self.fold_after = own_limits.fold_after
 
     def start_span(
         self,
@@ -219,6 +226,9 @@ class Tracer(SdkTracer):
         if case > _REMOTE and getattr(active, "clock_offset", None) is not None and active._end_time is None:
             span.clock_offset = offset = active.clock_offset  # beneath a span of ours that is open
             now = monotonic_ns() + offset
+            if self.fold_after and (kind_of_parent is Span or kind_of_parent is HeldSpan):
+                span.parent_span = active
+                active.has_children = True
         else:
             now = time_ns()
             span.clock_offset = now - monotonic_ns()
@@ -270,9 +280,17 @@ class Tracer(SdkTracer):
         return span
 
     def ended(self, span: Span) -> None:
-        """Hand a span that has just ended to the processors, and a held one to the flight recorder, too."""
+        """Hand a span that has just ended on, unless it is folded."""
         if self._is_counted:
             span._record_end_metrics()
+        if span.parent_span is not None and fold(span):
+            return
+        if span.folds is not None:
+            hand_on_folds(span)
+        self.hand_on(span)
+
+    def hand_on(self, span: Span) -> None:
+        """Hand a span to the processors, and a held one to the flight recorder, too."""
         processor = self.span_processor
         readable: ReadableSpan = span
         is_held = type(span) is HeldSpan

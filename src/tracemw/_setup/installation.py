@@ -16,7 +16,7 @@ from tracemw._export.orders import LONGEST_WAIT
 from tracemw._otel.providers import install_provider, installed_meter_provider, installed_provider, is_silent
 from tracemw._process.interpreter import require_the_gil
 from tracemw._process.native import make_lock, wait_for
-from tracemw._recording import TracerProvider, end_unfinished
+from tracemw._recording import OwnLimits, TracerProvider, end_unfinished
 from tracemw._setup.baggage_keys import BaggageKeys
 from tracemw._setup.between_requests import send_between_requests
 from tracemw._setup.endings import PROCESS_EXIT, Endings
@@ -136,15 +136,15 @@ class Installation:
     def _arm_provider(self, config: Config, pipeline: Pipeline) -> TracerProvider:
         """Return the provider of this process with a new pipeline; the first time, make and install it."""
         resource, sampler, recorder = pipeline.resource, pipeline.sampler, pipeline.recorder
+        limits = OwnLimits(stacktrace=config.stacktrace_limit, fold_after=config.fold_after)
         if self._provider is None:
             self._provider = TracerProvider(sampler, resource, shutdown_on_exit=False, recorder=recorder)
-            self._provider.stacktrace_limit = config.stacktrace_limit
+            self._provider.own_limits = limits
             self._provider.add_span_processor(self._outlet)
             install_provider(self._provider)
             self._endings.register()
         else:
-            limit = config.stacktrace_limit
-            self._provider.rearm(sampler=sampler, resource=resource, recorder=recorder, stacktrace_limit=limit)
+            self._provider.rearm(sampler=sampler, resource=resource, recorder=recorder, own_limits=limits)
         return self._provider
 
     def _name_baggage(self, provider: TracerProvider, keys: tuple[str, ...]) -> None:

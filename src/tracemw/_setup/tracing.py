@@ -124,6 +124,7 @@ class Tracing:
             sent,
             unsampled=books.unsampled,
             held=books.held,
+            folded=books.folded,
             kept=dict(books.kept),
             processor_errors=books.processor_errors,
             dropped={**sent.dropped, **books.lost},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from tracemw.config.parsers import positive_int
+from tracemw.config.parsers import positive_int, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class Arguments:
 
     Raises:
         TypeError: for an argument of the wrong type.
-        ValueError: for a `stacktrace_limit` below 1.
+        ValueError: for a `stacktrace_limit` below 1, or a `fold_after` below 0.
     """
 
     service: str | None = None
@@ -36,6 +36,7 @@ class Arguments:
     metrics: bool | None = None
     baggage: Iterable[str] = ()
     stacktrace_limit: int | None = None
+    fold_after: int | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -44,8 +45,9 @@ class Arguments:
                 raise TypeError(f"{field.name} takes a string, not {type(value).__name__}")
         if isinstance(self.baggage, str):
             raise TypeError(f"baggage takes several keys, such as ({self.baggage!r},), not one string")
-        limit: object = self.stacktrace_limit
-        if limit is not None:
-            if isinstance(limit, bool) or not isinstance(limit, int):
-                raise TypeError(f"stacktrace_limit takes a whole number, not {limit!r}")
-            positive_int("stacktrace_limit", str(limit))
+        for name, parse in (("stacktrace_limit", positive_int), ("fold_after", whole_number)):
+            given: object = getattr(self, name)
+            if given is not None:
+                if isinstance(given, bool) or not isinstance(given, int):
+                    raise TypeError(f"{name} takes a whole number, not {given!r}")
+                parse(name, str(given))

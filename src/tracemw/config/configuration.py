@@ -9,7 +9,16 @@ from typing import Final
 from tracemw.config.arguments import Arguments
 from tracemw.config.backend import Backend
 from tracemw.config.environment import get, read
-from tracemw.config.parsers import boolean, milliseconds, one_of, pairs, positive_int, size_in_bytes, to_ratio
+from tracemw.config.parsers import (
+    boolean,
+    milliseconds,
+    one_of,
+    pairs,
+    positive_int,
+    size_in_bytes,
+    to_ratio,
+    whole_number,
+)
 
 DELIVERY_TIMEOUT: Final = 5.0
 """Seconds in which queued spans must be delivered: by a flush, at the end of a server, at the end of the process."""
@@ -82,6 +91,10 @@ class Config:
     stacktrace_limit: int = 2000
     """How many bytes the stack trace of a recorded exception may take (`TRACEMW_STACKTRACE_LIMIT`)."""
 
+    fold_after: int = 20
+    """Like spans beneath one parent that stay as they are (`TRACEMW_FOLD_AFTER`). Further ones become one.
+    0: all stay."""
+
     value_limit: int = 32_768
     """How many bytes of an attribute's value are exported. If `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or
     `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is set, spans cut values to that many characters, and this limit has room
@@ -117,6 +130,9 @@ class Config:
         queue_bytes = _bytes("queue_bytes", arguments.queue_bytes) or cls.queue_bytes
         queue_size = read("OTEL_BSP_MAX_QUEUE_SIZE", positive_int) or cls.queue_size
         delay = read("OTEL_BSP_SCHEDULE_DELAY", milliseconds)
+        fold_after = arguments.fold_after
+        if fold_after is None:
+            fold_after = read("TRACEMW_FOLD_AFTER", whole_number)
         return cls(
             service=arguments.service or get("OTEL_SERVICE_NAME") or resource.get("service.name"),
             version=arguments.version or resource.get("service.version") or get("SERVICE_VERSION"),
@@ -139,6 +155,7 @@ class Config:
             stacktrace_limit=arguments.stacktrace_limit
             or read("TRACEMW_STACKTRACE_LIMIT", positive_int)
             or cls.stacktrace_limit,
+            fold_after=cls.fold_after if fold_after is None else fold_after,
             value_limit=_value_limit(cls.value_limit),
             control_file=control_file(),
             disabled=read("OTEL_SDK_DISABLED", boolean) or False,

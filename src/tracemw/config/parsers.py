@@ -60,6 +60,13 @@ def positive_int(name: str, value: str) -> int:
     return int(value)
 
 
+def whole_number(name: str, value: str) -> int:
+    """Return a whole number from 0 up."""
+    if not value.isdecimal():
+        raise wrong(name, value, "a whole number from 0 up")
+    return int(value)
+
+
 def size_in_bytes(name: str, value: object) -> int:
     """Return a number of bytes, given as a number or as its text. Below 4096 hardly a span has room."""
     given = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value

@@ -1,0 +1,163 @@
+"""Many like spans beneath one parent: the first ones stay, the others become one span with their sum.
+
+A request that runs one query 5,000 times costs and shows about what one with 30 queries does. A span is folded when it
+ends, if all of these hold:
+
+* It is a leaf: no span has started beneath it. Other processes can have none beneath it either: it is an INTERNAL span,
+  or one of a database. A folded HTTP call would leave its server's span without a parent.
+* It has not failed, and has neither events nor links.
+* So many like ones have ended beneath its parent, which is open. Spans are like if they have the same name, kind and
+  scope, and the same query.
+
+The first span that is folded stands for all. It goes when its parent ends, or after a minute, with the time from the
+first start to the last end, and with the attributes `tracemw.folded.*`.
+
+There is no lock: where several fields change together, no call stands among the steps (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Final
+
+from opentelemetry.trace import SpanKind, StatusCode
+
+from tracemw._recording.books import Books
+from tracemw._recording.processors import Processors
+from tracemw._recording.span import UNSET, Span
+
+LONGEST: Final = 60 * 10**9
+"""Nanoseconds that one fold covers. A parent that is open for hours shows its spans before its end."""
+
+_MOST_SHAPES: Final = 100
+"""Shapes that are counted beneath one parent. Spans of further shapes stay as they are."""
+
+_CLIENT: Final = SpanKind.CLIENT
+_INTERNAL: Final = SpanKind.INTERNAL
+
+
+class Fold:
+    """The spans of one shape beneath one parent."""
+
+    __slots__ = ("count", "end", "first", "is_closed", "longest", "seen", "shortest", "slowest_start", "total")
+
+    def __init__(self, seen: int = 0) -> None:
+        self.seen = seen
+        """Spans of this shape that have ended so far."""
+        self.first: Any = None
+        """The span that stands for those that are folded."""
+        self.is_closed = False
+        self.count = self.total = self.longest = self.shortest = self.slowest_start = self.end = 0
+
+    def add(self, span: Span, parent: Span) -> bool:
+        """Let the first span stand for this one, too. Return False if the fold is closed, or the parent has ended."""
+        start, end = span._start_time, span._end_time or 0
+        # No call from here to the count: a fold is complete when its parent has ended.
+        if not self.is_closed and parent._end_time is None:
+            if self.first is None:
+                self.first = span
+                self.shortest = end - start
+            if end > self.end:
+                self.end = end
+            if end - start < self.shortest:
+                self.shortest = end - start
+            if end - start >= self.longest:
+                self.longest = end - start
+                self.slowest_start = start
+            self.total += end - start
+            self.count += 1
+            return True
+        return False
+
+    def close(self) -> Span | None:
+        """Return the span that stands for all; None if none is folded, or the fold is closed already."""
+        # No call from here to the next step: only one thread closes a fold.
+        is_closed = self.is_closed
+        self.is_closed = True
+        first: Span | None = self.first
+        if is_closed or first is None:
+            return None
+        if self.count == 1:  # it stands for itself
+            return first
+        first._end_time = self.end
+        first._attributes = {
+            **first._attributes,
+            "tracemw.folded.count": self.count,
+            "tracemw.folded.sum": self.total / 1e9,
+            "tracemw.folded.min": self.shortest / 1e9,
+            "tracemw.folded.max": self.longest / 1e9,
+            "tracemw.folded.slowest_start": self.slowest_start,
+        }
+        return first
+
+
+Folds = dict[Hashable, Fold]
+"""What is folded beneath one span, by shape. A span has its folds from the first child on that may be folded."""
+
+
+def fold(span: Span) -> bool:
+    """Fold a span that has just ended, if so many like ones have ended before it. Return whether it is folded."""
+    parent, tracer = span.parent_span, span._tracer
+    del span.parent_span
+    recorder, processor = tracer.recorder, tracer.span_processor
+    if parent is None or parent._end_time is not None or recorder is None or type(processor) is not Processors:
+        return False
+    # A foreign processor that has seen the start of the span waits for its end.
+    if not (processor.is_private and not processor.ending if span.is_held else processor.are_plain):
+        return False
+    shape = _shape_of(span)
+    if shape is None:
+        return False
+    # `setdefault` is one step: two threads get the same dictionary, and the same fold.
+    folds: Folds = parent.folds or vars(parent).setdefault("folds", {})
+    found = folds.get(shape)
+    if found is None:
+        if len(folds) >= _MOST_SHAPES:
+            return False
+        found = folds.setdefault(shape, Fold())
+    found.seen += 1
+    if found.seen <= tracer.fold_after:
+        return False
+    if found.first is not None and (span._end_time or 0) - found.first._start_time > LONGEST:
+        _hand_on(found, recorder.books)
+        found = folds[shape] = Fold(found.seen)
+    if not found.add(span, parent):
+        return False
+    recorder.books.folded += 1
+    return True
+
+
+def hand_on_folds(parent: Span) -> None:
+    """Hand on the spans that stand for others beneath a span that has ended."""
+    folds = vars(parent).pop("folds", None)
+    recorder = parent._tracer.recorder
+    if folds is not None and recorder is not None:
+        for found in list(folds.values()):
+            _hand_on(found, recorder.books)
+
+
+def _hand_on(found: Fold, books: Books) -> None:
+    span = found.close()
+    if span is not None:
+        books.folded -= 1
+        span._tracer.hand_on(span)
+
+
+def _shape_of(span: Span) -> Hashable | None:
+    """Return what like spans have in common; None for a span that is never folded."""
+    attributes = span._attributes
+    if span.has_children or type(attributes) is not dict or span._events or span._links:
+        return None
+    if span._status is not UNSET and span._status.status_code is StatusCode.ERROR:
+        return None
+    query = None
+    if span._kind is _CLIENT:
+        # The second names are of the former conventions, which other instrumentations still use by default.
+        if "db.system.name" not in attributes and "db.system" not in attributes:
+            return None
+        query = attributes.get("db.query.text") or attributes.get("db.statement")
+        if type(query) is not str:
+            query = None
+    elif span._kind is not _INTERNAL:
+        return None
+    return span._tracer, span._kind is _CLIENT, span._name, query
