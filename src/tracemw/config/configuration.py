@@ -24,6 +24,9 @@ SAMPLERS: Final = (
 )
 TEMPORALITIES: Final = ("cumulative", "delta", "lowmemory")
 HISTOGRAMS: Final = ("explicit_bucket_histogram", "base2_exponential_bucket_histogram")
+_IGNORED_FILES: Final = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
+"""`OTEL_CONFIG_FILE` and `OTEL_EXPERIMENTAL_CONFIG_FILE` name a configuration file of OpenTelemetry. tracemw reads no
+such file, and says so in the log."""
 _RATIO_BY_ENVIRONMENT: Final = {"production": 0.1, "prod": 0.1, "staging": 0.5}
 
 
@@ -44,37 +47,43 @@ class Config:
     """Where spans go, and how."""
 
     metrics: Backend | None = None
-    """Where HTTP metrics go, and how; None when they are not exported."""
+    """Where HTTP metrics go, and how; None when they are not exported, as with `OTEL_METRICS_EXPORTER=none`."""
 
     metrics_temporality: str = "cumulative"
-    """One of `TEMPORALITIES`: counters and histograms tell all that ever came, or what came since the last time."""
+    """One of `TEMPORALITIES`: counters and histograms tell all that ever came, or what came since the last time
+    (`OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`)."""
 
     metrics_histograms: str = "explicit_bucket_histogram"
-    """One of `HISTOGRAMS`: the kind of a histogram whose instrument names none."""
+    """One of `HISTOGRAMS`: the kind of a histogram whose instrument names none
+    (`OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`)."""
 
     exporter: str = "otlp"
-    """`otlp`, or `none` to record without exporting."""
+    """`otlp`, or `none` to record without exporting (`OTEL_TRACES_EXPORTER`)."""
 
     sampler: str = "parentbased_traceidratio"
-    """One of `SAMPLERS`."""
+    """One of `SAMPLERS` (`OTEL_TRACES_SAMPLER`). Those without `parentbased_` decide anew about every request that
+    comes in, whatever the caller has decided; what happens in the course of a request follows it."""
 
     ratio: float = 1.0
-    """The share of new traces to sample, 0 to 1, for the ratio samplers."""
+    """The share of new traces to sample, 0 to 1, for the ratio samplers (`OTEL_TRACES_SAMPLER_ARG`, which counts
+    without `OTEL_TRACES_SAMPLER`, too)."""
 
     queue_size: int = 2048
-    """Spans that may wait for delivery; when there are more, the oldest are dropped."""
+    """Spans that may wait for delivery (`OTEL_BSP_MAX_QUEUE_SIZE`, 2048 by default); when there are more, the oldest
+    are dropped."""
 
     queue_bytes: int = 64_000_000
     """Bytes of the spans that wait; when there are more, the oldest are dropped, too."""
 
     batch_size: int = 512
-    """Spans in one export at most."""
+    """Spans in one export at most (`OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, 512 by default)."""
 
     batch_bytes: int = 3_000_000
     """Bytes of one request at most, encoded and not compressed. Backends take 4 MiB, as a rule."""
 
     delay: float = 1.0
-    """Seconds that a span waits for others to be sent along with it."""
+    """Seconds that a span waits for others to be sent along with it (`OTEL_BSP_SCHEDULE_DELAY`, in milliseconds, 1000
+    by default)."""
 
     baggage: tuple[str, ...] = ()
     """The keys of baggage that become span attributes."""
@@ -83,15 +92,15 @@ class Config:
     """Bytes that the stack trace of a recorded exception takes (`TRACEMW_STACKTRACE_LIMIT`)."""
 
     value_limit: int = 32_768
-    """Bytes that the value of an attribute takes on the way out. Where `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or
-    `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is set, spans are cut to that many characters before, and the limit here
-    leaves room for them."""
+    """Bytes that the value of an attribute takes on the way out, 32 KiB by default. Where
+    `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is set, spans are cut to that many
+    characters before, and the limit here leaves room for them."""
 
     control_file: Path | None = None
-    """The file that spikes are read from (`TRACEMW_CONTROL_FILE`). It need not exist yet."""
+    """The file that spikes are read from (`TRACEMW_CONTROL_FILE`). The file need not exist yet."""
 
     disabled: bool = False
-    """Whether nothing is recorded at all (`OTEL_SDK_DISABLED`)."""
+    """Whether nothing is recorded at all (`OTEL_SDK_DISABLED=true`)."""
 
     @classmethod
     def resolve(cls, arguments: Arguments) -> Config:
@@ -145,8 +154,8 @@ class Config:
 
 
 def ignored_files() -> list[str]:
-    """Return the variables that are set and name a configuration file of OpenTelemetry: tracemw reads no such file."""
-    return [name for name in ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE") if get(name)]
+    """Return the variables that are set and name a configuration file of OpenTelemetry."""
+    return [name for name in _IGNORED_FILES if get(name)]
 
 
 def control_file() -> Path | None:
