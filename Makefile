@@ -24,7 +24,7 @@ PROVIDER_SUITE = tests/spans $(addprefix tests/conformance/test_,client.py serve
 
 # What no other interpreter and no other version changes: the page, the demo, the test of `make test-tempo`, the tools, and
 # what tests read of the source.
-UNCHANGED = $(addprefix --ignore tests/,examples integration peers test_imports.py test_readme.py test_types.py viewer/test_page.py)
+UNCHANGED = $(addprefix --ignore tests/,docs examples integration peers test_imports.py test_types.py viewer/test_page.py)
 
 # What no version of a package that tracemw plugs into changes: how delivery, signals and forks go.
 OURS_ALONE = $(addprefix --ignore tests/field/test_,garbage.py greenlets.py leaving.py unfinished.py uwsgi.py) \
