@@ -88,7 +88,7 @@ test-peers: install
 
 # The documentation, in docs/_build/html. A warning is an error, and so is a link to nowhere.
 docs: install
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # What holds at which door, as a table.

@@ -27,11 +27,12 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_typehints_format = "short"
+napoleon_attr_annotations = False
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
-# Every public name of tracemw that is referred to must be described. Type variables are not. Names of other packages would
-# have to be looked up over the network.
+# Every public name of tracemw that is referred to must be described. Type variables are not. Names of other packages
+# would have to be looked up over the network.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!tracemw\b).*"), (r"py:.*", r"tracemw\.(\w+\.[A-Z]|_.*)")]
 

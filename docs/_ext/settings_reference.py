@@ -13,6 +13,8 @@ import io
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
+from importlib import import_module
 from inspect import cleandoc, signature
 from typing import Any, Final, get_type_hints
 from unittest import mock
@@ -36,6 +38,7 @@ OPTIONS: Final[Mapping[type, Any]] = {tracemw.ServerOptions: ServerSettings, tra
 _DOCUMENTED_IN: Final = ("config.configuration", "config.backend", "config.tls", "config.methods")
 """Modules whose fields and constants tell of variables."""
 
+_ONE_OF: Final = re.compile(r"One of `([A-Z]+)`")
 _ARGUMENT: Final = re.compile(r"^ {4}(\*{0,2}\w+): ", re.MULTILINE)
 _NO_SETTINGS: Final = {"OTEL_PROPAGATORS", "REQUEST_METHOD", "SSLKEYLOGFILE"}
 """What is asked for and is no setting of ours: OpenTelemetry's API obeys the first, CGI servers set the second, and
@@ -96,9 +99,16 @@ def _texts() -> Iterator[tuple[str, str]]:
     """What may tell of a variable: where it stands, and its text. Arguments of `init` come first."""
     for name, text in arguments_of(tracemw.init).items():
         yield f"The argument ``{name}`` of :func:`tracemw.init`. ", text
-    for module in _DOCUMENTED_IN:
-        for lines in ModuleAnalyzer.for_module(f"tracemw.{module}").find_attr_docs().values():
-            yield "", " ".join(" ".join(lines).split())
+    for name in _DOCUMENTED_IN:
+        module = import_module(f"tracemw.{name}")
+        for lines in ModuleAnalyzer.for_module(module.__name__).find_attr_docs().values():
+            yield "", _ONE_OF.sub(partial(_listed, module), " ".join(" ".join(lines).split()))
+
+
+def _listed(module: object, found: re.Match[str]) -> str:
+    """Return the values that a constant holds, in place of its name."""
+    *others, last = (f"`{value}`" for value in getattr(module, found[1]))
+    return f"{', '.join(others)} or {last}"
 
 
 def variables_told() -> dict[str, list[str]]:
@@ -204,12 +214,12 @@ def _tell_options(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
 def _add_types(obj: type, lines: list[str]) -> None:
     defaults = signature(OPTIONS[obj]).parameters
     types = get_type_hints(obj)
-    for index, line in enumerate(lines):
-        found = _ARGUMENT.match(line)
+    for index in reversed(range(len(lines))):
+        found = _ARGUMENT.match(lines[index])
         if found and found[1] in types:
-            shown = stringify_annotation(types[found[1]], "smart").replace("~", "")
-            default = defaults[found[1]].default
-            lines[index] = f"    {found[1]} ({shown}): *Default:* ``{default!r}``. {line[found.end() :]}"
+            shown = re.sub(r"(\w+\.)+", "", stringify_annotation(types[found[1]]))
+            told = f"``{shown}``, by default ``{defaults[found[1]].default!r}``"
+            lines[index : index + 1] = [f"    {found[1]}: {told}", "", f"        {lines[index][found.end() :]}"]
 
 
 def _refer_to_options(lines: list[str]) -> None:

@@ -26,8 +26,7 @@ class Backend:
     """One of `PROTOCOLS`."""
 
     endpoint: Endpoint = DEFAULT_ENDPOINT
-    """What is posted to, the path included; gRPC needs no path. With gRPC, an endpoint without a scheme means TLS,
-    unless `OTEL_EXPORTER_OTLP_INSECURE=true`."""
+    """What is posted to, the path included; gRPC needs no path."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Headers of each export, such as an authorization or the tenant; their names in lower case."""
