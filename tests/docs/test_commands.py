@@ -159,7 +159,7 @@ def test_a_server_that_the_page_on_deployment_starts_delivers_its_spans(command:
                     shell.write(block.name, block.text)
             shell.start(command)
             assert shell.run("curl -sf http://127.0.0.1:8000/products/7") in ('{"product":7}', '{"product":7}\n')
-        assert [name for name in backend.names if name.startswith("GET /products/")]
+            wait_until(lambda: any(name.startswith("GET /products/") for name in backend.names), timeout=30)
 
 
 def test_the_spikes_of_the_page_begin_and_end(shell: Shell) -> None:
