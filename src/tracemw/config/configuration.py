@@ -50,11 +50,11 @@ class Config:
     """Where HTTP metrics go, and how; None when they are not exported, as with `OTEL_METRICS_EXPORTER=none`."""
 
     metrics_temporality: str = "cumulative"
-    """One of `TEMPORALITIES`: counters and histograms tell all that ever came, or what came since the last time
+    """One of `TEMPORALITIES`: whether counters and histograms report totals, or changes since the last export
     (`OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`)."""
 
     metrics_histograms: str = "explicit_bucket_histogram"
-    """One of `HISTOGRAMS`: the kind of a histogram whose instrument names none
+    """One of `HISTOGRAMS`: the aggregation of a histogram whose instrument names none
     (`OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`)."""
 
     exporter: str = "otlp"
@@ -62,21 +62,21 @@ class Config:
 
     sampler: str = "parentbased_traceidratio"
     """One of `SAMPLERS` (`OTEL_TRACES_SAMPLER`). Those without `parentbased_` decide anew about every request that
-    comes in, whatever the caller has decided; what happens in the course of a request follows it."""
+    comes in, whatever the caller has decided. The spans within the request follow that decision."""
 
     ratio: float = 1.0
     """The share of new traces to sample, 0 to 1, for the ratio samplers (`OTEL_TRACES_SAMPLER_ARG`, which counts
     without `OTEL_TRACES_SAMPLER`, too)."""
 
     queue_size: int = 2048
-    """Spans that may wait for delivery (`OTEL_BSP_MAX_QUEUE_SIZE`, 2048 by default); when there are more, the oldest
-    are dropped."""
+    """How many spans may wait for delivery (`OTEL_BSP_MAX_QUEUE_SIZE`, 2048 by default). Beyond that, the oldest are
+    dropped."""
 
     queue_bytes: int = 64_000_000
     """Bytes of the spans that wait; when there are more, the oldest are dropped, too."""
 
     batch_size: int = 512
-    """Spans in one export at most (`OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, 512 by default)."""
+    """How many spans one export may have (`OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, 512 by default)."""
 
     batch_bytes: int = 3_000_000
     """Bytes of one request at most, encoded and not compressed. Backends take 4 MiB, as a rule."""
@@ -92,9 +92,9 @@ class Config:
     """Bytes that the stack trace of a recorded exception takes (`TRACEMW_STACKTRACE_LIMIT`)."""
 
     value_limit: int = 32_768
-    """Bytes that the value of an attribute takes on the way out, 32 KiB by default. Where
-    `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is set, spans are cut to that many
-    characters before, and the limit here leaves room for them."""
+    """How many bytes of an attribute's value are exported, 32 KiB by default. If `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or
+    `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is set, spans cut values to that many characters, and this limit has room
+    for all of those."""
 
     control_file: Path | None = None
     """The file that spikes are read from (`TRACEMW_CONTROL_FILE`). The file need not exist yet."""
@@ -154,7 +154,7 @@ class Config:
 
 
 def ignored_files() -> list[str]:
-    """Return the variables that are set and name a configuration file of OpenTelemetry."""
+    """Return the variables that name a configuration file of OpenTelemetry. tracemw reads no such file."""
     return [name for name in _IGNORED_FILES if get(name)]
 
 
