@@ -202,10 +202,12 @@ def _unlinked(app: Sphinx, env: Any, node: pending_xref, content: nodes.TextElem
     return content if is_ours else None
 
 
-def _tell_options(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def _prepare(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Add types and defaults to the options of `ServerOptions` and `ClientOptions`; have doors refer to the former."""
-    del app, what, options
-    if obj in OPTIONS:
+    del app, options
+    if what in ("attribute", "property"):
+        lines.insert(0, "")  # napoleon takes what stands before a colon on the first line for a type
+    elif obj in OPTIONS:
         _add_types(obj, lines)
     elif name.endswith(".TraceMiddleware"):
         _refer_to_options(lines)
@@ -256,7 +258,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("environment-variables", EnvironmentVariables)
     app.add_directive("command-help", CommandHelp)
     app.add_role("code-or-link", CodeOrLink())
-    app.connect("autodoc-process-docstring", _tell_options, priority=100)  # before napoleon reads the sections
+    app.connect("autodoc-process-docstring", _prepare, priority=100)  # before napoleon reads the sections
     app.connect("autodoc-process-signature", _shorten_signature)
     app.connect("missing-reference", _unlinked)
     return {"version": tracemw.__version__, "parallel_read_safe": True, "parallel_write_safe": True}

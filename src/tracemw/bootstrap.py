@@ -57,7 +57,7 @@ def init(
             machine.
         timeout: Seconds that one export may take, its retries included, else `OTEL_EXPORTER_OTLP_TIMEOUT`, which is in
             milliseconds, else 10.
-        proxy: The http:// URL of a proxy to go through, else `HTTP_PROXY` or `HTTPS_PROXY`, by the endpoint's scheme,
+        proxy: The `http://` URL of a proxy to go through, else `HTTP_PROXY` or `HTTPS_PROXY`, by the endpoint's scheme,
             unless `NO_PROXY` names the backend. The empty string means none.
         queue_bytes: Bytes of the spans that may wait for delivery, else `TRACEMW_QUEUE_BYTES`, else 64,000,000; when
             there are more, the oldest are dropped.

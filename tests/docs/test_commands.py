@@ -152,14 +152,13 @@ def test_the_tutorial_ends_with_traces_of_both_services(shell: Shell) -> None:
 
 @pytest.mark.parametrize("command", SERVED)
 def test_a_server_that_the_page_on_deployment_starts_delivers_its_spans(command: str, tmp_path: Path) -> None:
-    with backend_serving() as backend:
-        with Shell(tmp_path, backend.url) as shell:
-            for block in blocks("docs/how-to/deployment.md"):
-                if block.kind == "file" and block.name:
-                    shell.write(block.name, block.text)
-            shell.start(command)
-            assert shell.run("curl -sf http://127.0.0.1:8000/products/7") in ('{"product":7}', '{"product":7}\n')
-            wait_until(lambda: any(name.startswith("GET /products/") for name in backend.names), timeout=30)
+    with backend_serving() as backend, Shell(tmp_path, backend.url) as shell:
+        for block in blocks("docs/how-to/deployment.md"):
+            if block.kind == "file" and block.name:
+                shell.write(block.name, block.text)
+        shell.start(command)
+        assert shell.run("curl -sf http://127.0.0.1:8000/products/7") in ('{"product":7}', '{"product":7}\n')
+        wait_until(lambda: any(name.startswith("GET /products/") for name in backend.names), timeout=30)
 
 
 def test_the_spikes_of_the_page_begin_and_end(shell: Shell) -> None:
