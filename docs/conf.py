@@ -13,7 +13,7 @@ project = "tracemw"
 copyright = "the authors of tracemw"  # noqa: A001  Sphinx calls it so
 version = release = tracemw.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "settings_reference"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "settings_reference"]
 exclude_patterns = ["_build"]
 templates_path: list[str] = []
 
@@ -27,9 +27,6 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_typehints_format = "short"
-napoleon_attr_annotations = False
-napoleon_numpy_docstring = False
-napoleon_use_rtype = False
 
 # Every public name of tracemw that is referred to must be described. Type variables are not. Names of other packages
 # would have to be looked up over the network.

@@ -22,6 +22,8 @@ from unittest import mock
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon import Config as NapoleonConfig
+from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.typing import ExtensionMetadata, stringify_annotation
@@ -40,6 +42,7 @@ _DOCUMENTED_IN: Final = ("config.configuration", "config.backend", "config.tls",
 
 _ONE_OF: Final = re.compile(r"One of `([A-Z]+)`")
 _ARGUMENT: Final = re.compile(r"^ {4}(\*{0,2}\w+): ", re.MULTILINE)
+_SECTIONS: Final = NapoleonConfig(napoleon_attr_annotations=False, napoleon_use_rtype=False)
 _NO_SETTINGS: Final = {"OTEL_PROPAGATORS", "REQUEST_METHOD", "SSLKEYLOGFILE"}
 """What is asked for and is no setting of ours: OpenTelemetry's API obeys the first, CGI servers set the second, and
 Python's `ssl` reads the last."""
@@ -203,14 +206,14 @@ def _unlinked(app: Sphinx, env: Any, node: pending_xref, content: nodes.TextElem
 
 
 def _prepare(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Add types and defaults to the options of `ServerOptions` and `ClientOptions`; have doors refer to the former."""
-    del app, options
+    """Make reStructuredText of a docstring's sections, with types and defaults of the options of doors."""
     if what in ("attribute", "property"):
-        lines.insert(0, "")  # napoleon takes what stands before a colon on the first line for a type
-    elif obj in OPTIONS:
+        return  # napoleon would take what stands before a colon for a type
+    if obj in OPTIONS:
         _add_types(obj, lines)
     elif name.endswith(".TraceMiddleware"):
         _refer_to_options(lines)
+    lines[:] = GoogleDocstring(lines, _SECTIONS, app, what, name, obj, options).lines()
 
 
 def _add_types(obj: type, lines: list[str]) -> None:
@@ -258,7 +261,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("environment-variables", EnvironmentVariables)
     app.add_directive("command-help", CommandHelp)
     app.add_role("code-or-link", CodeOrLink())
-    app.connect("autodoc-process-docstring", _prepare, priority=100)  # before napoleon reads the sections
+    app.connect("autodoc-process-docstring", _prepare)
     app.connect("autodoc-process-signature", _shorten_signature)
     app.connect("missing-reference", _unlinked)
     return {"version": tracemw.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
