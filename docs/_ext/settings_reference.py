@@ -42,7 +42,7 @@ _DOCUMENTED_IN: Final = ("config.configuration", "config.backend", "config.tls",
 
 _ONE_OF: Final = re.compile(r"One of `([A-Z]+)`")
 _ARGUMENT: Final = re.compile(r"^ {4}(\*{0,2}\w+): ", re.MULTILINE)
-_SECTIONS: Final = NapoleonConfig(napoleon_attr_annotations=False, napoleon_use_rtype=False)
+_SECTIONS: Final[Any] = NapoleonConfig(napoleon_attr_annotations=False, napoleon_use_rtype=False)
 _NO_SETTINGS: Final = {"OTEL_PROPAGATORS", "REQUEST_METHOD", "SSLKEYLOGFILE"}
 """What is asked for and is no setting of ours: OpenTelemetry's API obeys the first, CGI servers set the second, and
 Python's `ssl` reads the last."""
@@ -205,7 +205,7 @@ def _unlinked(app: Sphinx, env: Any, node: pending_xref, content: nodes.TextElem
     return content if is_ours else None
 
 
-def _prepare(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def _prepare(app: Sphinx, what: Any, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Make reStructuredText of a docstring's sections, with types and defaults of the options of doors."""
     if what in ("attribute", "property"):
         return  # napoleon would take what stands before a colon for a type
