@@ -138,7 +138,10 @@ class EnvironmentVariables(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return a description of each variable; those of one signal stand with the one of all signals."""
-        told = variables_told()
+        try:
+            told = variables_told()
+        except LookupError as error:
+            raise self.error(str(error)) from None
         lines: list[str] = []
         for name, texts in told.items():
             if not texts or _group(name) != self.arguments[0]:
