@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
-.PHONY: demo test check test-side-by-side test-serial test-sdk test-tempo test-peers conformance soak test-python \
+.PHONY: demo test check test-side-by-side test-serial test-sdk test-tempo test-peers docs conformance soak test-python \
   test-lowest coverage bench install clean
 .DEFAULT_GOAL := test
 
@@ -24,7 +24,7 @@ PROVIDER_SUITE = tests/spans $(addprefix tests/conformance/test_,client.py serve
 
 # What no other interpreter and no other version changes: the page, the demo, the test of `make test-tempo`, the tools, and
 # what tests read of the source.
-UNCHANGED = $(addprefix --ignore tests/,examples integration peers test_imports.py test_readme.py test_types.py viewer/test_page.py)
+UNCHANGED = $(addprefix --ignore tests/,docs examples integration peers test_imports.py test_types.py viewer/test_page.py)
 
 # What no version of a package that tracemw plugs into changes: how delivery, signals and forks go.
 OURS_ALONE = $(addprefix --ignore tests/field/test_,garbage.py greenlets.py leaving.py unfinished.py uwsgi.py) \
@@ -86,6 +86,11 @@ test-tempo: install
 test-peers: install
 	@PYTHONPATH=tests $(BIN)/python -m peers $(PEERS)
 
+# The documentation, in docs/_build/html. A warning is an error, and so is a link to nowhere.
+docs: install
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 # What holds at which door, as a table.
 conformance: install
 	@$(BIN)/python -m pytest tests/conformance --conformance-table -q
@@ -125,4 +130,4 @@ bench: .venv-bench/peers
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build

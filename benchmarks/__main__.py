@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import json
 import os
 import pstats
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import against, report
+from benchmarks import against, figures, report
 from benchmarks.counts import Tool, count, find_tool
 from benchmarks.measure import SETTINGS, Result, Row, Sink, run
 from benchmarks.rows import FASTAPI, ROWS, selected
@@ -81,6 +82,8 @@ def _measure(rows: Sequence[Row], sink: Sink, tool: Tool, *, quick: bool, second
 
     failed = _each(rows, measure)
     path = report.save(results, quick=quick, counted=tool.name)
+    if not quick:
+        figures.keep(json.loads(path.read_text()))
     missed = [result.row.name for result in results for line in result.lines if line.met is False]
     for result in results:
         if result.row.name == FASTAPI:

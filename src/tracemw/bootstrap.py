@@ -45,7 +45,8 @@ def init(
         environment: `deployment.environment.name`, else `OTEL_RESOURCE_ATTRIBUTES`, else `ENVIRONMENT`.
         endpoint: The base URL of the backend, with no query, such as `http://tempo:4318`, else
             `OTEL_EXPORTER_OTLP_ENDPOINT`, else `TEMPO_ENDPOINT`, else `http://localhost:4318`, or
-            `http://localhost:4317` for gRPC.
+            `http://localhost:4317` for gRPC. With gRPC, an endpoint without a scheme means TLS, unless
+            `OTEL_EXPORTER_OTLP_INSECURE=true`.
         protocol: `http/protobuf` or `grpc`, else `OTEL_EXPORTER_OTLP_PROTOCOL`, else `http/protobuf`.
         headers: Headers of each export, of spans and of metrics, added to `OTEL_EXPORTER_OTLP_HEADERS`.
         tenant: The header `X-Scope-OrgID` of each export, else `TRACEMW_TENANT`.
@@ -57,7 +58,7 @@ def init(
             machine.
         timeout: How many seconds one export may take, with its retries, else `OTEL_EXPORTER_OTLP_TIMEOUT` (in
             milliseconds), else 10.
-        proxy: The http:// URL of a proxy to go through, else `HTTP_PROXY` or `HTTPS_PROXY`, by the endpoint's scheme,
+        proxy: The `http://` URL of a proxy to go through, else `HTTP_PROXY` or `HTTPS_PROXY`, by the endpoint's scheme,
             unless `NO_PROXY` names the backend. The empty string means no proxy.
         queue_bytes: How many bytes of spans may wait for delivery, else `TRACEMW_QUEUE_BYTES`, else 64,000,000. Beyond
             that, the oldest spans are dropped.

@@ -19,7 +19,7 @@ from tracemw.cli.command import Command
 from tracemw.cli.spike import SPIKE
 from tracemw.cli.view import VIEW
 
-_COMMANDS: Final[tuple[Command, ...]] = (VIEW, SPIKE)
+COMMANDS: Final[tuple[Command, ...]] = (VIEW, SPIKE)
 
 _EXAMPLE: Final = """\
 example:
@@ -30,12 +30,13 @@ example:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, by default those of ``sys.argv``. Return the exit status."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     status: int = options.run(options)
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser over all commands."""
     parser = argparse.ArgumentParser(
         prog="tracemw",
         description="Tools for distributed tracing of Python web services.",
@@ -44,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tracemw {__version__}")
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in _COMMANDS:
+    for command in COMMANDS:
         own = parsers.add_parser(
             command.name,
             help=command.summary,

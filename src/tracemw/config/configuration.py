@@ -33,6 +33,9 @@ SAMPLERS: Final = (
 )
 TEMPORALITIES: Final = ("cumulative", "delta", "lowmemory")
 HISTOGRAMS: Final = ("explicit_bucket_histogram", "base2_exponential_bucket_histogram")
+_IGNORED_FILES: Final = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
+"""`OTEL_CONFIG_FILE` and `OTEL_EXPERIMENTAL_CONFIG_FILE` name a configuration file of OpenTelemetry. tracemw reads no
+such file, and says so in the log."""
 _RATIO_BY_ENVIRONMENT: Final = {"production": 0.1, "prod": 0.1, "staging": 0.5}
 
 
@@ -53,37 +56,43 @@ class Config:
     """Where spans go, and how."""
 
     metrics: Backend | None = None
-    """Where HTTP metrics go, and how; None when they are not exported."""
+    """Where HTTP metrics go, and how; None when they are not exported, as with `OTEL_METRICS_EXPORTER=none`."""
 
     metrics_temporality: str = "cumulative"
-    """One of `TEMPORALITIES`: whether counters and histograms report totals, or changes since the last export."""
+    """One of `TEMPORALITIES`: whether counters and histograms report totals, or changes since the last export
+    (`OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`)."""
 
     metrics_histograms: str = "explicit_bucket_histogram"
-    """One of `HISTOGRAMS`: the aggregation of a histogram whose instrument names none."""
+    """One of `HISTOGRAMS`: the aggregation of a histogram whose instrument names none
+    (`OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`)."""
 
     exporter: str = "otlp"
-    """`otlp`, or `none` to record without exporting."""
+    """`otlp`, or `none` to record without exporting (`OTEL_TRACES_EXPORTER`)."""
 
     sampler: str = "parentbased_traceidratio"
-    """One of `SAMPLERS`."""
+    """One of `SAMPLERS` (`OTEL_TRACES_SAMPLER`). Those without `parentbased_` decide anew about every request that
+    comes in, whatever the caller has decided. The spans within the request follow that decision."""
 
     ratio: float = 1.0
-    """The share of new traces to sample, 0 to 1, for the ratio samplers."""
+    """The share of new traces to sample, 0 to 1, for the ratio samplers (`OTEL_TRACES_SAMPLER_ARG`, which counts
+    without `OTEL_TRACES_SAMPLER`, too)."""
 
     queue_size: int = 2048
-    """How many spans may wait for delivery. Beyond that, the oldest are dropped."""
+    """How many spans may wait for delivery (`OTEL_BSP_MAX_QUEUE_SIZE`, 2048 by default). Beyond that, the oldest are
+    dropped."""
 
     queue_bytes: int = 64_000_000
     """How many bytes of spans may wait for delivery. Beyond that, the oldest are dropped."""
 
     batch_size: int = 512
-    """How many spans one export may have."""
+    """How many spans one export may have (`OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, 512 by default)."""
 
     batch_bytes: int = 3_000_000
     """How many bytes one request may have before compression. Most backends take 4 MiB."""
 
     delay: float = 1.0
-    """Seconds that a span waits for others to be sent along with it."""
+    """Seconds that a span waits for others to be sent along with it (`OTEL_BSP_SCHEDULE_DELAY`, in milliseconds, 1000
+    by default)."""
 
     baggage: tuple[str, ...] = ()
     """The keys of baggage that become span attributes."""
@@ -96,15 +105,15 @@ class Config:
     0: all stay."""
 
     value_limit: int = 32_768
-    """How many bytes of an attribute's value are exported. If `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or
+    """How many bytes of an attribute's value are exported, 32 KiB by default. If `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or
     `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is set, spans cut values to that many characters, and this limit has room
     for all of those."""
 
     control_file: Path | None = None
-    """The file that spikes are read from (`TRACEMW_CONTROL_FILE`). It need not exist yet."""
+    """The file that spikes are read from (`TRACEMW_CONTROL_FILE`). The file need not exist yet."""
 
     disabled: bool = False
-    """Whether nothing is recorded at all (`OTEL_SDK_DISABLED`)."""
+    """Whether nothing is recorded at all (`OTEL_SDK_DISABLED=true`)."""
 
     @classmethod
     def resolve(cls, arguments: Arguments) -> Config:
@@ -164,7 +173,7 @@ class Config:
 
 def ignored_files() -> list[str]:
     """Return the variables that name a configuration file of OpenTelemetry. tracemw reads no such file."""
-    return [name for name in ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE") if get(name)]
+    return [name for name in _IGNORED_FILES if get(name)]
 
 
 def control_file() -> Path | None:

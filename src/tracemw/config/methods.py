@@ -9,7 +9,8 @@ from tracemw.config.environment import get
 KNOWN_METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
-"""The methods of RFC 9110 and RFC 5789, and QUERY; case-sensitive."""
+"""The methods of RFC 9110 and RFC 5789, and QUERY; case-sensitive. `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` names
+others in their place, separated by commas. All other methods are recorded as `_OTHER`."""
 
 
 def known_methods() -> frozenset[str]:

@@ -19,7 +19,8 @@ class Tls:
     """The certificates of one signal, by the paths of their PEM files."""
 
     certificate: str | None = None
-    """The CA certificates to trust; None for those that the system trusts, or with gRPC those that grpc brings."""
+    """The CA certificates to trust. None is for those that the system trusts, or that `SSL_CERT_FILE` and
+    `SSL_CERT_DIR` name; with gRPC, for those that grpc brings."""
 
     client_certificate: str | None = None
     """The certificate to show to the backend."""

@@ -10,7 +10,7 @@ consistent (OpenTelemetry, "TraceState: Probability Sampling"): a trace is sampl
 are not below a threshold. So a service with a higher ratio samples every trace that a service with a lower ratio does.
 
 The threshold travels in `tracestate` as `ot=th:...`. A backend learns from it how many traces each one stands for. A
-trace that is recorded for another reason carries no `th`, and Tempo counts it as one (README, "Count in Tempo"). Ids
+trace that is recorded for another reason carries no `th`, and Tempo counts it as one (docs, "Count in Tempo"). Ids
 count as random whatever their flag says, as the specification wants. The ids that tracemw makes are random.
 
 The way through this room, one module per step:
