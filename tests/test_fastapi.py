@@ -421,6 +421,29 @@ class TestBesideNativeTelemetry:
         assert answer.header(b"x-trace-id") is None
         assert not recorded.all
 
+    async def test_a_request_that_its_exclude_names_is_skipped_whole(
+        self, recorded: Recorded, logged: Logged, meters: Meters, install: Install
+    ) -> None:
+        telemetry = {"logger_provider": logged.provider, "meter_provider": meters.provider}
+        app = shop(telemetry={"exclude": lambda scope: scope["path"] == "/checkout/seven", **telemetry})
+        traced = install(app, skip="/thread")
+        assert (await ask(traced, "/checkout/seven")).status == 422
+        assert not recorded.all
+        assert not logged.all
+        assert not meters.points("http.server.request.duration")
+        await ask(traced, "/thread")
+        assert not recorded.all
+        assert (await ask(traced, "/checkout/eight")).status == 422
+        assert recorded.server.name == "GET /checkout/{order_id}"
+        assert [record.event_name for record in logged.all] == ["fastapi.validation.failed"]
+
+    async def test_an_exclude_that_raises_skips_no_request(self, recorded: Recorded) -> None:
+        def exclude(scope: Any) -> bool:
+            raise KeyError("app")
+
+        assert (await ask(outside(shop(telemetry={"exclude": exclude})), "/checkout/7")).status == 200
+        assert recorded.server.name == "GET /checkout/{order_id}"
+
     @pytest.mark.parametrize("around", [lambda app: app, lambda app: TraceMiddleware(app)])
     async def test_a_door_without_providers_takes_those_of_the_native_telemetry(
         self, recorded: Recorded, install: Install, around: Callable[[Any], Any], meters: Meters
@@ -578,11 +601,10 @@ class TestNativeLogRecords:
         assert [(record.attributes or {})["exception.type"] for record in logged.all] == ["ValueError", "TypeError"]
         assert {record.trace_id for record in logged.all} == {recorded.server.context.trace_id}
 
-    @pytest.mark.parametrize("setting", [{"logs": False}, {"exclude": lambda scope: True}])
     async def test_are_not_written_where_the_application_wants_none(
-        self, recorded: Recorded, logged: Logged, install: Install, setting: Any
+        self, recorded: Recorded, logged: Logged, install: Install
     ) -> None:
-        app = shop(telemetry={"logger_provider": logged.provider, **setting})
+        app = shop(telemetry={"logger_provider": logged.provider, "logs": False})
         assert (await ask(install(app), "/checkout/seven")).status == 422
         assert not logged.all
         assert recorded.server.name == "GET /checkout/{order_id}"

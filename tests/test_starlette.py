@@ -502,6 +502,18 @@ class TestOneSpanPerRequest:
         assert (recorded.server.attributes or {})["order.id"] == 7
         assert answer.header(b"x-trace-id") == f"{recorded.server.context.trace_id:032x}".encode()
 
+    @pytest.mark.parametrize("urls", ["^http://nowhere, /checkout/7$", ["nowhere", r"/checkout/\d"]])
+    async def test_and_none_for_urls_that_starlettes_own_middleware_excludes(
+        self, recorded: Recorded, urls: Any
+    ) -> None:
+        app = shop()
+        app.add_middleware(OpenTelemetryMiddleware, excluded_urls=urls)
+        app.add_middleware(TraceMiddleware)
+        assert (await ask(app, "/checkout/7")).status == 200
+        assert not recorded.all
+        await ask(app, "/files/7")
+        assert recorded.server.name == "GET /files/{path}"
+
     async def test_and_none_for_health_checks_beside_starlettes_own_middleware(self, recorded: Recorded) -> None:
         app = Starlette(routes=[Route("/health", hello)])
         app.add_middleware(OpenTelemetryMiddleware)

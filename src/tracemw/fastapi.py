@@ -2,8 +2,8 @@
 
 This door switches FastAPI's native tracing off for its application, from the very first request, so that a request has
 one SERVER span. Native operation spans and native metrics go, too. The door uses the providers that native telemetry
-was given, unless its own options name others. Native log records and `fastapi.telemetry.get_telemetry_data()` stay: the
-door keeps for each request what FastAPI would keep.
+was given, unless its own options name others. A request that native telemetry's `exclude` names is skipped. Native log
+records and `fastapi.telemetry.get_telemetry_data()` stay: the door keeps for each request what FastAPI would keep.
 """
 
 from __future__ import annotations
@@ -64,14 +64,23 @@ class TraceMiddleware(starlette.TraceMiddleware):
         """Take over from the native telemetry of the application that this door belongs to, and switch it off."""
         super().serves(app)
         settings = getattr(app, "_telemetry", None)
-        if isinstance(app, FastAPI) and isinstance(settings, dict):
+        if isinstance(app, FastAPI) and isinstance(settings, dict) and settings is not self._settings:
             self._settings = settings
             self.take_over(
-                tracer_provider=settings.get("tracer_provider"), meter_provider=settings.get("meter_provider")
+                tracer_provider=settings.get("tracer_provider"),
+                meter_provider=settings.get("meter_provider"),
+                excludes=None if settings.get("exclude") is None else self._excludes,
             )
             # FastAPI reads these at each request. With tracing off, FASTAPI_OTEL_AUTO_CONFIGURE adds no second
             # exporter to the tracer provider either.
             settings["tracing"] = settings["metrics"] = False
+
+    def _excludes(self, scope: asgi.Scope) -> bool:
+        """Tell whether the native telemetry's `exclude` leaves a request out. The notes on the request keep that."""
+        if _NATIVE in scope:  # FastAPI has asked, for its log records, and has left None where it takes no notes
+            return scope[_NATIVE] is None
+        notes = scope[_NATIVE] = _Notes(self._settings or {}, scope)
+        return not notes.is_open
 
     def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
         """Return the scope for the application, with notes into which FastAPI writes the route."""
@@ -142,7 +151,7 @@ class _Notes(_RequestTelemetry):
     span_method = ""
     _kept: TelemetryData | None = None
     _seen: list[BaseException] | None = None
-    _is_open = True
+    is_open = True
 
     def __init__(self, settings: dict[str, Any], scope: asgi.Scope) -> None:
         self._settings = settings
@@ -152,20 +161,20 @@ class _Notes(_RequestTelemetry):
 
     def close(self) -> None:
         """Let go of all that belongs to the request. The request is over."""
-        self._is_open = False
+        self.is_open = False
         self._kept = self._seen = None
 
     if not TYPE_CHECKING:  # for a type checker they stay plain attributes, as in the base class
 
         @property
         def data(self) -> TelemetryData | None:
-            if self._kept is None and self._is_open:
+            if self._kept is None and self.is_open:
                 self._kept = TelemetryData()
             return self._kept
 
         @property
         def logger(self) -> _logs.Logger | None:
-            if not self._is_open or not self._settings.get("logs", True):
+            if not self.is_open or not self._settings.get("logs", True):
                 return None
             provider = self._settings.get("logger_provider")
             return _logs.get_logger("fastapi", fastapi.__version__, provider, schema_url=SCHEMA_URL)

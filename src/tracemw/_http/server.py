@@ -7,6 +7,7 @@ its view of what the server gives, and a `ServerExchange`, which holds the reque
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Unpack
 
 from opentelemetry.context import Context
@@ -103,12 +104,24 @@ class ServerTracing:
             fault("ServerTracing.begin", error)
             return None
 
-    def take_over(self, *, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> None:
-        """Use the providers of a framework's native telemetry, where the door's options have named none."""
+    def take_over(
+        self,
+        *,
+        tracer_provider: TracerProvider | None,
+        meter_provider: MeterProvider | None,
+        excludes: Callable[[ServerRequest], bool] | None,
+    ) -> None:
+        """Use the providers of a framework's native telemetry, where the door's options have named none.
+
+        The requests that the native telemetry excludes are skipped, beside those that the door's options skip.
+        """
         if tracer_provider is not None and self._tracers.follows_the_global_one:
             self._tracers = TracerSource(tracer_provider)
         if meter_provider is not None and self._meters.follows_the_global_one:
             self._meters = MeterSource("server", meter_provider)
+        if excludes is not None:
+            skips = self.settings.skips
+            self.settings.skips = lambda request: skips(request) or bool(call_hook("exclude", excludes, request))
 
     def flush(self) -> None:
         """Deliver the queued spans, if the provider in use can do that. Doors call this when their server ends."""

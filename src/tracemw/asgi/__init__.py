@@ -16,7 +16,8 @@ The way of a request through this room, one module per step:
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, Unpack
+from collections.abc import Callable
+from typing import Any, Final, Unpack, cast
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
@@ -136,9 +137,25 @@ class TraceMiddleware:
             fault("asgi.TraceMiddleware.observe", error)
             return scope
 
-    def take_over(self, *, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> None:
-        """Use the providers of a framework's native telemetry, unless the options name others."""
-        self._tracing.take_over(tracer_provider=tracer_provider, meter_provider=meter_provider)
+    def take_over(
+        self,
+        *,
+        tracer_provider: TracerProvider | None,
+        meter_provider: MeterProvider | None,
+        excludes: Callable[[Scope], bool] | None = None,
+    ) -> None:
+        """Use the providers of a framework's native telemetry, unless the options name others; skip what it excludes.
+
+        Args:
+            tracer_provider: The provider of the native spans, if one was given.
+            meter_provider: The provider of the native metrics, if one was given.
+            excludes: Tells by its scope whether a request has no native telemetry.
+        """
+        self._tracing.take_over(
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+            excludes=None if excludes is None else lambda request: excludes(cast("ScopeRequest", request).scope),
+        )
 
     def observe(self, scope: Scope, exchange: ServerExchange) -> Scope:
         """Return the scope for the application. A door that knows routes overrides this, and learns the route."""

@@ -24,7 +24,7 @@ class ScopeRequest(ServerRequest):
             by_name = {name.lower(): value for name, value in reversed(raw)}
         self._by_name = by_name
         self._all = None if len(by_name) == len(raw) else tuple(raw)  # some names come more than once
-        self._scope = scope
+        self.scope = scope
         self.settings = settings
         self.method = scope.get("method") or "GET"
         self.path = scope.get("path") or ""
@@ -32,7 +32,7 @@ class ScopeRequest(ServerRequest):
         self.mounts = _mounts(scope) if scope.get("root_path") else ()
 
     def defer(self) -> None:
-        self._scope = dict(self._scope)  # middleware beneath may change the scope, one for proxy headers, say
+        self.scope = dict(self.scope)  # middleware beneath may change the scope, one for proxy headers, say
 
     def get(self, name: str, /) -> list[str]:
         wanted = name.encode("latin-1")
@@ -45,7 +45,7 @@ class ScopeRequest(ServerRequest):
         return [key.decode("latin-1") for key in self._by_name]
 
     def read(self) -> RequestFacts:
-        scope, by_name = self._scope, self._by_name
+        scope, by_name = self.scope, self._by_name
         query = scope.get("query_string")
         server, peer = scope.get("server"), scope.get("client")
         host, agent = by_name.get(b"host"), by_name.get(b"user-agent")

@@ -10,6 +10,8 @@ exception handler runs. The only seam that Starlette has for this is the method 
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Unpack
 from weakref import WeakSet
 
@@ -18,6 +20,7 @@ from tracemw import asgi
 
 try:
     from starlette.applications import Starlette
+    from starlette.datastructures import URL
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
     from starlette.middleware.base import BaseHTTPMiddleware
@@ -49,19 +52,23 @@ class TraceMiddleware(asgi.TraceMiddleware):
     def __init__(self, app: asgi.ASGIApp, **options: Unpack[ServerOptions]) -> None:
         super().__init__(app, **options)
         self._index = RouteIndex(app)
+        self._application: Starlette | None = None
         self.serves(application_of(app))
 
     @guarded
     def serves(self, app: Starlette | None) -> None:
-        """Take over from the native telemetry of the application that this door belongs to."""
-        if app is None:
+        """Take over from the native telemetry of the application that this door belongs to. Once is enough."""
+        if app is None or app is self._application:
             return
+        self._application = app
         _served.add(app)
         for layer in app.user_middleware:
             if _is_a(layer, OpenTelemetryMiddleware):
                 options: dict[str, Any] = layer.kwargs
                 self.take_over(
-                    tracer_provider=options.get("tracer_provider"), meter_provider=options.get("meter_provider")
+                    tracer_provider=options.get("tracer_provider"),
+                    meter_provider=options.get("meter_provider"),
+                    excludes=_excluding(options.get("excluded_urls")),
                 )
 
     def observe(self, scope: asgi.Scope, exchange: ServerExchange) -> asgi.Scope:
@@ -112,6 +119,14 @@ def stand_outside(kind: type[Starlette]) -> None:
         return stack
 
     kind.build_middleware_stack = build_middleware_stack  # type: ignore[assignment, method-assign]
+
+
+def _excluding(urls: str | Iterable[str] | None) -> Callable[[Scope], bool] | None:
+    """Return what tells whether a request has one of these URLs, given as Starlette's own middleware takes them."""
+    if not urls:
+        return None
+    patterns = [re.compile(each.strip()) for each in (urls.split(",") if isinstance(urls, str) else urls)]
+    return lambda scope: any(pattern.search(str(URL(scope=scope))) for pattern in patterns)
 
 
 def _is_a(layer: Middleware, kind: type) -> bool:
