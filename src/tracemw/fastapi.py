@@ -105,16 +105,17 @@ class TraceMiddleware(starlette.TraceMiddleware):
             dict.__setitem__(observed, _NATIVE, _RouteNotes(observed.trail, notes))
         return observed
 
-    def enter(self, scope: asgi.Scope, context: Context, is_new: bool) -> Context:
-        """Return the context in which FastAPI finds its notes on the request."""
-        notes = scope.get(_NATIVE)
-        if notes is None:
-            return context
-        if is_new:
+    def enter(self, scope: asgi.Scope, context: Context) -> None:
+        """Put the notes on the request where FastAPI looks for them."""
+        if (notes := scope.get(_NATIVE)) is not None:
             _put(context, _REQUEST_TELEMETRY_KEY, notes)
-        elif context.get(_REQUEST_TELEMETRY_KEY) is not notes:
-            return Context({**context, _REQUEST_TELEMETRY_KEY: notes})
-        return context
+
+    def enter_within(self, scope: asgi.Scope, context: Context) -> Context:
+        """Return the context in which FastAPI finds its notes on a request that another door traces."""
+        notes = scope.get(_NATIVE)
+        if notes is None or context.get(_REQUEST_TELEMETRY_KEY) is notes:
+            return context
+        return Context({**context, _REQUEST_TELEMETRY_KEY: notes})
 
     def leave(self, scope: asgi.Scope) -> None:
         """Close the notes and take them out of the scope: they lead back to the scope, and to exceptions."""

@@ -92,7 +92,7 @@ class TraceMiddleware:
                     return await self.app(scope, receive, send)
                 if kind == "websocket":
                     exchange.lasts()
-                exchange.context = self.enter(scope, exchange.context, True)
+                self.enter(scope, exchange.context)
                 token = attach(exchange.context)
                 result = await self.app(scope, exchange.receive, exchange.send)
                 returned = True
@@ -118,7 +118,7 @@ class TraceMiddleware:
         """Serve a request that another door traces already. This door may know the route."""
         scope = self._observed(scope, outer)
         here = current_context()
-        context = self.enter(scope, here, False)
+        context = self.enter_within(scope, here)
         if context is here:
             return await self.app(scope, receive, send)
         token = None
@@ -162,19 +162,16 @@ class TraceMiddleware:
         del exchange
         return scope
 
-    def enter(self, scope: Scope, context: Context, is_new: bool) -> Context:
-        """Return the context for the application. A door overrides this if its framework reads the context.
+    def enter(self, scope: Scope, context: Context) -> None:
+        """Put into the new context of a request what the framework reads there. Nobody else has the context yet."""
 
-        Args:
-            scope: The scope for the application.
-            context: The context so far.
-            is_new: Whether nobody else has that context yet, so that it may be changed.
-        """
-        del scope, is_new
+    def enter_within(self, scope: Scope, context: Context) -> Context:
+        """Return the context for an application whose request another door traces; `context` is that door's."""
+        del scope
         return context
 
     def leave(self, scope: Scope) -> None:
-        """Take out of the scope what `observe` and `enter` have put there. The application has returned."""
+        """Take out of the scope what `observe` has put there. The application has returned."""
 
     def escaped(self, scope: Scope, exchange: ServerExchange, error: BaseException) -> None:
         """Note an exception that escaped from the application. A door that knows who answers it overrides this."""
