@@ -10,7 +10,6 @@ except ImportError as error:
     raise ImportError("tracemw.flask needs Flask: pip install 'tracemw[flask]'") from error
 
 from tracemw import wsgi
-from tracemw._http.exchange import ServerExchange
 from tracemw._http.server import ServerTracing
 from tracemw._http.settings import ServerOptions, shows_options
 
@@ -54,10 +53,9 @@ def _matched(sender: flask.Flask, **_: Any) -> None:
     """Tell the request's exchange how to find the route. Flask has matched the request by now."""
     del sender
     request = flask.request
-    environ = request.environ
-    exchange = environ.get(wsgi.EXCHANGE)
+    exchange = wsgi.exchange_of(request.environ)
     rule = request.url_rule
-    if not isinstance(exchange, ServerExchange) or not exchange.is_open or rule is None:
+    if exchange is None or not exchange.is_open or rule is None:
         return
     above = exchange.route_source
     if above is None:
@@ -71,6 +69,6 @@ def _matched(sender: flask.Flask, **_: Any) -> None:
 def _failed(sender: flask.Flask, exception: BaseException, **_: Any) -> None:
     """Note the exception that no error handler has taken. Flask itself answers it with a 500."""
     del sender
-    exchange = flask.request.environ.get(wsgi.EXCHANGE)
-    if isinstance(exchange, ServerExchange):
+    exchange = wsgi.exchange_of(flask.request.environ)
+    if exchange is not None:
         exchange.failure(exception)

@@ -224,6 +224,19 @@ def wsgi_app(prefix: str) -> Any:
     return app
 
 
+def populating(app: Any) -> Any:
+    """An application around another that puts itself into the environ as long as the request lasts, as Flask does."""
+
+    def outer(environ: Any, start_response: Any) -> Iterator[bytes]:
+        environ["outer.request"] = environ
+        try:
+            yield from app(environ, start_response)
+        finally:
+            environ["outer.request"] = None
+
+    return outer
+
+
 def halves() -> Iterator[bytes]:
     yield b"half"
     raise Boom
@@ -265,6 +278,8 @@ def wsgi() -> Any:
     apps: dict[str, Any] = {
         "wsgi": tracemw.wsgi.TraceMiddleware(wsgi_app("/wsgi")),
         "wsgi-without": wsgi_app("/wsgi-without"),
+        "within": populating(tracemw.wsgi.TraceMiddleware(wsgi_app("/within"))),
+        "within-without": populating(wsgi_app("/within-without")),
         "flask": traced,
         "flask-without": flask_app("/flask-without"),
     }

@@ -146,7 +146,7 @@ def test_streams_that_break_off_leave_what_is_ours_only_where_they_leave_what_is
 
 
 @on(("gunicorn sync", "wsgi", "1"), ("gunicorn gthread", "wsgi", "0"), ("gunicorn gevent", "wsgi", "1"))
-@pytest.mark.parametrize("app", ["wsgi", "flask"])
+@pytest.mark.parametrize("app", ["wsgi", "within", "flask"])
 def test_failing_requests_to_wsgi_leave_no_more_than_without_a_door(served: Served, app: str) -> None:
     without = left_by(served, f"{app}-without", WSGI)
     assert excess(left_by(served, app, WSGI), without) == {}

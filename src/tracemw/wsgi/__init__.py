@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Unpack
+from weakref import ref
 
+from tracemw._http.exchange import ServerExchange
 from tracemw._http.server import ServerTracing
 from tracemw._http.settings import ServerOptions, shows_options
 from tracemw._otel.context import attach, current_context, detach
@@ -29,8 +31,12 @@ from tracemw.wsgi._response import observed
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-EXCHANGE: Final = "tracemw.exchange"
-"""The key under which a request's exchange lies in its `environ`."""
+_EXCHANGE: Final = "tracemw.exchange"
+"""The key under which an environ has a weak reference to the request's exchange.
+
+The exchange has a copy of the environ. What the copy holds may lead to the environ, as werkzeug's request does. A strong
+reference would close a cycle, and only the garbage collector would free the request.
+"""
 
 _HABITS: Final = {
     "a2wsgi.wsgi": START_RESPONSE,
@@ -61,7 +67,7 @@ class TraceMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if EXCHANGE in environ:
+        if _EXCHANGE in environ and exchange_of(environ) is not None:
             return self.app(environ, start_response)
         request: EnvironRequest | None = None
         try:
@@ -82,7 +88,7 @@ class TraceMiddleware:
             try:
                 begun = self._tracing.begin(exchange, request)
                 if begun is not None:
-                    environ[EXCHANGE] = begun
+                    environ[_EXCHANGE] = ref(begun)
                 if begun is not exchange:  # an outer ASGI application traces the request, or tracing has failed
                     return self.app(environ, start_response)
                 token = attach(exchange.context)
@@ -108,3 +114,10 @@ class TraceMiddleware:
         finally:
             if not handed_out or current_context() is exchange.context:
                 exchange.depart()
+
+
+def exchange_of(environ: WSGIEnvironment) -> ServerExchange | None:
+    """Return the exchange of the request that `environ` belongs to; None when the request has been served."""
+    found = environ.get(_EXCHANGE)
+    exchange = found() if isinstance(found, ref) else None
+    return exchange if isinstance(exchange, ServerExchange) else None
