@@ -143,7 +143,8 @@ class TestFlaskInAnAsgiApplication:
                 assert len(httpx.get(f"{url}/shops/3/order/{number}").text) == 32
             wait_until(lambda: len(recorded.all) == 40)
         servers = recorded.of_kind(SpanKind.SERVER)
-        assert [(span.attributes or {})["order.id"] for span in servers] == list(range(20))
+        # The last, empty part of a body may be sent while the client, which has it all, already asks again.
+        assert {(span.attributes or {})["order.id"] for span in servers} == set(range(20))
         assert {span.name for span in servers} == {"GET /shops/{shop}/order/<int:order_id>"}
 
 

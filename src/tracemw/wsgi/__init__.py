@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _EXCHANGE: Final = "tracemw.exchange"
 """The key under which an environ has a weak reference to the request's exchange.
 
-The exchange has a copy of the environ. What the copy holds may lead to the environ, as werkzeug's request does. A strong
-reference would close a cycle, and only the garbage collector would free the request.
+The exchange has a copy of the environ. What the copy holds may lead to the environ, as werkzeug's request does. With a
+strong reference that would be a cycle, and only the garbage collector would free the request.
 """
 
 _HABITS: Final = {
