@@ -279,6 +279,53 @@ def test_a_scope_that_is_changed_within_the_door_changes_nothing_of_what_the_spa
     assert said["http.request.header.x-team"] == ["outer"]
 
 
+def litestar_app() -> Any:
+    from litestar import Litestar
+
+    return Litestar([], openapi_config=None, logging_config=None)
+
+
+def quart_app() -> Any:
+    from quart import Quart
+
+    return Quart("shop")
+
+
+@pytest.mark.parametrize("make", [litestar_app, quart_app])
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_a_scope_that_is_changed_around_another_framework_changes_nothing_of_what_the_span_says(
+    init: Init, backend: Backend, make: Callable[[], Any], kind: str
+) -> None:
+    inner = Rewriting(make())
+
+    async def kept_app(scope: Any, receive: Any, send: Any) -> None:
+        tracemw.keep("a connection is never slow")
+        await inner(scope, receive, send)
+
+    async def request(scope: Any) -> None:
+        incoming = [{"type": "websocket.connect"} if kind == "websocket" else {"type": "http.request", "body": b""}]
+
+        async def receive() -> Any:
+            return incoming.pop(0) if incoming else await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            pass
+
+        await tracemw.asgi.TraceMiddleware(kept_app)(scope, receive, send)
+
+    scheme = {"http": "http", "websocket": "ws"}[kind]
+
+    def work() -> None:
+        scope = calls.http_scope("/order/7", query=b"a=1", headers=[(b"user-agent", b"outer")])
+        asyncio.run(request({**scope, "type": kind, "scheme": scheme, "subprotocols": []}))
+
+    _, (kept,) = both_ways(init, backend, work)
+    said = attributes(kept)
+    assert (said["url.path"], said["url.query"], said["url.scheme"]) == ("/order/7", "a=1", scheme)
+    assert (said["client.address"], said["server.address"]) == ("192.0.2.7", "shop.example")
+    assert (said["user_agent.original"], said["network.protocol.version"]) == ("outer", "1.1")
+
+
 @pytest.mark.parametrize("kind", ["wsgi", "flask"])
 def test_an_environ_that_is_changed_within_the_door_changes_nothing_of_what_the_span_says(
     init: Init, backend: Backend, kind: str
