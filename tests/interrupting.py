@@ -13,10 +13,16 @@ OURS = str(Path(tracemw.__file__).parent)
 
 
 class Interrupter:
-    """Raises KeyboardInterrupt before one instruction of tracemw's own code, the n-th; counts them all."""
+    """Raises KeyboardInterrupt before one instruction of tracemw's own code, the n-th; counts them all.
 
-    def __init__(self, at: int = -1) -> None:
+    Args:
+        at: Which instruction; -1 for none.
+        within: The part of tracemw that is meant, as the beginning of its files' paths in the package.
+    """
+
+    def __init__(self, at: int = -1, within: str = "") -> None:
         self._at = at
+        self._within = f"{OURS}/{within}"
         self.seen = 0
         self.where = ""
 
@@ -28,7 +34,7 @@ class Interrupter:
         sys.settrace(None)
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.startswith(OURS):
+        if not frame.f_code.co_filename.startswith(self._within):
             return None
         caller: FrameType | None = frame
         while caller is not None and caller.f_code.co_filename.startswith(OURS):

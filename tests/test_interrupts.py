@@ -6,14 +6,19 @@ of its timeout, by another thread, or by a greenlet's timeout.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import flask
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
 
 import tracemw
 import tracemw.asgi
@@ -128,7 +133,66 @@ def wsgi_failing(traced: Traced) -> Callable[[], None]:
     return run
 
 
+def starlette_failing(traced: Traced) -> Callable[[], None]:
+    async def order(request: Any) -> Any:
+        raise ValueError("boom")
+
+    app = Starlette(routes=[Route("/order/{order}", order)])
+    app.add_middleware(tracemw.starlette.TraceMiddleware, **traced.options)
+    return _asking(app, "/order/7")
+
+
+def starlette_with_a_trail(traced: Traced) -> Callable[[], None]:
+    async def order(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    app = Starlette(routes=[Mount("/order/{order}", order)])
+    return _asking(tracemw.starlette.TraceMiddleware(app, **traced.options), "/order/7")
+
+
+def fastapi(traced: Traced) -> Callable[[], None]:
+    made = pytest.importorskip("fastapi", reason="FastAPI is not among the packages under test").FastAPI()
+    door: Any = importlib.import_module("tracemw.fastapi").TraceMiddleware
+
+    async def order(order: int) -> str:
+        return "ok"
+
+    made.add_api_route("/order/{order}", order)
+    made.add_middleware(door, **traced.options)
+    return _asking(made, "/order/7")
+
+
+def fastapi_with_a_trail(traced: Traced) -> Callable[[], None]:
+    made = pytest.importorskip("fastapi", reason="FastAPI is not among the packages under test").FastAPI()
+    door: Any = importlib.import_module("tracemw.fastapi").TraceMiddleware
+
+    async def order(order: int) -> None:
+        raise ValueError("boom")
+
+    made.add_api_route("/order/{order}", order)
+    return _asking(door(Starlette(routes=[Mount("/shop", made)]), **traced.options), "/shop/order/7")
+
+
+def flask_failing(traced: Traced) -> Callable[[], None]:
+    app = flask.Flask("shop")
+    app.add_url_rule("/order/<int:order>", "order", lambda order: str(1 // 0))
+    app.logger.disabled = True
+    tracemw.flask.TraceMiddleware(app, **traced.options)
+
+    def run() -> None:
+        WSGIServer().ask(app, "/order/7")
+
+    return run
+
+
 CASES = [asgi, asgi_with_children, asgi_failing, asgi_skipped, wsgi, wsgi_failing]
+DOORS = [
+    (starlette_failing, "starlette/"),
+    (starlette_with_a_trail, "starlette/"),
+    (fastapi, "fastapi.py"),
+    (fastapi_with_a_trail, "fastapi.py"),
+    (flask_failing, "flask.py"),
+]
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
@@ -139,16 +203,32 @@ CASES = [asgi, asgi_with_children, asgi_failing, asgi_skipped, wsgi, wsgi_failin
 def test_an_interrupt_between_any_two_steps_leaves_nothing_behind(
     case: Callable[[Traced], Callable[[], None]], sampler: Any
 ) -> None:
-    traced = Traced(sampler)
+    assert_interrupts_leave_nothing_behind(Traced(sampler), case, of=500)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.parametrize(("case", "within"), DOORS)
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="newer Pythons trace too few instructions to tell anything")
+@in_a_thread
+def test_an_interrupt_between_any_two_steps_of_a_frameworks_own_door_leaves_nothing_behind(
+    case: Callable[[Traced], Callable[[], None]], within: str
+) -> None:
+    assert_interrupts_leave_nothing_behind(Traced(ALWAYS_OFF), case, within, of=50)
+
+
+def assert_interrupts_leave_nothing_behind(
+    traced: Traced, case: Callable[[Traced], Callable[[], None]], within: str = "", *, of: int
+) -> None:
+    """Interrupt the request of a case before each of its instructions; there are more than `of` of them."""
     request = case(traced)
     request()
-    with Interrupter() as counting:
+    with Interrupter(within=within) as counting:
         request()
-    assert counting.seen > 500
+    assert counting.seen > of
     before = otel_context.get_current()
     interrupted = 0
     for at in range(1, counting.seen + 1):
-        with Interrupter(at) as interrupter:
+        with Interrupter(at, within) as interrupter:
             try:
                 request()
             except KeyboardInterrupt:
@@ -157,5 +237,5 @@ def test_an_interrupt_between_any_two_steps_leaves_nothing_behind(
         assert (interrupter.where, *left) == (interrupter.where, False, 0)
         books = traced.recorder.books
         assert min(books.held, books.held_bytes, books.fragments) >= 0, interrupter.where
-    assert interrupted > 500
+    assert interrupted > of
     assert traced.active() == 0
