@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 import grpc
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
@@ -63,6 +64,20 @@ class Backend:
     @property
     def names(self) -> list[str]:
         return [span.name for span in self.spans]
+
+    @property
+    def requests_measured(self) -> dict[str, int]:
+        """How many requests the metrics tell of, at the latest, by the instance that has served them."""
+        return {
+            pair.value.string_value: sum(point.count for point in metric.histogram.data_points)
+            for body in list(self.metrics_bodies)
+            for told in ExportMetricsServiceRequest.FromString(body).resource_metrics
+            for pair in told.resource.attributes
+            if pair.key == "service.instance.id"
+            for scope in told.scope_metrics
+            for metric in scope.metrics
+            if metric.name == "http.server.request.duration"
+        }
 
     @property
     def resource(self) -> dict[str, str]:

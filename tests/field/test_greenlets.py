@@ -119,6 +119,51 @@ def test_a_server_of_greenlets_answers_and_stops_and_loses_no_span(
     assert len(backend.requests) == 22
 
 
+@pytest.mark.parametrize("when", ["before", "after", "by gunicorn"])
+def test_metrics_arrive_from_a_worker_of_greenlets_that_is_forked_after_init(tmp_path: Path, when: str) -> None:
+    code = SERVICE.replace("init('shop')", "init('shop', metrics=True)").replace(
+        "with tracemw.span('start'): pass\n", ""
+    )
+    code = {"before": PATCHES["gevent"] + code, "after": code + PATCHES["gevent"], "by gunicorn": code}[when]
+    (tmp_path / "service.py").write_text(code)
+    port = free_port()
+    arguments = [argument.format(port=port) for argument in SERVERS["gunicorn preload"]]
+    with backend_serving() as backend:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_METRIC_EXPORT_INTERVAL": "50"}
+        with process("-W", "ignore", *arguments, env=environment, cwd=tmp_path) as running:
+            wait_until(lambda: listening(port), timeout=30)
+            assert asked(port, "/items/1") == "ok"
+            wait_until(lambda: list(backend.requests_measured.values()) == [1])
+            assert asked(port, "/items/2") == "ok"
+            running.send_signal(signal.SIGTERM)
+            output, _ = running.communicate(timeout=15)
+        assert list(backend.requests_measured.values()) == [2]
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_a_backend_that_hangs_with_metrics_holds_up_no_greenlet(patch: str) -> None:
+    code = (
+        f"{PATCHES[patch]}"
+        "import time, tracemw\n"
+        "tracing = tracemw.init('shop', metrics=True)\n"
+        "began = last = time.monotonic()\n"
+        "longest = 0\n"
+        "while last < began + 1:\n"
+        "    time.sleep(0.01)\n"
+        "    longest, last = max(longest, time.monotonic() - last), time.monotonic()\n"
+        "print(longest)\n"
+        "tracing.shutdown(0.2)\n"
+    )
+    with backend_serving() as backend:
+        backend.hang = 3.0
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_METRIC_EXPORT_INTERVAL": "50"}
+        status, output = run(code, environment)
+        assert backend.attempts
+    assert status == 0
+    assert float(output) < 2
+
+
 @pytest.mark.parametrize("patch", PATCHES)
 @pytest.mark.parametrize("when", ["before tracemw", "before init", "after init", "after a span"])
 def test_a_patch_at_any_time_leaves_delivery_and_the_event_loop_alone(

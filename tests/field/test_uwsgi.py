@@ -135,6 +135,38 @@ def test_each_worker_exports_what_it_serves_as_an_instance_of_its_own(
         assert output.count("enable-threads = true") == (not options), output
 
 
+@pytest.mark.parametrize("options", [("--enable-threads",), ("--lazy-apps", "--enable-threads")], ids=["", "lazy-apps"])
+def test_each_worker_exports_the_metrics_of_what_it_serves_and_ends_in_time(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    with backend_serving() as backend:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_METRIC_EXPORT_INTERVAL": "50"}
+        measuring = SERVICE.replace("init('shop')", "init('shop', metrics=True)").replace(
+            "span('start'): pass", "stage('x'): pass"
+        )
+        with serving(tmp_path, environment, *options, service=measuring) as (running, port):
+            workers = workers_of(port)
+            wait_until(lambda: sorted(backend.requests_measured.values()) == sorted(workers.values()))
+            wait_until(lambda: instances(backend) == backend.requests_measured)
+            last = asked(port, "/items/1")
+            wait_until(lambda: is_idle(last))
+            began = time.monotonic()
+            running.send_signal(signal.SIGTERM)
+            running.wait(15)
+        # A worker that waited for a thread of its master's would take five seconds, the whole time for a shutdown.
+        assert time.monotonic() - began < 4.5
+        assert sum(backend.requests_measured.values()) == sum(workers.values()) + 1
+
+
+def test_metrics_are_refused_where_no_thread_would_export_them(tmp_path: Path) -> None:
+    with backend_serving() as backend:
+        measuring = SERVICE.replace("init('shop')", "init('shop', metrics=True)")
+        with serving(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}, service=measuring) as (running, _):
+            os.killpg(running.pid, signal.SIGKILL)
+            output, _ = running.communicate(timeout=20)
+    assert "no metrics are exported: uWSGI runs no threads; set enable-threads = true" in output
+
+
 def test_without_threads_a_hook_of_the_application_after_each_request_still_runs_once(tmp_path: Path) -> None:
     counts: dict[str, list[int]] = {}
     with backend_serving() as backend:

@@ -228,3 +228,12 @@ def test_the_preferences_of_metrics_are_those_of_the_specification(
     monkeypatch.setenv(name, "some")
     with pytest.raises(ValueError, match=f"{name}='some' is not accepted"):
         resolve()
+
+
+@pytest.mark.parametrize(("name", "field"), [("INTERVAL", "metrics_interval"), ("TIMEOUT", "metrics_timeout")])
+def test_the_times_of_metrics_are_milliseconds_above_0(monkeypatch: pytest.MonkeyPatch, name: str, field: str) -> None:
+    monkeypatch.setenv(f"OTEL_METRIC_EXPORT_{name}", "1500")
+    assert getattr(resolve(), field) == 1.5
+    monkeypatch.setenv(f"OTEL_METRIC_EXPORT_{name}", "0")
+    with pytest.raises(ValueError, match=f"OTEL_METRIC_EXPORT_{name}='0' is not accepted"):
+        resolve()

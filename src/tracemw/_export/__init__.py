@@ -17,7 +17,8 @@ The steps from ``retries`` on have one interface, ``exporter.Sender``: a request
 comes out. Each step is made of the next one, so that it can be tested alone.
 
 Beside the way, ``losses`` counts what becomes of spans and tells the operator; ``stats`` are the numbers that users
-see, and ``observer`` shows them as metrics. ``metrics_exporter`` sends metrics over the same transports.
+see, and ``observer`` shows them as metrics. ``metrics_reader`` has metrics collected, and ``metrics_exporter`` sends
+them over the same transports.
 """
 
 from tracemw._export.delivery import Delivery as Delivery

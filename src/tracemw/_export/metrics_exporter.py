@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
-from opentelemetry.sdk.metrics import (
-    Counter,
-    Histogram,
-    ObservableCounter,
-    ObservableGauge,
-    ObservableUpDownCounter,
-    UpDownCounter,
-)
-from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricExportResult, MetricsData
-from opentelemetry.sdk.metrics.view import (
-    Aggregation,
-    ExplicitBucketHistogramAggregation,
-    ExponentialBucketHistogramAggregation,
-)
+from opentelemetry.sdk.metrics.export import MetricsData
 
 from tracemw._export import exporter as outcomes
 from tracemw._export.answers import printable
 from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
 from tracemw._process.log import log
+from tracemw._process.native import make_taken_lock
 from tracemw.config import Backend
 
 _FIRST_PAUSE: Final = 1.0
@@ -35,79 +22,44 @@ _FIRST_PAUSE: Final = 1.0
 
 _WORTH_ANOTHER: Final = (Answer.BUSY, Answer.NOT_SENT, Answer.UNKNOWN)
 
-_DELTAS: Final[dict[str, tuple[type, ...]]] = {
-    "cumulative": (),
-    "delta": (Counter, Histogram, ObservableCounter),
-    "lowmemory": (Counter, Histogram),
-}
-"""The instruments that report changes since the last export, by preference (OpenTelemetry, "OTLP Metrics Exporter")."""
 
-
-def _ending() -> threading.Lock:
-    """Return a lock that `shutdown` releases. A signal handler may do so while the code that it interrupts waits."""
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
-class MetricsExporter(MetricExporter):
+class MetricsExporter:
     """Sends metrics, and says once why they do not arrive.
 
-    The SDK's reader calls an exporter from one thread at a time.
+    The reader calls an exporter from one thread at a time.
 
     Args:
         exporter: Makes the attempts.
         backend: Where the metrics go, and how.
-        temporality: `cumulative`, `delta` or `lowmemory`.
-        histograms: `explicit_bucket_histogram` or `base2_exponential_bucket_histogram`.
     """
 
-    def __init__(self, exporter: Exporter, backend: Backend, *, temporality: str, histograms: str) -> None:
-        deltas = _DELTAS[temporality]
-        kinds = (Counter, UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter, ObservableGauge)
-        is_exponential = histograms == "base2_exponential_bucket_histogram"
-        aggregation: Aggregation = (
-            ExponentialBucketHistogramAggregation() if is_exponential else ExplicitBucketHistogramAggregation()
-        )
-        super().__init__(
-            preferred_temporality={
-                kind: AggregationTemporality.DELTA if kind in deltas else AggregationTemporality.CUMULATIVE
-                for kind in kinds
-            },
-            preferred_aggregation={Histogram: aggregation},
-        )
+    def __init__(self, exporter: Exporter, backend: Backend) -> None:
         self._exporter = exporter
         self._destination = str(backend.endpoint)
         self._timeout = backend.timeout
         self._pid = os.getpid()
         self._told: tuple[Answer, str] | None = None
         """The reason that is in the log already; None while metrics arrive."""
-        self._ending = _ending()
+        self._ending = make_taken_lock()
+        """`shutdown` releases this lock. A signal handler may do so while the code that it interrupts waits."""
 
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> MetricExportResult:
-        """Send the metrics that the reader has collected."""
+    def export(self, metrics_data: MetricsData, timeout: float) -> None:
+        """Send the metrics that the reader has collected, within `timeout` seconds."""
         if self._pid != os.getpid():  # forked; the connection is the parent's
             self._exporter.leave_to_parent()
-            self._pid, self._ending = os.getpid(), _ending()
+            self._pid, self._ending = os.getpid(), make_taken_lock()
         body: bytes = encode_metrics(metrics_data).SerializeToString()
-        deadline = time.monotonic() + min(self._timeout, timeout_millis / 1000)
+        deadline = time.monotonic() + min(self._timeout, timeout)
         outcome = self._attempts(ExportRequest(self._exporter.pack(body), 0), deadline)
         if outcome.answer is Answer.ACCEPTED:
             if self._told is not None:
                 self._told = None
                 log(logging.WARNING, "metrics reach %s again", self._destination)
-            return MetricExportResult.SUCCESS
-        self._tell_of(outcome)
-        return MetricExportResult.FAILURE
+        else:
+            self._tell_of(outcome)
 
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Do nothing: nothing is held back."""
-        del timeout_millis
-        return True
-
-    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
+    def shutdown(self) -> None:
         """Close the connection."""
-        del timeout_millis
         if self._ending.locked():
             self._ending.release()
         if self._pid == os.getpid():

@@ -35,6 +35,7 @@ __all__ = [
     "get_ident",
     "getaddrinfo",
     "make_lock",
+    "make_taken_lock",
     "sleep",
     "wait_for",
 ]
@@ -79,6 +80,13 @@ def is_without_threads() -> bool:
         return False
     off = (b"false", b"0", b"no", b"off")
     return not uwsgi.opt.get("threads") and uwsgi.opt.get("enable-threads", off[0]) in off
+
+
+def make_taken_lock() -> Lock:
+    """Return a lock that somebody waits for, and that somebody else releases."""
+    lock = make_lock()
+    lock.acquire()
+    return lock
 
 
 class Thread:

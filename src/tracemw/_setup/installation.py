@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -119,7 +120,7 @@ class Installation:
         provider = self._arm_provider(config, pipeline)
         provider.show_unsampled(sampling.show_unsampled)
         self._name_baggage(provider, config.baggage)
-        meter_provider = _install_metrics(config, pipeline.resource)
+        meter_provider = _install_metrics(config, lambda: provider.resource)
         watch = Watch(config.control_file, pipeline.sampler.share) if config.control_file is not None else None
         tracing = Tracing(
             provider,
@@ -194,7 +195,7 @@ def _leave_alone(provider: trace.TracerProvider) -> Tracing:
     return Tracing(provider, f"a tracer provider of others, {kind}", delivery=Foreign(provider))
 
 
-def _install_metrics(config: Config, resource: Resource) -> MeterProvider | None:
+def _install_metrics(config: Config, resource: Callable[[], Resource]) -> MeterProvider | None:
     """Install a global meter provider, if metrics are to be exported."""
     if config.metrics is None:
         return None

@@ -73,24 +73,31 @@ def pipeline_for(config: Config, sampling: Sampling, take: Callable[[ReadableSpa
     )
 
 
-def meter_provider_for(config: Config, backend: Backend, resource: Resource) -> MeterProvider:
+def meter_provider_for(config: Config, backend: Backend, resource: Callable[[], Resource]) -> MeterProvider:
     """Return a meter provider that exports to a backend. Only this function loads the metrics half of the SDK.
+
+    Args:
+        config: The settings of the process.
+        backend: Where the metrics go.
+        resource: Tells the resource of the process; a forked process has an instance id of its own.
 
     Raises:
         RuntimeError: where the interpreter starts no new threads.
     """
     from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
     from tracemw._export.metrics_exporter import MetricsExporter
+    from tracemw._export.metrics_reader import MetricsReader
 
-    exporter = MetricsExporter(
-        _exporter_to(backend, "metrics")(),
-        backend,
+    reader = MetricsReader(
+        MetricsExporter(_exporter_to(backend, "metrics")(), backend),
+        resource,
+        interval=config.metrics_interval,
+        timeout=config.metrics_timeout,
         temporality=config.metrics_temporality,
         histograms=config.metrics_histograms,
     )
-    return MeterProvider([PeriodicExportingMetricReader(exporter)], resource=resource, shutdown_on_exit=False)
+    return MeterProvider([reader], resource=resource(), shutdown_on_exit=False)
 
 
 def _exporter_to(backend: Backend, signal: str) -> Callable[[], Exporter]:

@@ -15,6 +15,7 @@ from tracemw.config.parsers import (
     one_of,
     pairs,
     positive_int,
+    positive_milliseconds,
     size_in_bytes,
     to_ratio,
     whole_number,
@@ -65,6 +66,13 @@ class Config:
     metrics_histograms: str = "explicit_bucket_histogram"
     """One of `HISTOGRAMS`: the aggregation of a histogram whose instrument names none
     (`OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`)."""
+
+    metrics_interval: float = 60.0
+    """Seconds between two exports of metrics (`OTEL_METRIC_EXPORT_INTERVAL`, in milliseconds, 60000 by default)."""
+
+    metrics_timeout: float = 30.0
+    """Seconds that an export of metrics may take, the collection included (`OTEL_METRIC_EXPORT_TIMEOUT`, in
+    milliseconds, 30000 by default)."""
 
     exporter: str = "otlp"
     """`otlp`, or `none` to record without exporting (`OTEL_TRACES_EXPORTER`)."""
@@ -152,6 +160,8 @@ class Config:
             or cls.metrics_temporality,
             metrics_histograms=read("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", one_of(*HISTOGRAMS))
             or cls.metrics_histograms,
+            metrics_interval=read("OTEL_METRIC_EXPORT_INTERVAL", positive_milliseconds) or cls.metrics_interval,
+            metrics_timeout=read("OTEL_METRIC_EXPORT_TIMEOUT", positive_milliseconds) or cls.metrics_timeout,
             exporter=read("OTEL_TRACES_EXPORTER", one_of("otlp", "none")) or cls.exporter,
             sampler=sampler,
             ratio=ratio,
