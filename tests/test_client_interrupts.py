@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import requests
+import urllib3
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
@@ -19,6 +20,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 import tracemw
 import tracemw.httpx
 import tracemw.requests
+import tracemw.urllib3
 from calls import in_a_thread
 from interrupting import Interrupter
 from tracemw._recording import FlightRecorder, TracerProvider
@@ -86,13 +88,25 @@ def requests_refused(provider: TracerProvider) -> Callable[[], None]:
     return run
 
 
+def urllib3_refused(provider: TracerProvider) -> Callable[[], None]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    manager = tracemw.urllib3.trace_pool_manager(urllib3.PoolManager(retries=False), tracer_provider=provider)
+
+    def run() -> None:
+        with suppress(urllib3.exceptions.HTTPError):
+            manager.request("GET", url)
+
+    return run
+
+
 BY_HAND = pytest.mark.skipif(httpx.__version__.startswith("0.27."), reason="httpx 0.27 wants a real event loop")
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 @pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF], ids=["sampled", "unsampled"])
 @pytest.mark.parametrize(
-    "case", [httpx_sync, pytest.param(httpx_async, marks=BY_HAND), requests_adapter, requests_refused]
+    "case", [httpx_sync, pytest.param(httpx_async, marks=BY_HAND), requests_adapter, requests_refused, urllib3_refused]
 )
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="newer Pythons trace too few instructions to tell anything")
 @in_a_thread

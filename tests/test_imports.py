@@ -18,7 +18,7 @@ SOURCE = Path(tracemw.__file__).parent
 FRAMEWORKS = {"fastapi", "flask", "starlette", "httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc"}
 TOOLS = {"cli", "__main__", "viewer"}
 SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
-DOORS = {"asgi", "fastapi", "flask", "httpx", "httpx2", "requests", "starlette", "wsgi"}
+DOORS = {"asgi", "fastapi", "flask", "httpx", "httpx2", "requests", "starlette", "urllib3", "wsgi"}
 
 # What each room may import of tracemw itself. A room that is not listed here has no business in the tree.
 ALLOWED = {
@@ -40,6 +40,7 @@ ALLOWED = {
     "httpx2": {"_http", "_httpx"},
     "_urllib3": {"_http", "_otel", "_urllib3"},
     "requests": {"_http", "_otel", "_process", "_urllib3"},
+    "urllib3": {"_http", "_otel", "_urllib3"},
     "spans": {"_otel"},
     "spikes": {"_otel", "_process", "config", "spikes"},
     "sampling": {"_otel", "config", "sampling", "spikes"},
@@ -127,6 +128,7 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
         "httpx2": {"httpx2"},
         "_urllib3": {"urllib3"},
         "requests": {"requests"},
+        "urllib3": {"urllib3"},
         "_export": {"grpc"},
         "viewer": {"starlette", "uvicorn"},
     }.get(room(path), set())
@@ -304,6 +306,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("httpx", "httpx", "httpx"),
         ("httpx2", "httpx2", "httpx2"),
         ("requests", "requests", "requests"),
+        ("urllib3", "urllib3", "urllib3"),
     ],
 )
 def test_a_door_without_its_framework_names_the_extra_to_install(door: str, package: str, extra: str) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds, so that a type checker 
     from tracemw import httpx2 as httpx2
     from tracemw import requests as requests
     from tracemw import starlette as starlette
+    from tracemw import urllib3 as urllib3
     from tracemw import wsgi as wsgi
     from tracemw._http.client import ClientOptions
     from tracemw._http.facts import RequestFacts
@@ -50,7 +51,7 @@ __all__ = [
     "traced",
 ]
 
-_DOORS = ("asgi", "fastapi", "flask", "httpx", "httpx2", "requests", "starlette", "wsgi")
+_DOORS = ("asgi", "fastapi", "flask", "httpx", "httpx2", "requests", "starlette", "urllib3", "wsgi")
 _HOMES = {
     "ClientOptions": "tracemw._http.client",
     "RequestFacts": "tracemw._http.facts",

@@ -30,6 +30,7 @@ from tracemw._http.client import ClientExchange, ClientOptions, ClientTracing
 from tracemw._otel.guard import guarded
 from tracemw._process.log import log
 from tracemw._urllib3.attempts import VERSIONS, Attempts
+from tracemw._urllib3.chunks import ending
 from tracemw._urllib3.classes import traced_class, untraced_class
 from tracemw._urllib3.pools import TracedManager, TracedPool, trace_manager, trace_pool
 
@@ -249,7 +250,7 @@ class _TracedResponse(requests.Response):
     def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
         chunks = super().iter_content(chunk_size, decode_unicode)
         exchange = self._tracemw_exchange
-        return chunks if exchange is None or exchange.ended else _ending(chunks, exchange)
+        return chunks if exchange is None or exchange.ended else ending(chunks, exchange)
 
     def close(self) -> None:
         try:
@@ -265,12 +266,3 @@ class _TracedResponse(requests.Response):
     def __del__(self) -> None:
         if self._tracemw_exchange is not None:
             self._tracemw_exchange.abandon()
-
-
-def _ending(chunks: Iterator[Any], exchange: ClientExchange) -> Iterator[Any]:
-    try:
-        yield from chunks
-    except Exception as error:
-        exchange.failure(error)
-        raise
-    exchange.end()

@@ -13,6 +13,7 @@ import httpx
 import httpx2
 import pytest
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
 from urllib3.util import Retry
@@ -20,6 +21,7 @@ from urllib3.util import Retry
 import tracemw.httpx
 import tracemw.httpx2
 from tracemw.requests import TraceAdapter, trace_session
+from tracemw.urllib3 import trace_pool_manager
 
 R = TypeVar("R")
 
@@ -283,6 +285,37 @@ class SessionDoor(RequestsDoor):
         return trace_session(session, **options)
 
 
+class PoolManagerDoor(Door):
+    """`trace_pool_manager(urllib3.PoolManager())`."""
+
+    connect_error = "urllib3.exceptions.NewConnectionError"
+    tls_error = "urllib3.exceptions.MaxRetryError"
+    read_timeout = "urllib3.exceptions.ReadTimeoutError"
+    disconnected = garbage = cut_short = "urllib3.exceptions.ProtocolError"
+    lacks: ClassVar = {
+        "challenges": "urllib3: PoolManager answers no challenge",
+        "credentials": "urllib3: a URL's user name and password make no header",
+    }
+
+    def __init__(self, **options: Any) -> None:
+        retries = Retry(10, connect=False, read=False, other=0)
+        self.manager = trace_pool_manager(urllib3.PoolManager(retries=retries), **options)
+
+    def request(self, method: str, url: str, *, content: Any = None, digest: Any = None, **options: Any) -> Answer:
+        response = self.manager.request(method, url, body=content, preload_content=False, **options)
+        return Answer(response.status, response.data)
+
+    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+        response = self.manager.request("GET", url, timeout=timeout, preload_content=False)
+        return OpenResponse(response, response.stream(None), response.close)
+
+    def retry(self, status: int, times: int) -> None:
+        self.manager.connection_pool_kw["retries"] = Retry(times, status_forcelist=[status], raise_on_status=False)
+
+    def close(self) -> None:
+        self.manager.clear()
+
+
 DOORS: dict[str, type[Door]] = {
     "httpx": ClientDoor,
     "httpx-async": AsyncClientDoor,
@@ -294,7 +327,8 @@ DOORS: dict[str, type[Door]] = {
     "httpx2-transport-async": AsyncHttpx2TransportDoor,
     "requests": SessionDoor,
     "requests-adapter": RequestsDoor,
+    "urllib3": PoolManagerDoor,
 }
 
-FAILURES = (httpx.HTTPError, httpx2.HTTPError, requests.RequestException)
+FAILURES = (httpx.HTTPError, httpx2.HTTPError, requests.RequestException, urllib3.exceptions.HTTPError)
 """What the libraries raise when a call fails."""

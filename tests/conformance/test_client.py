@@ -273,7 +273,7 @@ def test_user_names_passwords_and_signatures_do_not_get_into_the_url(
 
     shown = attributes(recorded.client)["url.full"]
     assert shown == f"http://REDACTED:REDACTED@{service.host}/?sig=REDACTED&q=1&X-Amz-Signature=REDACTED"
-    assert "authorization" in service.seen[0]["headers"]
+    assert ("authorization" in service.seen[0]["headers"]) is ("credentials" not in door.lacks)
 
 
 def test_an_unknown_method_is_other(door: Door, service: Service, recorded: Recorded) -> None:
@@ -596,6 +596,7 @@ def test_each_redirect_is_a_span_of_its_own_with_a_traceparent_of_its_own(
 def test_each_round_trip_of_an_authentication_is_a_span_of_its_own(
     door: Door, service: Service, recorded: Recorded
 ) -> None:
+    door.needs("challenges")
     assert door.get(f"{service.url}/challenge", digest=("joe", "sesame")).body == b"welcome"
 
     spans = recorded.of_kind(SpanKind.CLIENT)
@@ -606,6 +607,8 @@ def test_each_round_trip_of_an_authentication_is_a_span_of_its_own(
 def test_attempts_are_counted_for_each_call_anew(door: Door, service: Service, recorded: Recorded) -> None:
     door.needs("resends")
     for path, counts in (("redirect/2", [None, 1, 2]), ("challenge", [None, 1]), ("redirect/1", [None, 1])):
+        if path == "challenge" and "challenges" in door.lacks:
+            continue
         recorded.clear()
         door.get(f"{service.url}/{path}", digest=("joe", "sesame") if path == "challenge" else None)
         assert [attributes(span).get("http.request.resend_count") for span in recorded.all] == counts

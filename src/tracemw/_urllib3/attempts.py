@@ -28,13 +28,13 @@ class Attempts:
 
     __slots__ = (
         "_callers_headers",
-        "_context",
         "_count",
         "_failed_at",
         "_failure",
         "_method",
         "_tracing",
         "_url",
+        "context",
         "current",
     )
 
@@ -42,7 +42,7 @@ class Attempts:
         self._tracing = tracing
         self._method = method
         self._url = url
-        self._context = current_context()  # urllib3 makes each retry within the previous attempt
+        self.context = current_context()  # urllib3 makes each retry within the previous attempt
         self._count = 0
         self._failed_at: int | None = None
         self._failure: BaseException | None = None
@@ -86,9 +86,13 @@ class Attempts:
                 before.failure(failure, at=self._failed_at)
             before.abandon()
             self._failed_at = self._failure = None
-        self.current = self._tracing.begin(self._method, self._url, resend_count=self._count, context=self._context)
+        self.current = self._tracing.begin(self._method, self._url, resend_count=self._count, context=self.context)
         self._count += 1
         return self.current
+
+    def redirected(self, method: str, url: str) -> None:
+        """Note that the attempts that follow go to another URL."""
+        self._method, self._url = method, url
 
     def with_trace(self, headers: Any) -> Any:
         """Return the headers that urllib3 is about to send, and with them those that hand the trace on."""

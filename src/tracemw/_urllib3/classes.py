@@ -8,7 +8,7 @@ from typing import Any
 def traced_class(kind: Any, by: type) -> Any:
     """Return a class derived from `kind` that traces by the methods of `by`. The new class has the name of `kind`."""
     for derived in type.__subclasses__(kind):
-        if untraced_class(derived) is kind:
+        if untraced_class(derived) is kind and by in derived.__bases__:
             return derived
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
     return type(kind)(kind.__name__, (by, kind), {**names, "__init__": kind.__init__, "_tracemw_of": kind})
