@@ -31,7 +31,7 @@ from tracemw._otel.guard import guarded
 from tracemw._process.log import log
 from tracemw._urllib3.attempts import VERSIONS, Attempts
 from tracemw._urllib3.chunks import ending
-from tracemw._urllib3.classes import traced_class, untraced_class
+from tracemw._urllib3.classes import change_class, traced_class, untraced_class
 from tracemw._urllib3.pools import TracedManager, TracedPool, trace_manager, trace_pool
 
 S = TypeVar("S", bound=requests.Session)
@@ -87,7 +87,7 @@ def _trace(adapter: Any, tracing: ClientTracing | None, options: ClientOptions) 
         return
     try:
         vars(adapter)["tracemw_tracing"] = tracing
-        adapter.__class__ = _class_that_traces(type(adapter))
+        change_class(adapter, _class_that_traces(type(adapter)))
     except Exception:  # a class with __slots__, a mock, ...
         log(
             logging.WARNING,
@@ -232,7 +232,7 @@ def _note(exchange: ClientExchange, response: Any) -> None:
 
 def _bind(response: Any, exchange: ClientExchange) -> None:
     """Have the end of a response's body end the exchange."""
-    if exchange.ended:
+    if exchange.has_ended():
         return
     content: Any = response._content if type(response) is requests.Response else None  # noqa: SLF001
     if response.raw is None or content is not False:
@@ -250,7 +250,7 @@ class _TracedResponse(requests.Response):
     def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
         chunks = super().iter_content(chunk_size, decode_unicode)
         exchange = self._tracemw_exchange
-        return chunks if exchange is None or exchange.ended else ending(chunks, exchange)
+        return chunks if exchange is None or exchange.has_ended() else ending(chunks, exchange)
 
     def close(self) -> None:
         try:

@@ -242,9 +242,8 @@ class ClientExchange:
             self._ahead = offset_of(self._span)
         return moment + self._ahead
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more is recorded for this attempt."""
+    def has_ended(self) -> bool:
+        """Tell whether nothing more is recorded for this attempt."""
         return self._span is None and self._instruments is None
 
     def run(self, send: Callable[..., R], *args: Any, **kwargs: Any) -> R:
@@ -313,7 +312,7 @@ class ClientExchange:
             error: The exception.
             at: When the exception was raised, in nanoseconds since the epoch, if that was earlier than now.
         """
-        if self.ended:
+        if self.has_ended():
             return
         try:
             if isinstance(error, Exception):

@@ -1,4 +1,4 @@
-"""Managers and connection pools that start attempts. urllib3 calls a pool's `urlopen` anew for every retry."""
+"""Managers and connection pools that start attempts: urllib3 calls a pool's `urlopen` anew for every retry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib3 import HTTPConnectionPool, PoolManager
 
 from tracemw._otel.guard import guarded
 from tracemw._urllib3.attempts import attempts_under_way
-from tracemw._urllib3.classes import traced_class
+from tracemw._urllib3.classes import change_class, traced_class
 
 
 class TracedPool(HTTPConnectionPool):
@@ -25,7 +25,7 @@ class TracedPool(HTTPConnectionPool):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Make one attempt. For a retry, urllib3 calls this method again from within."""
+        """Make one attempt; when urllib3 tries again, it comes here from within."""
         attempts = attempts_under_way.get()
         exchange = attempts.next(retries, self.headers if headers is None else headers) if attempts else None
         if exchange is None:
@@ -33,8 +33,8 @@ class TracedPool(HTTPConnectionPool):
         return exchange.run(super().urlopen, method, url, body, headers, retries, *args, **kwargs)
 
     def _make_request(self, *args: Any, **kwargs: Any) -> Any:
-        # This method is private to urllib3. No other place sees the headers of each attempt, and a response after which
-        # urllib3 tries again.
+        # Private to urllib3, and the one place that sees the headers of each attempt, and a response that urllib3 will
+        # not accept but try again.
         attempts = attempts_under_way.get()
         if attempts is None:
             return super()._make_request(*args, **kwargs)
@@ -51,25 +51,25 @@ class TracedPool(HTTPConnectionPool):
 
 
 class TracedManager(PoolManager):
-    """A manager that gives out connection pools which start attempts."""
+    """A manager whose connection pools start attempts."""
 
-    def connection_from_pool_key(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a connection pool."""
-        pool = super().connection_from_pool_key(*args, **kwargs)
-        if not isinstance(pool, TracedPool):
-            trace_pool(pool)
+    def _new_pool(self, *args: Any, **kwargs: Any) -> Any:  # urllib3 means it to be overridden
+        pool = super()._new_pool(*args, **kwargs)
+        trace_pool(pool)
         return pool
 
 
 @guarded
 def trace_manager(manager: Any) -> None:
-    """Have a manager give out pools that start attempts. Anything but a manager of urllib3 is left alone."""
+    """Have all pools of a manager start attempts. Anything but a manager of urllib3 is left alone."""
     if isinstance(manager, PoolManager) and not isinstance(manager, TracedManager):
-        manager.__class__ = traced_class(type(manager), TracedManager)
+        change_class(manager, traced_class(type(manager), TracedManager))
+        for key in manager.pools.keys():  # noqa: SIM118  it is no dictionary, and lets nobody iterate
+            trace_pool(manager.pools.get(key))
 
 
 @guarded
 def trace_pool(pool: Any) -> None:
     """Have a connection pool start attempts. Anything but a pool of urllib3, such as a mock, is left alone."""
-    if isinstance(pool, HTTPConnectionPool):
-        pool.__class__ = traced_class(type(pool), TracedPool)
+    if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, TracedPool):
+        change_class(pool, traced_class(type(pool), TracedPool))
