@@ -246,8 +246,8 @@ class ClientExchange:
         """Tell whether nothing more is recorded for this attempt."""
         return self._span is None and self._instruments is None
 
-    def run(self, send: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-        """Return `send(*args, **kwargs)`. Meanwhile the attempt's span is current, and clients beneath start no spans.
+    def run(self, send: Callable[..., R], *args: Any) -> R:
+        """Return `send(*args)`. Meanwhile the attempt's span is current, and clients beneath start no spans.
 
         An interrupt between any two steps, such as KeyboardInterrupt, leaves the context as it was before.
         """
@@ -256,7 +256,7 @@ class ClientExchange:
         try:
             try:
                 token = attach(inside)
-                return send(*args, **kwargs)
+                return send(*args)
             finally:
                 if token is not None:
                     detach(token, inside)
@@ -265,13 +265,13 @@ class ClientExchange:
                 attach(around)
             raise
 
-    async def run_async(self, send: Callable[..., Awaitable[R]], *args: Any, **kwargs: Any) -> R:
+    async def run_async(self, send: Callable[..., Awaitable[R]], *args: Any) -> R:
         """Do the same as `run` for an asynchronous `send`."""
         around, inside, token = current_context(), self._context, None
         try:
             try:
                 token = attach(inside)
-                result = await send(*args, **kwargs)
+                result = await send(*args)
                 return result  # noqa: RET504  an interrupt between `await` and `return` would escape this `try`
             finally:
                 if token is not None:

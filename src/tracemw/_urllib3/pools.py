@@ -1,8 +1,9 @@
-"""Managers and connection pools that start attempts: urllib3 calls a pool's `urlopen` anew for every retry."""
+"""Connection pools that start attempts, and their managers: urllib3 calls a pool's `urlopen` anew for every retry."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, PoolManager
@@ -28,9 +29,10 @@ class TracedPool(HTTPConnectionPool):
         """Make one attempt; when urllib3 tries again, it comes here from within."""
         attempts = attempts_under_way.get()
         exchange = attempts.next(retries, self.headers if headers is None else headers) if attempts else None
+        urlopen = super().urlopen
         if exchange is None:
-            return super().urlopen(method, url, body, headers, retries, *args, **kwargs)
-        return exchange.run(super().urlopen, method, url, body, headers, retries, *args, **kwargs)
+            return urlopen(method, url, body, headers, retries, *args, **kwargs)
+        return exchange.run(partial(urlopen, method, url, body, headers, retries, *args, **kwargs))
 
     def _make_request(self, *args: Any, **kwargs: Any) -> Any:
         # Private to urllib3, and the one place that sees the headers of each attempt, and a response that urllib3 will
@@ -50,20 +52,17 @@ class TracedPool(HTTPConnectionPool):
         return response
 
 
-class TracedManager(PoolManager):
-    """A manager whose connection pools start attempts."""
-
-    def _new_pool(self, *args: Any, **kwargs: Any) -> Any:  # urllib3 means it to be overridden
-        pool = super()._new_pool(*args, **kwargs)
-        trace_pool(pool)
-        return pool
+class PoolClasses(dict[str, Any]):
+    """The classes of a manager's connection pools, by scheme. Pools of these classes start attempts."""
 
 
 @guarded
 def trace_manager(manager: Any) -> None:
     """Have all pools of a manager start attempts. Anything but a manager of urllib3 is left alone."""
-    if isinstance(manager, PoolManager) and not isinstance(manager, TracedManager):
-        change_class(manager, traced_class(type(manager), TracedManager))
+    if isinstance(manager, PoolManager) and type(manager.pool_classes_by_scheme) is not PoolClasses:
+        # The class of the manager stays: CPython calls methods slowly on an object whose class was changed.
+        classes = manager.pool_classes_by_scheme
+        manager.pool_classes_by_scheme = PoolClasses({scheme: _traced(kind) for scheme, kind in classes.items()})
         for key in manager.pools.keys():  # noqa: SIM118  it is no dictionary, and lets nobody iterate
             trace_pool(manager.pools.get(key))
 
@@ -72,4 +71,9 @@ def trace_manager(manager: Any) -> None:
 def trace_pool(pool: Any) -> None:
     """Have a connection pool start attempts. Anything but a pool of urllib3, such as a mock, is left alone."""
     if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, TracedPool):
-        change_class(pool, traced_class(type(pool), TracedPool))
+        change_class(pool, _traced(type(pool)))
+
+
+def _traced(kind: Any) -> Any:
+    is_to_be = isinstance(kind, type) and issubclass(kind, HTTPConnectionPool) and not issubclass(kind, TracedPool)
+    return traced_class(kind, TracedPool) if is_to_be else kind
