@@ -172,6 +172,7 @@ class ClientRequest(LazyAttributes):
         self._template = template
         self._resend_count = resend_count
         self._known = known
+        self._made = None
 
     def make(self) -> dict[str, AttributeValue]:
         """Return the attributes, in a new dictionary."""
