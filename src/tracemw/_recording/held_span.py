@@ -222,7 +222,7 @@ class HeldSpan(Span):
     def forget(self) -> None:
         """Let go of what attributes could be made from, and of folds: a task's context may hold the span for long."""
         self._first = self.started_in = None
-        if self.folds is not None:
+        if self.has_children and self.folds is not None:
             vars(self).pop("folds", None)
 
     @property

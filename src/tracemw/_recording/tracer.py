@@ -211,6 +211,7 @@ class Tracer(SdkTracer):
         span._status = UNSET
         span._events = ()
         span._links = span._new_links(links) if links else ()
+        span.has_children, span.parent_span = False, None
         span._end_time = None
         span._open = True
         if attributes is not None:
@@ -287,7 +288,7 @@ class Tracer(SdkTracer):
             span._record_end_metrics()
         if span.parent_span is not None and fold(span):
             return
-        if span.folds is not None:
+        if span.has_children and span.folds is not None:
             hand_on_folds(span)
         self.hand_on(span)
 
