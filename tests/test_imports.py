@@ -149,6 +149,7 @@ PRIVATE = {
     "_process/interpreter.py": {"_is_gil_enabled"},
     "_http/metrics.py": {"_internal"},
     "_http/propagation.py": {"_propagators"},
+    "_export/delivery.py": {"_context"},
     "_export/encoding/memo.py": {"_dict"},
     "_export/encoding/span_encoder.py": {
         "_attributes",

@@ -148,13 +148,15 @@ class _Notes(_RequestTelemetry):
         scope: The request's scope, for `exclude`.
     """
 
-    span = None
     span_method = ""
-    _kept: TelemetryData | None = None
-    _seen: list[BaseException] | None = None
-    is_open = True
+    _kept: TelemetryData | None
+    _seen: list[BaseException] | None
 
     def __init__(self, settings: dict[str, Any], scope: asgi.Scope) -> None:
+        # FastAPI reads these many times, and takes longer to find a default in the class.
+        self.span = self.tracer = self.route = self._kept = self._seen = None
+        self._mount_prefix = ""
+        self.is_open = True
         self._settings = settings
         exclude = settings.get("exclude")
         if exclude is not None and call_hook("exclude", exclude, scope):

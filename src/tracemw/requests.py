@@ -31,8 +31,8 @@ from tracemw._otel.guard import guarded
 from tracemw._process.log import log
 from tracemw._urllib3.attempts import VERSIONS, Attempts
 from tracemw._urllib3.chunks import ending
-from tracemw._urllib3.classes import traced_class, untraced_class
-from tracemw._urllib3.pools import TracedManager, TracedPool, trace_manager, trace_pool
+from tracemw._urllib3.classes import change_class, traced_class, untraced_class
+from tracemw._urllib3.pools import PoolClasses, trace_manager, trace_pool
 
 S = TypeVar("S", bound=requests.Session)
 
@@ -87,7 +87,7 @@ def _trace(adapter: Any, tracing: ClientTracing | None, options: ClientOptions) 
         return
     try:
         vars(adapter)["tracemw_tracing"] = tracing
-        adapter.__class__ = _class_that_traces(type(adapter))
+        change_class(adapter, _class_that_traces(type(adapter)))
     except Exception:  # a class with __slots__, a mock, ...
         log(
             logging.WARNING,
@@ -99,7 +99,10 @@ def _trace(adapter: Any, tracing: ClientTracing | None, options: ClientOptions) 
 def _class_that_traces(kind: type) -> Any:
     if kind is HTTPAdapter:
         return TraceAdapter
-    return traced_class(kind, TraceAdapter if issubclass(kind, HTTPAdapter) else _Sending)
+    if not issubclass(kind, HTTPAdapter):
+        return traced_class(kind, _Sending)
+    own, usual = (getattr(each, "get_connection_with_tls_context", None) for each in (kind, HTTPAdapter))
+    return traced_class(kind, TraceAdapter if own is usual else _Choosing)
 
 
 def _shown(given: object) -> str:
@@ -172,7 +175,8 @@ class TraceAdapter(_Traced, HTTPAdapter):
         )
         super().__init__(**options)
 
-    # An adapter gets connection pools from its manager, from the managers for proxies, or by a method of its own.
+    # An adapter gets connection pools from its manager, from the managers for proxies, or by a method of its own; see
+    # `_Choosing`.
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         """Return the manager for a proxy, with connection pools that see each attempt."""
@@ -180,22 +184,26 @@ class TraceAdapter(_Traced, HTTPAdapter):
         trace_manager(manager)
         return manager
 
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a connection pool that sees each attempt."""
-        pool = super().get_connection_with_tls_context(*args, **kwargs)
-        if not isinstance(pool, TracedPool):
-            trace_pool(pool)
-        return pool
-
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """Send one prepared request."""
-        if not isinstance(self.poolmanager, TracedManager):
-            trace_manager(self.poolmanager)
+        manager = self.poolmanager  # which may be anew, or have pools of other classes now
+        if type(getattr(manager, "pool_classes_by_scheme", None)) is not PoolClasses:
+            trace_manager(manager)
         attempts = Attempts(self.tracemw_tracing or _by_default(), request.method or "GET", request.url or "")
-        response = attempts.run(super().send, request, *args, **kwargs)
+        response = attempts.run(functools.partial(super().send, request, *args, **kwargs))
         if attempts.current is not None:
             _bind(response, attempts.current)
         return response
+
+
+class _Choosing(TraceAdapter):
+    """Traces an adapter that has a method of its own by which it chooses a connection pool."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a connection pool that sees each attempt."""
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        trace_pool(pool)
+        return pool
 
 
 class _Sending(_Traced):
@@ -212,7 +220,7 @@ class _Sending(_Traced):
             traced = copy.copy(request)
             traced.headers = CaseInsensitiveDict({**(request.headers or {}), **exchange.headers})
         try:
-            response = exchange.run(beneath.send, traced, *args, **kwargs)
+            response = exchange.run(functools.partial(beneath.send, traced, *args, **kwargs))
         except BaseException as error:
             exchange.failure(error)
             if getattr(error, "request", None) is traced:
@@ -232,7 +240,7 @@ def _note(exchange: ClientExchange, response: Any) -> None:
 
 def _bind(response: Any, exchange: ClientExchange) -> None:
     """Have the end of a response's body end the exchange."""
-    if exchange.ended:
+    if exchange.has_ended():
         return
     content: Any = response._content if type(response) is requests.Response else None  # noqa: SLF001
     if response.raw is None or content is not False:
@@ -250,7 +258,7 @@ class _TracedResponse(requests.Response):
     def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
         chunks = super().iter_content(chunk_size, decode_unicode)
         exchange = self._tracemw_exchange
-        return chunks if exchange is None or exchange.ended else ending(chunks, exchange)
+        return chunks if exchange is None or exchange.has_ended() else ending(chunks, exchange)
 
     def close(self) -> None:
         try:

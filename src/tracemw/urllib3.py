@@ -10,6 +10,7 @@ is derived from it and traces.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar, Unpack
 
 try:
@@ -22,8 +23,8 @@ from tracemw._otel.context import current_context
 from tracemw._otel.guard import represented
 from tracemw._urllib3.attempts import Attempts, attempts_under_way
 from tracemw._urllib3.chunks import ending
-from tracemw._urllib3.classes import traced_class, untraced_class
-from tracemw._urllib3.pools import TracedManager
+from tracemw._urllib3.classes import change_class, traced_class
+from tracemw._urllib3.pools import PoolClasses, trace_manager
 
 M = TypeVar("M", bound=urllib3.PoolManager)
 
@@ -48,7 +49,7 @@ def trace_pool_manager(manager: M, **options: Unpack[ClientOptions]) -> M:
         manager.tracemw_tracing = manager.tracemw_tracing.but(**options)
         return manager
     tracing = ClientTracing(**options)
-    manager.__class__ = traced_class(untraced_class(type(manager)) or type(manager), _CallingManager)
+    change_class(manager, traced_class(type(manager), _CallingManager))
     vars(manager)["tracemw_tracing"] = tracing
     return manager
 
@@ -63,13 +64,15 @@ class _Call(Attempts):
         self.manager = manager
 
 
-class _CallingManager(TracedManager):
+class _CallingManager(urllib3.PoolManager):
     """A manager whose calls are traced, each attempt by itself."""
 
     tracemw_tracing: ClientTracing
 
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> Any:  # type: ignore[override]
         """Make a call; urllib3 follows a redirect by coming here from within."""
+        if type(self.pool_classes_by_scheme) is not PoolClasses:  # at first, or pools are of other classes now
+            trace_manager(self)
         beneath = super().urlopen
         call = attempts_under_way.get()
         # Within an attempt the context is another: that is a call of its own, made by a body that is being sent, say.
@@ -77,7 +80,7 @@ class _CallingManager(TracedManager):
             call.redirected(method, url)
             return beneath(method, url, redirect, **kw)
         call = _Call(self, method, url)
-        response = call.run(beneath, method, url, redirect, **kw)
+        response = call.run(partial(beneath, method, url, redirect, **kw))
         if call.current is not None:
             _bind(response, call.current)
         return response

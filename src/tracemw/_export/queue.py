@@ -71,7 +71,8 @@ class SpanQueue:
             return
         # A span is encoded at once, and not by the worker. The garbage collector would look at waiting spans again and
         # again; bytes it passes over. And a worker that encodes a whole batch would hold the interpreter for long.
-        record = self._encode(span)
+        encode = self._encode  # a function in a field: `self._encode(span)` would look for a method first
+        record = encode(span)
         if record is None:
             self._counts[ENCODING] += 1
             return

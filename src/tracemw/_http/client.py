@@ -172,6 +172,7 @@ class ClientRequest(LazyAttributes):
         self._template = template
         self._resend_count = resend_count
         self._known = known
+        self._made = None
 
     def make(self) -> dict[str, AttributeValue]:
         """Return the attributes, in a new dictionary."""
@@ -242,13 +243,12 @@ class ClientExchange:
             self._ahead = offset_of(self._span)
         return moment + self._ahead
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more is recorded for this attempt."""
+    def has_ended(self) -> bool:
+        """Tell whether nothing more is recorded for this attempt."""
         return self._span is None and self._instruments is None
 
-    def run(self, send: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-        """Return `send(*args, **kwargs)`. Meanwhile the attempt's span is current, and clients beneath start no spans.
+    def run(self, send: Callable[..., R], *args: Any) -> R:
+        """Return `send(*args)`. Meanwhile the attempt's span is current, and clients beneath start no spans.
 
         An interrupt between any two steps, such as KeyboardInterrupt, leaves the context as it was before.
         """
@@ -257,7 +257,7 @@ class ClientExchange:
         try:
             try:
                 token = attach(inside)
-                return send(*args, **kwargs)
+                return send(*args)
             finally:
                 if token is not None:
                     detach(token, inside)
@@ -266,13 +266,13 @@ class ClientExchange:
                 attach(around)
             raise
 
-    async def run_async(self, send: Callable[..., Awaitable[R]], *args: Any, **kwargs: Any) -> R:
+    async def run_async(self, send: Callable[..., Awaitable[R]], *args: Any) -> R:
         """Do the same as `run` for an asynchronous `send`."""
         around, inside, token = current_context(), self._context, None
         try:
             try:
                 token = attach(inside)
-                result = await send(*args, **kwargs)
+                result = await send(*args)
                 return result  # noqa: RET504  an interrupt between `await` and `return` would escape this `try`
             finally:
                 if token is not None:
@@ -313,7 +313,7 @@ class ClientExchange:
             error: The exception.
             at: When the exception was raised, in nanoseconds since the epoch, if that was earlier than now.
         """
-        if self.ended:
+        if self.has_ended():
             return
         try:
             if isinstance(error, Exception):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
@@ -101,7 +102,8 @@ def _inject_own(formats: _Formats, context: Context) -> dict[str, str]:
 _VALUE: Final = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 
 
-class _Formats(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Formats:
     trace_context: bool
     baggage: bool
     parts: tuple[TextMapPropagator, ...]

@@ -26,7 +26,11 @@ class ServerRequest(LazyAttributes):
     mounts: tuple[str, ...]
     """The paths at which the application is mounted: one as the server sees it, one as an outer application does."""
     carries_context: bool
-    """Whether `traceparent` or `baggage` is among the headers."""
+    """Whether `traceparent` or `baggage` is among the headers, once these are noted."""
+
+    def note_headers(self) -> None:
+        """Note the headers as they arrived, and whether they carry a context. A skipped request does without."""
+        raise NotImplementedError
 
     def get(self, name: str, /) -> list[str]:
         """Return all values of the header with this lower-case name, in their order; an empty list without any."""

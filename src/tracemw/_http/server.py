@@ -68,9 +68,11 @@ class ServerTracing:
             if here:  # not empty when this process calls itself, beneath other instrumentation, and after a leak
                 outer = outer_exchange(here)
                 ground = arrival_context(here, outer)
-            if settings.skips(request) or (outer is not None and is_skipped(here)):
+            skips = settings.skips  # a function in a field: `settings.skips(request)` would look for a method first
+            if skips(request) or (outer is not None and is_skipped(here)):
                 exchange.context = skipped_context(ground, exchange)
                 return exchange
+            request.note_headers()
             # The parent is the span that the request carries, or none. It is never a span that happens to be current.
             exchange.carried = carried = propagation.extract(request, ground)
             if here:

@@ -65,9 +65,10 @@ class SkipRule:
 
     def matches(self, request: ServerRequest) -> bool:
         """Tell whether a request is skipped. A predicate that raises does not skip it."""
-        if self._matches_path(request.path):
+        matches_path = self._matches_path
+        if matches_path(request.path):
             return True
-        if request.mounts and any(map(self._matches_path, _other_paths(request.path, request.mounts))):
+        if request.mounts and any(map(matches_path, _other_paths(request.path, request.mounts))):
             return True
         return bool(self._predicates) and self._is_picked(request.facts())
 

@@ -15,6 +15,7 @@ _KNOWN_FLAGS: Final = 0x03
 """Sampled and random. The other bits have no meaning yet, and are not passed on."""
 
 _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(_KNOWN_FLAGS + 1))
+_FLAGS_AS_TEXT: Final = tuple(f"{bits:02x}" for bits in range(_KNOWN_FLAGS + 1))
 
 # Section 3.3.1.
 _KEY: Final = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}")
@@ -54,8 +55,9 @@ def format_headers(context: SpanContext) -> dict[str, str]:
     trace_id, span_id, _, flags, state, is_valid = context
     if not is_valid:
         return {}
-    # An f-string would take twice the time.
-    headers = {"traceparent": "00-%032x-%016x-%02x" % (trace_id, span_id, flags & _KNOWN_FLAGS)}  # noqa: UP031
+    # To format the numbers themselves would take twice the time.
+    trace, span = trace_id.to_bytes(16, "big").hex(), span_id.to_bytes(8, "big").hex()
+    headers = {"traceparent": f"00-{trace}-{span}-{_FLAGS_AS_TEXT[flags & _KNOWN_FLAGS]}"}
     if state:
         headers["tracestate"] = state.to_header()
     return headers

@@ -97,7 +97,7 @@ class Transport:
                 exchange.end()
         except Exception as error:
             fault("httpx.note", error)
-        if status < 300 and exchange.ended:
+        if status < 300 and exchange.has_ended():
             return response
         stream, half = response.stream, self._half
         if isinstance(stream, half.stream):

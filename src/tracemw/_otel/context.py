@@ -157,8 +157,10 @@ def skipped_context(ground: Context, exchange: object | None = None) -> Context:
     Its current span is unsampled and does not record, so each span that starts here is not sampled either. One key
     switches off the spans and headers of tracemw, and a key of the API those of the official instrumentations.
     """
-    marks = {} if exchange is None else {_EXCHANGE: ref(exchange), _GROUND: ground}
-    return Context({**ground, **marks, _SPAN: _SkippedSpan(), _SKIPPED: True, _SUPPRESS_ALL: True})
+    off = {**ground, _SPAN: _SkippedSpan(), _SKIPPED: True, _SUPPRESS_ALL: True}
+    if exchange is not None:
+        off[_EXCHANGE], off[_GROUND] = ref(exchange), ground
+    return Context(off)
 
 
 def is_skipped(context: Context | None = None) -> bool:

@@ -18,6 +18,7 @@ from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.cleaning import LONGEST, SCALARS, cut, items_of
 from tracemw._otel.guard import fault
 from tracemw._recording.books import Fragment, Verdict
+from tracemw._recording.processors import Processors
 from tracemw._recording.span import NO_TYPES, UNSET, Span, marked
 
 # The second name is of the former conventions, which other instrumentations still use by default.
@@ -47,28 +48,30 @@ class HeldSpan(Span):
     """A span of an unsampled trace. Doors know it as a `tracemw._otel.recorder.Held`."""
 
     is_held = True
-    root: HeldSpan | None = None
+    root: HeldSpan | None
     """The local root; None if this span is the local root."""
     fragment: Fragment | None = None
-    verdict: Verdict | None = None
+    verdict: Verdict | None
     """The verdict on the local trace, once this root has ended."""
-    has_failures = False
+    has_failures: bool
     """Whether a span beneath this one has failed."""
-    _is_asked_for = False
-    _answered_at: float | None = None
+    _is_asked_for: bool
+    _answered_at: float | None
     started_in: tuple[contextvars.Context, Context | None] | None = None
     """The contexts in which the span has started, for processors that hear only of kept spans."""
     seen: Span | None = None
     """The copy of the span that those processors see."""
-    _first: LazyAttributes | None = None
+    _first: LazyAttributes | None
     """The attributes to start with, until somebody asks for them. `_attributes` has those that were set since."""
 
     def take(self, attributes: Any) -> None:
         """Take the attributes to start with. Lazy ones are not made yet."""
+        processor = self._tracer.span_processor
         if (
             isinstance(attributes, LazyAttributes)
             and self._plain is SCALARS
-            and getattr(self._tracer.span_processor, "is_private", False)
+            and type(processor) is Processors
+            and processor.is_private
         ):
             self._attributes = {}
             attributes.defer()
@@ -122,7 +125,8 @@ class HeldSpan(Span):
         """
         tracer = self._tracer
         recorder = tracer.recorder
-        if self.root is not None or recorder is None or not getattr(tracer.span_processor, "is_private", False):
+        processor = tracer.span_processor
+        if self.root is not None or recorder is None or type(processor) is not Processors or not processor.is_private:
             return False
         if end_time is None:
             end_time = monotonic_ns() + self.clock_offset
@@ -217,11 +221,9 @@ class HeldSpan(Span):
 
     def forget(self) -> None:
         """Let go of what attributes could be made from, and of folds: a task's context may hold the span for long."""
-        self._first = None
-        if self.folds is not None:
+        self._first = self.started_in = None
+        if self.has_children and self.folds is not None:
             vars(self).pop("folds", None)
-        if self.started_in is not None:
-            self.started_in = None
 
     @property
     def attributes(self) -> Mapping[str, Any] | None:

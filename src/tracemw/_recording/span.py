@@ -57,9 +57,6 @@ class Span(SdkSpan):
     is_tracemw = True
 
     # Fields that most spans never set.
-    _status: Status = UNSET
-    _events: Any = ()
-    _links: Any = ()
     _record_exception = True
     _set_status_on_exception = True
     _record_end_metrics: Any = None
@@ -74,6 +71,9 @@ class Span(SdkSpan):
 
     _name: str
     _context: SpanContext
+    _status: Status
+    _events: Any
+    _links: Any
     clock_offset: int
     """Nanoseconds that the span's times are ahead of the monotonic clock; see `tracemw._otel.clock`."""
     _start_time: int
@@ -235,8 +235,10 @@ class Span(SdkSpan):
 
     def _add_event(self, event: Any) -> None:
         if self._end_time is None:
-            # `setdefault` on the dictionary is one step: two threads that add the first event get the same list.
-            vars(self).setdefault("_events", BoundedList(self._limits.max_events)).append(event)
+            if self._events == ():
+                # `setdefault` on the dictionary is one step: two threads that add the first event get the same list.
+                self._events = vars(self).setdefault("_own_events", BoundedList(self._limits.max_events))
+            self._events.append(event)
         else:
             _logger.warning("Tried calling %s on an ended span.", "_add_event")
 
@@ -262,7 +264,9 @@ class Span(SdkSpan):
 
     def _add_link(self, link: Link) -> None:
         if self._end_time is None:
-            vars(self).setdefault("_links", BoundedList(self._limits.max_links)).append(link)
+            if self._links == ():
+                self._links = vars(self).setdefault("_own_links", BoundedList(self._limits.max_links))
+            self._links.append(link)
         else:
             _logger.warning("Tried calling %s on an ended span.", "_add_link")
 

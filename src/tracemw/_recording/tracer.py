@@ -39,7 +39,7 @@ from tracemw._recording.folds import fold, hand_on_folds
 from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.limits import Limits, OwnLimits
 from tracemw._recording.processors import Processors
-from tracemw._recording.span import NO_TYPES, Span, nanoseconds
+from tracemw._recording.span import NO_TYPES, UNSET, Span, nanoseconds
 from tracemw.sampling.threshold import RANDOMNESS
 
 # To get a member of an enumeration through its class costs a look-up each time.
@@ -208,14 +208,16 @@ class Tracer(SdkTracer):
         span._instrumentation_scope = self._instrumentation_scope
         span._plain = self.plain
         span._most = self.most
+        span._status = UNSET
+        span._events = ()
+        span._links = span._new_links(links) if links else ()
+        span.has_children, span.parent_span = False, None
         span._end_time = None
         span._open = True
         if attributes is not None:
             span.take(attributes)
         else:
             span._attributes = {}
-        if links:
-            span._links = span._new_links(links)
         if not (record_exception and set_status_on_exception):
             span._record_exception = record_exception
             span._set_status_on_exception = set_status_on_exception
@@ -275,8 +277,9 @@ class Tracer(SdkTracer):
             recorder.books.unsampled += 1
             return None
         span = _new(HeldSpan)
-        if root is not None:
-            span.root = root
+        span.root = root
+        span.verdict = span._first = span._answered_at = None
+        span.has_failures = span._is_asked_for = False
         return span
 
     def ended(self, span: Span) -> None:
@@ -285,7 +288,7 @@ class Tracer(SdkTracer):
             span._record_end_metrics()
         if span.parent_span is not None and fold(span):
             return
-        if span.folds is not None:
+        if span.has_children and span.folds is not None:
             hand_on_folds(span)
         self.hand_on(span)
 

@@ -50,8 +50,8 @@ class Attempts:
         self.current: ClientExchange | None = None
         """The latest attempt. None before the first, and when the call is not traced."""
 
-    def run(self, send: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-        """Return `send(*args, **kwargs)`. The connection pools beneath start these attempts.
+    def run(self, send: Callable[[], R]) -> R:
+        """Return `send()`. The connection pools beneath start these attempts.
 
         An interrupt between any two steps, such as KeyboardInterrupt, leaves `attempts_under_way` as it was before.
         """
@@ -60,7 +60,7 @@ class Attempts:
         try:
             try:
                 attempts_under_way.set(self)
-                return send(*args, **kwargs)
+                return send()
             except BaseException as error:
                 if self.current is not None:
                     self.current.failure(error)

@@ -14,6 +14,14 @@ def traced_class(kind: Any, by: type) -> Any:
     return type(kind)(kind.__name__, (by, kind), {**names, "__init__": kind.__init__, "_tracemw_of": kind})
 
 
+def change_class(thing: Any, kind: Any) -> None:
+    """Make an object that is there already one of `kind`."""
+    thing.__class__ = kind
+    # After that, CPython looks up each of the object's fields by the slow way, for as long as the dictionary is the old
+    # one. No call from here to the end: another thread may be about to set a field.
+    thing.__dict__ = {**thing.__dict__}
+
+
 def untraced_class(kind: type) -> Any:
     """Return the class that `traced_class` has derived this one from. None for any other class."""
     return vars(kind).get("_tracemw_of")

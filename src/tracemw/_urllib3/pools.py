@@ -1,15 +1,16 @@
-"""Managers and connection pools that start attempts. urllib3 calls a pool's `urlopen` anew for every retry."""
+"""Connection pools that start attempts, and their managers: urllib3 calls a pool's `urlopen` anew for every retry."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, PoolManager
 
 from tracemw._otel.guard import guarded
 from tracemw._urllib3.attempts import attempts_under_way
-from tracemw._urllib3.classes import traced_class
+from tracemw._urllib3.classes import change_class, traced_class
 
 
 class TracedPool(HTTPConnectionPool):
@@ -25,16 +26,17 @@ class TracedPool(HTTPConnectionPool):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Make one attempt. For a retry, urllib3 calls this method again from within."""
+        """Make one attempt; when urllib3 tries again, it comes here from within."""
         attempts = attempts_under_way.get()
         exchange = attempts.next(retries, self.headers if headers is None else headers) if attempts else None
+        urlopen = super().urlopen
         if exchange is None:
-            return super().urlopen(method, url, body, headers, retries, *args, **kwargs)
-        return exchange.run(super().urlopen, method, url, body, headers, retries, *args, **kwargs)
+            return urlopen(method, url, body, headers, retries, *args, **kwargs)
+        return exchange.run(partial(urlopen, method, url, body, headers, retries, *args, **kwargs))
 
     def _make_request(self, *args: Any, **kwargs: Any) -> Any:
-        # This method is private to urllib3. No other place sees the headers of each attempt, and a response after which
-        # urllib3 tries again.
+        # Private to urllib3, and the one place that sees the headers of each attempt, and a response that urllib3 will
+        # not accept but try again.
         attempts = attempts_under_way.get()
         if attempts is None:
             return super()._make_request(*args, **kwargs)
@@ -50,26 +52,28 @@ class TracedPool(HTTPConnectionPool):
         return response
 
 
-class TracedManager(PoolManager):
-    """A manager that gives out connection pools which start attempts."""
-
-    def connection_from_pool_key(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a connection pool."""
-        pool = super().connection_from_pool_key(*args, **kwargs)
-        if not isinstance(pool, TracedPool):
-            trace_pool(pool)
-        return pool
+class PoolClasses(dict[str, Any]):
+    """The classes of a manager's connection pools, by scheme. Pools of these classes start attempts."""
 
 
 @guarded
 def trace_manager(manager: Any) -> None:
-    """Have a manager give out pools that start attempts. Anything but a manager of urllib3 is left alone."""
-    if isinstance(manager, PoolManager) and not isinstance(manager, TracedManager):
-        manager.__class__ = traced_class(type(manager), TracedManager)
+    """Have all pools of a manager start attempts. Anything but a manager of urllib3 is left alone."""
+    if isinstance(manager, PoolManager) and type(manager.pool_classes_by_scheme) is not PoolClasses:
+        # The class of the manager stays: CPython calls methods slowly on an object whose class was changed.
+        classes = manager.pool_classes_by_scheme
+        manager.pool_classes_by_scheme = PoolClasses({scheme: _traced(kind) for scheme, kind in classes.items()})
+        for key in manager.pools.keys():  # noqa: SIM118  it is no dictionary, and lets nobody iterate
+            trace_pool(manager.pools.get(key))
 
 
 @guarded
 def trace_pool(pool: Any) -> None:
     """Have a connection pool start attempts. Anything but a pool of urllib3, such as a mock, is left alone."""
-    if isinstance(pool, HTTPConnectionPool):
-        pool.__class__ = traced_class(type(pool), TracedPool)
+    if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, TracedPool):
+        change_class(pool, _traced(type(pool)))
+
+
+def _traced(kind: Any) -> Any:
+    is_to_be = isinstance(kind, type) and issubclass(kind, HTTPConnectionPool) and not issubclass(kind, TracedPool)
+    return traced_class(kind, TracedPool) if is_to_be else kind

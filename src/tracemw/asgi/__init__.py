@@ -60,11 +60,12 @@ class TraceMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serve one ASGI connection."""
+        app = self.app
         kind = scope.get("type")
         if kind == "lifespan":
-            return await self.app(scope, receive, self._flushing(send))
+            return await app(scope, receive, self._flushing(send))
         if kind not in ("http", "websocket"):
-            return await self.app(scope, receive, send)
+            return await app(scope, receive, send)
         outer = scope.get(_EXCHANGE)
         if isinstance(outer, ServerExchange):
             return await self._serve_within(outer, scope, receive, send)
@@ -74,27 +75,28 @@ class TraceMiddleware:
         except Exception as error:
             fault("asgi.ScopeRequest", error)
         if request is None:  # not in the handler above: our exception would be the context of the application's
-            return await self.app(scope, receive, send)
-        exchange = (HttpExchange if kind == "http" else WebSocketExchange)(receive, send)
+            return await app(scope, receive, send)
+        exchange = HttpExchange() if kind == "http" else WebSocketExchange()
+        exchange.receive_from, exchange.send_to = receive, send
         begun, returned, token, given = None, False, None, scope
         # Both `try`s come first. An interrupt may come at the start of the inner one, and the outer one catches it.
         try:
             try:
                 begun = self._tracing.begin(exchange, request)
                 if begun is None:
-                    return await self.app(scope, receive, send)
+                    return await app(scope, receive, send)
                 scope[_EXCHANGE] = begun
                 # These keys make the frameworks' native telemetry leave the request alone.
                 scope.setdefault("starlette.opentelemetry", True)
                 scope.setdefault("fastapi.telemetry")
                 scope = self._observed(scope, begun)
                 if begun is not exchange:  # an outer WSGI application traces the request, and watches the response
-                    return await self.app(scope, receive, send)
+                    return await app(scope, receive, send)
                 if kind == "websocket":
                     exchange.lasts()
                 self.enter(scope, exchange.context)
                 token = attach(exchange.context)
-                result = await self.app(scope, exchange.receive, exchange.send)
+                result = await app(scope, exchange.receive, exchange.send)
                 returned = True
                 return result
             except BaseException as error:

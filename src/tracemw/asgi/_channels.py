@@ -19,10 +19,9 @@ class AsgiExchange(ServerExchange):
     """One connection being served. `receive` and `send` stand between the application and the server's channels."""
 
     protocol = "asgi"
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
+    receive_from: Receive
+    send_to: Send
+    """The server's channels. The door sets both."""
 
     def _channel_raised(self, error: BaseException) -> None:
         """Note an exception of one of the server's channels: an OSError says that the connection has ended."""
@@ -39,7 +38,7 @@ class AsgiExchange(ServerExchange):
             self.answered(None if status is None else int(status))
             if self.held is not None:
                 self.held.answered()
-            header, captures = self.response_header, self.is_open and self.settings.captures_response
+            header, captures = self.response_header(), self.is_open and self.settings.captures_response
             if header is None and not captures:
                 return message
             # ASGI allows any iterable, also one that can be read only once. Some servers take names that are str.
@@ -77,14 +76,15 @@ class HttpExchange(AsgiExchange):
         """Receive a message from the server, and note that the client has gone if the message says so."""
         # Call the server in its own context. If the call resumes reading from the connection, the event loop keeps the
         # current context for all that comes in later, the next requests included.
-        token = attach(self.around)
+        receive, around = self.receive_from, self.around
+        token = attach(around)
         try:
-            message = await self._receive()
+            message = await receive()
         except Exception as error:
             self._channel_raised(error)
             raise
         finally:
-            detach(token, self.around)
+            detach(token, around)
         kind = message["type"]
         if kind == "http.disconnect":
             self.gone()
@@ -94,6 +94,7 @@ class HttpExchange(AsgiExchange):
 
     async def send(self, message: Message) -> None:
         """Send a message to the server. The head gets the trace id, and the last byte ends the span."""
+        send = self.send_to  # a function in a field: `self.send_to(message)` would look for a method first
         kind = message["type"]
         is_body = kind in _BODIES
         if is_body:
@@ -108,18 +109,18 @@ class HttpExchange(AsgiExchange):
             )
         try:
             if not is_last:
-                await self._send(message)
+                await send(message)
                 if is_body:
                     self._has_begun = True
                 return
             # The server may begin the next request now, still in this context.
             self.is_over = True
             if self.request.method == "GET" or not self._may_be_paused:
-                await self._send(message)
+                await send(message)
             else:  # as in `receive`; not always, since some servers write their access log now, with the trace id
                 token = attach(self.around)
                 try:
-                    await self._send(message)
+                    await send(message)
                 finally:
                     detach(token, self.around)
         except Exception as error:
@@ -136,7 +137,7 @@ class HttpExchange(AsgiExchange):
     def finish(self, *, returned: bool) -> None:
         """End the span, unless the last byte of the response has ended it."""
         if not self.client_has_gone:
-            if not (returned or self._has_begun or self.is_over) and _delays_the_head(self._send):
+            if not (returned or self._has_begun or self.is_over) and _delays_the_head(self.send_to):
                 self.answered(None)
             self.unanswered()
         incomplete = returned and self._ended_at is None and not self.client_has_gone
@@ -158,7 +159,7 @@ class WebSocketExchange(AsgiExchange):
         """Receive a message from the server, and note the close code when the connection has ended."""
         token = attach(self.around)  # as in `HttpExchange.receive`
         try:
-            message = await self._receive()
+            message = await self.receive_from()
         except Exception as error:
             self._channel_raised(error)
             raise
@@ -184,7 +185,7 @@ class WebSocketExchange(AsgiExchange):
             else:
                 self.annotate("websocket.close_code", message.get("code", 1000))
         try:
-            await self._send(message)
+            await self.send_to(message)
         except Exception as error:
             self._channel_raised(error)
             raise

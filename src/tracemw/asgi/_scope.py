@@ -13,39 +13,53 @@ from tracemw.asgi._types import Scope
 class ScopeRequest(ServerRequest):
     """A request's scope, and its headers as they were when the request arrived."""
 
+    _by_name: dict[bytes, bytes] | None
+    """The headers by name, once they are noted."""
+    _all: tuple[tuple[bytes, bytes], ...] | None
+    """All headers, if some names come more than once."""
+
     def __init__(self, scope: Scope, settings: ServerSettings) -> None:
-        raw = scope.get("headers") or ()
-        if not isinstance(raw, (list, tuple)):  # ASGI allows any iterable, also one that can be read only once
-            raw = scope["headers"] = list(raw)
-        by_name = dict(reversed(raw))  # of headers with the same name, the first counts
-        # Some servers break ASGI's rule that names are in lower case. Then "host" is missing, or is one that somebody
-        # has added beside the server's "Host".
-        if b"host" not in by_name or len(by_name) != len(raw):
-            by_name = {name.lower(): value for name, value in reversed(raw)}
-        self._by_name = by_name
-        self._all = None if len(by_name) == len(raw) else tuple(raw)  # some names come more than once
         self.scope = scope
         self.settings = settings
         self.method = scope.get("method") or "GET"
         self.path = scope.get("path") or ""
-        self.carries_context = b"traceparent" in by_name or b"baggage" in by_name
         self.mounts = _mounts(scope) if scope.get("root_path") else ()
+        self._by_name = self._made = None
+
+    def note_headers(self) -> None:
+        raw = self.scope.get("headers") or ()
+        if not isinstance(raw, (list, tuple)):  # ASGI allows any iterable, also one that can be read only once
+            raw = self.scope["headers"] = list(raw)
+        by_name = dict(raw)
+        # Some servers break ASGI's rule that names are in lower case. Then "host" is missing, or is one that somebody
+        # has added beside the server's "Host".
+        if b"host" not in by_name or len(by_name) != len(raw):
+            by_name = {name.lower(): value for name, value in reversed(raw)}  # of those with the same name, the first
+        self._by_name = by_name
+        self._all = None if len(by_name) == len(raw) else tuple(raw)
+        self.carries_context = b"traceparent" in by_name or b"baggage" in by_name
+
+    def _noted(self) -> dict[bytes, bytes]:
+        """Return the headers by name. A `skip` predicate asks before the headers are noted."""
+        if self._by_name is None:
+            self.note_headers()
+        return self._by_name or {}
 
     def defer(self) -> None:
         self.scope = dict(self.scope)  # middleware beneath may change the scope, one for proxy headers, say
 
     def get(self, name: str, /) -> list[str]:
-        wanted = name.encode("latin-1")
+        wanted, by_name = name.encode("latin-1"), self._noted()
         if self._all is not None:
             return [value.decode("latin-1") for key, value in self._all if key.lower() == wanted]
-        value = self._by_name.get(wanted)
+        value = by_name.get(wanted)
         return [] if value is None else [value.decode("latin-1")]
 
     def keys(self) -> list[str]:
-        return [key.decode("latin-1") for key in self._by_name]
+        return [key.decode("latin-1") for key in self._noted()]
 
     def read(self) -> RequestFacts:
-        scope, by_name = self.scope, self._by_name
+        scope, by_name = self.scope, self._by_name or self._noted()
         query = scope.get("query_string")
         server, peer = scope.get("server"), scope.get("client")
         host, agent = by_name.get(b"host"), by_name.get(b"user-agent")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.context import Context
@@ -71,7 +72,8 @@ class Boost:
         return time.monotonic() >= self._deadline or time.time() >= self._until
 
 
-class Policy(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Policy:
     """All that a decision at the root of a trace depends on. A policy is immutable, and replaced as a whole.
 
     Our recorder reads the policy, and decides without calling the sampler. If `is_plain`, a new trace is sampled when

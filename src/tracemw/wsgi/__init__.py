@@ -92,7 +92,8 @@ class TraceMiddleware:
                 if begun is not exchange:  # an outer ASGI application traces the request, or tracing has failed
                     return self.app(environ, start_response)
                 token = attach(exchange.context)
-                body = self.app(environ, observed(start_response, exchange))
+                app = self.app  # `self.app(...)` would look for a method first
+                body = app(environ, observed(start_response, exchange))
                 if exchange.status is None and has_served_a_connection(body, exchange):
                     exchange.switched()
                     exchange.end()

@@ -23,6 +23,10 @@ class EnvironRequest(ServerRequest):
         path = mount + (environ.get("PATH_INFO") or "") or "/"
         self.path = path if path.isascii() else _decoded(path)
         self.mounts = (_decoded(mount),) if mount else ()
+        self._made = None
+
+    def note_headers(self) -> None:
+        environ = self.environ
         self.carries_context = "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ
 
     def get(self, name: str, /) -> list[str]:

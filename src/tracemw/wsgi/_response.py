@@ -54,7 +54,7 @@ def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> tu
     """Return the headers with the one that tells the trace id, and the length that they declare."""
     length = None
     try:
-        header = exchange.response_header
+        header = exchange.response_header()
         wanted = None if header is None else header[0]
         for name, value in headers:
             lower = name.lower()

@@ -7,8 +7,9 @@ spans of many records go into few envelopes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from tracemw._export.encoding.protobuf import repeated, sized, text_field, varint
 
@@ -58,7 +59,8 @@ class Envelope:
         return [tag, varint(sum(map(len, pieces))), *pieces]
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Group:
     """Spans of one resource and one scope."""
 
     resource: Envelope

@@ -104,8 +104,8 @@ class SpanEncoder:
                 group = self._group = self._groups.find(resource, scope)
             size = len(message)  # as `sized`, without the call and a copy
             # ScopeSpans: 2 spans
-            field = b"\x12" + (VARINTS[size] if size < TABLED else varint(size)) + message
-            return group.number + field if group.number else group.record(field)
+            tag = b"\x12" + (VARINTS[size] if size < TABLED else varint(size))
+            return group.number + tag + message if group.number else group.record(tag + message)
         except Exception as error:
             self.spans_left_out += 1
             if self.spans_left_out == 1:
