@@ -10,26 +10,35 @@ EXTRAS ?= dev
 CONSTRAINTS ?=
 
 .PHONY: demo test check test-side-by-side test-serial test-sdk test-tempo test-peers docs conformance soak test-python \
-  test-lowest coverage bench install clean
+  test-python-between test-lowest coverage bench install clean
 .DEFAULT_GOAL := test
 
 # Tests share no port, file or process, so that several run side by side; those marked `serial` measure the machine.
-JOBS ?= 2
+# Half of a test's time is waiting for servers: two for each core of a machine that has two.
+JOBS ?= 4
 PYTEST = $(BIN)/python -m pytest
 SIDE_BY_SIDE = $(PYTEST) --numprocesses $(JOBS) --dist worksteal
 
 # What records spans at the doors, which must hold with the SDK's own provider too.
 PROVIDER_SUITE = tests/spans $(addprefix tests/conformance/test_,client.py server.py) $(addprefix tests/test_,asgi.py error_pages.py \
-  fastapi.py flask.py httpx.py mounts.py options.py requests.py skip.py starlette.py trace_client.py websocket.py wsgi.py)
+  fastapi.py flask.py httpx.py mounts.py options.py requests.py skip.py starlette.py trace_client.py urllib3.py websocket.py wsgi.py)
 
-# What no other interpreter and no other version changes: the page, the demo, the test of `make test-tempo`, the tools, and
-# what tests read of the source.
-UNCHANGED = $(addprefix --ignore tests/,docs examples integration peers test_imports.py test_types.py viewer/test_page.py)
+# What another interpreter may change: how calls, threads, signals, forks and garbage go, and so the doors, the recorder,
+# delivery and the ends of processes. Of a Python between the oldest and the newest, the doors and the recorder are enough:
+# what holds at both ends, and fails between, has to do with the bytecode.
+PYTHON_SUITE = $(PROVIDER_SUITE) $(addprefix tests/,encoding export recording) \
+  $(addprefix tests/field/test_,garbage.py unfinished.py) $(addprefix tests/test_,bootstrap.py client_interrupts.py \
+  clock.py cost.py endings.py interrupts.py lock_free.py processes.py provider.py recorder.py stacktrace.py values.py)
+BETWEEN_SUITE = $(addprefix tests/conformance/test_,client.py server.py) tests/recording tests/spans \
+  $(addprefix tests/test_,endings.py interrupts.py lock_free.py recorder.py stacktrace.py)
 
-# What no version of a package that tracemw plugs into changes: how delivery, signals and forks go.
-OURS_ALONE = $(addprefix --ignore tests/field/test_,garbage.py greenlets.py leaving.py unfinished.py uwsgi.py) \
-  $(addprefix --ignore tests/,settings spikes) $(addprefix --ignore tests/test_,client_interrupts.py clock.py endings.py \
-  interrupts.py lock_free.py processes.py redaction.py stacktrace.py)
+# What another version of a package may change: the doors, what takes the place of the SDK's parts, and what is spoken with
+# servers, clients and backends. How delivery, signals and forks go is ours alone, and the page the browser's.
+PACKAGES_SUITE = $(filter-out %/test_fastapi.py,$(PROVIDER_SUITE)) $(addprefix tests/,encoding recording) \
+  $(addprefix tests/field/test_,client_options.py objects.py servers.py websocket_frameworks.py zero_code.py) \
+  $(addprefix tests/viewer/test_,isolation.py patience.py querying.py receiving.py) tests/conformance/test_server_processes.py \
+  $(addprefix tests/test_,answers.py architecture.py backends.py bootstrap.py otlp_grpc.py otlp_http.py propagation.py \
+  provider.py recorder.py refusals.py sampling.py third_parties.py values.py w3c_services.py)
 
 install: $(VENV)/installed
 
@@ -100,17 +109,20 @@ MINUTES ?= 10
 soak: install
 	@PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes $(MINUTES) $(addprefix --seed ,$(SEED))
 
-# What depends on the interpreter or on the packages that tracemw plugs into; hypothesis makes up a tenth of its examples.
+# Some of the tests on another interpreter, or on other packages; hypothesis makes up a tenth of its examples.
+SUITE ?= $(PYTHON_SUITE)
 test-python: install
-	$(SIDE_BY_SIDE) -m 'not serial' --hypothesis-profile quick $(UNCHANGED) $(PYTEST_ARGS)
+	$(SIDE_BY_SIDE) -m 'not serial' --hypothesis-profile quick $(SUITE) $(PYTEST_ARGS)
+
+test-python-between:
+	$(MAKE) test-python SUITE='$(BETWEEN_SUITE)'
 
 # FastAPI apart: each of its versions with native telemetry needs a newer OpenTelemetry than the lowest.
 test-lowest:
 	$(MAKE) test-python VENV=.venv-lowest CONSTRAINTS=tests/lowest-versions.txt \
-	  EXTRAS=starlette,flask,httpx,httpx2,requests,viewer,test \
-	  PYTEST_ARGS='--ignore tests/test_fastapi.py $(OURS_ALONE) $(PYTEST_ARGS)'
+	  EXTRAS=starlette,flask,httpx,httpx2,requests,viewer,test SUITE='$(PACKAGES_SUITE)'
 	$(MAKE) test-python VENV=.venv-lowest-fastapi CONSTRAINTS=tests/lowest-fastapi.txt EXTRAS=all,test \
-	  PYTEST_ARGS='tests/test_error_pages.py tests/test_fastapi.py tests/test_w3c_services.py $(PYTEST_ARGS)'
+	  SUITE='tests/test_error_pages.py tests/test_fastapi.py tests/test_w3c_services.py'
 
 # What tracemw costs beside others, as a table: see benchmarks/README.md. ROWS="asgi encode" runs some rows,
 # BENCH_QUICK=1 all of them with fewer rounds; AGAINST=../before compares with another checkout in place of others.

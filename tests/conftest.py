@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -182,3 +183,9 @@ def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
+
+
+def pytest_collection_finish() -> None:
+    """Spare every later collection of garbage, of which many tests ask for some, the walk through all tests."""
+    gc.collect()
+    gc.freeze()

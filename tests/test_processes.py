@@ -189,8 +189,9 @@ def test_children_of_multiprocessing_deliver_their_spans(
     assert Counter(backend.names) == {"parent": 1, "child": 15}
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("imported", ["before", "after"])
+@pytest.mark.parametrize(
+    ("method", "imported"), [("fork", "before"), ("fork", "after"), ("spawn", "before"), ("forkserver", "after")]
+)
 def test_children_of_billiard_deliver_their_spans(
     backend: Backend, slow: dict[str, str], tmp_path: Path, method: str, imported: str
 ) -> None:

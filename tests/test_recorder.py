@@ -849,7 +849,7 @@ def compare(*facts: Any, **more: Any) -> None:
 
 
 @of_todays_sdk
-@quick(800)
+@quick(400)
 @given(st.tuples(programs, samplers, limits, ids, processors))
 def test_what_processors_exporters_and_logs_see_of_any_program_is_what_the_stock_sdk_shows_them(facts: Any) -> None:
     compare(*facts)

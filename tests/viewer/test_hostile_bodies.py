@@ -15,7 +15,7 @@ from .samples import hex_id, one, request
 GZIP = {"content-encoding": "gzip"}
 
 
-pytestmark = [pytest.mark.serial, needs_proc]
+pytestmark = needs_proc
 
 
 def field(number: int, content: bytes) -> bytes:

@@ -14,7 +14,7 @@ from .running import PATIENCE, Viewer, connect, head, with_allowance
 from .running import viewer as start_viewer
 from .samples import Spans, hex_id, one, span
 
-pytestmark = [pytest.mark.serial, needs_proc]
+pytestmark = needs_proc
 
 
 @pytest.fixture(name="many_sockets")

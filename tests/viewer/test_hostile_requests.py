@@ -14,7 +14,7 @@ from .running import Viewer
 from .running import viewer as start_viewer
 from .samples import ODD
 
-pytestmark = [pytest.mark.serial, needs_proc]
+pytestmark = needs_proc
 
 HOSTILE_TEXT = st.one_of(
     st.text(max_size=30),

@@ -42,7 +42,7 @@ def test_a_parameter_beyond_its_bound_is_refused_with_the_reason(
 @pytest.fixture(name="full")
 def viewer_with_many_spans() -> Iterator[Viewer]:
     with start_viewer(command=with_allowance(search_seconds=2.0)) as running:
-        for spans in many_spans(8):
+        for spans in many_spans(2):
             running.send(spans).raise_for_status()
         yield running
 

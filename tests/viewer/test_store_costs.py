@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from .cost import MEGABYTE, cost, needs_proc
 from .running import PROTOBUF
 from .running import viewer as start_viewer
 from .samples import Spans, hex_id, one, request, span
 
-pytestmark = [pytest.mark.serial, needs_proc]
+pytestmark = needs_proc
 
 
 def test_beyond_max_bytes_the_oldest_traces_go_and_memory_stays() -> None:
