@@ -824,12 +824,12 @@ def test_an_abandoned_response_ends_with_the_time_of_its_headers(
     door: Door, service: Service, recorded: Recorded
 ) -> None:
     response = door.open(f"{service.url}/stream")
-    time.sleep(0.3)
+    opened = time.time_ns()
     del response
     gc.collect()
 
     assert attributes(recorded.client)["http.response.status_code"] == 200
-    assert seconds(recorded.client) < 0.25
+    assert (recorded.client.end_time or 0) <= opened
 
 
 def test_an_upload_from_a_generator_is_sent_once_and_whole(door: Door, service: Service, recorded: Recorded) -> None:
