@@ -25,7 +25,7 @@ from servers import wait_until
 
 pytestmark = pytest.mark.serial
 
-SIDE_BY_SIDE = 16
+SIDE_BY_SIDE = 10
 
 RATE = 600
 """Requests in a second to a service."""
