@@ -107,7 +107,7 @@ test-python: install
 # FastAPI apart: each of its versions with native telemetry needs a newer OpenTelemetry than the lowest.
 test-lowest:
 	$(MAKE) test-python VENV=.venv-lowest CONSTRAINTS=tests/lowest-versions.txt \
-	  EXTRAS=starlette,flask,httpx,httpx2,requests,viewer,test \
+	  EXTRAS=starlette,flask,litestar,httpx,httpx2,requests,viewer,test \
 	  PYTEST_ARGS='--ignore tests/test_fastapi.py $(OURS_ALONE) $(PYTEST_ARGS)'
 	$(MAKE) test-python VENV=.venv-lowest-fastapi CONSTRAINTS=tests/lowest-fastapi.txt EXTRAS=all,test \
 	  PYTEST_ARGS='tests/test_error_pages.py tests/test_fastapi.py tests/test_w3c_services.py $(PYTEST_ARGS)'
