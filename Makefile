@@ -1,7 +1,4 @@
-# Three commands for users, each setting up what it needs in .venv:
-#   make demo         three real services, real traffic, their traces (ONCE=1: check every trace and exit)
-#   make test         linter, type checker and the whole suite
-#   make test-tempo   the multi-service test against a real Tempo
+# `make help` lists what there is. Each target sets up what it needs in .venv.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +6,8 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
-.PHONY: demo test check test-side-by-side test-serial test-sdk test-tempo test-peers docs conformance soak test-python \
+.PHONY: help demo test lint check docs package test-fast test-package test-side-by-side test-serial test-sdk test-tempo test-peers \
+  conformance soak test-python \
   test-lowest coverage bench install clean
 .DEFAULT_GOAL := test
 
@@ -24,14 +22,18 @@ PROVIDER_SUITE = tests/spans $(addprefix tests/conformance/test_,client.py serve
 
 # What no other interpreter and no other version changes: the page, the demo, the test of `make test-tempo`, the tools, and
 # what tests read of the source.
-UNCHANGED = $(addprefix --ignore tests/,docs examples integration peers test_imports.py test_types.py viewer/test_page.py)
+UNCHANGED = $(addprefix --ignore tests/,docs examples integration peers viewer/test_page.py) \
+  $(addprefix --ignore tests/test_,contributing.py imports.py package.py types.py)
 
 # What no version of a package that tracemw plugs into changes: how delivery, signals and forks go.
 OURS_ALONE = $(addprefix --ignore tests/field/test_,garbage.py greenlets.py leaving.py unfinished.py uwsgi.py) \
   $(addprefix --ignore tests/,settings spikes) $(addprefix --ignore tests/test_,client_interrupts.py clock.py endings.py \
   interrupts.py lock_free.py processes.py redaction.py stacktrace.py)
 
-install: $(VENV)/installed
+help: ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+install: $(VENV)/installed ## set up .venv with everything; each other target does so by itself
 
 # uv when it is there, pip when not; neither compiles what may never be imported.
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
@@ -47,15 +49,27 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	fi
 	@touch $@
 
-demo: install
+demo: install ## three real services, real traffic, their traces (ONCE=1: check every trace and exit)
 	@$(BIN)/python -m examples.demo $(if $(filter-out 0,$(ONCE)),--once)
 
-test: check test-side-by-side test-serial test-sdk
+test: lint test-side-by-side test-serial test-sdk ## linter, type checker and the whole suite
 
-check: install
+lint: install ## linter, formatter and type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint ## lint, and the tests of what has changed since main: see tests/touched.py
+	$(SIDE_BY_SIDE) -m 'not serial and not browser' $$($(BIN)/python tests/touched.py) || [ $$? -eq 5 ]
+
+test-fast: install ## one file of tests for each station of a request
+	$(PYTEST) -q -m 'not serial' $$($(BIN)/python tests/touched.py --fast)
+
+package: install ## the wheel and the sdist, in dist/
+	$(BIN)/python -m hatchling build
+
+test-package: install ## wheel and sdist in empty environments, each extra alone: see tests/installed
+	@PYTHONPATH=tests $(BIN)/python -m installed
 
 test-side-by-side: install
 	$(SIDE_BY_SIDE) -m 'not serial' $(PYTEST_ARGS)
@@ -69,7 +83,7 @@ test-sdk: install
 
 # Which lines and branches of src the suite reaches, in its own processes and in those that it starts: a table, and pages
 # in htmlcov/. A test that fails, since it measures time or counts instructions, does not matter here.
-coverage: install
+coverage: install ## which lines and branches the suite reaches
 	$(BIN)/python -m coverage erase
 	-$(BIN)/python -m coverage run -m pytest --numprocesses $(JOBS) --dist worksteal -m 'not serial' $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine --quiet
@@ -78,26 +92,26 @@ coverage: install
 
 # Against the Tempo that TEMPO_URL and TEMPO_ENDPOINT name, else one that docker compose starts; `make test` runs the
 # same test against the viewer.
-test-tempo: install
+test-tempo: install ## the multi-service test against a real Tempo
 	@$(BIN)/python -m tests.integration
 
 # The test suites of Flask, Starlette, httpx, requests and FastAPI with tracemw in everything that they make, beside the
 # same without it: see tests/peers/README.md. PEERS="flask httpx" runs some.
-test-peers: install
+test-peers: install ## the frameworks' own test suites, traced
 	@PYTHONPATH=tests $(BIN)/python -m peers $(PEERS)
 
 # The documentation, in docs/_build/html. A warning is an error, and so is a link to nowhere.
-docs: install
+docs: install ## the documentation, in docs/_build/html
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # What holds at which door, as a table.
-conformance: install
+conformance: install ## what holds at which door, as a table
 	@$(BIN)/python -m pytest tests/conformance --conformance-table -q
 
 # Services under full load for so many minutes, while faults of their backend come and go at random.
 MINUTES ?= 10
-soak: install
+soak: install ## services under full load while their backend misbehaves (MINUTES=10)
 	@PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes $(MINUTES) $(addprefix --seed ,$(SEED))
 
 # What depends on the interpreter or on the packages that tracemw plugs into; hypothesis makes up a tenth of its examples.
@@ -105,7 +119,7 @@ test-python: install
 	$(SIDE_BY_SIDE) -m 'not serial' --hypothesis-profile quick $(UNCHANGED) $(PYTEST_ARGS)
 
 # FastAPI apart: each of its versions with native telemetry needs a newer OpenTelemetry than the lowest.
-test-lowest:
+test-lowest: ## the suite on the lowest versions that are supported
 	$(MAKE) test-python VENV=.venv-lowest CONSTRAINTS=tests/lowest-versions.txt \
 	  EXTRAS=starlette,flask,litestar,httpx,httpx2,requests,viewer,test \
 	  PYTEST_ARGS='--ignore tests/test_fastapi.py $(OURS_ALONE) $(PYTEST_ARGS)'
@@ -114,7 +128,7 @@ test-lowest:
 
 # What tracemw costs beside others, as a table: see benchmarks/README.md. ROWS="asgi encode" runs some rows,
 # BENCH_QUICK=1 all of them with fewer rounds; AGAINST=../before compares with another checkout in place of others.
-bench: .venv-bench/peers
+bench: .venv-bench/peers ## what tracemw costs beside others, as a table
 	@.venv-bench/bin/python -m benchmarks $(addprefix --against=,$(AGAINST)) $(ROWS)
 
 # All of it is resolved at once: the instrumentations are of one release with the SDK, which need not be the newest.
@@ -129,5 +143,5 @@ bench: .venv-bench/peers
 	fi
 	@touch $@
 
-clean:
+clean: ## remove the environments and what tools leave behind
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build
