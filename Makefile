@@ -18,7 +18,7 @@ SIDE_BY_SIDE = $(PYTEST) --numprocesses $(JOBS) --dist worksteal
 
 # What records spans at the doors, which must hold with the SDK's own provider too.
 PROVIDER_SUITE = tests/spans $(addprefix tests/conformance/test_,client.py server.py) $(addprefix tests/test_,asgi.py error_pages.py \
-  fastapi.py flask.py httpx.py mounts.py options.py requests.py skip.py starlette.py trace_client.py websocket.py wsgi.py)
+  fastapi.py flask.py httpx.py litestar.py mounts.py options.py requests.py skip.py starlette.py trace_client.py websocket.py wsgi.py)
 
 # What no other interpreter and no other version changes: the page, the demo, the test of `make test-tempo`, the tools, and
 # what tests read of the source.

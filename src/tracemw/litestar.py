@@ -2,6 +2,8 @@
 
 Litestar runs its middleware only for requests that have a route. So the door stands around the whole of the
 application's handler. Exceptions become answers within that handler. The hook `after_exception` tells the door of them.
+
+Beside this door, Litestar's `OpenTelemetryPlugin` only adds INTERNAL spans to each request, and can be left out.
 """
 
 from __future__ import annotations
