@@ -38,7 +38,7 @@ ALLOWED = {
     "starlette": {"starlette", "asgi", "_http", "_otel"},
     "fastapi": {"asgi", "starlette", "_http", "_otel"},
     "flask": {"wsgi", "_http", "_otel"},
-    "litestar": {"asgi", "_http"},
+    "litestar": {"asgi", "_http", "_otel"},
     "_httpx": {"_http", "_httpx", "_otel"},
     "httpx": {"_http", "_httpx"},
     "httpx2": {"_http", "_httpx"},

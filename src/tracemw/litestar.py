@@ -22,6 +22,7 @@ from tracemw import asgi
 from tracemw._http.exchange import ServerExchange
 from tracemw._http.server import ServerTracing
 from tracemw._http.settings import ServerOptions, shows_options
+from tracemw._otel.guard import guarded
 
 
 @shows_options
@@ -46,7 +47,7 @@ class TraceMiddleware:
             return
         traced: Any = _Handler(handler, **options)
         app.asgi_handler = traced
-        app.after_exception.append(_failed)
+        app.after_exception.append(_after_exception)
         app.on_shutdown.append(traced.flush)
 
 
@@ -92,7 +93,12 @@ def _route(scope: asgi.Scope, above: str, path: str) -> str | None:
     return above + mount + ("/{path}" if is_mount else scope["path_template"])
 
 
-async def _failed(error: Exception, scope: Any) -> None:
+async def _after_exception(error: Exception, scope: Any) -> None:
+    _failed(error, scope)
+
+
+@guarded
+def _failed(error: Exception, scope: Any) -> None:
     """Note the exception that no handler of the application's own has taken. Litestar itself answers it with a 500."""
     exchange = asgi.exchange_of(scope)
     if exchange is None or isinstance(error, (HTTPException, WebSocketException)):  # those are answers
