@@ -1,7 +1,4 @@
-# Three commands for users, each setting up what it needs in .venv:
-#   make demo         three real services, real traffic, their traces (ONCE=1: check every trace and exit)
-#   make test         linter, type checker and the whole suite
-#   make test-tempo   the multi-service test against a real Tempo
+# `make help` lists what there is. Each target sets up what it needs in .venv.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,8 +6,8 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
-.PHONY: demo test check test-side-by-side test-serial test-sdk test-tempo test-peers docs conformance soak test-python \
-  test-python-between test-lowest coverage bench install clean
+.PHONY: help demo test lint check docs package test-fast test-package test-side-by-side test-serial test-sdk test-tempo \
+  test-peers conformance soak test-python test-python-between test-lowest coverage bench install clean
 .DEFAULT_GOAL := test
 
 # Tests share no port, file or process, so that several run side by side; those marked `serial` measure the machine.
@@ -21,7 +18,8 @@ SIDE_BY_SIDE = $(PYTEST) --numprocesses $(JOBS) --dist worksteal
 
 # What records spans at the doors, which must hold with the SDK's own provider too.
 PROVIDER_SUITE = tests/spans $(addprefix tests/conformance/test_,client.py server.py) $(addprefix tests/test_,asgi.py error_pages.py \
-  fastapi.py flask.py httpx.py mounts.py options.py requests.py skip.py starlette.py trace_client.py urllib3.py websocket.py wsgi.py)
+  fastapi.py flask.py httpx.py litestar.py mounts.py options.py requests.py skip.py starlette.py \
+  trace_client.py urllib3.py websocket.py wsgi.py)
 
 # What another interpreter may change: how calls, threads, signals, forks and garbage go, and so the doors, the recorder,
 # delivery and the ends of processes. Of a Python between the oldest and the newest, the doors and the recorder are enough:
@@ -40,7 +38,10 @@ PACKAGES_SUITE = $(filter-out %/test_fastapi.py,$(PROVIDER_SUITE)) $(addprefix t
   $(addprefix tests/test_,answers.py architecture.py backends.py bootstrap.py otlp_grpc.py otlp_http.py propagation.py \
   provider.py recorder.py refusals.py sampling.py third_parties.py values.py w3c_services.py)
 
-install: $(VENV)/installed
+help: ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+install: $(VENV)/installed ## set up .venv with everything; each other target does so by itself
 
 # uv when it is there, pip when not; neither compiles what may never be imported.
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
@@ -56,15 +57,27 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	fi
 	@touch $@
 
-demo: install
+demo: install ## three real services, real traffic, their traces (ONCE=1: check every trace and exit)
 	@$(BIN)/python -m examples.demo $(if $(filter-out 0,$(ONCE)),--once)
 
-test: check test-side-by-side test-serial test-sdk
+test: lint test-side-by-side test-serial test-sdk ## linter, type checker and the whole suite
 
-check: install
+lint: install ## linter, formatter and type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint ## lint, and the tests of what has changed since main: see tests/touched.py
+	$(SIDE_BY_SIDE) -m 'not serial and not browser' $$($(BIN)/python tests/touched.py) || [ $$? -eq 5 ]
+
+test-fast: install ## one file of tests for each station of a request
+	$(PYTEST) -q -m 'not serial' $$($(BIN)/python tests/touched.py --fast)
+
+package: install ## the wheel and the sdist, in dist/
+	$(BIN)/python -m hatchling build
+
+test-package: install ## wheel and sdist in empty environments, each extra alone: see tests/installed
+	@PYTHONPATH=tests $(BIN)/python -m installed
 
 test-side-by-side: install
 	$(SIDE_BY_SIDE) -m 'not serial' $(PYTEST_ARGS)
@@ -78,8 +91,8 @@ test-sdk: install
 
 # Which lines and branches of src the suite reaches, in its own processes and in those that it starts: a table, and pages
 # in htmlcov/. A test that fails, since it measures time or counts instructions, does not matter here.
-# Before Python 3.14, coverage does not see the threads that tracemw starts beneath `threading`: delivery's, and the spike watch's.
-coverage: install
+# Coverage does not see the threads that tracemw starts beneath `threading`: delivery's, and the spike watch's.
+coverage: install ## which lines and branches the suite reaches
 	$(BIN)/python -m coverage erase
 	-$(BIN)/python -m coverage run -m pytest --numprocesses $(JOBS) --dist worksteal -m 'not serial' $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine --quiet
@@ -88,26 +101,26 @@ coverage: install
 
 # Against the Tempo that TEMPO_URL and TEMPO_ENDPOINT name, else one that docker compose starts; `make test` runs the
 # same test against the viewer.
-test-tempo: install
+test-tempo: install ## the multi-service test against a real Tempo
 	@$(BIN)/python -m tests.integration
 
 # The test suites of Flask, Starlette, httpx, requests and FastAPI with tracemw in everything that they make, beside the
 # same without it: see tests/peers/README.md. PEERS="flask httpx" runs some.
-test-peers: install
+test-peers: install ## the frameworks' own test suites, traced
 	@PYTHONPATH=tests $(BIN)/python -m peers $(PEERS)
 
 # The documentation, in docs/_build/html. A warning is an error, and so is a link to nowhere.
-docs: install
+docs: install ## the documentation, in docs/_build/html
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # What holds at which door, as a table.
-conformance: install
+conformance: install ## what holds at which door, as a table
 	@$(BIN)/python -m pytest tests/conformance --conformance-table -q
 
 # Services under full load for so many minutes, while faults of their backend come and go at random.
 MINUTES ?= 10
-soak: install
+soak: install ## services under full load while their backend misbehaves (MINUTES=10)
 	@PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes $(MINUTES) $(addprefix --seed ,$(SEED))
 
 # Some of the tests on another interpreter, or on other packages; hypothesis makes up a tenth of its examples.
@@ -119,15 +132,15 @@ test-python-between:
 	$(MAKE) test-python SUITE='$(BETWEEN_SUITE)'
 
 # FastAPI apart: each of its versions with native telemetry needs a newer OpenTelemetry than the lowest.
-test-lowest:
+test-lowest: ## the suite on the lowest versions that are supported
 	$(MAKE) test-python VENV=.venv-lowest CONSTRAINTS=tests/lowest-versions.txt \
-	  EXTRAS=starlette,flask,httpx,httpx2,requests,viewer,test SUITE='$(PACKAGES_SUITE)'
+	  EXTRAS=starlette,flask,litestar,httpx,httpx2,requests,viewer,test SUITE='$(PACKAGES_SUITE)'
 	$(MAKE) test-python VENV=.venv-lowest-fastapi CONSTRAINTS=tests/lowest-fastapi.txt EXTRAS=all,test \
 	  SUITE='tests/test_error_pages.py tests/test_fastapi.py tests/test_w3c_services.py'
 
 # What tracemw costs beside others, as a table: see benchmarks/README.md. ROWS="asgi encode" runs some rows,
 # BENCH_QUICK=1 all of them with fewer rounds; AGAINST=../before compares with another checkout in place of others.
-bench: .venv-bench/peers
+bench: .venv-bench/peers ## what tracemw costs beside others, as a table
 	@.venv-bench/bin/python -m benchmarks $(addprefix --against=,$(AGAINST)) $(ROWS)
 
 # All of it is resolved at once: the instrumentations are of one release with the SDK, which need not be the newest.
@@ -142,5 +155,5 @@ bench: .venv-bench/peers
 	fi
 	@touch $@
 
-clean:
+clean: ## remove the environments and what tools leave behind
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import flask
+import litestar
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from starlette.routing import Mount, Route
 
 import tracemw
 import tracemw.flask
+import tracemw.litestar
 import tracemw.starlette
 from calls import WSGIServer
 from conftest import Recorded
@@ -50,6 +52,16 @@ def fastapi_request(routes: int) -> Callable[[], None]:
     app.include_router(router, prefix=f"/r{routes - 1}")
     app.add_middleware(tracemw.fastapi.TraceMiddleware)
     return asgi_request(app, f"/r{routes - 1}/i{routes - 1}/7")
+
+
+def litestar_request(routes: int) -> Callable[[], None]:
+    async def item() -> str:
+        return "ok"
+
+    handlers = [litestar.get(f"/r{number}/{{item:str}}")(item) for number in range(routes)]
+    app = litestar.Litestar(handlers, openapi_config=None, logging_config=None)
+    tracemw.litestar.TraceMiddleware(app)
+    return asgi_request(app, f"/r{routes - 1}/7")
 
 
 async def home(request: Request) -> PlainTextResponse:
@@ -91,7 +103,10 @@ def flask_request(routes: int) -> Callable[[], None]:
     return ask
 
 
-@pytest.mark.parametrize("request_to", [starlette_request, mounted_request, fastapi_request, flask_request])
+FRAMEWORKS = [starlette_request, mounted_request, fastapi_request, litestar_request, flask_request]
+
+
+@pytest.mark.parametrize("request_to", FRAMEWORKS)
 def test_three_hundred_routes_cost_no_more_tracing_than_three(
     request_to: Callable[[int], Callable[[], None]], recorded: Recorded
 ) -> None:
@@ -106,7 +121,7 @@ def test_three_hundred_routes_cost_no_more_tracing_than_three(
     assert calls[300] == calls[3] > 10
 
 
-@pytest.mark.parametrize("request_to", [starlette_request, mounted_request, fastapi_request, flask_request])
+@pytest.mark.parametrize("request_to", FRAMEWORKS)
 def test_a_request_leaves_nothing_of_tracemw_to_the_garbage_collector(
     request_to: Callable[[int], Callable[[], None]], recorded: Recorded
 ) -> None:

@@ -15,10 +15,13 @@ import pytest
 import tracemw
 
 SOURCE = Path(tracemw.__file__).parent
-FRAMEWORKS = {"fastapi", "flask", "starlette", "httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc"}
+FRAMEWORKS = {
+    *("fastapi", "flask", "litestar", "starlette"),
+    *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc"),
+}
 TOOLS = {"cli", "__main__", "viewer"}
 SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
-DOORS = {"asgi", "fastapi", "flask", "httpx", "httpx2", "requests", "starlette", "urllib3", "wsgi"}
+DOORS = {"asgi", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "starlette", "urllib3", "wsgi"}
 
 # What each room may import of tracemw itself. A room that is not listed here has no business in the tree.
 ALLOWED = {
@@ -35,6 +38,7 @@ ALLOWED = {
     "starlette": {"starlette", "asgi", "_http", "_otel"},
     "fastapi": {"asgi", "starlette", "_http", "_otel"},
     "flask": {"wsgi", "_http", "_otel"},
+    "litestar": {"asgi", "_http", "_otel"},
     "_httpx": {"_http", "_httpx", "_otel"},
     "httpx": {"_http", "_httpx"},
     "httpx2": {"_http", "_httpx"},
@@ -124,6 +128,7 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
         "starlette": {"starlette"},
         "fastapi": {"fastapi", "starlette"},
         "flask": {"flask"},
+        "litestar": {"litestar"},
         "httpx": {"httpx"},
         "httpx2": {"httpx2"},
         "_urllib3": {"urllib3"},
@@ -304,6 +309,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("starlette", "starlette", "starlette"),
         ("fastapi", "fastapi", "fastapi"),
         ("flask", "flask", "flask"),
+        ("litestar", "litestar", "litestar"),
         ("httpx", "httpx", "httpx"),
         ("httpx2", "httpx2", "httpx2"),
         ("requests", "requests", "requests"),

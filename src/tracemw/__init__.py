@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds, so that a type checker 
     from tracemw import flask as flask
     from tracemw import httpx as httpx
     from tracemw import httpx2 as httpx2
+    from tracemw import litestar as litestar
     from tracemw import requests as requests
     from tracemw import starlette as starlette
     from tracemw import urllib3 as urllib3
@@ -51,7 +52,7 @@ __all__ = [
     "traced",
 ]
 
-_DOORS = ("asgi", "fastapi", "flask", "httpx", "httpx2", "requests", "starlette", "urllib3", "wsgi")
+_DOORS = ("asgi", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "starlette", "urllib3", "wsgi")
 _HOMES = {
     "ClientOptions": "tracemw._http.client",
     "RequestFacts": "tracemw._http.facts",

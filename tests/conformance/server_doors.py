@@ -15,7 +15,12 @@ from socketserver import ThreadingMixIn
 from typing import Any, ClassVar
 
 import flask
+import litestar
 import pytest
+from litestar.background_tasks import BackgroundTask as LitestarBackgroundTask
+from litestar.exceptions import LitestarException
+from litestar.response import File, Stream
+from litestar.response.base import ASGIResponse
 from opentelemetry import context as otel_context
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -28,6 +33,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 import calls
 import tracemw.asgi
 import tracemw.flask
+import tracemw.litestar
 import tracemw.starlette
 import tracemw.wsgi
 from conformance.service import Endpoint, Incoming, Reply, Service
@@ -232,12 +238,13 @@ class ASGIDoor(Door):
     async def ask_scope(self, app: Any, scope: dict[str, Any]) -> Answer:
         """Make the request of a scope, within a running event loop."""
         answer = Answer()
-        incoming = [{"type": "http.request", "body": b""}]
+        incoming = [{"type": "http.disconnect"}, {"type": "http.request", "body": b""}]
+        complete = asyncio.Event()
 
         async def receive() -> Any:
-            if not incoming:
-                await asyncio.Event().wait()  # the client stays: it never comes to a disconnect
-            return incoming.pop()
+            if len(incoming) < 2:
+                await complete.wait()  # the client stays: ASGI tells of a disconnect once the response is out
+            return incoming.pop() if len(incoming) == 2 else incoming[0]
 
         async def send(message: Any) -> None:
             answer.messages.append(message)
@@ -249,6 +256,8 @@ class ASGIDoor(Door):
                 answer.body += await run_in_threadpool(Path(message["path"]).read_bytes)
             else:
                 answer.body += message.get("body", b"")
+            if message["type"] != "http.response.start" and not message.get("more_body"):
+                complete.set()
 
         before = otel_context.get_current()
         try:
@@ -369,6 +378,78 @@ class FastAPIDoor(StarletteDoor):
         outer = FastAPI(openapi_url=None)
         outer.mount(prefix, app)
         return outer
+
+
+def _litestar_endpoint(endpoint: Endpoint) -> Any:
+    async def respond(request: litestar.Request[Any, Any, Any]) -> Any:
+        seen = repr((request.scope["path"], request.scope["query_string"], request.scope["headers"]))
+        reply = await run_in_threadpool(endpoint, Incoming(request.path_params, seen))
+        if isinstance(reply.body, Path):
+            return File(reply.body)
+        if not isinstance(reply.body, bytes):
+            return Stream(reply.body, status_code=reply.status)
+        return _LitestarResponse(reply.body, reply)
+
+    return respond
+
+
+class _LitestarResponse(litestar.Response[bytes]):
+    """A response that may have several headers of one name, which Litestar keeps by name until it sends them."""
+
+    def __init__(self, body: bytes, reply: Reply) -> None:
+        super().__init__(body)
+        self._reply = reply
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
+        reply = self._reply
+        work = LitestarBackgroundTask(reply.afterwards) if reply.afterwards is not None else None
+        return ASGIResponse(body=self.content, status_code=reply.status, headers=reply.headers, background=work)
+
+
+class LitestarDoor(ASGIDoor):
+    name = "litestar"
+    lacks: ClassVar = {
+        **_ASGI_HAS_NO,
+        "scopes": "Litestar's router takes http, websocket and lifespan scopes and no others",
+    }
+    status_of_a_crash = 500
+
+    def application(self, service: Service) -> Any:
+        prefix = _litestar_path(service.PREFIX)
+        routes: list[Any] = []
+        mounted: list[Any] = []
+        for template, endpoint in service.endpoints.items():
+            part = mounted if template.startswith(service.PREFIX) else routes
+            path = _litestar_path(template.removeprefix(service.PREFIX))
+            part.append(litestar.get(path)(_litestar_endpoint(endpoint)))
+        return _litestar(*routes, litestar.Router(prefix, route_handlers=mounted))
+
+    def around(self, app: Any) -> Any:
+        return self.mounting("/", app)
+
+    def mounting(self, prefix: str, app: Any) -> Any:
+        async def mounted(scope: Any, receive: Any, send: Any) -> None:
+            await app(scope, receive, send)
+
+        return _litestar(litestar.asgi(prefix, is_mount=True, copy_scope=True)(mounted))
+
+    def install(self, app: Any, **options: Any) -> Any:
+        tracemw.litestar.TraceMiddleware(app, **options)
+        return app
+
+    async def ask_scope(self, app: Any, scope: dict[str, Any]) -> Answer:
+        answer = await super().ask_scope(app, scope)
+        while type(answer.error) is LitestarException:  # once a response has begun, each layer wraps its exception
+            answer.error = answer.error.__cause__
+        return answer
+
+
+def _litestar(*routes: Any) -> litestar.Litestar:
+    return litestar.Litestar(routes, openapi_config=None, logging_config=None)
+
+
+def _litestar_path(template: str) -> str:
+    return template.replace("}", ":str}")
 
 
 _GUNICORN = ("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "critical", "{app}", "--worker-class")
@@ -549,7 +630,7 @@ class FlaskDoor(WSGIDoor):
         return template.replace("{", "<").replace("}", ">")
 
 
-_KINDS: tuple[type[Door], ...] = (ASGIDoor, StarletteDoor, FastAPIDoor, WSGIDoor, FlaskDoor)
+_KINDS: tuple[type[Door], ...] = (ASGIDoor, StarletteDoor, FastAPIDoor, LitestarDoor, WSGIDoor, FlaskDoor)
 DOORS: dict[str, type[Door]] = {
     kind.name: kind for kind in _KINDS if kind is not FastAPIDoor or importlib.util.find_spec("fastapi") is not None
 }

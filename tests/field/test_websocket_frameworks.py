@@ -17,6 +17,7 @@ from werkzeug.serving import make_server
 
 import tracemw.asgi
 import tracemw.flask
+import tracemw.litestar
 from conftest import Recorded
 from field.leaving import flask_app
 from servers import socketserver_serving, uvicorn_serving, wait_until
@@ -65,8 +66,9 @@ def litestar_app() -> Any:
             await socket.send_text(await socket.receive_text())
 
     echo.__annotations__["socket"] = litestar.WebSocket
-    app: Any = litestar.Litestar([litestar.websocket("/echo")(echo)], openapi_config=None, logging_config=None)
-    return tracemw.asgi.TraceMiddleware(app)
+    app = litestar.Litestar([litestar.websocket("/echo")(echo)], openapi_config=None, logging_config=None)
+    tracemw.litestar.TraceMiddleware(app)
+    return app
 
 
 def falcon_app() -> Any:

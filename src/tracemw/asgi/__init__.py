@@ -1,7 +1,7 @@
 """The door for any ASGI application: `app = TraceMiddleware(app)`.
 
-One SERVER span per HTTP request or WebSocket connection. Starlette and FastAPI have doors of their own, which know the
-routes: `tracemw.starlette` and `tracemw.fastapi`.
+One SERVER span per HTTP request or WebSocket connection. Starlette, FastAPI and Litestar have doors of their own, which
+know the routes: `tracemw.starlette`, `tracemw.fastapi` and `tracemw.litestar`.
 
 The way of a request through this room, one module per step:
 
@@ -180,17 +180,22 @@ class TraceMiddleware:
         del scope
         exchange.failure(error)
 
+    async def flush(self) -> None:
+        """Deliver the queued spans. The end of the lifespan is the last chance.
+
+        Servers such as uvicorn end by raising again the signal that stopped them, so atexit never runs.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # the loop is not asyncio's, but trio's, say; to block it now does no harm
+            self._tracing.flush()
+        else:
+            await asyncio.to_thread(self._tracing.flush)
+
     def _flushing(self, send: Send) -> Send:
-        # The end of the lifespan is the last chance to deliver the queued spans: servers such as uvicorn end by raising
-        # again the signal that stopped them, so atexit never runs.
         async def flush_then_send(message: Message) -> None:
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-                try:
-                    asyncio.get_running_loop()
-                except RuntimeError:  # the loop is not asyncio's, but trio's, say; to block it now does no harm
-                    self._tracing.flush()
-                else:
-                    await asyncio.to_thread(self._tracing.flush)
+                await self.flush()
             await send(message)
 
         return flush_then_send
