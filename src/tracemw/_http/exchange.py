@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import ClassVar, Final
@@ -20,6 +21,7 @@ from tracemw._otel.context import attach, current_context
 from tracemw._otel.exceptions import exception_type, put_stage, record_exception
 from tracemw._otel.guard import call_hook, fault, guarded
 from tracemw._otel.recorder import Held, as_held
+from tracemw._otel.served import Note, enter, leave, watch
 
 # The versions that a metric may tell: some servers pass on what the client has written, and that may be anything.
 _VERSIONS: Final = frozenset({"1.0", "1.1", "2", "3"})
@@ -59,6 +61,10 @@ class ServerExchange:
     """`error.type` for that status, if the status is an error of the server."""
     route_source: RouteSource | None
     """Called for the route when the request ends."""
+    loop: AbstractEventLoop | None
+    """The event loop that the request arrived in; None for a request that a thread serves."""
+    notes: list[Note] | None
+    """What the watch has seen of the request."""
 
     is_open: bool
     """Whether the request is being recorded, and has not ended."""
@@ -71,6 +77,8 @@ class ServerExchange:
 
     _is_unheard: bool
     """Whether the client had gone before the response began."""
+    is_connection: bool
+    """Whether this is a connection, and no request."""
     _has_switched: bool
     """Whether the application has served a connection of another protocol."""
     _failure: BaseException | None
@@ -88,8 +96,9 @@ class ServerExchange:
     def __init__(self) -> None:
         # To find one default in the class takes as long as to set seven fields here.
         self.carried = self.context = self.around = _NOWHERE
-        self.span = self.held = self.status = self.server_error = self.route_source = None
+        self.span = self.held = self.status = self.server_error = self.route_source = self.loop = self.notes = None
         self.is_open = self.is_over = self.client_has_gone = self._is_unheard = self._has_switched = False
+        self.is_connection = False
         self.is_settled = True
         self._failure = self._sign_of_departure = self._instruments = self._facts = self._offset = None
 
@@ -118,6 +127,10 @@ class ServerExchange:
         settings = self.settings
         self.is_open, self.is_settled = True, False
         self.held = as_held(self.span)
+        if self.span is not None:
+            enter(self)
+            if watch.wake is not None:
+                watch.wake()
         if instruments is None and not settings.names_or_hooks:
             return
         self._facts = facts = self.request.facts()
@@ -150,8 +163,14 @@ class ServerExchange:
         if self.held is not None:
             self.held.answered()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the client waits for the response, of which nothing is out yet."""
+        return self.status is None and not self.is_connection
+
     def lasts(self) -> None:
         """Note that this is a connection, and no request. A connection is never slow."""
+        self.is_connection = True
         if self.held is not None:
             self.held.lasts()
 
@@ -285,12 +304,26 @@ class ServerExchange:
             labels["network.protocol.version"] = self._facts.http_version
         instruments.lasted(max(ended - self._started, 0) / 1e9, labels, self.context)
 
+    def tell(self) -> None:
+        """Make events of what the watch has seen of the request."""
+        notes, self.notes = self.notes, None
+        if self.span is None or notes is None:
+            return
+        now = monotonic_ns()
+        for note in list(notes):
+            told = note.attributes(now)
+            if told is not None:
+                self.span.add_event(note.name, told, self.time_of(note.at))
+
     def _leave(self, at: int | None) -> None:
         """End the span, and let go of what leads to the scope or environ: they lead back here, which is a cycle."""
+        leave(self)
         try:
             if self._instruments is not None:
                 self._instruments.ended(self)
             self.route_source = self._failure = self._sign_of_departure = None
+            if self.notes is not None:
+                self.tell()
             if self.span is not None:
                 self.span.end(at)
         except Exception as error:
@@ -308,6 +341,7 @@ class ServerExchange:
             attach(self.around)
         if not self.is_settled:
             self.is_open = False
+            leave(self)
             if self._instruments is not None:
                 self._instruments.ended(self)
             if self.span is not None and self.span.is_recording():

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextvars import Context as Variables
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import ref
@@ -36,6 +37,7 @@ _SUPPRESS_HTTP: Final = otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY  # noqa:
 current_context: Callable[[], Context] = otel_context.get_current
 attach: Callable[[Context], Token[Context]] = otel_context.attach
 _runtime: Final = otel_context._RUNTIME_CONTEXT  # noqa: SLF001
+_variable: Any = None
 if type(_runtime) is ContextVarsRuntimeContext:
     _variable = _runtime._current_context  # noqa: SLF001
     current_context = _variable.get
@@ -87,6 +89,12 @@ def exchange_in(context: Context) -> Any:
     """Return the exchange of the request being served in `context`; None without one."""
     found = context.get(_EXCHANGE)
     return found() if isinstance(found, ref) else None
+
+
+def exchange_within(variables: Variables) -> Any:
+    """Return the exchange of the request that context variables of any task or thread belong to; None without one."""
+    context = None if _variable is None else variables.get(_variable)
+    return None if context is None else exchange_in(context)
 
 
 def ground_of(context: Context) -> Context | None:

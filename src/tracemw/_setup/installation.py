@@ -24,6 +24,7 @@ from tracemw._setup.endings import PROCESS_EXIT, Endings
 from tracemw._setup.outlet import Outlet
 from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for
 from tracemw._setup.tracing import Foreign, Tracing
+from tracemw._watch import Watchdog, watchdog_for
 from tracemw.config import DELIVERY_TIMEOUT, Config, ignored_files
 from tracemw.sampling import Sampling
 from tracemw.spikes import Watch
@@ -49,6 +50,7 @@ class Installation:
         self._baggage: BaggageKeys | None = None
         self._endings = Endings(self.end)
         self._observer: Observer | None = None
+        self._watchdog: Watchdog | None = None
         self._tracing: Tracing | None = None
         self._is_replaceable = False
         self._said: set[str] = set()
@@ -94,6 +96,8 @@ class Installation:
         began, ended = self._outlet.waited
         just_now = time.monotonic() - ended < _SAME_END
         if self._tracing is not None and self._tracing.active:
+            if self._watchdog is not None:
+                self._watchdog.tell_all()
             end_unfinished(why)
         return self.shutdown(max(DELIVERY_TIMEOUT - (ended - began), 0.0) if just_now else DELIVERY_TIMEOUT)
 
@@ -122,6 +126,7 @@ class Installation:
         self._name_baggage(provider, config.baggage)
         meter_provider = _install_metrics(config, lambda: provider.resource)
         watch = Watch(config.control_file, pipeline.sampler.share) if config.control_file is not None else None
+        self._watchdog = watchdog_for(sampling.stack_after, config.stacktrace_limit)
         tracing = Tracing(
             provider,
             pipeline.description,
@@ -130,6 +135,7 @@ class Installation:
             sampler=pipeline.sampler,
             recorder=pipeline.recorder,
             watch=watch,
+            watchdog=self._watchdog,
         )
         self._observe(pipeline, tracing)
         return tracing

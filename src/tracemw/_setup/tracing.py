@@ -15,6 +15,7 @@ from tracemw._export import Stats as Stats
 from tracemw._export.orders import LONGEST_WAIT
 from tracemw._process.forks import check
 from tracemw._recording import Books, FlightRecorder
+from tracemw._watch import Watchdog
 from tracemw.config import DELIVERY_TIMEOUT
 from tracemw.sampling import ConsistentSampler
 from tracemw.spikes import Spike, Watch, require_duration
@@ -39,6 +40,7 @@ class Tracing:
         sampler: ConsistentSampler | None = None,
         recorder: FlightRecorder | None = None,
         watch: Watch | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._provider = provider
         self._description = description
@@ -47,6 +49,7 @@ class Tracing:
         self._sampler = sampler
         self._recorder = recorder
         self._watch = watch
+        self._watchdog = watchdog
         self._active = True
 
     @property
@@ -77,6 +80,8 @@ class Tracing:
             self._active = False
             if self._meter_provider is not None:
                 self._meter_provider.shutdown(timeout_millis=max(deadline - time.monotonic(), 0.1) * 1000)
+            if self._watchdog is not None:
+                self._watchdog.stop(max(deadline - time.monotonic(), 0.0))
             if self._watch is not None:
                 self._watch.stop(max(deadline - time.monotonic(), 0.0))
         return delivered

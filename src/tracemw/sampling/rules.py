@@ -71,6 +71,11 @@ class Sampling:
     not become a flood. Slow ones get half of the rate, and at least one. The rest is for errors and `tracemw.keep`. 0
     keeps none."""
 
+    stack_after: float | None = 1.0
+    """Seconds after which a request without an answer tells where it is. The stacks of its thread, or of its tasks down
+    the chain of awaits, become an event `tracemw.stack` of its SERVER span. More follow after twice that time, four
+    times, and so on, five at most. The events are there in each trace that is sampled or kept. None for never."""
+
     def __post_init__(self) -> None:
         if self.ratio is not None:
             object.__setattr__(self, "ratio", to_ratio("Sampling ratio", self.ratio))
@@ -78,14 +83,16 @@ class Sampling:
             raise TypeError(f"keep_errors takes True or False, not {self.keep_errors!r}")
         if not isinstance(self.show_unsampled, bool):
             raise TypeError(f"show_unsampled takes True or False, not {self.show_unsampled!r}")
-        for name in ("keep_slow", "keep_rate"):
+        for name in ("keep_slow", "keep_rate", "stack_after"):
             value: object = getattr(self, name)
-            if value is None and name == "keep_slow":
+            if value is None and name != "keep_rate":
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} takes a number, not {value!r}")
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name}={value!r} is not accepted; use a number that is 0 or more")
+        if self.stack_after == 0:
+            raise ValueError("stack_after=0 is not accepted; use a number of seconds above 0, or None for no stacks")
         given: object = self.rules
         rules = tuple(given) if isinstance(given, Iterable) else (None,)
         if not all(isinstance(rule, Rule) for rule in rules):

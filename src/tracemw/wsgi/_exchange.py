@@ -34,6 +34,10 @@ class WsgiExchange(ServerExchange):
 
     request: EnvironRequest
 
+    @property
+    def is_awaited(self) -> bool:
+        return not self.has_begun and not self.is_connection
+
     def sent(self, data: bytes) -> None:
         """Note a part of the body. The request ends with the last byte that was declared.
 

@@ -1,0 +1,91 @@
+"""The requests that this process is serving. Doors enter and leave, and the watch looks at who is there.
+
+The watch does not write to the spans of others, which end whenever they like. It leaves notes at a request. The
+request's own door makes events of the notes, just before the span ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from opentelemetry.trace import Span
+
+_MOST_NOTES: Final = 32
+"""Notes at one request. Further ones are left out."""
+
+
+class Note(Protocol):
+    """What the watch has seen of a request. It becomes an event of the request's span."""
+
+    @property
+    def at(self) -> int:
+        """When that was, in nanoseconds of the monotonic clock."""
+
+    @property
+    def name(self) -> str:
+        """The name of the event."""
+
+    def attributes(self, now: int) -> Mapping[str, Any] | None:
+        """Return the event's attributes; None when there is nothing to tell. `now` is a time of the monotonic clock."""
+
+
+class Seen(NamedTuple):
+    """A note of which all is known."""
+
+    at: int
+    name: str
+    told: Mapping[str, Any]
+
+    def attributes(self, now: int) -> Mapping[str, Any]:
+        del now
+        return self.told
+
+
+class Served(Protocol):
+    """A request being served. To the watch it is a span, and whoever works for it."""
+
+    span: Span | None
+    loop: AbstractEventLoop | None
+    """The event loop that the request arrived in; None for a request that a thread serves."""
+    notes: list[Note] | None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for the response, of which nothing is out yet."""
+
+    def tell(self) -> None:
+        """Make events of the notes now."""
+
+
+served: Final[set[Served]] = set()
+"""All requests that are being served."""
+enter: Final = served.add
+"""Enter a request. This, `leave` and `list(served)` are one step each, and no lock is needed."""
+leave: Final = served.discard
+"""Take out a request, if it is there."""
+
+
+class Watch:
+    """What doors know of the watch."""
+
+    __slots__ = ("wake",)
+
+    def __init__(self) -> None:
+        self.wake: Callable[[], object] | None = None
+        """Called with the next request. It is set while the watch sleeps."""
+
+
+watch: Final = Watch()
+
+
+def leave_note(request: Served, note: Note) -> None:
+    """Leave a note at a request, unless it has too many."""
+    if request.notes is None:  # no call from here on: two threads get the same list
+        request.notes = []
+    notes = request.notes
+    if len(notes) < _MOST_NOTES:
+        notes.append(note)

@@ -1,0 +1,89 @@
+"""What the watch does each time it looks at the requests being served."""
+
+from __future__ import annotations
+
+import math
+from time import monotonic_ns
+from typing import Final
+
+from tracemw._otel.clock import offset_of
+from tracemw._otel.served import Seen, Served, leave_note, served
+from tracemw._watch.shown import code_attributes
+from tracemw._watch.stacks import stacks_of
+
+STACK: Final = "tracemw.stack"
+"""The event that tells where a slow request was."""
+AFTER: Final = "tracemw.stack.after"
+"""The attribute that says after how many seconds."""
+
+_MOST_STACKS: Final = 5
+"""Stacks of one request: after the time that is configured, twice that time, four times, and so on."""
+_LONGEST_PAUSE: Final = 1.0
+_SECOND: Final = 10**9
+
+
+class Rounds:
+    """Looks at the requests being served, and leaves notes at those that are slow.
+
+    Args:
+        stack_after: Seconds after which a request's stack is taken; None for never.
+        stacktrace_limit: Bytes that a stack may take.
+    """
+
+    def __init__(self, *, stack_after: float | None, stacktrace_limit: int) -> None:
+        self._stack_after = math.inf if stack_after is None else stack_after
+        self._limit = stacktrace_limit
+        self._taken: dict[Served, int] = {}
+        """How many stacks of a request have been taken, for those that are still served."""
+
+    def go(self) -> float:
+        """Look once. Return after how many seconds to look again."""
+        pause = min(_LONGEST_PAUSE, self._stack_after)
+        now, taken, due = monotonic_ns(), {}, []
+        for request in list(served):
+            age = _age(request, now)
+            stacks = self._taken.get(request, 0)
+            if age is None or stacks == _MOST_STACKS:
+                continue
+            left = self._stack_after * 2**stacks - age
+            if left <= 0 and request.is_awaited:
+                due.append((request, age))
+                stacks += 1
+                left = self._stack_after * 2**stacks - age
+            if stacks:
+                taken[request] = stacks
+            pause = min(pause, max(left, 0.0)) if left > 0 else pause
+        self._taken = taken
+        if due:
+            self._take_stacks(due, now)
+        return pause
+
+    def rest(self) -> None:
+        """Let go of all: nobody is served."""
+        self._taken = {}
+
+    def begin_anew(self) -> None:
+        """Begin in a forked process, in which nobody is served."""
+        self.rest()
+
+    def tell_all(self) -> None:
+        """Take the stacks of all requests now, and tell all that is known of them, on their spans."""
+        now = monotonic_ns()
+        requests = list(served)
+        self._take_stacks([(each, age) for each in requests if (age := _age(each, now)) is not None], now)
+        for request in requests:
+            request.tell()
+
+    def _take_stacks(self, due: list[tuple[Served, float]], now: int) -> None:
+        found = stacks_of([request for request, _ in due])
+        for request, age in due:
+            told = code_attributes(found[request], self._limit)
+            if told:
+                leave_note(request, Seen(now, STACK, {**told, AFTER: round(age, 3)}))
+
+
+def _age(request: Served, now: int) -> float | None:
+    """Return for how many seconds a request has been served; None when its span does not tell."""
+    span = request.span
+    started = getattr(span, "start_time", None)
+    return (now - started + offset_of(span)) / _SECOND if isinstance(started, int) else None

@@ -1,0 +1,194 @@
+"""The stacks of those who work for requests: threads, asyncio's tasks down the chain of their awaits, and greenlets.
+
+Nothing is noted while requests run well, so the workers are found when somebody asks. One of these holds for a worker:
+
+* a frame of a door of ours is on its stack, and has the request's exchange
+* it runs in a context of the request: a task knows its context, and thread pools have it in a variable
+
+All frames that are looked at may run on meanwhile. Each step that reads one is right at its moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import math
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from functools import partial
+from types import AsyncGeneratorType, BuiltinMethodType, CoroutineType, FrameType, GeneratorType
+from typing import Any, Final, NamedTuple
+
+from tracemw._otel.application import Line, is_own
+from tracemw._otel.context import exchange_within
+from tracemw._otel.served import Served
+from tracemw._process.native import get_ident
+
+_DEEPEST: Final = 500
+"""Frames of one stack that are read."""
+_THREAD: Final = math.inf
+_STEPS: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
+
+# How thread pools call what they were given, by the name of the function: the variable that leads to the context.
+_POOLS: Final = {
+    "WorkerThread.run": "context",  # anyio
+    "_WorkItem.run": "self",  # concurrent.futures, and asyncio.to_thread
+    "SyncToAsync.thread_handler": "func",  # asgiref
+}
+
+
+class Stack(NamedTuple):
+    """Where one worker is, with the outermost line first; from the door on, if the worker came through it."""
+
+    lines: list[Line]
+    is_through_the_door: bool
+    order: float
+    """Workers that tell more come later: tasks in the order in which they were made, as far as their names tell, and
+    then threads."""
+
+
+def stacks_of(requests: Collection[Served]) -> dict[Served, list[Stack]]:
+    """Return the stacks of those who work for each of the requests. Those who tell most come last."""
+    wanted = {id(each): each for each in requests}
+    found: dict[Served, list[Stack]] = {each: [] for each in requests}
+    running = {}
+    for loop in {each.loop for each in requests if each.loop is not None}:
+        for task in asyncio.all_tasks(loop):
+            request, stack, frame = _of_task(task, wanted)
+            if request is None:
+                continue
+            if asyncio.current_task(loop) is task and frame is not None:
+                running[frame] = request  # its stack is that of the thread
+            else:
+                found[request].append(stack)
+    for thread, innermost in sys._current_frames().items():  # noqa: SLF001  documented, whatever it is called
+        # This thread may be a request's own: a signal handler has come here.
+        top = _outside(innermost) if thread == get_ident() else innermost
+        _add_owner(top, _THREAD, wanted, running, found)
+    if not all(found.values()) and "greenlet" in sys.modules:
+        greenlet: type = sys.modules["greenlet"].greenlet
+        for each in gc.get_objects():
+            if issubclass(type(each), greenlet):
+                _add_owner(getattr(each, "gr_frame", None), _THREAD, wanted, running, found)
+    for stacks in found.values():
+        stacks.sort(key=lambda stack: (not stack.is_through_the_door, stack.order))
+    return found
+
+
+def running_in(thread: int, loop: asyncio.AbstractEventLoop, requests: Iterable[Served]) -> tuple[Served | None, Stack]:
+    """Return what runs in the thread of an event loop now, and the request that it runs for, if there is one."""
+    wanted = {id(each): each for each in requests}
+    running = {}
+    task = asyncio.current_task(loop)
+    if task is not None:
+        request, _, frame = _of_task(task, wanted)
+        if request is not None and frame is not None:
+            running[frame] = request
+    frames = list(_up(sys._current_frames().get(thread)))  # noqa: SLF001
+    for depth, frame in enumerate(frames):
+        owner = running.get(frame) or _owner_by(frame, frames[depth - 1] if depth else None, wanted)
+        if owner is not None:
+            return owner, _stack(frames[: depth + 1], is_own(frame.f_code.co_filename), _THREAD)
+    return None, _stack(frames, False, _THREAD)
+
+
+def _add_owner(
+    top: FrameType | None,
+    order: float,
+    wanted: dict[int, Served],
+    running: dict[FrameType, Served],
+    found: dict[Served, list[Stack]],
+) -> None:
+    """Find out for whom the stack that ends in `top` works, and add the stack to that request's."""
+    frames: list[FrameType] = []
+    for frame in _up(top):
+        owner = running.get(frame) or _owner_by(frame, frames[-1] if frames else None, wanted)
+        frames.append(frame)
+        if owner is not None:
+            found[owner].append(_stack(frames, is_own(frame.f_code.co_filename), order))
+            return
+
+
+def _of_task(task: asyncio.Task[Any], wanted: dict[int, Served]) -> tuple[Served | None, Stack, FrameType | None]:
+    """Return the request that a task works for, its stack, and its outermost frame."""
+    frames = list(_down(task.get_coro()))[::-1]
+    kind, _, number = task.get_name().partition("-")
+    order = int(number) if kind == "Task" and number.isdecimal() else 0
+    for depth, frame in enumerate(frames):
+        owner = _owner_by(frame, None, wanted)
+        if owner is not None:
+            return owner, _stack(frames[: depth + 1], True, order), frames[-1]
+    # The task has its context in C, and has no public name for it before Python 3.12.
+    request: Served | None = None
+    for referent in gc.get_referents(task):
+        if type(referent) is contextvars.Context:
+            request = wanted.get(id(exchange_within(referent)))
+    return request, _stack(frames, False, order), frames[-1] if frames else None
+
+
+def _owner_by(frame: FrameType, inner: FrameType | None, wanted: dict[int, Served]) -> Served | None:
+    """Return the request that a frame has in its hands: it is a door's, or a thread pool's."""
+    code = frame.f_code
+    if is_own(code.co_filename):
+        known = frame.f_locals
+        return wanted.get(id(known.get("exchange"))) or wanted.get(id(known.get("self")))
+    variable = _POOLS.get(code.co_qualname)
+    # A thread that has nothing to do still has the variables of its last work, and waits for its queue.
+    if variable is None or (inner is not None and inner.f_code.co_qualname == "Queue.get"):
+        return None
+    context = _context_in(frame.f_locals.get(variable))
+    return None if context is None else wanted.get(id(exchange_within(context)))
+
+
+def _context_in(value: Any) -> contextvars.Context | None:
+    """Return the context that a value is, or that a function calls another one in."""
+    if not isinstance(value, (contextvars.Context, BuiltinMethodType, partial)):
+        # A work item of `concurrent.futures`: up to Python 3.13 with its function, then with all that is called.
+        value = getattr(value, "fn", None) or (getattr(value, "task", None) or (None,))[0]
+    if isinstance(value, partial):
+        value = value.func
+    if isinstance(value, BuiltinMethodType):
+        value = value.__self__
+    return value if isinstance(value, contextvars.Context) else None
+
+
+def _up(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frames of a stack, with the innermost first."""
+    for _ in range(_DEEPEST):
+        if frame is None:
+            return
+        yield frame
+        frame = frame.f_back
+
+
+def _outside(frame: FrameType | None) -> FrameType | None:
+    """Return the innermost frame that has called tracemw."""
+    while frame is not None and is_own(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+def _down(awaited: Any) -> Iterator[FrameType]:
+    """Yield the frames of a coroutine, down the chain of awaits, with the outermost first."""
+    for _ in range(_DEEPEST):
+        if isinstance(awaited, CoroutineType):
+            frame, awaited = awaited.cr_frame, awaited.cr_await
+        elif isinstance(awaited, GeneratorType):
+            frame, awaited = awaited.gi_frame, awaited.gi_yieldfrom
+        elif isinstance(awaited, AsyncGeneratorType):
+            frame, awaited = awaited.ag_frame, awaited.ag_await
+        else:
+            # The step of an asynchronous generator, and what `__await__` of a coroutine gives, have no name for it.
+            awaited = next((each for each in gc.get_referents(awaited) if isinstance(each, _STEPS)), None)
+            if awaited is None:
+                return
+            continue
+        if frame is not None:
+            yield frame
+
+
+def _stack(frames: Iterable[FrameType], is_through_the_door: bool, order: float) -> Stack:
+    """Return a stack whose innermost frame comes first, without the frames of tracemw."""
+    lines = [Line.of(frame) for frame in frames if not is_own(frame.f_code.co_filename)]
+    return Stack(lines[::-1], is_through_the_door, order)

@@ -1,0 +1,201 @@
+"""A request that has no answer yet tells where it is: its thread, or its task down the chain of awaits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import flask
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import Response
+
+import tracemw.fastapi
+import tracemw.flask
+from recording.local_traces import Init, kept_for
+from servers import uvicorn_serving, wait_until, werkzeug_serving
+from tracemw._otel.served import served
+from watch.watched import Gate, line_of, server_span, told
+
+SOON = 0.05
+
+GATES: list[Gate] = []
+"""The gate of the test that is running."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm() -> None:
+    """Have everything imported that a first request imports: that takes longer than the times here."""
+    with uvicorn_serving(fastapi_app(lambda: "ok", child_task=True)) as url:
+        httpx.get(f"{url}/slow")
+
+
+@pytest.fixture(autouse=True)
+def gate() -> Iterator[Gate]:
+    with Gate() as opening:
+        GATES[:] = [opening]
+        yield opening
+
+
+def in_a_lock() -> str:
+    GATES[0].opened.wait()  # in a lock
+    return "ok"
+
+
+async def in_an_await() -> str:
+    async for _ in steps():  # in an await
+        pass
+    return "ok"
+
+
+async def steps() -> AsyncIterator[int]:
+    yield 1
+    await GATES[0].event().wait()  # in a step
+    yield 2
+
+
+async def in_a_thread() -> str:
+    return await asyncio.to_thread(in_a_lock)  # in a thread
+
+
+async def in_a_blocked_loop() -> str:
+    GATES[0].opened.wait()  # in a blocked loop
+    return "ok"
+
+
+async def in_its_children() -> str:
+    await asyncio.gather(child(), child())  # in its children
+    return "ok"
+
+
+async def child() -> None:
+    async for _ in steps():
+        pass
+
+
+def fastapi_app(endpoint: Callable[..., Any], *, child_task: bool = False) -> FastAPI:
+    app = FastAPI()
+    app.get("/slow")(endpoint)
+    if child_task:  # this middleware runs the application in a task of its own
+        app.add_middleware(BaseHTTPMiddleware, dispatch=passing)
+    app.add_middleware(tracemw.fastapi.TraceMiddleware)
+    return app
+
+
+async def passing(request: Request, call_next: Any) -> Response:
+    return await call_next(request)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("child_task", [False, True], ids=["", "beneath a middleware with a task"])
+@pytest.mark.parametrize(
+    ("endpoint", "mark", "where"),
+    [
+        (in_a_lock, "in a lock", in_a_lock),
+        (in_an_await, "in a step", steps),
+        (in_a_thread, "in a lock", in_a_lock),
+        (in_a_blocked_loop, "in a blocked loop", in_a_blocked_loop),
+        (in_its_children, "in a step", steps),
+    ],
+)
+def test_a_slow_fastapi_endpoint_tells_the_line_it_is_at(
+    init: Init, endpoint: Callable[..., Any], mark: str, where: Callable[..., Any], child_task: bool
+) -> None:
+    running = init(1.0, stack_after=SOON)
+    with uvicorn_serving(fastapi_app(endpoint, child_task=child_task)) as url:
+        assert httpx.get(f"{url}/slow", timeout=20).text == '"ok"'
+        wait_until(lambda: not served)
+    first, *_ = told(server_span(running.spans), "tracemw.stack")
+    assert first.line == (__file__, line_of(mark, where))
+    assert first.attributes["code.function.name"] == where.__qualname__
+    assert first.attributes["tracemw.stack.after"] >= SOON
+    assert f'> File "{__file__}", line {line_of(mark, where)}, in {where.__qualname__}' in first.text
+    assert '> File "starlette' not in first.text
+    assert "tracemw/" not in first.text
+    assert len(first.text) <= 2000
+
+
+def test_the_text_shows_the_whole_chain_of_awaits(init: Init) -> None:
+    running = init(1.0, stack_after=SOON)
+    with uvicorn_serving(fastapi_app(in_a_thread)) as url:
+        httpx.get(f"{url}/slow", timeout=20)
+    first, *_ = told(server_span(running.spans), "tracemw.stack")
+    awaiting = first.text.index(f"line {line_of('in a thread', in_a_thread)}, in in_a_thread")
+    assert awaiting < first.text.index(f"line {line_of('in a lock', in_a_lock)}, in in_a_lock")
+
+
+def test_a_slow_flask_view_tells_the_line_it_is_at(init: Init) -> None:
+    running = init(1.0, stack_after=SOON)
+    app = flask.Flask("slow")
+    app.get("/slow")(in_a_lock)
+    tracemw.flask.TraceMiddleware(app)
+    with werkzeug_serving(app) as url:
+        assert httpx.get(f"{url}/slow", timeout=20).text == "ok"
+    first, *_ = told(server_span(running.spans), "tracemw.stack")
+    assert first.line == (__file__, line_of("in a lock", in_a_lock))
+
+
+def test_the_stack_is_taken_again_after_twice_the_time_and_four_times(init: Init, gate: Gate) -> None:
+    gate.notes = 3
+    running = init(1.0, stack_after=SOON)
+    with uvicorn_serving(fastapi_app(in_an_await)) as url:
+        httpx.get(f"{url}/slow", timeout=20)
+    stacks = told(server_span(running.spans), "tracemw.stack")
+    assert len(stacks) == 3
+    for number, stack in enumerate(stacks):
+        assert SOON * 2**number <= stack.attributes["tracemw.stack.after"]
+
+
+def test_a_request_that_is_fast_has_no_stack(init: Init) -> None:
+    running = init(1.0, stack_after=5.0)
+    with uvicorn_serving(fastapi_app(lambda: "ok")) as url:
+        httpx.get(f"{url}/slow")
+    assert not server_span(running.spans).events
+
+
+def test_a_request_that_is_sampled_out_and_kept_as_slow_has_its_stacks(init: Init) -> None:
+    running = init(0.0, stack_after=SOON, keep_slow=SOON)
+    with uvicorn_serving(fastapi_app(in_an_await)) as url:
+        httpx.get(f"{url}/slow", timeout=20)
+    span = server_span(running.spans)
+    assert kept_for(span) == "slow"
+    assert told(span, "tracemw.stack")[0].line == (__file__, line_of("in a step", steps))
+
+
+def test_a_response_that_has_begun_is_not_waited_for(init: Init) -> None:
+    running = init(1.0, stack_after=SOON)
+    begun = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/waiting":
+            await in_an_await()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        begun.set()
+        await GATES[0].event().wait()
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    with uvicorn_serving(tracemw.asgi.TraceMiddleware(app), lifespan="off") as url:
+        streaming = threading.Thread(target=httpx.get, args=(f"{url}/streaming",))
+        streaming.start()
+        assert begun.wait(10)
+        httpx.get(f"{url}/waiting", timeout=20)  # which is seen long after the other would have been
+        streaming.join()
+    stacks = sorted(len(told(span, "tracemw.stack")) for span in running.spans)
+    assert stacks[0] == 0
+    assert stacks[1] == 1
+
+
+def test_without_stack_after_there_are_no_stacks_and_no_thread(init: Init) -> None:
+    init(1.0, stack_after=None)
+    from tracemw._otel.served import watch
+
+    assert watch.wake is None
+
+
+@pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-1.0, ValueError), ("1", TypeError), (True, TypeError)])
+def test_a_time_that_is_none_is_refused(init: Init, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="stack_after"):
+        init(1.0, stack_after=value)

@@ -1,0 +1,91 @@
+"""Requests that stay until the watch has seen something of them, and what their spans tell then."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from recording.local_traces import value_of
+from servers import wait_until
+from tracemw._otel.served import served
+
+
+class Gate:
+    """Keeps requests waiting until the watch has left a note at one of them."""
+
+    def __init__(self, notes: int = 1) -> None:
+        self.notes = notes
+        self.opened = threading.Event()
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Gate:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.opened.set()
+        self._thread.join()
+
+    def event(self) -> asyncio.Event:
+        """Return an event that is set when the gate opens."""
+        event = asyncio.Event()
+        self._waiting.append((asyncio.get_running_loop(), event))
+        if self.opened.is_set():
+            event.set()
+        return event
+
+    def _watch(self) -> None:
+        wait_until(lambda: self.opened.is_set() or self._seen())
+        self.opened.set()
+        for loop, event in self._waiting:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(event.set)
+
+    def _seen(self) -> bool:
+        return any(len(request.notes or ()) >= self.notes for request in list(served))
+
+
+def line_of(mark: str, *functions: Callable[..., Any]) -> int:
+    """Return the number of the one line of these functions that ends in the comment `# mark`."""
+    found = []
+    for function in functions:
+        lines, first = inspect.getsourcelines(function)
+        found += [first + at for at, line in enumerate(lines) if line.rstrip().endswith(f"# {mark}")]
+    (line,) = found
+    return line
+
+
+class Told(NamedTuple):
+    """One event of a span."""
+
+    name: str
+    attributes: dict[str, Any]
+
+    @property
+    def line(self) -> tuple[Any, Any]:
+        return self.attributes.get("code.file.path"), self.attributes.get("code.line.number")
+
+    @property
+    def text(self) -> str:
+        return str(self.attributes.get("code.stacktrace", ""))
+
+
+def told(span: Span, name: str) -> list[Told]:
+    """Return the events of this name on a span."""
+    return [
+        Told(event.name, {pair.key: value_of(pair.value) for pair in event.attributes})
+        for event in span.events
+        if event.name == name
+    ]
+
+
+def server_span(spans: list[Span]) -> Span:
+    (span,) = [each for each in spans if each.kind == Span.SPAN_KIND_SERVER]
+    return span
