@@ -253,6 +253,23 @@ ROWS = [
         burst=(256, 64),
         counted=(16, 48),
     ),
+    Row(
+        name="fastapi-watched",
+        title="the same endpoint, with the watch and kept logs and without: CPU added, sampled and delivered",
+        unit="us",
+        base="subtract",
+        burst=(256, 64),
+        counted=(16, 48),
+        contestants=[
+            Contestant(name=name, target="endpoints:realistic", options={"door": door}, goal=goal, spans=spans)
+            for name, door, goal, spans in (
+                ("watch and logs", "ours_with_logs", None, 4),
+                ("watch", "ours", None, 4),
+                ("neither", "ours_unwatched", _floors(1.2), 4),
+                ("untraced", "untraced", None, None),
+            )
+        ],
+    ),
     _fastapi(
         "fastapi-cold",
         "a FastAPI request that finds cold caches: CPU added, sampled and delivered",

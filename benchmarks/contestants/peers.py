@@ -48,10 +48,21 @@ def untraced(app: Any, outbound: Outbound | None) -> Flush:
     return pipelines.none().flush
 
 
-def ours(app: Any, outbound: Outbound | None) -> Flush:
+def ours_with_logs(app: Any, outbound: Outbound | None) -> Flush:
+    import tracemw.logging
+
+    tracemw.logging.install(kept_logs="DEBUG")
+    return ours(app, outbound)
+
+
+def ours_unwatched(app: Any, outbound: Outbound | None) -> Flush:
+    return ours(app, outbound, watch=False)
+
+
+def ours(app: Any, outbound: Outbound | None, *, watch: bool = True) -> Flush:
     from tracemw.fastapi import TraceMiddleware
 
-    pipeline = pipelines.ours()
+    pipeline = pipelines.ours(watch=watch)
     app.add_middleware(TraceMiddleware)
     if outbound:
         from tracemw.httpx import trace_client

@@ -28,13 +28,15 @@ def none() -> Pipeline:
     return Pipeline(trace.get_tracer_provider(), lambda: None)
 
 
-def ours(*, sampling: float = 1.0, keep_errors: bool = True, metrics: bool = False) -> Pipeline:
-    """Set tracemw up, in its one line."""
+def ours(*, sampling: float = 1.0, keep_errors: bool = True, metrics: bool = False, watch: bool = True) -> Pipeline:
+    """Set tracemw up, in its one line; without `watch` nobody looks at the requests being served."""
     import tracemw
     from tracemw.sampling import Sampling
 
-    wanted = Sampling(ratio=sampling, keep_errors=keep_errors)
-    tracing = tracemw.init(os.environ["BENCH_NAME"], endpoint=sink(), sampling=wanted, metrics=metrics or None)
+    wanted = Sampling(ratio=sampling, keep_errors=keep_errors, stack_after=1.0 if watch else None)
+    tracing = tracemw.init(
+        os.environ["BENCH_NAME"], endpoint=sink(), sampling=wanted, metrics=metrics or None, blame=watch
+    )
 
     def flush() -> None:
         if not tracing.flush(60):

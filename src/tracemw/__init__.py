@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds, so that a type checker 
     from tracemw import httpx as httpx
     from tracemw import httpx2 as httpx2
     from tracemw import litestar as litestar
+    from tracemw import logging as logging
     from tracemw import requests as requests
     from tracemw import starlette as starlette
     from tracemw import urllib3 as urllib3
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 _DOORS = ("asgi", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "starlette", "urllib3", "wsgi")
+_MODULES = (*_DOORS, "logging")
 _HOMES = {
     "ClientOptions": "tracemw._http.client",
     "RequestFacts": "tracemw._http.facts",
@@ -68,10 +70,10 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         if name in _HOMES:
             return getattr(importlib.import_module(_HOMES[name]), name)
-        if name in _DOORS:
+        if name in _MODULES:
             return importlib.import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_DOORS})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -32,6 +32,7 @@ def init(
     baggage: Iterable[str] = (),
     stacktrace_limit: int | None = None,
     fold_after: int | None = None,
+    blame: bool = True,
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
@@ -75,6 +76,8 @@ def init(
             the last ones and the exceptions' messages stay. The text says how much is left out.
         fold_after: How many like spans beneath one parent stay as they are, else `TRACEMW_FOLD_AFTER`, else 20. Further
             ones become one span with their number and times (`tracemw.folded.*`), unless they fail. 0 keeps all.
+        blame: Whether a request's SERVER span tells the time that belongs to nobody: event loops that are blocked,
+            waits for a thread, pauses of the garbage collector, and the queue of the server or proxy.
 
     Raises:
         ValueError: for a value that is not accepted. The error names the argument or variable and what is accepted.
@@ -110,6 +113,7 @@ def init(
         baggage=baggage,
         stacktrace_limit=stacktrace_limit,
         fold_after=fold_after,
+        blame=blame,
     )
     return IN_THIS_PROCESS.install(Config.resolve(arguments), sampling)
 

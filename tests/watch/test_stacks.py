@@ -18,7 +18,7 @@ import tracemw.fastapi
 import tracemw.flask
 from recording.local_traces import Init, kept_for
 from servers import uvicorn_serving, wait_until, werkzeug_serving
-from tracemw._otel.served import served
+from tracemw._otel.served import served, watch
 from watch.watched import Gate, line_of, server_span, told
 
 SOON = 0.05
@@ -188,10 +188,8 @@ def test_a_response_that_has_begun_is_not_waited_for(init: Init) -> None:
     assert stacks[1] == 1
 
 
-def test_without_stack_after_there_are_no_stacks_and_no_thread(init: Init) -> None:
-    init(1.0, stack_after=None)
-    from tracemw._otel.served import watch
-
+def test_without_stacks_and_blame_nobody_watches(init: Init) -> None:
+    init(1.0, stack_after=None, more={"blame": False})
     assert watch.wake is None
 
 

@@ -14,6 +14,7 @@ from tracemw._http import semconv
 from tracemw._http.departures import says_only_that_the_client_has_gone
 from tracemw._http.facts import Headers, RequestFacts
 from tracemw._http.metrics import Instruments
+from tracemw._http.queueing import QUEUED, seconds_queued
 from tracemw._http.request import ServerRequest
 from tracemw._http.settings import ServerSettings
 from tracemw._otel.clock import offset_of
@@ -65,6 +66,8 @@ class ServerExchange:
     """The event loop that the request arrived in; None for a request that a thread serves."""
     notes: list[Note] | None
     """What the watch has seen of the request."""
+    kept_logs = 0
+    """How many log records have become events of the request's spans."""
 
     is_open: bool
     """Whether the request is being recorded, and has not ended."""
@@ -289,6 +292,10 @@ class ServerExchange:
         if error_type is not None:
             span.set_attribute("error.type", error_type)
             span.set_status(StatusCode.ERROR)
+        if watch.blames and (received := self.request.received()) is not None:
+            queued = seconds_queued(received, getattr(span, "start_time", None) or self.now())
+            if queued is not None:
+                span.set_attribute(QUEUED, queued)
         if settings.on_response is not None:
             call_hook("on_response", settings.on_response, span, self._facts, self.status)
 
@@ -317,7 +324,6 @@ class ServerExchange:
 
     def _leave(self, at: int | None) -> None:
         """End the span, and let go of what leads to the scope or environ: they lead back here, which is a cycle."""
-        leave(self)
         try:
             if self._instruments is not None:
                 self._instruments.ended(self)
@@ -328,6 +334,7 @@ class ServerExchange:
                 self.span.end(at)
         except Exception as error:
             fault("ServerExchange.end", error)
+        leave(self)
         self.is_settled = True
 
     def depart(self) -> None:

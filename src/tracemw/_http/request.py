@@ -40,6 +40,10 @@ class ServerRequest(LazyAttributes):
         """Return the names of all headers, in lower case."""
         raise NotImplementedError
 
+    def received(self) -> str | None:
+        """Return the header that says when the proxy has received the request; None without one."""
+        raise NotImplementedError
+
     def read(self) -> RequestFacts:
         """Return the facts as the server gives them, whatever proxies say."""
         raise NotImplementedError

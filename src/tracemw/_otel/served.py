@@ -72,9 +72,11 @@ leave: Final = served.discard
 class Watch:
     """What doors know of the watch."""
 
-    __slots__ = ("wake",)
+    __slots__ = ("blames", "wake")
 
     def __init__(self) -> None:
+        self.blames = False
+        """Whether the time that belongs to nobody is told."""
         self.wake: Callable[[], object] | None = None
         """Called with the next request. It is set while the watch sleeps."""
 

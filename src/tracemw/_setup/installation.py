@@ -126,7 +126,9 @@ class Installation:
         self._name_baggage(provider, config.baggage)
         meter_provider = _install_metrics(config, lambda: provider.resource)
         watch = Watch(config.control_file, pipeline.sampler.share) if config.control_file is not None else None
-        self._watchdog = watchdog_for(sampling.stack_after, config.stacktrace_limit)
+        self._watchdog = watchdog_for(
+            stack_after=sampling.stack_after, blame=config.blame, stacktrace_limit=config.stacktrace_limit
+        )
         tracing = Tracing(
             provider,
             pipeline.description,

@@ -8,7 +8,8 @@ from typing import Final
 
 from tracemw._otel.clock import offset_of
 from tracemw._otel.served import Seen, Served, leave_note, served
-from tracemw._watch.shown import code_attributes
+from tracemw._watch.heartbeat import LOOK, Hearts
+from tracemw._watch.stack_text import code_attributes
 from tracemw._watch.stacks import stacks_of
 
 STACK: Final = "tracemw.stack"
@@ -28,19 +29,24 @@ class Rounds:
     Args:
         stack_after: Seconds after which a request's stack is taken; None for never.
         stacktrace_limit: Bytes that a stack may take.
+        hearts: The beats of event loops; None when nobody is blamed for blocking one.
     """
 
-    def __init__(self, *, stack_after: float | None, stacktrace_limit: int) -> None:
+    def __init__(self, *, stack_after: float | None, stacktrace_limit: int, hearts: Hearts | None) -> None:
         self._stack_after = math.inf if stack_after is None else stack_after
         self._limit = stacktrace_limit
+        self._hearts = hearts
         self._taken: dict[Served, int] = {}
         """How many stacks of a request have been taken, for those that are still served."""
 
     def go(self) -> float:
         """Look once. Return after how many seconds to look again."""
         pause = min(_LONGEST_PAUSE, self._stack_after)
+        requests = list(served)
+        if self._hearts is not None and self._hearts.look(requests):
+            pause = LOOK
         now, taken, due = monotonic_ns(), {}, []
-        for request in list(served):
+        for request in requests:
             age = _age(request, now)
             stacks = self._taken.get(request, 0)
             if age is None or stacks == _MOST_STACKS:
@@ -52,7 +58,7 @@ class Rounds:
                 left = self._stack_after * 2**stacks - age
             if stacks:
                 taken[request] = stacks
-            pause = min(pause, max(left, 0.0)) if left > 0 else pause
+            pause = min(pause, left) if left > 0 else pause
         self._taken = taken
         if due:
             self._take_stacks(due, now)
@@ -61,6 +67,8 @@ class Rounds:
     def rest(self) -> None:
         """Let go of all: nobody is served."""
         self._taken = {}
+        if self._hearts is not None:
+            self._hearts.rest()
 
     def begin_anew(self) -> None:
         """Begin in a forked process, in which nobody is served."""

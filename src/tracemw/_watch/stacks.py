@@ -15,6 +15,7 @@ import contextvars
 import gc
 import math
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from types import AsyncGeneratorType, BuiltinMethodType, CoroutineType, FrameType, GeneratorType
@@ -22,11 +23,12 @@ from typing import Any, Final, NamedTuple
 
 from tracemw._otel.application import Line, is_own
 from tracemw._otel.context import exchange_within
-from tracemw._otel.served import Served
+from tracemw._otel.served import Served, served
 from tracemw._process.native import get_ident
 
 _DEEPEST: Final = 500
 """Frames of one stack that are read."""
+_MOST_LINES: Final = 3
 _THREAD: Final = math.inf
 _STEPS: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
@@ -76,21 +78,54 @@ def stacks_of(requests: Collection[Served]) -> dict[Served, list[Stack]]:
     return found
 
 
-def running_in(thread: int, loop: asyncio.AbstractEventLoop, requests: Iterable[Served]) -> tuple[Served | None, Stack]:
-    """Return what runs in the thread of an event loop now, and the request that it runs for, if there is one."""
-    wanted = {id(each): each for each in requests}
-    running = {}
+def running_in(loop: asyncio.AbstractEventLoop, thread: int | None) -> tuple[Served | None, Stack]:
+    """Return what an event loop runs now, and the request that it runs this for, if there is one.
+
+    Args:
+        loop: The event loop.
+        thread: The thread that runs the loop; None when that is not known.
+    """
+    wanted = {id(each): each for each in list(served)}
     task = asyncio.current_task(loop)
+    request, outermost = None, None
     if task is not None:
-        request, _, frame = _of_task(task, wanted)
-        if request is not None and frame is not None:
-            running[frame] = request
-    frames = list(_up(sys._current_frames().get(thread)))  # noqa: SLF001
+        request, _, outermost = _of_task(task, wanted)
+    frames: list[FrameType] = []
+    for number, innermost in sys._current_frames().items():  # noqa: SLF001
+        if thread is None or number == thread:
+            frames = list(_up(innermost))
+            if number == thread or outermost in frames:
+                break
+            frames = []
     for depth, frame in enumerate(frames):
-        owner = running.get(frame) or _owner_by(frame, frames[depth - 1] if depth else None, wanted)
-        if owner is not None:
-            return owner, _stack(frames[: depth + 1], is_own(frame.f_code.co_filename), _THREAD)
-    return None, _stack(frames, False, _THREAD)
+        owner = _owner_by(frame, frames[depth - 1] if depth else None, wanted)
+        if owner is not None or (outermost is not None and frame is outermost):
+            return owner or request, _stack(frames[: depth + 1], owner is not None, _THREAD)
+    return request, _stack(frames, False, _THREAD)
+
+
+def request_of_task(task: asyncio.Task[Any]) -> Served | None:
+    """Return the request that a task works for, if it is being served."""
+    return _by_context(task, {id(each): each for each in list(served)})
+
+
+def request_of_work(work: object) -> Served | None:
+    """Return the request that an executor's work is for, if it is being served, and if the work has its context."""
+    context = _context_in(work)
+    request: Any = None if context is None else exchange_within(context)
+    return request if request in served else None
+
+
+def lines_in_pools() -> list[str]:
+    """Return the lines of the application at which threads of pools are now, the most frequent ones first."""
+    lines: Counter[str] = Counter()
+    for innermost in sys._current_frames().values():  # noqa: SLF001
+        frames = list(_up(innermost))
+        if any(frame.f_code.co_qualname in _POOLS for frame in frames):
+            own = next((line for line in map(Line.of, frames) if line.is_application), None)
+            if own is not None:
+                lines[f"{own.path}:{own.number} {own.function}"] += 1
+    return [line for line, _ in lines.most_common(_MOST_LINES)]
 
 
 def _add_owner(
@@ -119,12 +154,16 @@ def _of_task(task: asyncio.Task[Any], wanted: dict[int, Served]) -> tuple[Served
         owner = _owner_by(frame, None, wanted)
         if owner is not None:
             return owner, _stack(frames[: depth + 1], True, order), frames[-1]
+    return _by_context(task, wanted), _stack(frames, False, order), frames[-1] if frames else None
+
+
+def _by_context(task: asyncio.Task[Any], wanted: dict[int, Served]) -> Served | None:
+    """Return the request that a task's context is of."""
     # The task has its context in C, and has no public name for it before Python 3.12.
-    request: Served | None = None
     for referent in gc.get_referents(task):
         if type(referent) is contextvars.Context:
-            request = wanted.get(id(exchange_within(referent)))
-    return request, _stack(frames, False, order), frames[-1] if frames else None
+            return wanted.get(id(exchange_within(referent)))
+    return None
 
 
 def _owner_by(frame: FrameType, inner: FrameType | None, wanted: dict[int, Served]) -> Served | None:

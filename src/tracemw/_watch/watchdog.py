@@ -11,6 +11,8 @@ from tracemw._otel.guard import fault
 from tracemw._otel.served import served, watch
 from tracemw._process.forks import begin_anew_with
 from tracemw._process.native import Empty, SimpleQueue, Thread
+from tracemw._watch.collector import CollectorPauses
+from tracemw._watch.heartbeat import Hearts
 from tracemw._watch.rounds import Rounds
 
 _LINGERS: Final = 1.0
@@ -20,11 +22,20 @@ _GO_ON: Final = True
 _STOP: Final = False
 
 
-def watchdog_for(stack_after: float | None, stacktrace_limit: int) -> Watchdog | None:
-    """Return a watchdog; None when there is nothing to watch for."""
-    if stack_after is None:
+def watchdog_for(*, stack_after: float | None, blame: bool, stacktrace_limit: int) -> Watchdog | None:
+    """Return a watchdog; None when there is nothing to watch for.
+
+    Args:
+        stack_after: Seconds after which a request's stack is taken; None for never.
+        blame: Whether the time that belongs to nobody is told.
+        stacktrace_limit: Bytes that a stack may take.
+    """
+    watch.blames = blame
+    if stack_after is None and not blame:
         return None
-    return Watchdog(Rounds(stack_after=stack_after, stacktrace_limit=stacktrace_limit))
+    hearts = Hearts(stacktrace_limit) if blame else None
+    rounds = Rounds(stack_after=stack_after, stacktrace_limit=stacktrace_limit, hearts=hearts)
+    return Watchdog(rounds, CollectorPauses() if blame else None)
 
 
 class Watchdog:
@@ -35,10 +46,12 @@ class Watchdog:
 
     Args:
         rounds: What to do each time.
+        pauses: Notes the pauses of the garbage collector; None when they are not told.
     """
 
-    def __init__(self, rounds: Rounds) -> None:
+    def __init__(self, rounds: Rounds, pauses: CollectorPauses | None) -> None:
         self._rounds = rounds
+        self._pauses = pauses
         self._active = True
         self._running: list[tuple[Thread, SimpleQueue[bool]]] = []
         """The thread, and where it gets its orders."""
@@ -52,16 +65,20 @@ class Watchdog:
 
         def after_in_parent() -> None:
             if (watchdog := this()) is not None:
-                watchdog._await_a_request()  # noqa: SLF001
+                watchdog._go_on()  # noqa: SLF001
 
         os.register_at_fork(before=before, after_in_parent=after_in_parent)
         begin_anew_with(self._begin_anew)
+        if pauses is not None:
+            pauses.begin()
         self._await_a_request()
 
     def stop(self, timeout: float = 1.0) -> None:
         """End the thread, and wait `timeout` seconds for that."""
         self._active = False
-        watch.wake = None
+        watch.wake, watch.blames = None, False
+        if self._pauses is not None:
+            self._pauses.end()
         self._pause(timeout)
 
     def tell_all(self) -> None:
@@ -74,6 +91,11 @@ class Watchdog:
     def _await_a_request(self) -> None:
         if self._active:
             watch.wake = self._begin
+
+    def _go_on(self) -> None:
+        self._await_a_request()
+        if served and self._active:  # a request has forked
+            self._begin()
 
     def _begin_anew(self) -> None:
         served.clear()  # they are the parent's
@@ -122,6 +144,7 @@ class Watchdog:
             except Empty:
                 continue
             if order is _STOP:
+                self._rounds.rest()
                 return
 
     def _sleep(self, orders: SimpleQueue[bool]) -> bool:

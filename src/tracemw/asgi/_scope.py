@@ -58,6 +58,10 @@ class ScopeRequest(ServerRequest):
     def keys(self) -> list[str]:
         return [key.decode("latin-1") for key in self._noted()]
 
+    def received(self) -> str | None:
+        value = self._by_name.get(b"x-request-start") or self._by_name.get(b"x-queue-start")
+        return None if value is None else value.decode("latin-1")
+
     def read(self) -> RequestFacts:
         scope, by_name = self.scope, self._by_name or self._noted()
         query = scope.get("query_string")

@@ -37,6 +37,10 @@ class EnvironRequest(ServerRequest):
     def keys(self) -> list[str]:
         return [key[5:].replace("_", "-").lower() for key in self.environ if key.startswith("HTTP_")]
 
+    def received(self) -> str | None:
+        value = self.environ.get("HTTP_X_REQUEST_START") or self.environ.get("HTTP_X_QUEUE_START")
+        return value if isinstance(value, str) else None
+
     def read(self) -> RequestFacts:
         get = self.environ.get
         query, protocol = get("QUERY_STRING") or "", get("SERVER_PROTOCOL") or ""
