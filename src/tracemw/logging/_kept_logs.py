@@ -1,0 +1,145 @@
+"""Records that their logger leaves out, kept as events of the span that they were logged in.
+
+All loggers get a class of ours, beneath their own. Outside of a request that is being recorded, it answers as before.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from tracemw._otel.cleaning import cut, shown
+from tracemw._otel.context import current_context, exchange_in, span_in
+from tracemw._otel.exceptions import exception_type, said
+from tracemw._otel.guard import fault
+from tracemw.redaction.urls import redact_text
+
+if TYPE_CHECKING:
+    _Base = logging.Logger
+else:
+    _Base = object
+
+_MOST: Final = 100
+"""Records of one request that are kept."""
+_LONGEST: Final = 1000
+"""Bytes of a message that are kept."""
+
+_kinds: dict[type[logging.Logger], type[logging.Logger]] = {}
+"""Classes of loggers that keep, by the class that was there before."""
+
+
+class _Wanted:
+    """What is kept."""
+
+    level: int | None = None
+    without: frozenset[str] = frozenset()
+
+
+_wanted: Final = _Wanted()
+
+
+def begin(level: int, without: tuple[str, ...]) -> None:
+    """Keep records from `level` on, but of the loggers named in `without`."""
+    _wanted.level, _wanted.without = level, frozenset(without)
+    for logger in _all_loggers():
+        if not isinstance(logger, _Keeping):
+            logger.__class__ = _keeping(type(logger))
+    if not issubclass(logging.getLoggerClass(), _Keeping):
+        logging.setLoggerClass(_keeping(logging.getLoggerClass()))
+
+
+def end() -> None:
+    """Keep nothing, and give the loggers their own classes back."""
+    _wanted.level = None
+    former = {made: kind for kind, made in _kinds.items()}
+    for logger in _all_loggers():
+        logger.__class__ = former.get(type(logger), type(logger))
+    logging.setLoggerClass(former.get(logging.getLoggerClass(), logging.getLoggerClass()))
+
+
+def _all_loggers() -> list[logging.Logger]:
+    named = logging.root.manager.loggerDict.copy().values()
+    return [logging.root, *(each for each in named if isinstance(each, logging.Logger))]
+
+
+def _keeping(kind: type[logging.Logger]) -> type[logging.Logger]:
+    made = _kinds.get(kind)
+    if made is None:
+        made = _kinds[kind] = type(kind.__name__, (_Keeping, kind), {"__module__": kind.__module__})
+    return made
+
+
+class _Keeping(_Base):
+    """What a logger that keeps does otherwise than its own class."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  the name is logging's
+        """Tell whether a record of this level goes anywhere."""
+        return super().isEnabledFor(level) or (
+            _wanted.level is not None and level >= _wanted.level and self._keeps(level)
+        )
+
+    def _keeps(self, level: int) -> bool:
+        exchange = exchange_in(current_context())
+        if exchange is None or not exchange.is_open or exchange.kept_logs >= _MOST:
+            return False
+        return not (self.disabled or self.manager.disable >= level or self._is_left_out())
+
+    def _is_left_out(self) -> bool:
+        name = self.name
+        while name:
+            if name in _wanted.without:
+                return True
+            name = name.rpartition(".")[0]
+        return False
+
+    def _log(
+        self,
+        level: int,
+        msg: object,
+        args: Any,
+        exc_info: Any = None,
+        extra: Mapping[str, object] | None = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+    ) -> None:
+        if super().isEnabledFor(level) or not self._keeps(level):
+            # This frame stands between the caller and `logging`, which looks for the caller.
+            super()._log(level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
+            return
+        try:
+            self._keep(level, msg, args, exc_info)
+        except Exception as error:
+            fault("logging", error)
+
+    def _keep(self, level: int, msg: object, args: Any, exc_info: Any) -> None:
+        context = current_context()
+        span = span_in(context)
+        if span is None or not span.is_recording():
+            return
+        exchange_in(context).kept_logs += 1
+        told = {
+            "log.level": logging.getLevelName(level),
+            "log.logger": self.name,
+            "log.message": cut(redact_text(_message(msg, args)), _LONGEST),
+        }
+        error = exc_info
+        if exc_info and not isinstance(exc_info, BaseException):
+            error = exc_info[1] if isinstance(exc_info, tuple) else sys.exc_info()[1]
+        if isinstance(error, BaseException):
+            told["exception.type"] = exception_type(error)
+            told["exception.message"] = cut(said(error), _LONGEST)
+        span.add_event("log", told)
+
+
+def _message(msg: object, args: Any) -> str:
+    """Return a message with its arguments, as `logging` makes it."""
+    if not args:
+        return shown(msg)
+    if len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
+        args = args[0]
+    try:
+        return f"{str(msg) % args}"
+    except Exception:  # arguments that do not fit, or that cannot be shown
+        return f"{shown(msg)} {shown(args)}"

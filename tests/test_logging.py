@@ -1,0 +1,338 @@
+"""Log records lead to traces, and what a request has logged leaves with a trace that is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import io
+import json
+import logging
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+
+import calls
+import tracemw.asgi
+import tracemw.logging
+from recording.conftest import backend as backend
+from recording.conftest import init as init
+from recording.local_traces import Init, answer, kept_for, value_of
+
+
+@pytest.fixture(autouse=True)
+def leave_logging_alone() -> Iterator[None]:
+    yield
+    tracemw.logging.uninstall()
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    made = logging.getLogger("shop.test")
+    made.propagate = False
+    made.setLevel(logging.INFO)
+    yield made
+    made.handlers.clear()
+    made.filters.clear()
+    made.setLevel(logging.NOTSET)
+
+
+def written_by(logger: logging.Logger, formatter: logging.Formatter) -> io.StringIO:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    logger.addHandler(handler)
+    return stream
+
+
+def current_ids() -> tuple[str, str]:
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}", f"{context.span_id:016x}"
+
+
+@pytest.mark.parametrize("style", ["%", "{", "$"])
+def test_every_record_has_the_ids_of_the_current_span(init: Init, logger: logging.Logger, style: Any) -> None:
+    init(1.0)
+    tracemw.logging.install()
+    form = {"%": "%(trace_id)s %(span_id)s", "{": "{trace_id} {span_id}", "$": "$trace_id $span_id"}[style]
+    stream = written_by(logger, logging.Formatter(form, style=style))
+    logger.info("outside")
+    with tracemw.span("work"):
+        logger.info("within")
+        ids = current_ids()
+    assert stream.getvalue() == " \n" + " ".join(ids) + "\n"
+
+
+def test_a_handler_finds_the_ids_on_the_record(init: Init, logger: logging.Logger) -> None:
+    init(1.0)
+    tracemw.logging.install()
+    found: list[Any] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record)
+
+    logger.addHandler(Handler())
+    with tracemw.span("work"):
+        logger.info("within %s", "it")
+        ids = current_ids()
+    (record,) = found
+    assert (record.trace_id, record.span_id, record.trace_flags) == (*ids, "03")
+    for again in (pickle.loads(pickle.dumps(record)), copy.copy(record)):
+        assert (again.trace_id, again.span_id, again.getMessage()) == (*ids, "within it")
+
+
+def test_what_the_application_calls_trace_id_stays(init: Init, logger: logging.Logger) -> None:
+    init(1.0)
+    tracemw.logging.install()
+    stream = written_by(logger, logging.Formatter("%(trace_id)s"))
+    with tracemw.span("work"):
+        logger.info("within", extra={"trace_id": "mine"})
+    assert stream.getvalue() == "mine\n"
+
+
+def test_a_record_tells_the_line_that_logs(init: Init, logger: logging.Logger) -> None:
+    init(1.0)
+    tracemw.logging.install(kept_logs="DEBUG")
+    stream = written_by(logger, logging.Formatter("%(funcName)s"))
+
+    def helper() -> None:
+        logger.info("of the caller", stacklevel=2)
+
+    logger.info("here")
+    helper()
+    name = "test_a_record_tells_the_line_that_logs"
+    assert stream.getvalue() == f"{name}\n{name}\n"
+
+
+def test_another_factory_of_records_keeps_its_class(init: Init, logger: logging.Logger) -> None:
+    class Own(logging.LogRecord):
+        def shout(self) -> str:
+            return self.getMessage().upper()
+
+    init(1.0)
+    former = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(Own)
+    try:
+        tracemw.logging.install()
+        tracemw.logging.install()
+        record: Any = logger.makeRecord("shop", logging.INFO, "file", 1, "text", (), None)
+        assert isinstance(record, Own)
+        assert record.shout() == "TEXT"
+        tracemw.logging.uninstall()
+        assert logging.getLogRecordFactory() is Own
+    finally:
+        logging.setLogRecordFactory(former)
+
+
+def test_the_json_formatter_writes_one_line_a_record(init: Init, logger: logging.Logger) -> None:
+    init(1.0)
+    tracemw.logging.install()
+    stream = written_by(logger, tracemw.logging.JSONFormatter())
+    loop: list[Any] = []
+    loop.append(loop)
+    with tracemw.span("work"):
+        try:
+            raise ValueError("no\nluck")
+        except ValueError:
+            logger.exception("failed %d times", 3, extra={"order": 7, "customer": object})
+        ids = current_ids()
+    logger.info("outside", extra={"loop": loop, "nan": float("nan"), "lone": "\ud800"})
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert first["message"] == "failed 3 times"
+    assert (first["level"], first["logger"], first["order"]) == ("ERROR", "shop.test", 7)
+    assert (first["trace_id"], first["span_id"]) == ids
+    assert first["exception"].endswith("ValueError: no\nluck")
+    assert first["customer"] == "<class 'object'>"
+    assert first["timestamp"].endswith("+00:00")
+    assert "trace_id" not in second
+    assert second["message"] == "outside"
+
+
+def test_structlog_gets_the_ids_by_a_processor(init: Init) -> None:
+    structlog = pytest.importorskip("structlog")
+    init(1.0)
+    told: list[Any] = []
+
+    def end(logger: object, method: str, event: Any) -> Any:
+        told.append(dict(event))
+        raise structlog.DropEvent
+
+    log = structlog.wrap_logger(structlog.PrintLogger(), processors=[tracemw.logging.add_trace_ids, end])
+    with tracemw.span("work"):
+        log.info("within", span_id="mine")
+        ids = current_ids()
+    log.info("outside")
+    assert told[0] == {"event": "within", "trace_id": ids[0], "span_id": "mine", "trace_flags": "03"}
+    assert told[1] == {"event": "outside"}
+
+
+class Logging:
+    """An application that logs, in a span of its own and around it, and answers."""
+
+    def __init__(self, logger: logging.Logger, status: int = 200, count: int = 1) -> None:
+        self._logger = logger
+        self._status = status
+        self._count = count
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        for number in range(self._count):
+            self._logger.debug("looking for %s at //me:secret@shop/", number)
+        with tracemw.span("work"):
+            self._logger.debug("working")
+        self._logger.info("answering")
+        await answer(send, self._status)
+
+
+def logs(span: Any) -> list[str]:
+    return [
+        value_of(pair.value)
+        for event in span.events
+        if event.name == "log"
+        for pair in event.attributes
+        if pair.key == "log.message"
+    ]
+
+
+def test_what_a_logger_leaves_out_is_on_the_spans_of_a_sampled_trace(init: Init, logger: logging.Logger) -> None:
+    running = init(1.0)
+    tracemw.logging.install(kept_logs="DEBUG")
+    stream = written_by(logger, logging.Formatter("%(message)s"))
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(Logging(logger))))
+    spans = {span.name: span for span in running.spans}
+    assert logs(spans["GET"]) == ["looking for 0 at //REDACTED:REDACTED@shop/"]
+    assert logs(spans["work"]) == ["working"]
+    assert stream.getvalue() == "answering\n"
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_what_a_logger_leaves_out_leaves_with_a_trace_that_is_kept_and_with_no_other(
+    init: Init, logger: logging.Logger, status: int
+) -> None:
+    running = init(0.0)
+    tracemw.logging.install(kept_logs=logging.DEBUG)
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(Logging(logger, status))))
+    spans = {span.name: span for span in running.spans}
+    if status == 200:
+        assert not spans
+    else:
+        assert kept_for(spans["GET"]) == "error"
+        assert logs(spans["work"]) == ["working"]
+
+
+def test_a_request_keeps_its_first_hundred_records_and_cuts_long_ones(init: Init, logger: logging.Logger) -> None:
+    running = init(1.0)
+    tracemw.logging.install(kept_logs="DEBUG")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        logger.debug("x" * 5000)
+        for number in range(200):
+            logger.debug(number)
+        assert not logger.isEnabledFor(logging.DEBUG)
+        await answer(send)
+
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
+    (span,) = running.spans
+    assert logs(span)[1:] == [str(number) for number in range(99)]
+    assert len(logs(span)[0]) <= 1000
+
+
+def test_outside_of_a_request_nothing_is_kept_and_levels_are_as_before(init: Init, logger: logging.Logger) -> None:
+    running = init(1.0)
+    tracemw.logging.install(kept_logs="DEBUG")
+    assert not logger.isEnabledFor(logging.DEBUG)
+    with tracemw.span("job"):
+        assert not logger.isEnabledFor(logging.DEBUG)
+        logger.debug("not kept")
+    (span,) = running.spans
+    assert not span.events
+
+
+def test_nothing_is_kept_of_a_request_that_is_not_recorded(init: Init, logger: logging.Logger) -> None:
+    init(0.0, keep_errors=False)
+    tracemw.logging.install(kept_logs="DEBUG")
+    enabled: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        enabled.append(logger.isEnabledFor(logging.DEBUG))
+        await answer(send)
+
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
+    assert enabled == [False]
+
+
+def test_loggers_of_libraries_and_those_that_are_turned_off_are_left_out(init: Init, logger: logging.Logger) -> None:
+    running = init(1.0)
+    tracemw.logging.install(kept_logs="DEBUG", without=("shop.wire",))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        logging.getLogger("shop.wire.headers").debug("cookie")
+        logger.disabled = True
+        logger.debug("disabled")
+        logger.disabled = False
+        logging.disable(logging.DEBUG)
+        logger.debug("disabled, too")
+        logging.disable(logging.NOTSET)
+        logging.getLogger("shop.new").debug("kept")
+        await answer(send)
+
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
+    (span,) = running.spans
+    assert logs(span) == ["kept"]
+
+
+def test_arguments_that_do_not_fit_or_cannot_be_shown_hurt_nobody(init: Init, logger: logging.Logger) -> None:
+    class Unprintable:
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+        __repr__ = __str__
+
+    running = init(1.0)
+    tracemw.logging.install(kept_logs="DEBUG")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        logger.debug("%d apples", "no")
+        logger.debug("%(fruit)s", {"fruit": "pear"})
+        logger.debug(Unprintable())
+        logger.debug("%s", Unprintable())
+        try:
+            raise KeyError("plum")
+        except KeyError:
+            logger.debug("failed", exc_info=True)
+        await answer(send)
+
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
+    (span,) = running.spans
+    assert logs(span)[:2] == ["%d apples ('no',)", "pear"]
+    assert len(logs(span)) == 5
+    told = {pair.key: value_of(pair.value) for pair in span.events[-1].attributes}
+    assert (told["exception.type"], told["exception.message"]) == ("KeyError", "'plum'")
+    assert (told["log.level"], told["log.logger"]) == ("DEBUG", "shop.test")
+
+
+def test_uninstall_leaves_no_class_of_ours_behind(logger: logging.Logger) -> None:
+    before = type(logger), logging.getLoggerClass(), logging.getLogRecordFactory()
+    tracemw.logging.install(kept_logs="DEBUG")
+    assert logging.getLogger("shop.late").name == "shop.late"
+    tracemw.logging.uninstall()
+    assert (type(logger), logging.getLoggerClass(), logging.getLogRecordFactory()) == before
+    assert type(logging.getLogger("shop.late")) is before[1]
+    assert type(logging.getLogger()) is logging.RootLogger
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"kept_logs": "LOUD"}, ValueError),
+        ({"kept_logs": True}, TypeError),
+        ({"kept_logs": 1.5}, TypeError),
+        ({"without": "shop"}, TypeError),
+        ({"without": (1,)}, TypeError),
+    ],
+)
+def test_an_argument_that_is_none_is_refused(arguments: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        tracemw.logging.install(**arguments)
