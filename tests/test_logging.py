@@ -263,12 +263,35 @@ def test_nothing_is_kept_of_a_request_that_is_not_recorded(init: Init, logger: l
     assert enabled == [False]
 
 
-def test_loggers_of_libraries_and_those_that_are_turned_off_are_left_out(init: Init, logger: logging.Logger) -> None:
+LIBRARY = compile(
+    "def log(logger, text):\n    if logger.isEnabledFor(10):\n        logger.debug(text)\n",
+    "/srv/lib/site-packages/library.py",
+    "exec",
+)
+
+
+def test_of_libraries_only_the_loggers_that_are_named_are_kept(init: Init, logger: logging.Logger) -> None:
     running = init(1.0)
-    tracemw.logging.install(kept_logs="DEBUG", without=("shop.wire",))
+    tracemw.logging.install(kept_logs="DEBUG", loggers=("shop.named",))
+    library: dict[str, Any] = {}
+    exec(LIBRARY, library)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        logging.getLogger("shop.wire.headers").debug("cookie")
+        library["log"](logging.getLogger("shop.wire"), "cookie")
+        library["log"](logging.getLogger("shop.named.one"), "named")
+        logging.LoggerAdapter(logging.getLogger("shop.wire"), {}).debug("of the application")
+        await answer(send)
+
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
+    (span,) = running.spans
+    assert logs(span) == ["named", "of the application"]
+
+
+def test_loggers_that_are_turned_off_are_left_out(init: Init, logger: logging.Logger) -> None:
+    running = init(1.0)
+    tracemw.logging.install(kept_logs="DEBUG")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         logger.disabled = True
         logger.debug("disabled")
         logger.disabled = False
@@ -329,8 +352,8 @@ def test_uninstall_leaves_no_class_of_ours_behind(logger: logging.Logger) -> Non
         ({"kept_logs": "LOUD"}, ValueError),
         ({"kept_logs": True}, TypeError),
         ({"kept_logs": 1.5}, TypeError),
-        ({"without": "shop"}, TypeError),
-        ({"without": (1,)}, TypeError),
+        ({"loggers": "shop"}, TypeError),
+        ({"loggers": (1,)}, TypeError),
     ],
 )
 def test_an_argument_that_is_none_is_refused(arguments: dict[str, Any], error: type[Exception]) -> None:

@@ -13,39 +13,35 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, MutableMapping
-from typing import Any, Final
+from typing import Any
 
 from tracemw.logging import _kept_logs, _records
 from tracemw.logging._json_lines import JSONFormatter as JSONFormatter
 from tracemw.logging._records import ids_now
 
-__all__ = ["WITHOUT", "JSONFormatter", "add_trace_ids", "install", "uninstall"]
-
-WITHOUT: Final = (
-    *("asyncio", "boto3", "botocore", "concurrent", "grpc", "h11", "h2", "hpack", "httpcore", "httpx", "opentelemetry"),
-    *("s3transfer", "tracemw", "urllib3", "websockets"),
-)
-"""The loggers of which nothing is kept by default. They tell each step of a connection, headers included."""
+__all__ = ["JSONFormatter", "add_trace_ids", "install", "uninstall"]
 
 
-def install(*, kept_logs: int | str | None = None, without: Iterable[str] = WITHOUT) -> None:
+def install(*, kept_logs: int | str | None = None, loggers: Iterable[str] = ()) -> None:
     """Put the ids of the current trace on every log record from now on. A second call replaces the options.
 
     Args:
         kept_logs: A level below that of some loggers, such as `"DEBUG"`. While a request is being recorded, records
-            from this level on that their logger leaves out become events `log` of the current span. So they leave only
-            with a trace that is sampled or kept. A request keeps its first 100, each cut to 1,000 bytes. Within such a
-            request `logger.isEnabledFor` says yes to this level. None keeps nothing.
-        without: The names of loggers of which nothing is kept, with all loggers beneath.
+            from this level on that their logger leaves out become events `log` of the current span, if your own code
+            logs them. So they leave only with a trace that is sampled or kept. A request keeps its first 100, each cut
+            to 1,000 bytes. Within such a request `logger.isEnabledFor` says yes to this level. None keeps nothing.
+        loggers: The names of loggers of which everything is kept, and of all loggers beneath, whoever logs. Your own
+            code is what lies outside of `site-packages`: name your application if it is installed there, or if
+            structlog stands between. Other libraries log parameters of statements, and headers.
 
     Raises:
         TypeError: for an argument of the wrong type.
         ValueError: for a level that is not known.
     """
     level = None if kept_logs is None else _level(kept_logs)
-    names = () if isinstance(without, str) else tuple(without)
-    if isinstance(without, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"without takes several names of loggers, such as ({without!r},)")
+    names = () if isinstance(loggers, str) else tuple(loggers)
+    if isinstance(loggers, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"loggers takes several names, such as ({loggers!r},)")
     _records.begin()
     if level is None:
         _kept_logs.end()

@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
+from tracemw._otel.application import is_application
 from tracemw._otel.cleaning import cut, shown
 from tracemw._otel.context import current_context, exchange_in, span_in
 from tracemw._otel.exceptions import exception_type, said
@@ -26,6 +28,9 @@ _MOST: Final = 100
 _LONGEST: Final = 1000
 """Bytes of a message that are kept."""
 
+_BETWEEN: Final = frozenset({__file__, logging.debug.__code__.co_filename})
+"""The files of frames that stand between whoever logs and this module."""
+
 _kinds: dict[type[logging.Logger], type[logging.Logger]] = {}
 """Classes of loggers that keep, by the class that was there before."""
 
@@ -34,15 +39,15 @@ class _Wanted:
     """What is kept."""
 
     level: int | None = None
-    without: frozenset[str] = frozenset()
+    loggers: frozenset[str] = frozenset()
 
 
 _wanted: Final = _Wanted()
 
 
-def begin(level: int, without: tuple[str, ...]) -> None:
-    """Keep records from `level` on, but of the loggers named in `without`."""
-    _wanted.level, _wanted.without = level, frozenset(without)
+def begin(level: int, loggers: tuple[str, ...]) -> None:
+    """Keep records from `level` on: those that the application's code logs, and all of the loggers named."""
+    _wanted.level, _wanted.loggers = level, frozenset(loggers)
     for logger in _all_loggers():
         if not isinstance(logger, _Keeping):
             logger.__class__ = _keeping(type(logger))
@@ -84,12 +89,12 @@ class _Keeping(_Base):
         exchange = exchange_in(current_context())
         if exchange is None or not exchange.is_open or exchange.kept_logs >= _MOST:
             return False
-        return not (self.disabled or self.manager.disable >= level or self._is_left_out())
+        return not (self.disabled or self.manager.disable >= level) and (self._is_named() or _application_logs())
 
-    def _is_left_out(self) -> bool:
-        name = self.name
+    def _is_named(self) -> bool:
+        name = self.name if _wanted.loggers else ""
         while name:
-            if name in _wanted.without:
+            if name in _wanted.loggers:
                 return True
             name = name.rpartition(".")[0]
         return False
@@ -131,6 +136,14 @@ class _Keeping(_Base):
             told["exception.type"] = exception_type(error)
             told["exception.message"] = cut(said(error), _LONGEST)
         span.add_event("log", told)
+
+
+def _application_logs() -> bool:
+    """Tell whether it is the application's code that logs."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    while frame is not None and frame.f_code.co_filename in _BETWEEN:
+        frame = frame.f_back
+    return frame is not None and is_application(frame.f_code.co_filename)
 
 
 def _message(msg: object, args: Any) -> str:
