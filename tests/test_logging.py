@@ -285,6 +285,9 @@ def test_of_libraries_only_the_loggers_that_are_named_are_kept(init: Init, logge
     asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
     (span,) = running.spans
     assert logs(span) == ["named", "of the application"]
+    assert type(logging.getLogger("httpx.late")) is logging.Logger  # a library's logger costs what it did
+    tracemw.logging.install(kept_logs="DEBUG", loggers=("httpx",))
+    assert type(logging.getLogger("httpx.late")) is not logging.Logger
 
 
 def test_loggers_that_are_turned_off_are_left_out(init: Init, logger: logging.Logger) -> None:

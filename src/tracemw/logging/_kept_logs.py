@@ -1,6 +1,7 @@
 """Records that their logger leaves out, kept as events of the span that they were logged in.
 
-All loggers get a class of ours, beneath their own. Outside of a request that is being recorded, it answers as before.
+The application's loggers get a class of ours, beneath their own. Outside of a request that is being recorded, that
+class answers as before. Loggers of libraries are left alone, and cost what they did.
 """
 
 from __future__ import annotations
@@ -49,8 +50,7 @@ def begin(level: int, loggers: tuple[str, ...]) -> None:
     """Keep records from `level` on: those that the application's code logs, and all of the loggers named."""
     _wanted.level, _wanted.loggers = level, frozenset(loggers)
     for logger in _all_loggers():
-        if not isinstance(logger, _Keeping):
-            logger.__class__ = _keeping(type(logger))
+        _settle(logger)
     if not issubclass(logging.getLoggerClass(), _Keeping):
         logging.setLoggerClass(_keeping(logging.getLoggerClass()))
 
@@ -58,10 +58,36 @@ def begin(level: int, loggers: tuple[str, ...]) -> None:
 def end() -> None:
     """Keep nothing, and give the loggers their own classes back."""
     _wanted.level = None
-    former = {made: kind for kind, made in _kinds.items()}
     for logger in _all_loggers():
-        logger.__class__ = former.get(type(logger), type(logger))
-    logging.setLoggerClass(former.get(logging.getLoggerClass(), logging.getLoggerClass()))
+        logger.__class__ = _former(type(logger))
+    logging.setLoggerClass(_former(logging.getLoggerClass()))
+
+
+def _settle(logger: logging.Logger) -> None:
+    kind = _former(type(logger))
+    logger.__class__ = kind if _is_of_a_library(logger.name) else _keeping(kind)
+
+
+def _former(kind: type[logging.Logger]) -> type[logging.Logger]:
+    return next((former for former, made in _kinds.items() if made is kind), kind)
+
+
+def _is_of_a_library(name: str) -> bool:
+    """Tell whether a logger is called as a module that is installed, and not by the user's wish."""
+    if _is_named(name):
+        return False
+    module = sys.modules.get(name.partition(".")[0])
+    path = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    return path is not None and not is_application(path)
+
+
+def _is_named(name: str) -> bool:
+    """Tell whether the user has named a logger, or one above it."""
+    while name:
+        if name in _wanted.loggers:
+            return True
+        name = name.rpartition(".")[0]
+    return False
 
 
 def _all_loggers() -> list[logging.Logger]:
@@ -79,6 +105,10 @@ def _keeping(kind: type[logging.Logger]) -> type[logging.Logger]:
 class _Keeping(_Base):
     """What a logger that keeps does otherwise than its own class."""
 
+    def __init__(self, name: str, level: int = logging.NOTSET) -> None:
+        super().__init__(name, level)
+        _settle(self)
+
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802  the name is logging's
         """Tell whether a record of this level goes anywhere."""
         return super().isEnabledFor(level) or (
@@ -89,15 +119,7 @@ class _Keeping(_Base):
         exchange = exchange_in(current_context())
         if exchange is None or not exchange.is_open or exchange.kept_logs >= _MOST:
             return False
-        return not (self.disabled or self.manager.disable >= level) and (self._is_named() or _application_logs())
-
-    def _is_named(self) -> bool:
-        name = self.name if _wanted.loggers else ""
-        while name:
-            if name in _wanted.loggers:
-                return True
-            name = name.rpartition(".")[0]
-        return False
+        return not (self.disabled or self.manager.disable >= level) and (_is_named(self.name) or _application_logs())
 
     def _log(
         self,
