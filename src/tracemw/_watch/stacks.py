@@ -26,7 +26,7 @@ from tracemw._otel.context import exchange_within
 from tracemw._otel.served import Served, served
 from tracemw._process.native import get_ident
 
-_DEEPEST: Final = 500
+_DEEPEST: Final = 2000
 """Frames of one stack that are read."""
 _MOST_LINES: Final = 3
 _THREAD: Final = math.inf
