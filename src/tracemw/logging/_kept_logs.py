@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tracemw._otel.application import is_application
 from tracemw._otel.cleaning import cut, shown
 from tracemw._otel.context import current_context, exchange_in, span_in
-from tracemw._otel.exceptions import exception_type, said
+from tracemw._otel.exceptions import exception_type, message_of
 from tracemw._otel.guard import fault
 from tracemw.redaction.urls import redact_text
 
@@ -156,7 +156,7 @@ class _Keeping(_Base):
             error = exc_info[1] if isinstance(exc_info, tuple) else sys.exc_info()[1]
         if isinstance(error, BaseException):
             told["exception.type"] = exception_type(error)
-            told["exception.message"] = cut(said(error), _LONGEST)
+            told["exception.message"] = cut(message_of(error), _LONGEST)
         span.add_event("log", told)
 
 
