@@ -139,7 +139,7 @@ def test_a_slow_flask_view_tells_the_line_it_is_at(init: Init) -> None:
 
 
 def test_the_stack_is_taken_again_after_twice_the_time_and_four_times(init: Init, gate: Gate) -> None:
-    gate.notes = 3
+    gate.stacks = 3
     running = init(1.0, stack_after=SOON)
     with uvicorn_serving(fastapi_app(in_an_await)) as url:
         httpx.get(f"{url}/slow", timeout=20)

@@ -17,10 +17,10 @@ from tracemw._otel.served import served
 
 
 class Gate:
-    """Keeps requests waiting until the watch has left a note at one of them."""
+    """Keeps requests waiting until the watch has taken the stack of one of them, so often."""
 
-    def __init__(self, notes: int = 1) -> None:
-        self.notes = notes
+    def __init__(self, stacks: int = 1) -> None:
+        self.stacks = stacks
         self.opened = threading.Event()
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._thread = threading.Thread(target=self._watch)
@@ -49,7 +49,8 @@ class Gate:
                 loop.call_soon_threadsafe(event.set)
 
     def _seen(self) -> bool:
-        return any(len(request.notes or ()) >= self.notes for request in list(served))
+        names = [[note.name for note in request.notes or ()] for request in list(served)]
+        return any(each.count("tracemw.stack") >= self.stacks for each in names)
 
 
 def line_of(mark: str, *functions: Callable[..., Any]) -> int:
