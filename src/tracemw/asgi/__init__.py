@@ -16,6 +16,7 @@ The way of a request through this room, one module per step:
 from __future__ import annotations
 
 import asyncio
+from asyncio import _get_running_loop  # its public name raises where there is no loop of asyncio, under trio say
 from collections.abc import Callable
 from typing import Any, Final, Unpack, cast
 
@@ -77,7 +78,7 @@ class TraceMiddleware:
         if request is None:  # not in the handler above: our exception would be the context of the application's
             return await app(scope, receive, send)
         exchange = HttpExchange() if kind == "http" else WebSocketExchange()
-        exchange.receive_from, exchange.send_to = receive, send
+        exchange.receive_from, exchange.send_to, exchange.loop = receive, send, _get_running_loop()
         begun, returned, token, given = None, False, None, scope
         # Both `try`s come first. An interrupt may come at the start of the inner one, and the outer one catches it.
         try:

@@ -59,7 +59,8 @@ class ScopeRequest(ServerRequest):
         return [key.decode("latin-1") for key in self._noted()]
 
     def received(self) -> str | None:
-        value = self._by_name.get(b"x-request-start") or self._by_name.get(b"x-queue-start")
+        by_name = self._by_name or self._noted()
+        value = by_name.get(b"x-request-start") or by_name.get(b"x-queue-start")
         return None if value is None else value.decode("latin-1")
 
     def read(self) -> RequestFacts:
