@@ -17,11 +17,13 @@ import tracemw
 SOURCE = Path(tracemw.__file__).parent
 FRAMEWORKS = {
     *("fastapi", "flask", "litestar", "starlette"),
-    *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc"),
+    *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc", "sqlalchemy", "greenlet"),
 }
 TOOLS = {"cli", "__main__", "viewer"}
 SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
-DOORS = {"asgi", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "starlette", "urllib3", "wsgi"}
+DOORS = {
+    *("asgi", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "sqlalchemy", "starlette", "urllib3", "wsgi"),
+}
 
 # What each room may import of tracemw itself. A room that is not listed here has no business in the tree.
 ALLOWED = {
@@ -46,6 +48,7 @@ ALLOWED = {
     "_urllib3": {"_http", "_otel", "_urllib3"},
     "requests": {"_http", "_otel", "_process", "_urllib3"},
     "urllib3": {"_http", "_otel", "_urllib3"},
+    "sqlalchemy": {"_db", "_otel", "_version", "sqlalchemy"},
     "spans": {"_otel"},
     "spikes": {"_otel", "_process", "config", "spikes"},
     "sampling": {"_otel", "config", "sampling", "spikes"},
@@ -135,6 +138,7 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
         "_urllib3": {"urllib3"},
         "requests": {"requests"},
         "urllib3": {"urllib3"},
+        "sqlalchemy": {"sqlalchemy"},
         "_export": {"grpc"},
         "viewer": {"starlette", "uvicorn"},
     }.get(room(path), set())
@@ -221,6 +225,7 @@ PRIVATE = {
     "_httpx/clients.py": {"_mounts", "_transport"},
     "_httpx/transports.py": {"_encoding"},
     "requests.py": {"_content"},
+    "sqlalchemy/_pool_metrics.py": {"_max_overflow"},
     "fastapi.py": {
         "_REQUEST_TELEMETRY_KEY",
         "_RequestTelemetry",
@@ -315,6 +320,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("httpx2", "httpx2", "httpx2"),
         ("requests", "requests", "requests"),
         ("urllib3", "urllib3", "urllib3"),
+        ("sqlalchemy", "sqlalchemy", "sqlalchemy"),
     ],
 )
 def test_a_door_without_its_framework_names_the_extra_to_install(door: str, package: str, extra: str) -> None:
