@@ -131,8 +131,11 @@ class CallTracing:
     ) -> tuple[str, Any]:
         """Begin a call: the listener for `before_cursor_execute`, which returns what it was given."""
         try:
-            if execution is not None and not hasattr(execution, "tracemw_call"):
-                execution.tracemw_call = self._begin(text, parameters, execution, executemany)
+            fields = vars(execution)
+            if "tracemw_call" not in fields and "_otel_span" not in fields:  # the official instrumentation's
+                call = self._begin(text, parameters, execution, executemany)
+                if call is not None:
+                    fields["tracemw_call"] = call
         except Exception as error:
             fault("sqlalchemy.CallTracing.before", error)
         return text, parameters
@@ -142,18 +145,15 @@ class CallTracing:
     ) -> None:
         """End a call: the listener for `after_cursor_execute`."""
         try:
-            call = execution.tracemw_call
-            del execution.tracemw_call
+            call = vars(execution).pop("tracemw_call", None)
             if call is not None:
                 self._end(call)
-        except AttributeError:
-            pass
         except Exception as error:
             fault("sqlalchemy.CallTracing.after", error)
 
     def _begin(self, text: str, parameters: Any, execution: Any, executemany: bool) -> Call | None:
         here = current_context()
-        if is_silenced(here) or hasattr(execution, "_otel_span"):  # the official instrumentation traces this one
+        if is_silenced(here):
             return None
         statement = self.statements[text]
         if statement.is_trivial:
@@ -234,7 +234,7 @@ class CallTracing:
         here = current_context()
         if call is None:
             text = getattr(execution, "statement", None)
-            if not text or is_silenced(here) or hasattr(execution, "_otel_span"):
+            if not text or is_silenced(here) or "_otel_span" in vars(execution):
                 return
             call = Call(None, self.statements[text], monotonic_ns(), False, None)
         if call.silence is not None:
