@@ -32,6 +32,7 @@ def init(
     baggage: Iterable[str] = (),
     stacktrace_limit: int | None = None,
     fold_after: int | None = None,
+    instrument: Iterable[str] = (),
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
@@ -75,6 +76,9 @@ def init(
             the last ones and the exceptions' messages stay. The text says how much is left out.
         fold_after: How many like spans beneath one parent stay as they are, else `TRACEMW_FOLD_AFTER`, else 20. Further
             ones become one span with their number and times (`tracemw.folded.*`), unless they fail. 0 keeps all.
+        instrument: The official instrumentations of databases and other libraries to turn on, by the names of their
+            entry points, such as `("psycopg", "redis")`. `"auto"` means all that are installed, but for libraries that
+            tracemw has a door for.
 
     Raises:
         ValueError: for a value that is not accepted. The error names the argument or variable and what is accepted.
@@ -110,6 +114,7 @@ def init(
         baggage=baggage,
         stacktrace_limit=stacktrace_limit,
         fold_after=fold_after,
+        instrument=instrument,
     )
     return IN_THIS_PROCESS.install(Config.resolve(arguments), sampling)
 

@@ -105,6 +105,9 @@ class Config:
     baggage: tuple[str, ...] = ()
     """The keys of baggage that become span attributes."""
 
+    instrument: tuple[str, ...] = ()
+    """The official instrumentations to turn on; `auto` for all that are installed."""
+
     stacktrace_limit: int = 2000
     """How many bytes the stack trace of a recorded exception may take (`TRACEMW_STACKTRACE_LIMIT`)."""
 
@@ -171,6 +174,7 @@ class Config:
             batch_bytes=min(_bytes("batch_bytes", arguments.batch_bytes) or cls.batch_bytes, queue_bytes),
             delay=cls.delay if delay is None else delay,
             baggage=tuple(arguments.baggage),
+            instrument=("auto",) if arguments.instrument == "auto" else tuple(arguments.instrument),
             stacktrace_limit=arguments.stacktrace_limit
             or read("TRACEMW_STACKTRACE_LIMIT", positive_int)
             or cls.stacktrace_limit,

@@ -55,8 +55,8 @@ def trace_engine(
 ) -> E:
     """Trace the statements of an engine and the waits for its pool, and return the engine.
 
-    An engine that is traced already stays as it is. A statement that the official instrumentation traces has no second
-    span.
+    An engine that is traced already stays as it is. Official instrumentations beside this one add no second span to a
+    statement: that of a driver makes none, and if that of SQLAlchemy was there first, the spans are its own.
 
     Args:
         engine: An `Engine` or an `AsyncEngine`.

@@ -156,21 +156,22 @@ class CallTracing:
         if is_silenced(here):
             return None
         statement = self.statements[text]
-        if statement.is_trivial:
-            return Call(None, statement, monotonic_ns(), True, None)
-        size = 0
-        if executemany and execution.execute_style is ExecuteStyle.EXECUTEMANY:
-            size = len(parameters)
+        span = None
+        has_line = True
+        if not statement.is_trivial:
+            size = 0
+            if executemany and execution.execute_style is ExecuteStyle.EXECUTEMANY:
+                size = len(parameters)
+                if size > 1:
+                    statement = statement.batched()
+            span = self._start(statement, here, None)
+            if span is None:
+                return None
             if size > 1:
-                statement = statement.batched()
-        span = self._start(statement, here, None)
-        if span is None:
-            return None
-        if size > 1:
-            span.set_attribute("db.operation.batch.size", size)
-        has_line = self._repeats_under_parent(span, statement)
-        if has_line:
-            _put_line(span)
+                span.set_attribute("db.operation.batch.size", size)
+            has_line = self._repeats_under_parent(span, statement)
+            if has_line:
+                _put_line(span)
         silence = None
         if _OTHERS in sys.modules:
             inside = silenced(here)
@@ -231,14 +232,14 @@ class CallTracing:
             call = vars(execution).pop("tracemw_call", None)
         elif context.connection is not None and context.statement is None:
             call = vars(context.connection).pop("tracemw_commit", None)
+        if call is not None and call.silence is not None:
+            detach(*call.silence)
         here = current_context()
         if call is None:
             text = getattr(execution, "statement", None)
             if not text or is_silenced(here) or "_otel_span" in vars(execution):
                 return
             call = Call(None, self.statements[text], monotonic_ns(), False, None)
-        if call.silence is not None:
-            detach(*call.silence)
         span = call.span
         if span is None:
             if not isinstance(error, Exception) or is_silenced(here):
