@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from db.postgresql import postgresql_serving, programs
 from tracemw.sqlalchemy import trace_engine
+
+_IS_REQUIRED = os.environ.get("TRACEMW_REQUIRE_POSTGRESQL") == "1"
 
 TABLES = MetaData()
 ITEMS = Table(
@@ -70,6 +73,8 @@ DRIVERS = ["sqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+psyco
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     found = programs()
+    if found is None and _IS_REQUIRED:
+        pytest.fail("PostgreSQL is not installed: apt-get install postgresql")
     if found is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     with postgresql_serving(found) as address:
