@@ -6,8 +6,8 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
-.PHONY: help demo test lint check docs package test-fast test-package test-side-by-side test-serial test-sdk test-tempo \
-  test-peers conformance soak test-python test-python-between test-lowest coverage bench install clean
+.PHONY: help demo test lint check docs package test-fast test-package test-side-by-side test-serial test-sdk test-sqlalchemy \
+  test-tempo test-peers conformance soak test-python test-python-between test-lowest coverage bench install clean
 .DEFAULT_GOAL := test
 
 # Tests share no port, file or process, so that several run side by side; those marked `serial` measure the machine.
@@ -88,6 +88,11 @@ test-serial: install
 # Of these, those that look at what the global provider has recorded.
 test-sdk: install
 	$(SIDE_BY_SIDE) --recorder=sdk $(PROVIDER_SUITE)
+
+# The door for SQLAlchemy with the version that the official instrumentation, which other tests need, does not take.
+test-sqlalchemy: install ## the door for SQLAlchemy with version 2.1
+	@$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)-sqlalchemy/site-packages 'sqlalchemy>=2.1,<2.2'
+	PYTHONPATH=$(VENV)-sqlalchemy/site-packages $(PYTEST) tests/db -m 'not serial' $(PYTEST_ARGS)
 
 # Which lines and branches of src the suite reaches, in its own processes and in those that it starts: a table, and pages
 # in htmlcov/. A test that fails, since it measures time or counts instructions, does not matter here.

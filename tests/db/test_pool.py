@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError, TimeoutError  # noqa: A004  SQLAlchemy's own
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 import tracemw
 from conftest import Meters, Recorded
@@ -186,7 +187,11 @@ def test_an_asynchronous_wait_names_the_line_of_the_holder(tmp_path: Path, recor
 
     async def main() -> None:
         engine = create_async_engine(
-            f"sqlite+aiosqlite:///{tmp_path}/shop.db", pool_size=1, max_overflow=0, pool_timeout=0.1
+            f"sqlite+aiosqlite:///{tmp_path}/shop.db",
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=0.1,
         )
         trace_engine(engine, pool_wait=0.05)
         with tracemw.span("the holding request"):

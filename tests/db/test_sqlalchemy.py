@@ -309,8 +309,11 @@ def test_no_statement_has_two_spans_beside_the_official_instrumentation(
     finally:
         instrumentor.uninstrument()
     spans = [span for span in recorded.all if span.name != "connect"]  # the official one tells of these, too
+    takes_this_version = sqlalchemy.__version__ < "2.1"  # the official instrumentation does nothing with newer ones
     of_whom = {scope.name for span in spans if (scope := span.instrumentation_scope) is not None}
-    assert of_whom == {"opentelemetry.instrumentation.sqlalchemy" if official_first else "tracemw"}
+    assert of_whom == {
+        "opentelemetry.instrumentation.sqlalchemy" if official_first and takes_this_version else "tracemw"
+    }
     assert [span.name for span in spans if span.name.startswith("SELECT")] == ["SELECT"] * 3
 
 
