@@ -37,6 +37,8 @@ def test_the_cases_of_the_conventions_hold(case: Case) -> None:
         ("SELECT * FROM a WHERE id IN (SELECT id FROM b) FOR UPDATE", "SELECT a SELECT b"),
         ("SELECT EXTRACT(YEAR FROM made), TRIM(BOTH 'x' FROM y) FROM a", "SELECT a"),
         ("SELECT x IS DISTINCT FROM y FROM a", "SELECT a"),
+        ("SELECT DISTINCT 1 FROM a", "SELECT a"),
+        ("SELECT DISTINCT * FROM a", "SELECT a"),
         ("SELECT * FROM a JOIN LATERAL (SELECT * FROM b) l ON true, c", "SELECT a SELECT b c"),
         ("WITH recent AS (SELECT * FROM a) SELECT * FROM recent", "SELECT a SELECT recent"),
         (

@@ -18,7 +18,7 @@ _MOST_WORDS: Final = 2000
 # A quoted name has a bound: many quotes that are never closed would each be read up to the end.
 _PART: Final = r'(?:"[^"]{0,128}+"|`[^`]{0,128}+`|\[[^\]]{0,128}+\]|\#{0,2}[^\W\d][\w$#]*+)'
 _WORDS: Final = re.compile(
-    rf"(?P<placeholder>%\(\w*+\)s|%s|[@:$]+\w++)|(?P<word>{_PART}(?:\.{_PART}?)*+)|(?P<sign>[(),;])"
+    rf"(?P<value>%\(\w*+\)s|%s|[@:$]+\w++|[?*])|(?P<word>{_PART}(?:\.{_PART}?)*+)|(?P<sign>[(),;])"
 )
 
 _MODIFYING: Final = frozenset({"DELETE", "INSERT", "MERGE", "REPLACE", "UPDATE", "UPSERT"})
