@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from time import monotonic_ns
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 from weakref import ref
 
 from opentelemetry.context import Context
@@ -55,6 +55,14 @@ class Holder(ref[PoolProxiedConnection]):
         return f"{context.trace_id:032x}" if context is not None and context.is_valid else ""
 
 
+class _Crowd(NamedTuple):
+    """A pool whose connections are taken, at the moment when somebody asks for one more."""
+
+    holders: list[Holder]
+    line: Line | None
+    """The line of the application's code that asks."""
+
+
 class PoolTracing:
     """Watches the pool of one engine.
 
@@ -90,28 +98,28 @@ class PoolTracing:
 
         def timed() -> PoolProxiedConnection:
             began = monotonic_ns()
-            # Those who hold connections now are who this wait is for: when it ends, one of them has left.
-            held = len(self._holders)
-            holders: list[Holder] = []
-            line = None
-            if held >= size:
-                holders = list(self._holders.values())
-                line = calling_line()  # later, the stack of an asynchronous wait may lack a frame
+            # Those who hold connections now are who a wait is for: when it ends, one of them has left.
+            crowd = self._look_around() if len(self._holders) >= size else None
             self.pending += 1
             try:
                 connection = connect()
             except BaseException as error:
                 self.pending -= 1
-                self._failed(error, began, held, holders, line)
+                self._failed(error, began, crowd)
                 raise
             self.pending -= 1
             waited = monotonic_ns() - began
             if waited >= self._longest:
-                self._waited(connection, began, held, holders)
+                self._waited(connection, began, crowd)
             self._meters.waited(self, waited)
             return connection
 
         pool.connect = timed  # type: ignore[method-assign]
+
+    @guarded
+    def _look_around(self) -> _Crowd:
+        """Note who holds connections, and who asks for one. Later, the stack of an asynchronous wait lacks frames."""
+        return _Crowd(list(self._holders.values()), calling_line())
 
     # Listeners for the events of the pool.
 
@@ -177,34 +185,32 @@ class PoolTracing:
     # The spans of waits.
 
     @guarded
-    def _waited(self, connection: PoolProxiedConnection, began: int, held: int, holders: list[Holder]) -> None:
+    def _waited(self, connection: PoolProxiedConnection, began: int, crowd: _Crowd | None) -> None:
         """Record a long wait that has ended well."""
         is_new = connection.info.get(_OPENED, 0) >= began
         span = self._start("pool wait", SpanKind.INTERNAL, began, {})
         if span is not None:
-            self._explain(span, held, holders, "a new connection" if is_new else "a free connection")
+            self._explain(span, "a new connection" if is_new else "a free connection", crowd)
             span.end()
 
     @guarded
-    def _failed(self, error: BaseException, began: int, held: int, holders: list[Holder], line: Line | None) -> None:
+    def _failed(self, error: BaseException, began: int, crowd: _Crowd | None) -> None:
         """Record a wait that has ended without a connection."""
-        if isinstance(error, exc.TimeoutError):
+        is_timeout = isinstance(error, exc.TimeoutError)
+        if is_timeout:
             self._meters.timed_out(self)
-            span = self._start("pool wait", SpanKind.INTERNAL, began, {})
-            if span is not None:
-                self._explain(span, held, holders, "a free connection")
-        elif isinstance(error, Exception):
+        if isinstance(error, Exception) and not is_timeout:
+            span = self._start("connect", SpanKind.CLIENT, began, {**self._facts.attributes})
             original = getattr(error, "orig", None)
             error = original if isinstance(original, Exception) else error
-            span = self._start("connect", SpanKind.CLIENT, began, {**self._facts.attributes})
-        elif monotonic_ns() - began >= self._longest:  # whoever waited was cancelled
+        elif is_timeout or monotonic_ns() - began >= self._longest:  # otherwise, whoever asked was cancelled at once
             span = self._start("pool wait", SpanKind.INTERNAL, began, {})
             if span is not None:
-                self._explain(span, held, holders, "a free connection")
+                self._explain(span, "a free connection", crowd)
         else:
             return
         if span is not None:
-            put_error(span, error, line)
+            put_error(span, error, None if crowd is None else crowd.line)
             span.end()
 
     def _start(self, name: str, kind: SpanKind, began: int, attributes: dict[str, Any]) -> Span | None:
@@ -214,19 +220,18 @@ class PoolTracing:
             return None
         return tracer.start_span(name, here, kind, attributes, None, began + offset())
 
-    def _explain(self, span: Span, held: int, holders: list[Holder], what: str) -> None:
+    def _explain(self, span: Span, what: str, crowd: _Crowd | None) -> None:
         """Put on a span what a wait was for, and who held the connections when the wait began."""
-        pool = self.pool
-        now = monotonic_ns()
+        pool, now = self.pool, monotonic_ns()
         told: dict[str, Any] = {
             "db.client.connection.pool.name": self.name,
             "tracemw.pool.waited_for": what,
             "tracemw.pool.size": _number(pool, "size"),
             "tracemw.pool.overflow": max(_number(pool, "overflow"), 0),
-            "tracemw.pool.held": held,
+            "tracemw.pool.held": self.held if crowd is None else len(crowd.holders),
         }
-        oldest = sorted(holders, key=lambda holder: holder.since)[:_MOST_SHOWN]
-        if oldest:
+        if crowd is not None:
+            oldest = sorted(crowd.holders, key=lambda holder: holder.since)[:_MOST_SHOWN]
             told["tracemw.pool.holders.trace_id"] = [holder.trace_id for holder in oldest]
             told["tracemw.pool.holders.age"] = [round((now - holder.since) / 1e9, 3) for holder in oldest]
             told["tracemw.pool.holders.line"] = [_shown(holder.line) for holder in oldest]
