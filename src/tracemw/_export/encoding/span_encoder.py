@@ -2,8 +2,8 @@
 """The encoder of spans: `Span` of opentelemetry-proto's trace.proto, and requests made of them.
 
 Spans come from anybody. No span leaves with an end before its start: a backend such as Tempo would take the difference
-for centuries. No text leaves longer than a limit. A span with a wrong field is mended. A
-database span leaves by the conventions of now, and without literals.
+for centuries. No text leaves longer than a limit. A span with a wrong field is mended. A database span leaves by the
+conventions of now, and without literals.
 """
 
 from __future__ import annotations
