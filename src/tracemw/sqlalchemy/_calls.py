@@ -10,6 +10,7 @@ A trivial statement, such as a COMMIT, has no span unless it fails.
 
 from __future__ import annotations
 
+import copy
 import sys
 from time import monotonic_ns
 from typing import Any, Final, NamedTuple
@@ -23,7 +24,6 @@ from tracemw._db.errors import response_code
 from tracemw._db.statements import Statement, Statements
 from tracemw._db.systems import Grammar, grammar_of
 from tracemw._otel.application import Line
-from tracemw._otel.attributes import AttributeValue, LazyAttributes
 from tracemw._otel.callers import calling_line
 from tracemw._otel.clock import offset
 from tracemw._otel.context import attach, current_context, detach, is_silenced, silenced
@@ -40,42 +40,35 @@ _OTHERS: Final = "opentelemetry.instrumentation"
 """The package of the official instrumentations. While none is loaded, none has to be kept from tracing a call twice."""
 
 
-class TracedStatement(LazyAttributes):
+class TracedStatement:
     """A statement of one engine, with the attributes that its spans start with."""
 
-    __slots__ = ("_attributes", "_batched", "is_trivial", "name")
+    __slots__ = ("_batched", "attributes", "is_trivial", "name")
 
     def __init__(self, statement: Statement, facts: EngineFacts) -> None:
         self.is_trivial = statement.is_trivial
         self.name = statement.summary or facts.system
         """The span's name."""
-        attributes: dict[str, AttributeValue] = {**facts.attributes, "db.query.text": statement.text}
+        attributes: dict[str, str | int] = {**facts.attributes, "db.query.text": statement.text}
         if statement.summary:
             attributes["db.query.summary"] = statement.summary
         if statement.operation is not None:
             attributes["db.operation.name"] = statement.operation
         if statement.table is not None:
             attributes["db.collection.name"] = statement.table
-        self._attributes = attributes
+        self.attributes = attributes
+        """The attributes that all spans of the statement start with. Recorders copy them."""
         self._batched: TracedStatement | None = None
-
-    def make(self) -> dict[str, AttributeValue]:
-        """Return the attributes, in a new dictionary."""
-        return self._attributes.copy()
-
-    made = make  # the statement is shared, and each span writes to its dictionary
 
     def batched(self) -> TracedStatement:
         """Return the same for a batch: by the conventions, its names begin with `BATCH`."""
         if self._batched is None:
-            batched: TracedStatement = object.__new__(TracedStatement)
-            batched.is_trivial = self.is_trivial
+            batched = copy.copy(self)
             batched.name = f"BATCH {self.name}"
-            batched._attributes = self._attributes.copy()
-            for key in ("db.query.summary", "db.operation.name"):
-                if key in batched._attributes:
-                    batched._attributes[key] = f"BATCH {batched._attributes[key]}"
-            batched._batched = batched
+            batched.attributes = {
+                key: f"BATCH {value}" if key in ("db.query.summary", "db.operation.name") else value
+                for key, value in self.attributes.items()
+            }
             self._batched = batched
         return self._batched
 
@@ -190,10 +183,9 @@ class CallTracing:
         if tracer is None:
             return None
         if self._tracers.is_ours and started is None:
-            lazy: Any = statement
-            return tracer.start_span(statement.name, here, _CLIENT, lazy)
+            return tracer.start_span(statement.name, here, _CLIENT, statement.attributes)
         began = (monotonic_ns() if started is None else started) + offset()
-        return tracer.start_span(statement.name, here, _CLIENT, statement.made(), None, began)
+        return tracer.start_span(statement.name, here, _CLIENT, statement.attributes, None, began)
 
     def _repeats_under_parent(self, span: Any, statement: TracedStatement) -> bool:
         """Count an execution under the span's parent. Tell whether there were many."""
