@@ -123,6 +123,8 @@ class CallTracing:
         self, _connection: Connection, _cursor: Any, text: str, parameters: Any, execution: Any, executemany: bool
     ) -> tuple[str, Any]:
         """Begin a call: the listener for `before_cursor_execute`, which returns what it was given."""
+        if execution is None:  # SQLAlchemy asks something for itself
+            return text, parameters
         try:
             fields = vars(execution)
             if "tracemw_call" not in fields and "_otel_span" not in fields:  # the official instrumentation's
@@ -137,6 +139,8 @@ class CallTracing:
         self, _connection: Connection, _cursor: Any, _text: str, _parameters: Any, execution: Any, _executemany: bool
     ) -> None:
         """End a call: the listener for `after_cursor_execute`."""
+        if execution is None:
+            return
         try:
             call = vars(execution).pop("tracemw_call", None)
             if call is not None:

@@ -125,7 +125,8 @@ class PoolTracing:
 
     @guarded
     def replaced(self, engine: Engine) -> None:
-        """Watch the new pool of an engine that has been disposed of (`engine_disposed`)."""
+        """Watch the new pool of an engine that has been disposed of, perhaps after a fork (`engine_disposed`)."""
+        self._holders.clear()  # those who hold connections of the former pool do not keep anybody waiting
         self.watch(engine.pool)
 
     def taken(self, _dbapi: Any, record: ConnectionPoolEntry, connection: PoolProxiedConnection) -> None:
