@@ -5,12 +5,8 @@ from __future__ import annotations
 import inspect
 import sys
 from types import FrameType
-from typing import Final
 
 from tracemw._otel.application import Line, is_application
-
-_DEEPEST: Final = 200
-"""Frames that are looked at."""
 
 
 def calling_line() -> Line | None:
@@ -21,16 +17,15 @@ def calling_line() -> Line | None:
     """
     frame = inspect.currentframe()
     greenlet = None
-    for _ in range(_DEEPEST):
-        while frame is None:
-            greenlet = _parent(greenlet)
-            if greenlet is None:
-                return None
-            frame = greenlet.gr_frame
-        if is_application(frame.f_code.co_filename):
-            return Line.of(frame)
-        frame = frame.f_back
-    return None
+    while True:
+        while frame is not None:
+            if is_application(frame.f_code.co_filename):
+                return Line.of(frame)
+            frame = frame.f_back
+        greenlet = _parent(greenlet)
+        if greenlet is None:
+            return None
+        frame = greenlet.gr_frame
 
 
 class _Greenlet:

@@ -111,7 +111,9 @@ class PoolTracing:
             waited = monotonic_ns() - began
             if waited >= self._longest:
                 self._waited(connection, began, crowd)
-            self._meters.waited(self, waited)
+            instruments = self._meters.get(self)
+            if instruments is not None:
+                instruments.waited(self, waited)
             return connection
 
         pool.connect = timed  # type: ignore[method-assign]
@@ -145,7 +147,9 @@ class PoolTracing:
         """Note that a connection is back (`checkin`), or has left the pool for good (`detach`)."""
         holder = self._holders.pop(record, None)
         if holder is not None:
-            self._meters.used(self, holder.since)
+            instruments = self._meters.get(self)
+            if instruments is not None:
+                instruments.used(self, monotonic_ns() - holder.since)
 
     @guarded
     def opening(self, _dialect: Any, record: ConnectionPoolEntry, _arguments: Any, _keywords: Any) -> None:
@@ -159,8 +163,9 @@ class PoolTracing:
         now = monotonic_ns()
         record.info[_OPENED] = now
         began = None if record.record_info is None else record.record_info.pop(_OPENED, None)
-        if began is not None:
-            self._meters.opened(self, now - began)
+        instruments = self._meters.get(self)
+        if began is not None and instruments is not None:
+            instruments.opened(self, now - began)
 
     @guarded
     def _lost(self, lost: ref[PoolProxiedConnection]) -> None:
@@ -198,8 +203,9 @@ class PoolTracing:
     def _failed(self, error: BaseException, began: int, crowd: _Crowd | None) -> None:
         """Record a wait that has ended without a connection."""
         is_timeout = isinstance(error, exc.TimeoutError)
-        if is_timeout:
-            self._meters.timed_out(self)
+        instruments = self._meters.get(self)
+        if is_timeout and instruments is not None:
+            instruments.timed_out(self)
         if isinstance(error, Exception) and not is_timeout:
             span = self._start("connect", SpanKind.CLIENT, began, {**self._facts.attributes})
             original = getattr(error, "orig", None)

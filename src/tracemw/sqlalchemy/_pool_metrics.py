@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -30,7 +29,7 @@ class Watched(Protocol):
         """How many connections are taken, and not given back."""
 
 
-class _Instruments:
+class Instruments:
     """The instruments of one meter provider. All engines share them: each pool is known by its name."""
 
     def __init__(self, provider: MeterProvider) -> None:
@@ -43,10 +42,10 @@ class _Instruments:
         def duration(name: str, description: str) -> Any:
             return meter.create_histogram(f"db.client.connection.{name}", unit="s", description=description)
 
-        self.wait_time = duration("wait_time", "How long it took to get a connection from the pool.")
-        self.use_time = duration("use_time", "How long a connection was held.")
-        self.create_time = duration("create_time", "How long it took to open a connection.")
-        self.timeouts = meter.create_counter(
+        self._wait_time = duration("wait_time", "How long it took to get a connection from the pool.")
+        self._use_time = duration("use_time", "How long a connection was held.")
+        self._create_time = duration("create_time", "How long it took to open a connection.")
+        self._timeouts = meter.create_counter(
             "db.client.connection.timeouts", unit="{timeout}", description="Waits for a connection that timed out."
         )
         meter.create_observable_up_down_counter(
@@ -58,6 +57,26 @@ class _Instruments:
         meter.create_observable_up_down_counter(
             "db.client.connection.max", [self._max], "{connection}", "Connections that the pool opens at most."
         )
+
+    @guarded
+    def waited(self, pool: Watched, nanoseconds: int) -> None:
+        """Record how long it took to get a connection."""
+        self._wait_time.record(nanoseconds / 1e9, {_POOL: pool.name})
+
+    @guarded
+    def used(self, pool: Watched, nanoseconds: int) -> None:
+        """Record how long a connection was held."""
+        self._use_time.record(nanoseconds / 1e9, {_POOL: pool.name})
+
+    @guarded
+    def opened(self, pool: Watched, nanoseconds: int) -> None:
+        """Record how long it took to open a connection."""
+        self._create_time.record(nanoseconds / 1e9, {_POOL: pool.name})
+
+    @guarded
+    def timed_out(self, pool: Watched) -> None:
+        """Count a wait that timed out."""
+        self._timeouts.add(1, {_POOL: pool.name})
 
     def _count(self, _options: CallbackOptions) -> Iterable[Observation]:
         for each in list(self.pools):
@@ -77,7 +96,7 @@ class _Instruments:
                 yield self._observation(each.pool.size() + overflow, {_POOL: each.name})
 
 
-_made: Final[WeakKeyDictionary[Any, _Instruments]] = WeakKeyDictionary()
+_made: Final[WeakKeyDictionary[Any, Instruments]] = WeakKeyDictionary()
 
 
 class PoolMeters:
@@ -86,44 +105,22 @@ class PoolMeters:
     def __init__(self, provider: MeterProvider | None) -> None:
         self._provider = provider
         self._latest: MeterProvider | None = None
-        self._instruments: _Instruments | None = None
+        self._instruments: Instruments | None = None
 
-    def _get(self, pool: Watched) -> _Instruments | None:
+    def get(self, pool: Watched) -> Instruments | None:
+        """Return the instruments, which know the pool from now on; None while no meter provider is set."""
         provider = installed_meter_provider() if self._provider is None else self._provider
         if provider is not self._latest:
-            self._instruments = None
-            if provider is not None and not is_silent(provider):
-                if provider not in _made:
-                    _made[provider] = _Instruments(provider)
-                self._instruments = _made[provider]
-                self._instruments.pools.add(pool)
             self._latest = provider
+            self._instruments = _instruments_of(provider, pool)
         return self._instruments
 
-    @guarded
-    def waited(self, pool: Watched, nanoseconds: int) -> None:
-        """Record how long it took to get a connection."""
-        instruments = self._get(pool)
-        if instruments is not None:
-            instruments.wait_time.record(nanoseconds / 1e9, {_POOL: pool.name})
 
-    @guarded
-    def used(self, pool: Watched, since: int) -> None:
-        """Record that a connection is given back that was taken at `since`, by the monotonic clock."""
-        instruments = self._get(pool)
-        if instruments is not None:
-            instruments.use_time.record((monotonic_ns() - since) / 1e9, {_POOL: pool.name})
-
-    @guarded
-    def opened(self, pool: Watched, nanoseconds: int) -> None:
-        """Record how long it took to open a connection."""
-        instruments = self._get(pool)
-        if instruments is not None:
-            instruments.create_time.record(nanoseconds / 1e9, {_POOL: pool.name})
-
-    @guarded
-    def timed_out(self, pool: Watched) -> None:
-        """Count a wait that timed out."""
-        instruments = self._get(pool)
-        if instruments is not None:
-            instruments.timeouts.add(1, {_POOL: pool.name})
+@guarded
+def _instruments_of(provider: MeterProvider | None, pool: Watched) -> Instruments | None:
+    if provider is None or is_silent(provider):
+        return None
+    if provider not in _made:
+        _made[provider] = Instruments(provider)
+    _made[provider].pools.add(pool)
+    return _made[provider]
