@@ -194,6 +194,8 @@ class PoolTracing:
     def _waited(self, connection: PoolProxiedConnection, began: int, crowd: _Crowd | None) -> None:
         """Record a long wait that has ended well."""
         is_new = connection.info.get(_OPENED, 0) >= began
+        if crowd is None and not is_new:  # a connection was there, and the machine was busy
+            return
         span = self._start("pool wait", SpanKind.INTERNAL, began, {})
         if span is not None:
             self._explain(span, "a new connection" if is_new else "a free connection", crowd)
