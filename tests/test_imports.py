@@ -22,7 +22,19 @@ FRAMEWORKS = {
 TOOLS = {"cli", "__main__", "viewer"}
 SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
 DOORS = {
-    *("asgi", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "sqlalchemy", "starlette", "urllib3", "wsgi"),
+    *(
+        "asgi",
+        "fastapi",
+        "flask",
+        "httpx",
+        "httpx2",
+        "litestar",
+        "requests",
+        "sqlalchemy",
+        "starlette",
+        "urllib3",
+        "wsgi",
+    ),
 }
 
 # What each room may import of tracemw itself. A room that is not listed here has no business in the tree.

@@ -54,7 +54,19 @@ __all__ = [
 ]
 
 _DOORS = (
-    *("asgi", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "sqlalchemy", "starlette", "urllib3", "wsgi"),
+    *(
+        "asgi",
+        "fastapi",
+        "flask",
+        "httpx",
+        "httpx2",
+        "litestar",
+        "requests",
+        "sqlalchemy",
+        "starlette",
+        "urllib3",
+        "wsgi",
+    ),
 )
 _HOMES = {
     "ClientOptions": "tracemw._http.client",
