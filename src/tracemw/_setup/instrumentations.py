@@ -17,7 +17,9 @@ AUTO: Final = "auto"
 """All that is installed."""
 
 _GROUP: Final = "opentelemetry_instrumentor"
-_WITH_DOOR: Final = frozenset({"asgi", "fastapi", "flask", "httpx", "requests", "sqlalchemy", "starlette", "wsgi"})
+_WITH_DOOR: Final = frozenset(
+    {"asgi", "fastapi", "flask", "httpx", "requests", "sqlalchemy", "starlette", "urllib3", "wsgi"}
+)
 _CHECK: Final = "opentelemetry.instrumentation.dependencies"
 """The module that knows what an instrumentation needs. It comes with every instrumentation, and is no dependency."""
 
