@@ -204,6 +204,7 @@ def test_an_asynchronous_wait_names_the_line_of_the_holder(tmp_path: Path, recor
     assert told(wait)["code.function.name"] == hold.__qualname__
 
 
+@pytest.mark.filterwarnings("ignore:.*was deleted before being closed:ResourceWarning")  # so older SQLAlchemys leave it
 def test_a_leak_of_an_asynchronous_engine_is_an_event_too(tmp_path: Path, recorded: Recorded) -> None:
     async def leak(engine: AsyncEngine) -> None:
         connection = await engine.connect()  # leaked
