@@ -6,8 +6,8 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
-.PHONY: help demo test lint check docs package test-fast test-package test-side-by-side test-serial test-sdk test-tempo \
-  test-peers conformance soak test-python test-python-between test-lowest coverage bench install clean
+.PHONY: help demo test lint check docs package test-fast test-package test-side-by-side test-serial test-sdk test-sqlalchemy \
+  test-tempo test-peers conformance soak test-python test-python-between test-lowest coverage bench install clean
 .DEFAULT_GOAL := test
 
 # Tests share no port, file or process, so that several run side by side; those marked `serial` measure the machine.
@@ -21,10 +21,13 @@ PROVIDER_SUITE = tests/spans $(addprefix tests/conformance/test_,client.py serve
   fastapi.py flask.py httpx.py litestar.py mounts.py options.py requests.py skip.py starlette.py \
   trace_client.py urllib3.py websocket.py wsgi.py)
 
+# The door for SQLAlchemy: what an interpreter, or another version of SQLAlchemy, may change.
+DATABASE_SUITE = $(addprefix tests/db/test_,pool.py sqlalchemy.py)
+
 # What another interpreter may change: how calls, threads, signals, forks and garbage go, and so the doors, the recorder,
 # delivery and the ends of processes. Of a Python between the oldest and the newest, the doors and the recorder are enough:
 # what holds at both ends, and fails between, has to do with the bytecode.
-PYTHON_SUITE = $(PROVIDER_SUITE) $(addprefix tests/,encoding export recording) \
+PYTHON_SUITE = $(PROVIDER_SUITE) $(DATABASE_SUITE) $(addprefix tests/,encoding export recording) \
   $(addprefix tests/field/test_,garbage.py unfinished.py) $(addprefix tests/test_,bootstrap.py client_interrupts.py \
   clock.py cost.py endings.py interrupts.py lock_free.py processes.py provider.py recorder.py stacktrace.py values.py)
 BETWEEN_SUITE = $(addprefix tests/conformance/test_,client.py server.py) tests/recording tests/spans \
@@ -32,7 +35,7 @@ BETWEEN_SUITE = $(addprefix tests/conformance/test_,client.py server.py) tests/r
 
 # What another version of a package may change: the doors, what takes the place of the SDK's parts, and what is spoken with
 # servers, clients and backends. How delivery, signals and forks go is ours alone, and the page the browser's.
-PACKAGES_SUITE = $(filter-out %/test_fastapi.py,$(PROVIDER_SUITE)) $(addprefix tests/,encoding recording) \
+PACKAGES_SUITE = $(filter-out %/test_fastapi.py,$(PROVIDER_SUITE)) $(DATABASE_SUITE) $(addprefix tests/,encoding recording) \
   $(addprefix tests/field/test_,client_options.py objects.py servers.py websocket_frameworks.py zero_code.py) \
   $(addprefix tests/viewer/test_,isolation.py patience.py querying.py receiving.py) tests/conformance/test_server_processes.py \
   $(addprefix tests/test_,answers.py architecture.py backends.py bootstrap.py otlp_grpc.py otlp_http.py propagation.py \
@@ -88,6 +91,11 @@ test-serial: install
 # Of these, those that look at what the global provider has recorded.
 test-sdk: install
 	$(SIDE_BY_SIDE) --recorder=sdk $(PROVIDER_SUITE)
+
+# The door for SQLAlchemy with the version that the official instrumentation, which other tests need, does not take.
+test-sqlalchemy: install ## the door for SQLAlchemy with version 2.1
+	@$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)-sqlalchemy/site-packages 'sqlalchemy>=2.1,<2.2'
+	PYTHONPATH=$(VENV)-sqlalchemy/site-packages $(PYTEST) $(DATABASE_SUITE) $(PYTEST_ARGS)
 
 # Which lines and branches of src the suite reaches, in its own processes and in those that it starts: a table, and pages
 # in htmlcov/. A test that fails, since it measures time or counts instructions, does not matter here.

@@ -225,7 +225,7 @@ def _chaos(name: str, title: str, server: str, backend: str) -> Row:
 _STABLE_METRICS = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
 _FASTAPI_PEERS = {"official": "official", "FastAPI native": "native", "floor": "floor"}
 _DOORS = (
-    Peer("ours", "ours", 1, 4),
+    Peer("ours", "ours", 1, 3),
     Peer("official", "official", 3, 7),
     Peer("official, one span", "official_one_span", 1, 4),
     Peer("FastAPI native", "native", 4, 7),
@@ -374,6 +374,14 @@ ROWS = [
         [("official", Way("httpx", door="official"), None), ("floor", Way("httpx", door="floor"), _floors(2.5))],
     ),
     _client("requests", [("official", Way("requests", door="official"), _ratio(3))]),
+    _pair(
+        "sqlalchemy",
+        "a select by SQLAlchemy: CPU added, sampled and exported",
+        "databases",
+        Way("sqlalchemy", door="ours"),
+        [("official", Way("sqlalchemy", door="official"), _ratio(3))],
+        Way("sqlalchemy"),
+    ),
     _encode("encode", "a span encoded, of batches of 512 with 9 to 12 attributes, values repeat", 2, unique=False),
     _encode("encode-unique", "the same, every value is new", 1.5, unique=True),
     _recorder("recorder", "start_span with 9 attributes, and end", _ratio(7)),

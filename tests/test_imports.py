@@ -17,11 +17,25 @@ import tracemw
 SOURCE = Path(tracemw.__file__).parent
 FRAMEWORKS = {
     *("fastapi", "flask", "litestar", "starlette"),
-    *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc"),
+    *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc", "sqlalchemy", "greenlet"),
 }
 TOOLS = {"cli", "__main__", "viewer"}
 SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
-DOORS = {"asgi", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "starlette", "urllib3", "wsgi"}
+DOORS = {
+    *(
+        "asgi",
+        "fastapi",
+        "flask",
+        "httpx",
+        "httpx2",
+        "litestar",
+        "requests",
+        "sqlalchemy",
+        "starlette",
+        "urllib3",
+        "wsgi",
+    ),
+}
 
 # What each room may import of tracemw itself. A room that is not listed here has no business in the tree.
 ALLOWED = {
@@ -32,6 +46,7 @@ ALLOWED = {
     "redaction": {"redaction"},
     "_otel": {"_otel", "_process", "_version", "redaction"},
     "config": {"config"},
+    "_db": {"_db"},
     "_http": {"_http", "_otel", "_process", "_version", "config", "redaction"},
     "asgi": {"asgi", "_http", "_otel"},
     "wsgi": {"wsgi", "_http", "_otel"},
@@ -46,11 +61,12 @@ ALLOWED = {
     "requests": {"_http", "_otel", "_process", "_urllib3"},
     "urllib3": {"_http", "_otel", "_urllib3"},
     "logging": {"_otel", "logging", "redaction"},
+    "sqlalchemy": {"_db", "_otel", "_version", "sqlalchemy"},
     "spans": {"_otel"},
     "spikes": {"_otel", "_process", "config", "spikes"},
     "sampling": {"_otel", "config", "sampling", "spikes"},
     "_recording": {"_otel", "_process", "_recording", "redaction", "sampling"},
-    "_export": {"_export", "_otel", "_process", "_version", "config"},
+    "_export": {"_db", "_export", "_otel", "_process", "_version", "config"},
     "_watch": {"_otel", "_process", "_watch"},
     "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "_watch", "config", "sampling", "spikes"},
     "bootstrap": {"_process", "_setup", "config", "sampling"},
@@ -136,6 +152,7 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
         "_urllib3": {"urllib3"},
         "requests": {"requests"},
         "urllib3": {"urllib3"},
+        "sqlalchemy": {"sqlalchemy"},
         "_export": {"grpc"},
         "viewer": {"starlette", "uvicorn"},
     }.get(room(path), set())
@@ -226,6 +243,7 @@ PRIVATE = {
     "_httpx/clients.py": {"_mounts", "_transport"},
     "_httpx/transports.py": {"_encoding"},
     "requests.py": {"_content"},
+    "sqlalchemy/_pool_metrics.py": {"_max_overflow"},
     "fastapi.py": {
         "_REQUEST_TELEMETRY_KEY",
         "_RequestTelemetry",
@@ -320,6 +338,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("httpx2", "httpx2", "httpx2"),
         ("requests", "requests", "requests"),
         ("urllib3", "urllib3", "urllib3"),
+        ("sqlalchemy", "sqlalchemy", "sqlalchemy"),
     ],
 )
 def test_a_door_without_its_framework_names_the_extra_to_install(door: str, package: str, extra: str) -> None:

@@ -8,10 +8,15 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.metadata import Metadata
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 import tracemw
 
@@ -115,6 +120,35 @@ def test_an_index_shows_the_readme_without_pictures_and_relative_links(metadata:
     assert [link for link in re.findall(r"\]\(([^)]*)\)|href=", prose) if not link.startswith("https://")] == []
     assert CODE.findall(shown) == CODE.findall(README)
     assert re.findall(r"^#+ .*$", CODE.sub("", README), re.MULTILINE) == re.findall(r"^#+ .*$", prose, re.MULTILINE)
+
+
+def declared(project: dict[str, Any], extra: str = "") -> Iterator[tuple[str, str, SpecifierSet]]:
+    """Yield what an extra asks for, or the project itself, with the extras that the extra stands for."""
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    for wanted in map(Requirement, extras[extra] if extra else project["dependencies"]):
+        if wanted.name == project["name"]:
+            for other in wanted.extras:
+                yield from ((extra, name, specifier) for _, name, specifier in declared(project, other))
+        else:
+            yield extra, canonicalize_name(wanted.name), wanted.specifier
+
+
+def test_the_lock_file_knows_each_dependency_that_is_declared() -> None:
+    lock = ROOT / "uv.lock"
+    if not lock.exists():
+        pytest.skip("uv.lock is in a clone only")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (locked,) = (each for each in tomllib.loads(lock.read_text())["package"] if each["name"] == project["name"])
+    known = {
+        (
+            "".join(re.findall(r"extra == '(.+?)'", each.get("marker", ""))),
+            each["name"],
+            SpecifierSet(each.get("specifier", "")),
+        )
+        for each in locked["metadata"]["requires-dist"]
+    }
+    wanted = {each for extra in ("", *project["optional-dependencies"]) for each in declared(project, extra)}
+    assert known == wanted, "run: uv lock"
 
 
 def test_nothing_that_is_published_names_a_host_but_those_of_public_indexes() -> None:

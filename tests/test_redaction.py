@@ -31,9 +31,12 @@ SECRET = "s3cret"  # what no text below may show
         ('{"url": "/?a=1\\u0026sig=s3cret"}', '{"url": "/?a=1\\u0026sig=REDACTED"}'),
         ("/?list=1,http://h/?sig=s3cret#part", "/?list=1,http://h/?sig=REDACTED#part"),
         ("a\n/?sig=s3cret\nb", "a\n/?sig=REDACTED\nb"),
+        ("[SQL: INSERT]\n[parameters: {'a': ['s3cret']}]\n(more)", "[SQL: INSERT]\n[parameters: REDACTED]\n(more)"),
+        ("duplicate key\nDETAIL:  Key (a)=(s3cret) exists.\nb", "duplicate key\nDETAIL:  REDACTED\nb"),
+        ("(1062, \"Duplicate entry 's3'cret' for key 'a.b'\")", "(1062, \"Duplicate entry 'REDACTED' for key 'a.b'\")"),
     ],
 )
-def test_secrets_of_urls_are_taken_out_of_a_text(text: str, shown: str) -> None:
+def test_secrets_of_urls_and_values_of_databases_are_taken_out_of_a_text(text: str, shown: str) -> None:
     assert redact_text(text) == shown
     assert redact_text(shown) == shown
 

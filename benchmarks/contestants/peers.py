@@ -66,8 +66,9 @@ def ours(app: Any, outbound: Outbound | None, *, watch: bool = True) -> Flush:
     app.add_middleware(TraceMiddleware)
     if outbound:
         from tracemw.httpx import trace_client
+        from tracemw.sqlalchemy import trace_engine
 
-        _trace_statements(outbound)
+        trace_engine(outbound.engine)
         trace_client(outbound.client)
     return pipeline.flush
 

@@ -1,7 +1,6 @@
 """The profile service: who a customer is, read from a SQLite database through SQLAlchemy."""
 
 from flask import Flask, abort
-from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from sqlalchemy import Engine, MetaData, Table, create_engine, select, text
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.schema import Column, CreateTable
@@ -9,6 +8,7 @@ from sqlalchemy.types import Integer, String
 
 import tracemw
 from tracemw.flask import TraceMiddleware
+from tracemw.sqlalchemy import trace_engine
 
 customers = Table(
     "customers",
@@ -35,10 +35,10 @@ def prepare(engine: Engine) -> None:
 
 tracemw.init("profile")
 
-engine = create_engine("sqlite:///profile.db")
+engine = create_engine("sqlite:///profile.db", pool_size=4, max_overflow=0, pool_timeout=5)
 prepare(engine)
 # From here on each query is a span of the request that asks it; preparing the table belongs to none.
-SQLAlchemyInstrumentor().instrument(engine=engine)
+trace_engine(engine)
 
 app = Flask(__name__)
 TraceMiddleware(app)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds, so that a type checker 
     from tracemw import litestar as litestar
     from tracemw import logging as logging
     from tracemw import requests as requests
+    from tracemw import sqlalchemy as sqlalchemy
     from tracemw import starlette as starlette
     from tracemw import urllib3 as urllib3
     from tracemw import wsgi as wsgi
@@ -53,7 +54,10 @@ __all__ = [
     "traced",
 ]
 
-_DOORS = ("asgi", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "starlette", "urllib3", "wsgi")
+_DOORS = (
+    *("asgi", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "sqlalchemy", "starlette", "urllib3"),
+    "wsgi",
+)
 _MODULES = (*_DOORS, "logging")
 _HOMES = {
     "ClientOptions": "tracemw._http.client",

@@ -33,6 +33,7 @@ def init(
     stacktrace_limit: int | None = None,
     fold_after: int | None = None,
     blame: bool = True,
+    instrument: Iterable[str] = (),
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
@@ -78,6 +79,9 @@ def init(
             ones become one span with their number and times (`tracemw.folded.*`), unless they fail. 0 keeps all.
         blame: Whether a request's SERVER span tells the time that belongs to nobody: event loops that are blocked,
             waits for a thread, pauses of the garbage collector, and the queue of the server or proxy.
+        instrument: The official instrumentations of databases and other libraries to turn on, by the names of their
+            entry points, such as `("psycopg", "redis")`. `"auto"` means all that are installed, but for libraries that
+            tracemw has a door for.
 
     Raises:
         ValueError: for a value that is not accepted. The error names the argument or variable and what is accepted.
@@ -114,6 +118,7 @@ def init(
         stacktrace_limit=stacktrace_limit,
         fold_after=fold_after,
         blame=blame,
+        instrument=instrument,
     )
     return IN_THIS_PROCESS.install(Config.resolve(arguments), sampling)
 

@@ -105,7 +105,7 @@ def test_once_shows_a_good_and_a_failing_trace_and_finds_no_fault(demos: list[De
     for service in ("storefront", "profile", "payments"):
         assert service in tree
     assert re.search(r"^GET /checkout/\{order_id\} +storefront +SERVER +\d+\.\d ms$", tree, re.MULTILINE)
-    assert re.search(r"─ SELECT profile\.db +profile +CLIENT", tree)
+    assert re.search(r"─ SELECT customers +profile +CLIENT", tree)
     assert "ERROR" not in tree
 
     assert "ERROR" in row(failing, "GET /checkout/{order_id}")

@@ -176,6 +176,16 @@ def is_skipped(context: Context | None = None) -> bool:
     return _SKIPPED in (current_context() if context is None else context)
 
 
+def is_silenced(context: Context) -> bool:
+    """Tell whether nothing is traced in `context`: an exporter is at work, or the request is skipped."""
+    return bool(context.get(_SUPPRESS_ALL))
+
+
+def silenced(context: Context) -> Context:
+    """Return `context` with tracing off: somebody above traces what is done in it."""
+    return Context({**context, _SUPPRESS_ALL: True})
+
+
 def clients_suppressed(context: Context) -> bool:
     """Tell whether an outbound call in `context` gets no span: an exporter makes it, or a client above traces it."""
     return bool(context.get(_SUPPRESS_ALL) or context.get(_SUPPRESS_HTTP))

@@ -21,6 +21,7 @@ from tracemw._recording import OwnLimits, TracerProvider, end_unfinished
 from tracemw._setup.baggage_keys import BaggageKeys
 from tracemw._setup.between_requests import send_between_requests
 from tracemw._setup.endings import PROCESS_EXIT, Endings
+from tracemw._setup.instrumentations import find, turn_on
 from tracemw._setup.outlet import Outlet
 from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for
 from tracemw._setup.tracing import Foreign, Tracing
@@ -68,8 +69,10 @@ class Installation:
         Raises:
             RuntimeError: when tracing has been set up already, and not shut down since; without the interpreter's
                 global lock.
+            ValueError: for an instrumentation that is asked for, and is not installed.
         """
         require_the_gil()
+        instrumentations = [] if config.disabled else find(config.instrument)
         wait_for(self._lock, LONGEST_WAIT)
         try:
             if self._tracing is not None and self._tracing.active:
@@ -80,6 +83,7 @@ class Installation:
                 self._tracing.shutdown()
             self._is_replaceable = is_replaceable
             self._tracing = self._set_up(config, sampling)
+            turn_on(instrumentations)
             return self._tracing
         finally:
             self._lock.release()

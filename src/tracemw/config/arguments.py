@@ -38,6 +38,7 @@ class Arguments:
     stacktrace_limit: int | None = None
     fold_after: int | None = None
     blame: bool = True
+    instrument: Iterable[str] = ()
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -48,6 +49,8 @@ class Arguments:
             raise TypeError(f"baggage takes several keys, such as ({self.baggage!r},), not one string")
         if not isinstance(self.blame, bool):
             raise TypeError(f"blame takes True or False, not {self.blame!r}")
+        if isinstance(self.instrument, str) and self.instrument != "auto":
+            raise TypeError(f'instrument takes several names, such as ({self.instrument!r},), or "auto"')
         for name, parse in (("stacktrace_limit", positive_int), ("fold_after", whole_number)):
             given: object = getattr(self, name)
             if given is not None:

@@ -108,6 +108,9 @@ class Config:
     blame: bool = True
     """Whether the time that belongs to nobody is told."""
 
+    instrument: tuple[str, ...] = ()
+    """The official instrumentations to turn on; `auto` for all that are installed."""
+
     stacktrace_limit: int = 2000
     """How many bytes the stack trace of a recorded exception may take (`TRACEMW_STACKTRACE_LIMIT`)."""
 
@@ -175,6 +178,7 @@ class Config:
             delay=cls.delay if delay is None else delay,
             baggage=tuple(arguments.baggage),
             blame=arguments.blame,
+            instrument=("auto",) if arguments.instrument == "auto" else tuple(arguments.instrument),
             stacktrace_limit=arguments.stacktrace_limit
             or read("TRACEMW_STACKTRACE_LIMIT", positive_int)
             or cls.stacktrace_limit,

@@ -9,6 +9,8 @@ import re
 from typing import Final
 from urllib.parse import unquote_plus
 
+from tracemw.redaction.database_errors import redact_values
+
 REDACTED: Final = "REDACTED"
 
 _REDACTED_QUERY_KEYS: Final = frozenset(
@@ -70,10 +72,13 @@ def redact_path(path: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """Do the same as `redact_url` for every URL and `/path?query` in a text, such as an exception's message."""
+    """Do the same as `redact_url` for every URL and `/path?query` in a text, such as an exception's message.
+
+    Values that a database's error repeats go, too.
+    """
     # Pairs go first: what looks like credentials, from // to @, may contain the keys of a query.
     if "=" in text:
         text = _PAIR.sub(rf"\1={REDACTED}", text)
     if "@" in text:
         text = _USERINFO.sub(f"{REDACTED}:{REDACTED}@", text)
-    return text
+    return redact_values(text)

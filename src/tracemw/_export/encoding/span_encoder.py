@@ -2,7 +2,8 @@
 """The encoder of spans: `Span` of opentelemetry-proto's trace.proto, and requests made of them.
 
 Spans come from anybody. No span leaves with an end before its start: a backend such as Tempo would take the difference
-for centuries. No text leaves longer than a limit. A span with a wrong field is mended.
+for centuries. No text leaves longer than a limit. A span with a wrong field is mended. A database span leaves by the
+conventions of now, and without literals.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import SpanKind
 
+from tracemw._db.conforming import conformed, is_of_database
 from tracemw._export.encoding.envelopes import Group, Groups
 from tracemw._export.encoding.memo import AttributeMemo, Names
 from tracemw._export.encoding.mending import LATEST, MendedSpan, mended_times
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 
 _NOTHING: Final = ()
 """The events, and the links, of most of our spans. All empty tuples are this one object."""
+
+_SERVER: Final = SpanKind.SERVER
 
 _KIND_AND_TIMES: Final = Struct("<BBBQBQ").pack
 
@@ -154,6 +159,8 @@ class SpanEncoder:
             )
         if type(attributes) is not dict and (type(attributes) is not BoundedAttributes or attributes.dropped):
             rest = count_field(b"\x50", span.dropped_attributes) + rest
+        if kind is not _SERVER and attributes and is_of_database(attributes):
+            name, attributes = conformed(name, attributes)
         key_values = self._memo.key_values(attributes)
         # Span: 1 trace_id, 2 span_id, 3 trace_state, 4 parent_span_id, 5 name, 6 kind, 7 start_time_unix_nano,
         # 8 end_time_unix_nano, 9 attributes, 10 dropped_attributes_count, 11 events, 12 dropped_events_count,

@@ -1,0 +1,258 @@
+"""The pool of an engine explains itself: who waits for a connection, who holds one, and who has lost one.
+
+SQLAlchemy's events tell when a connection is taken, given back, opened and detached. None tells when somebody begins to
+wait. So `Pool.connect`, which is what engines call, is timed on the one pool object.
+"""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic_ns
+from typing import Any, Final, NamedTuple, cast
+from weakref import ref
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind
+from sqlalchemy import exc
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
+
+from tracemw._otel.application import Line
+from tracemw._otel.attributes import AttributeValue
+from tracemw._otel.callers import calling_line
+from tracemw._otel.clock import offset
+from tracemw._otel.context import current_context, is_silenced, span_in
+from tracemw._otel.guard import fault, guarded
+from tracemw._otel.providers import TracerSource
+from tracemw.sqlalchemy._calls import put_error
+from tracemw.sqlalchemy._facts import EngineFacts
+from tracemw.sqlalchemy._pool_metrics import PoolMeters
+
+_MOST_SHOWN: Final = 3
+"""Holders that a wait tells of: the oldest ones."""
+_OPENED: Final = "tracemw.opened"
+"""The key in a connection's `info` of when it was opened, by the monotonic clock in nanoseconds."""
+
+
+class Holder(ref[PoolProxiedConnection]):
+    """Somebody who has taken a connection, and has not given it back. The connection itself is not kept alive."""
+
+    __slots__ = ("line", "record", "since", "span")
+
+    span: Span | None
+    """The span in which the connection was taken."""
+    line: Line | None
+    """The line of the application's code that took the connection."""
+    since: int
+    """When that was, by the monotonic clock in nanoseconds."""
+    record: ConnectionPoolEntry
+    """The connection's place in the pool."""
+
+    @property
+    def trace_id(self) -> str:
+        """The id of the holder's trace as 32 hex digits; empty without one."""
+        context = None if self.span is None else self.span.get_span_context()
+        return f"{context.trace_id:032x}" if context is not None and context.is_valid else ""
+
+
+class _Crowd(NamedTuple):
+    """A pool whose connections are taken, at the moment when somebody asks for one more."""
+
+    holders: list[Holder]
+    line: Line | None
+    """The line of the application's code that asks."""
+
+
+class PoolTracing:
+    """Watches the pool of one engine.
+
+    Args:
+        facts: What is known of the engine.
+        tracers: The tracer in use.
+        meters: The instruments in use.
+        longest: Seconds from which a wait for a connection is a span.
+    """
+
+    def __init__(self, facts: EngineFacts, tracers: TracerSource, meters: PoolMeters, longest: float) -> None:
+        self.name = facts.pool_name
+        self.pool: Pool | None = None
+        """The pool of now: an engine that is disposed of gets a new one."""
+        self.pending = 0
+        """How many wait for a connection now."""
+        self._facts = facts
+        self._tracers = tracers
+        self._meters = meters
+        self._longest = int(longest * 1e9)
+        self._holders: dict[ConnectionPoolEntry, Holder] = {}
+
+    @property
+    def held(self) -> int:
+        """How many connections are taken, and not given back."""
+        return len(self._holders)
+
+    def watch(self, pool: Pool) -> None:
+        """Time the waits for connections of a pool."""
+        self.pool = pool
+        connect = pool.connect
+        size = _number(pool, "size") or sys.maxsize  # a pool without a size lets nobody wait
+
+        def timed() -> PoolProxiedConnection:
+            began = monotonic_ns()
+            # Those who hold connections now are who a wait is for: when it ends, one of them has left.
+            crowd = self._look_around() if len(self._holders) >= size else None
+            self.pending += 1
+            try:
+                connection = connect()
+            except BaseException as error:
+                self.pending -= 1
+                self._failed(error, began, crowd)
+                raise
+            self.pending -= 1
+            waited = monotonic_ns() - began
+            if waited >= self._longest:
+                self._waited(connection, began, crowd)
+            instruments = self._meters.get(self)
+            if instruments is not None:
+                instruments.waited(self, waited)
+            return connection
+
+        pool.connect = timed  # type: ignore[method-assign]
+
+    @guarded
+    def _look_around(self) -> _Crowd:
+        """Note who holds connections, and who asks for one. Later, the stack of an asynchronous wait lacks frames."""
+        return _Crowd(list(self._holders.values()), calling_line())
+
+    # Listeners for the events of the pool.
+
+    @guarded
+    def replaced(self, engine: Engine) -> None:
+        """Watch the new pool of an engine that has been disposed of, perhaps after a fork (`engine_disposed`)."""
+        self._holders.clear()  # those who hold connections of the former pool do not keep anybody waiting
+        self.watch(engine.pool)
+
+    def taken(self, _dbapi: Any, record: ConnectionPoolEntry, connection: PoolProxiedConnection) -> None:
+        """Note who has taken a connection (`checkout`)."""
+        try:
+            holder = Holder(connection, self._lost)
+            holder.span = span_in(current_context())
+            holder.line = calling_line()
+            holder.since = monotonic_ns()
+            holder.record = record
+            self._holders[record] = holder
+        except Exception as error:
+            fault("sqlalchemy.PoolTracing.taken", error)
+
+    def given_back(self, _dbapi: Any, record: ConnectionPoolEntry) -> None:
+        """Note that a connection is back (`checkin`), or has left the pool for good (`detach`)."""
+        holder = self._holders.pop(record, None)
+        if holder is not None:
+            instruments = self._meters.get(self)
+            if instruments is not None:
+                instruments.used(self, monotonic_ns() - holder.since)
+
+    @guarded
+    def opening(self, _dialect: Any, record: ConnectionPoolEntry, _arguments: Any, _keywords: Any) -> None:
+        """Note when a connection begins to be opened (`do_connect`)."""
+        if record.record_info is not None:
+            record.record_info[_OPENED] = monotonic_ns()
+
+    @guarded
+    def opened(self, _dbapi: Any, record: ConnectionPoolEntry) -> None:
+        """Note that a connection is open (`connect`)."""
+        now = monotonic_ns()
+        record.info[_OPENED] = now
+        began = None if record.record_info is None else record.record_info.pop(_OPENED, None)
+        instruments = self._meters.get(self)
+        if began is not None and instruments is not None:
+            instruments.opened(self, now - began)
+
+    @guarded
+    def _lost(self, lost: ref[PoolProxiedConnection]) -> None:
+        """Tell that the garbage collector gives a connection back, which the code has forgotten."""
+        holder = cast("Holder", lost)
+        if self._holders.get(holder.record) is not lost:
+            return
+        self.given_back(None, holder.record)
+        span = holder.span
+        if span is None or not span.is_recording():  # its request is over; this is where it shows
+            span = span_in(current_context())
+        if span is not None and span.is_recording():
+            told: dict[str, AttributeValue] = {
+                "db.client.connection.pool.name": self.name,
+                "tracemw.pool.held_for": (monotonic_ns() - holder.since) / 1e9,
+            }
+            if holder.trace_id:
+                told["tracemw.pool.trace_id"] = holder.trace_id
+            if holder.line is not None:
+                told |= holder.line.attributes()
+            span.add_event("connection leaked", told)
+
+    # The spans of waits.
+
+    @guarded
+    def _waited(self, connection: PoolProxiedConnection, began: int, crowd: _Crowd | None) -> None:
+        """Record a long wait that has ended well."""
+        is_new = connection.info.get(_OPENED, 0) >= began
+        if crowd is None and not is_new:  # a connection was there, and the machine was busy
+            return
+        span = self._start("pool wait", SpanKind.INTERNAL, began, {})
+        if span is not None:
+            self._explain(span, "a new connection" if is_new else "a free connection", crowd)
+            span.end()
+
+    @guarded
+    def _failed(self, error: BaseException, began: int, crowd: _Crowd | None) -> None:
+        """Record a wait that has ended without a connection."""
+        is_timeout = isinstance(error, exc.TimeoutError)
+        instruments = self._meters.get(self)
+        if is_timeout and instruments is not None:
+            instruments.timed_out(self)
+        if isinstance(error, Exception) and not is_timeout:
+            span = self._start("connect", SpanKind.CLIENT, began, {**self._facts.attributes})
+            original = getattr(error, "orig", None)
+            error = original if isinstance(original, Exception) else error
+        elif is_timeout or monotonic_ns() - began >= self._longest:  # otherwise, whoever asked was cancelled at once
+            span = self._start("pool wait", SpanKind.INTERNAL, began, {})
+            if span is not None:
+                self._explain(span, "a free connection", crowd)
+        else:
+            return
+        if span is not None:
+            put_error(span, error, None if crowd is None else crowd.line)
+            span.end()
+
+    def _start(self, name: str, kind: SpanKind, began: int, attributes: dict[str, Any]) -> Span | None:
+        here: Context = current_context()
+        tracer = self._tracers.get()
+        if tracer is None or is_silenced(here):
+            return None
+        return tracer.start_span(name, here, kind, attributes, None, began + offset())
+
+    def _explain(self, span: Span, what: str, crowd: _Crowd | None) -> None:
+        """Put on a span what a wait was for, and who held the connections when the wait began."""
+        pool, now = self.pool, monotonic_ns()
+        told: dict[str, Any] = {
+            "db.client.connection.pool.name": self.name,
+            "tracemw.pool.waited_for": what,
+            "tracemw.pool.size": _number(pool, "size"),
+            "tracemw.pool.overflow": max(_number(pool, "overflow"), 0),
+            "tracemw.pool.held": self.held if crowd is None else len(crowd.holders),
+        }
+        if crowd is not None:
+            oldest = sorted(crowd.holders, key=lambda holder: holder.since)[:_MOST_SHOWN]
+            told["tracemw.pool.holders.trace_id"] = [holder.trace_id for holder in oldest]
+            told["tracemw.pool.holders.age"] = [round((now - holder.since) / 1e9, 3) for holder in oldest]
+            told["tracemw.pool.holders.line"] = [_shown(holder.line) for holder in oldest]
+        for key, value in told.items():
+            span.set_attribute(key, value)
+
+
+def _shown(line: Line | None) -> str:
+    return "" if line is None else f"{line.path}:{line.number} in {line.function}"
+
+
+def _number(pool: Pool | None, name: str) -> int:
+    """Return what a pool says of itself; 0 for a pool without a size, such as `NullPool`."""
+    value = getattr(pool, name, 0)
+    return value() if callable(value) else int(value)
