@@ -50,7 +50,8 @@ ALLOWED = {
     "sampling": {"_otel", "config", "sampling", "spikes"},
     "_recording": {"_otel", "_process", "_recording", "redaction", "sampling"},
     "_export": {"_export", "_otel", "_process", "_version", "config"},
-    "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "config", "sampling", "spikes"},
+    "_watch": {"_otel", "_process", "_watch"},
+    "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "_watch", "config", "sampling", "spikes"},
     "bootstrap": {"_process", "_setup", "config", "sampling"},
     "cli": {"_process", "_version", "cli", "config", "spikes", "viewer"},
     "viewer": {"viewer"},
@@ -208,6 +209,7 @@ PRIVATE = {
     },
     "_recording/current_span.py": {"_SPAN_KEY"},
     "_recording/limits.py": {"_dict", "_lock", "_setitem_locked"},
+    "_recording/swallowed_events.py": {"_limits"},
     "_recording/tracer.py": {
         "_SPAN_KEY",
         "_new_links",

@@ -32,6 +32,7 @@ def init(
     baggage: Iterable[str] = (),
     stacktrace_limit: int | None = None,
     fold_after: int | None = None,
+    swallowed: bool | None = None,
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
@@ -75,6 +76,9 @@ def init(
             the last ones and the exceptions' messages stay. The text says how much is left out.
         fold_after: How many like spans beneath one parent stay as they are, else `TRACEMW_FOLD_AFTER`, else 20. Further
             ones become one span with their number and times (`tracemw.folded.*`), unless they fail. 0 keeps all.
+        swallowed: Whether spans tell the exceptions that the application handles and that end no span
+            (`tracemw.swallowed`), else `TRACEMW_SWALLOWED`, else False. Python 3.11 cannot tell: there, a warning says
+            so.
 
     Raises:
         ValueError: for a value that is not accepted. The error names the argument or variable and what is accepted.
@@ -110,6 +114,7 @@ def init(
         baggage=baggage,
         stacktrace_limit=stacktrace_limit,
         fold_after=fold_after,
+        swallowed=swallowed,
     )
     return IN_THIS_PROCESS.install(Config.resolve(arguments), sampling)
 

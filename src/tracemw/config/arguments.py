@@ -37,6 +37,7 @@ class Arguments:
     baggage: Iterable[str] = ()
     stacktrace_limit: int | None = None
     fold_after: int | None = None
+    swallowed: bool | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -45,6 +46,8 @@ class Arguments:
                 raise TypeError(f"{field.name} takes a string, not {type(value).__name__}")
         if isinstance(self.baggage, str):
             raise TypeError(f"baggage takes several keys, such as ({self.baggage!r},), not one string")
+        if not isinstance(self.swallowed, (bool, type(None))):
+            raise TypeError(f"swallowed takes True or False, not {self.swallowed!r}")
         for name, parse in (("stacktrace_limit", positive_int), ("fold_after", whole_number)):
             given: object = getattr(self, name)
             if given is not None:

@@ -1,0 +1,57 @@
+"""Which code is the application's own: not the standard library, not what is installed beside it, not tracemw."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_OWN: Final = f"{Path(__file__).parent.parent}{os.sep}"
+_NOT_OF_IT: Final = (
+    _OWN,
+    "<frozen ",
+    *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib", "scripts")),
+    f"{Path(os.__file__).resolve().parent}{os.sep}",
+)
+_INSTALLED: Final = re.compile(r"[/\\](site|dist)-packages[/\\]")
+
+
+class Line(NamedTuple):
+    """A line of code that a frame is at."""
+
+    path: str
+    number: int
+    function: str
+    """The function, with the classes and functions around it."""
+
+    @classmethod
+    def of(cls, frame: FrameType) -> Line:
+        """Return the line that a frame is at."""
+        code = frame.f_code
+        return cls(code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_qualname)
+
+    @property
+    def is_application(self) -> bool:
+        """Whether the line is the application's own."""
+        return is_application(self.path)
+
+    def attributes(self) -> dict[str, str | int]:
+        """Return the attributes that tell the line (semantic conventions for code)."""
+        return {"code.file.path": self.path, "code.line.number": self.number, "code.function.name": self.function}
+
+
+def is_own(path: str) -> bool:
+    """Tell whether a file is tracemw's."""
+    return path.startswith(_OWN)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_application(path: str) -> bool:
+    """Tell whether a file is the application's own."""
+    return not path.startswith(_NOT_OF_IT) and _INSTALLED.search(path) is None
