@@ -27,10 +27,10 @@ DATABASE_SUITE = $(addprefix tests/db/test_,pool.py sqlalchemy.py)
 # What another interpreter may change: how calls, threads, signals, forks and garbage go, and so the doors, the recorder,
 # delivery and the ends of processes. Of a Python between the oldest and the newest, the doors and the recorder are enough:
 # what holds at both ends, and fails between, has to do with the bytecode.
-PYTHON_SUITE = $(PROVIDER_SUITE) $(DATABASE_SUITE) $(addprefix tests/,encoding export recording) \
+PYTHON_SUITE = $(PROVIDER_SUITE) $(DATABASE_SUITE) $(addprefix tests/,encoding export recording watch) \
   $(addprefix tests/field/test_,garbage.py unfinished.py) $(addprefix tests/test_,bootstrap.py client_interrupts.py \
   clock.py cost.py endings.py interrupts.py lock_free.py processes.py provider.py recorder.py stacktrace.py values.py)
-BETWEEN_SUITE = $(addprefix tests/conformance/test_,client.py server.py) tests/recording tests/spans \
+BETWEEN_SUITE = $(addprefix tests/conformance/test_,client.py server.py) tests/recording tests/spans tests/watch \
   $(addprefix tests/test_,endings.py interrupts.py lock_free.py recorder.py stacktrace.py)
 
 # What another version of a package may change: the doors, what takes the place of the SDK's parts, and what is spoken with

@@ -227,6 +227,7 @@ PRIVATE = {
     },
     "_recording/current_span.py": {"_SPAN_KEY"},
     "_recording/limits.py": {"_dict", "_lock", "_setitem_locked"},
+    "_recording/swallowed_events.py": {"_events", "_limits"},
     "_recording/tracer.py": {
         "_SPAN_KEY",
         "_new_links",

@@ -34,6 +34,7 @@ def init(
     fold_after: int | None = None,
     blame: bool = True,
     instrument: Iterable[str] = (),
+    swallowed: bool | None = None,
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
@@ -82,6 +83,9 @@ def init(
         instrument: The official instrumentations of databases and other libraries to turn on, by the names of their
             entry points, such as `("psycopg", "redis")`. `"auto"` means all that are installed, but for libraries that
             tracemw has a door for.
+        swallowed: Whether spans tell the exceptions that the application handles and that end no span
+            (`tracemw.swallowed`), else `TRACEMW_SWALLOWED`, else False. Python 3.11 cannot tell: there, a warning says
+            so.
 
     Raises:
         ValueError: for a value that is not accepted. The error names the argument or variable and what is accepted.
@@ -119,6 +123,7 @@ def init(
         fold_after=fold_after,
         blame=blame,
         instrument=instrument,
+        swallowed=swallowed,
     )
     return IN_THIS_PROCESS.install(Config.resolve(arguments), sampling)
 

@@ -89,6 +89,13 @@ async def refused(request: Request) -> Response:
     raise HTTPException(409)
 
 
+async def swallowed(request: Request) -> Response:
+    try:
+        raise Boom
+    except Boom:
+        return PlainTextResponse("ok")
+
+
 async def half(request: Request) -> Response:
     async def chunks() -> AsyncIterator[bytes]:
         yield b"half"
@@ -130,7 +137,7 @@ async def broken_socket(websocket: WebSocket) -> None:
     raise Boom
 
 
-HTTP = [boom, handled, refused, half, stream, upload, cancelled]
+HTTP = [boom, handled, refused, swallowed, half, stream, upload, cancelled]
 SOCKETS = [socket, broken_socket]
 
 

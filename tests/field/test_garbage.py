@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import importlib.util
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -58,7 +59,7 @@ def talk(served: Served, path: str) -> None:
 
 
 WSGI = {"boom": get, "handled": get, "half": get_half, "stream": hang_up, "upload": abort}
-ASGI = {"boom": get, "handled": get, "refused": get, "upload": abort, "socket": talk}
+ASGI = {"boom": get, "handled": get, "refused": get, "swallowed": get, "upload": abort, "socket": talk}
 ASGI |= {"broken_socket": talk}
 has_fastapi = importlib.util.find_spec("fastapi") is not None
 APPS = ["bare", "starlette", "page"] + ["fastapi"] * has_fastapi
@@ -67,12 +68,12 @@ STREAMS = {"half": get_half, "stream": hang_up}
 
 @pytest.fixture(scope="module")
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
-    server, app, ratio = request.param
-    with serving(server, f"garbage:{app}", RATIO=ratio) as serving_it:
+    server, app, ratio, *watching = request.param
+    with serving(server, f"garbage:{app}", RATIO=ratio, TRACEMW_SWALLOWED="true" if watching else "") as serving_it:
         yield serving_it
 
 
-def on(*servers: tuple[str, str, str]) -> pytest.MarkDecorator:
+def on(*servers: tuple[str, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("served", servers, indirect=True, scope="module", ids=" ".join)
 
 
@@ -125,6 +126,14 @@ def test_failing_requests_leave_no_more_than_without_a_door(served: Served, app:
     assert excess(left_by(served, app, ASGI), without) == {}
     if app != "bare":
         assert excess(left_by(served, f"{app}-outside", ASGI), without) == {}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python tells of handled exceptions from version 3.12 on")
+@on(("uvicorn", "asgi", "1", "swallowed"))
+@pytest.mark.parametrize("app", APPS)
+def test_exceptions_that_are_watched_leave_no_more_than_without_a_door(served: Served, app: str) -> None:
+    without = left_by(served, f"{app}-without", ASGI)
+    assert excess(left_by(served, app, ASGI), without) == {}
 
 
 @on(("uvicorn", "asgi", "1"))

@@ -72,6 +72,10 @@ class Stats:
     kept: Mapping[str, int] = field(default_factory=dict)
     """Unsampled local traces that were kept, by reason: `error`, `slow` or `manual`."""
 
+    swallowed: int = 0
+    """Exceptions that the application has handled within a span, and that have ended no span
+    (`tracemw.init(swallowed=True)`)."""
+
     processor_errors: int = 0
     """How often a span processor of somebody else has raised. The spans themselves are in the other numbers."""
 

@@ -8,5 +8,6 @@ The way through this room, one module per step:
 4. `attributes`: attributes that are made late; `cleaning` turns any value into one that a span may hold.
 5. `clock`: the time within a request.
 6. `exceptions`: an exception on a span; `stacktrace` keeps the stack trace short.
+   `handled` has those that end no span, and `application` says which code is the application's own.
 7. `guard`: a fault of tracing ends here, and never reaches the application.
 """

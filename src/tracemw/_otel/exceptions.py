@@ -15,6 +15,7 @@ from opentelemetry.trace import Span
 
 from tracemw._otel.cleaning import cleaned, shown
 from tracemw._otel.guard import guarded
+from tracemw._otel.handled import switch, take_back_all
 from tracemw._otel.recorder import is_ours
 from tracemw.redaction.urls import redact_text
 
@@ -59,6 +60,13 @@ def record_exception(span: Span, error: BaseException, at: int | None = None) ->
         span.record_exception(error, told, at)
     except Exception:  # foreign spans do not expect an exception whose `str` raises
         span.add_event("exception", {"exception.type": exception_type(error), **told}, at)
+
+
+def note_recorded(span: Span, error: BaseException) -> None:
+    """Note that a span of ours records an exception: its stage is put on the span, and it is not swallowed."""
+    put_stage(span, error)
+    if switch.is_on:
+        take_back_all(error, span.get_span_context().trace_id)
 
 
 def moment() -> int:

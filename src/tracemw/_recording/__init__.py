@@ -7,7 +7,8 @@ The way of a span through this room, one module per step:
    `bounds.py` has the SDK's samplers as numbers; `current_span.py` makes the span current in a block.
 3. `processors.py`: the processors, sorted by what they do, hear of the span's start and end.
 4. `span.py`: the span holds its attributes, events and links, within the limits of `limits.py`.
-   `folds.py` makes one span of many like ones beneath one parent.
+   `folds.py` makes one span of many like ones beneath one parent. `swallowed_events.py` adds what the span
+   tells of swallowed exceptions.
 5. `held_span.py`: the span of an unsampled trace also knows its local root, and why its local trace is kept.
 6. `flight_recorder.py`: the flight recorder holds such spans until their local root ends, then keeps or drops all of
    them. `keep_rate.py` says whether one more local trace may be kept.

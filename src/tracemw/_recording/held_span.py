@@ -27,7 +27,7 @@ _HTTP_METHOD: Final = ("http.request.method", "http.method")
 _OF_HELD: Final = frozenset(
     {
         *("root", "fragment", "verdict", "has_failures", "started_in", "seen"),
-        *("_first", "_is_asked_for", "_answered_at", "_bounded", "has_children", "folds"),
+        *("_first", "_is_asked_for", "_answered_at", "_bounded", "has_children", "folds", "handled"),
     }
 )
 """Fields of a held span that the copy which `reopened` makes does not have."""

@@ -25,7 +25,7 @@ from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
 from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.cleaning import SCALARS, Items, cleaned, is_key, items_of, shown, warn_of_key
-from tracemw._otel.exceptions import described, exception_type, message_of, put_stage
+from tracemw._otel.exceptions import described, exception_type, message_of, note_recorded
 from tracemw._otel.stacktrace import stacktrace
 from tracemw._recording.limits import put_locked
 from tracemw.redaction.urls import redact_text
@@ -66,6 +66,8 @@ class Span(SdkSpan):
     """The parent, while both are open and like children are folded."""
     folds: Folds | None = None
     """What is folded beneath this span."""
+    handled: Any = None
+    """The exceptions that the application has handled while this span was current, if somebody watches."""
     _sampler = None
     _trace_config = None
 
@@ -274,7 +276,7 @@ class Span(SdkSpan):
         self, exception: BaseException, attributes: Any = None, timestamp: int | None = None, escaped: bool = False
     ) -> None:
         """Record an exception event, and the stage that the exception came from."""
-        put_stage(self, exception)
+        note_recorded(self, exception)
         told = Items()
         told += [
             ("exception.type", exception_type(exception)),

@@ -29,6 +29,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.context import current_context, request_span
 from tracemw._otel.guard import processor_fault
+from tracemw._otel.handled import switch
 from tracemw._otel.recorder import is_ours
 from tracemw._process.forks import begin_anew_with, here, renew
 from tracemw._recording.books import DROPPED
@@ -40,6 +41,7 @@ from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.limits import Limits, OwnLimits
 from tracemw._recording.processors import Processors
 from tracemw._recording.span import NO_TYPES, UNSET, Span, nanoseconds
+from tracemw._recording.swallowed_events import tell_swallowed
 from tracemw.sampling.threshold import RANDOMNESS
 
 # To get a member of an enumeration through its class costs a look-up each time.
@@ -286,6 +288,8 @@ class Tracer(SdkTracer):
         """Hand a span that has just ended on, unless it is folded."""
         if self._is_counted:
             span._record_end_metrics()
+        if switch.is_on and span.handled is not None:
+            tell_swallowed(span)
         if span.parent_span is not None and fold(span):
             return
         if span.has_children and span.folds is not None:

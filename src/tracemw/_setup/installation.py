@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
 
     from tracemw._export.observer import Observer
+    from tracemw._watch.swallowed import Swallowed
 
 _logger = logging.getLogger("tracemw")
 
@@ -142,6 +143,7 @@ class Installation:
             recorder=pipeline.recorder,
             watch=watch,
             watchdog=self._watchdog,
+            swallowed=_watch_swallowed() if config.swallowed else None,
         )
         self._observe(pipeline, tracing)
         return tracing
@@ -205,6 +207,14 @@ def _leave_alone(provider: trace.TracerProvider) -> Tracing:
         kind,
     )
     return Tracing(provider, f"a tracer provider of others, {kind}", delivery=Foreign(provider))
+
+
+def _watch_swallowed() -> Swallowed:
+    from tracemw._watch.swallowed import Swallowed  # here, since few processes need it
+
+    swallowed = Swallowed()
+    swallowed.begin()
+    return swallowed
 
 
 def _install_metrics(config: Config, resource: Callable[[], Resource]) -> MeterProvider | None:

@@ -23,6 +23,8 @@ from tracemw.spikes import Spike, Watch, require_duration
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
 
+    from tracemw._watch.swallowed import Swallowed
+
 
 class Tracing:
     """What `init` has set up. As a context manager it shuts down at the end of its block.
@@ -41,6 +43,7 @@ class Tracing:
         recorder: FlightRecorder | None = None,
         watch: Watch | None = None,
         watchdog: Watchdog | None = None,
+        swallowed: Swallowed | None = None,
     ) -> None:
         self._provider = provider
         self._description = description
@@ -50,6 +53,7 @@ class Tracing:
         self._recorder = recorder
         self._watch = watch
         self._watchdog = watchdog
+        self._swallowed = swallowed
         self._active = True
 
     @property
@@ -78,6 +82,8 @@ class Tracing:
         delivered = self._delivery.shutdown(timeout) if self._delivery is not None else True
         if self._active:
             self._active = False
+            if self._swallowed is not None:
+                self._swallowed.end()
             if self._meter_provider is not None:
                 self._meter_provider.shutdown(timeout_millis=max(deadline - time.monotonic(), 0.1) * 1000)
             if self._watchdog is not None:
@@ -130,6 +136,7 @@ class Tracing:
             unsampled=books.unsampled,
             held=books.held,
             folded=books.folded,
+            swallowed=0 if self._swallowed is None else self._swallowed.count,
             kept=dict(books.kept),
             processor_errors=books.processor_errors,
             dropped={**sent.dropped, **books.lost},

@@ -39,6 +39,7 @@ class Arguments:
     fold_after: int | None = None
     blame: bool = True
     instrument: Iterable[str] = ()
+    swallowed: bool | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -51,6 +52,8 @@ class Arguments:
             raise TypeError(f"blame takes True or False, not {self.blame!r}")
         if isinstance(self.instrument, str) and self.instrument != "auto":
             raise TypeError(f'instrument takes several names, such as ({self.instrument!r},), or "auto"')
+        if not isinstance(self.swallowed, (bool, type(None))):
+            raise TypeError(f"swallowed takes True or False, not {self.swallowed!r}")
         for name, parse in (("stacktrace_limit", positive_int), ("fold_after", whole_number)):
             given: object = getattr(self, name)
             if given is not None:

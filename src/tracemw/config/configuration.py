@@ -118,6 +118,9 @@ class Config:
     """Like spans beneath one parent that stay as they are (`TRACEMW_FOLD_AFTER`). Further ones become one.
     0: all stay."""
 
+    swallowed: bool = False
+    """Whether spans tell the exceptions that the application swallows (`TRACEMW_SWALLOWED`)."""
+
     value_limit: int = 32_768
     """How many bytes of an attribute's value are exported, 32 KiB by default. If `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or
     `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is set, spans cut values to that many characters, and this limit has room
@@ -156,6 +159,9 @@ class Config:
         fold_after = arguments.fold_after
         if fold_after is None:
             fold_after = read("TRACEMW_FOLD_AFTER", whole_number)
+        swallowed = arguments.swallowed
+        if swallowed is None:
+            swallowed = read("TRACEMW_SWALLOWED", boolean) or False
         return cls(
             service=arguments.service or get("OTEL_SERVICE_NAME") or resource.get("service.name"),
             version=arguments.version or resource.get("service.version") or get("SERVICE_VERSION"),
@@ -183,6 +189,7 @@ class Config:
             or read("TRACEMW_STACKTRACE_LIMIT", positive_int)
             or cls.stacktrace_limit,
             fold_after=cls.fold_after if fold_after is None else fold_after,
+            swallowed=swallowed,
             value_limit=_value_limit(cls.value_limit),
             control_file=control_file(),
             disabled=read("OTEL_SDK_DISABLED", boolean) or False,
