@@ -699,7 +699,7 @@ def test_metrics_tell_why_spans_are_lost_and_traces_are_kept_in_the_numbers_of_s
         "from opentelemetry import trace\n"
         "from tracemw.sampling import Sampling\n"
         "logging.disable()\n"
-        "tracing = tracemw.init('shop', sampling=Sampling(ratio=0.0, keep_rate=20), timeout=0.2)\n"
+        "tracing = tracemw.init('shop', sampling=Sampling(ratio=0.0, keep_rate=20), timeout=0.2, fold_after=0)\n"
         "def keep():\n"
         "    with tracemw.span('asked for'): tracemw.keep('to see it')\n"
         "with tracemw.span('asked for'):\n"

@@ -116,7 +116,7 @@ def have_a_child(span: trace.Span, count: int) -> None:
 
 
 def add_another_query(span: trace.Span, count: int) -> None:
-    span.set_attribute("db.query.text", f"SELECT {count}")
+    span.set_attribute("db.query.text", f"SELECT name FROM users WHERE id = $1 LIMIT {count}")
 
 
 @pytest.mark.parametrize("work", [fail, have_an_event, have_a_child, add_another_query])
@@ -163,7 +163,7 @@ def test_spans_of_different_names_or_parents_are_counted_apart(init: Init) -> No
     running = init(1.0)
     with tracemw.span("request"):
         for name in ("a", "b", "c"):
-            run(15, name=name)
+            run(15, name=name, kind=SpanKind.INTERNAL, given={})
         for _ in range(3):
             with tracemw.span("step"):
                 run(15)
@@ -175,9 +175,9 @@ def test_a_parent_counts_a_hundred_shapes_and_no_more(init: Init) -> None:
     running = init(1.0)
     with tracemw.span("request"):
         for number in range(150):
-            run(1, name=f"{number}")
-        run(30, name="0")
-        run(30, name="149")
+            run(1, name=f"{number}", kind=SpanKind.INTERNAL, given={})
+        run(30, name="0", kind=SpanKind.INTERNAL, given={})
+        run(30, name="149", kind=SpanKind.INTERNAL, given={})
     assert running.names.count("0") == 21
     assert running.names.count("149") == 31
 
