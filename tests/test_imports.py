@@ -70,7 +70,8 @@ ALLOWED = {
     "_watch": {"_otel", "_process", "_watch"},
     "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "_watch", "config", "sampling", "spikes"},
     "bootstrap": {"_process", "_setup", "config", "sampling"},
-    "cli": {"_process", "_version", "cli", "config", "spikes", "viewer"},
+    "analysis": {"analysis"},
+    "cli": {"_process", "_version", "analysis", "cli", "config", "spikes", "viewer"},
     "viewer": {"viewer"},
 }
 

@@ -1,0 +1,127 @@
+"""Both generations of OpenTelemetry's semantic conventions, read in one place.
+
+Attributes get their names of today when a trace is built. Whatever reads them afterwards knows those names only.
+Source: the migration guides for HTTP, database, code and RPC spans (opentelemetry.io/docs/specs/semconv/non-normative).
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+_NAMES: Final = {
+    "http.method": "http.request.method",
+    "http.status_code": "http.response.status_code",
+    "http.url": "url.full",
+    "http.target": "url.path",
+    "http.host": "server.address",
+    "net.peer.name": "server.address",
+    "net.peer.port": "server.port",
+    "http.resend_count": "http.request.resend_count",
+    "db.system": "db.system.name",
+    "db.statement": "db.query.text",
+    "db.operation": "db.operation.name",
+    "db.name": "db.namespace",
+    "db.sql.table": "db.collection.name",
+    "code.filepath": "code.file.path",
+    "code.lineno": "code.line.number",
+    "code.function": "code.function.name",
+    "rpc.system.name": "rpc.system",
+    "messaging.destination": "messaging.destination.name",
+}
+"""Names of before, and what they are called today. Where several become one, the first that a span has holds."""
+
+_BEFORE: Final = frozenset(_NAMES)
+
+_SOFT_GRPC: Final = frozenset({1, 3, 5, 6, 9, 10, 11, 16})
+"""gRPC statuses that answer the caller, as 4xx does: cancelled, invalid argument, not found, already exists, ..."""
+
+_AGAIN: Final = frozenset({408, 425, 429})
+"""HTTP statuses that ask to try again."""
+
+_CANCELLED: Final = ("CancelledError", "GeneratorExit", "StopIteration", "StopAsyncIteration", "ClientDisconnect")
+
+
+def in_names_of_today(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes under the names of the stable conventions. A name of today that is there already holds."""
+    if _BEFORE.isdisjoint(attributes):
+        return attributes
+    renamed = {key: value for key, value in attributes.items() if key not in _BEFORE}
+    for before, now in _NAMES.items():
+        if before in attributes:
+            renamed.setdefault(now, attributes[before])
+    return renamed
+
+
+def whole(value: object) -> int | None:
+    """Return a whole number that some formats write as text; None for anything else."""
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    return None
+
+
+def http_status(attributes: Mapping[str, Any]) -> int | None:
+    """Return the status of an HTTP response."""
+    value = attributes.get("http.response.status_code")
+    return None if value is None else whole(value)
+
+
+def answers_the_caller(attributes: Mapping[str, Any]) -> bool:
+    """Return whether a failed call has an answer that is normal in life: 4xx, or its like in gRPC."""
+    status = http_status(attributes)
+    if status is not None:
+        return 400 <= status < 500
+    grpc = attributes.get("rpc.grpc.status_code")
+    return grpc is not None and whole(grpc) in _SOFT_GRPC
+
+
+def asks_to_try_again(attributes: Mapping[str, Any]) -> bool:
+    """Return whether a response says that the same call may succeed later."""
+    return http_status(attributes) in _AGAIN
+
+
+def is_cancelled(error_type: str) -> bool:
+    """Return whether an exception only says that nobody waits any longer."""
+    return error_type.endswith(_CANCELLED)
+
+
+def path(attributes: Mapping[str, Any]) -> str:
+    """Return the path of a request without its query; empty when there is none."""
+    found = attributes.get("url.path")
+    if not isinstance(found, str):
+        full = attributes.get("url.full")
+        try:
+            found = urlsplit(full).path if isinstance(full, str) else ""
+        except ValueError:
+            found = ""
+    return found.partition("?")[0]
+
+
+def peer(attributes: Mapping[str, Any]) -> str:
+    """Return who is called: host and port, or the name of the peer; empty when the span does not say."""
+    host, port = attributes.get("server.address"), attributes.get("server.port")
+    if not host:
+        full = attributes.get("url.full")
+        try:
+            host = urlsplit(full).netloc.rpartition("@")[2] if isinstance(full, str) else ""
+        except ValueError:
+            host = ""
+        host = host or attributes.get("peer.service") or attributes.get("rpc.service") or ""
+    host = str(host)
+    return f"{host}:{port}" if port and ":" not in host else host
+
+
+def code_line(attributes: Mapping[str, Any]) -> str:
+    """Return the line of code that a span or event names, as `app.py:57, orders_of`; empty when it names none."""
+    file, line = attributes.get("code.file.path"), attributes.get("code.line.number")
+    function = str(attributes.get("code.function.name") or "").rpartition(".")[2]
+    if not file:
+        return function
+    place = os.path.basename(str(file)) if line is None else f"{os.path.basename(str(file))}:{line}"  # noqa: PTH119  a path of another machine
+    return f"{place}, {function}" if function else place

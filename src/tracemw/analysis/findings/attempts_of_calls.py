@@ -1,0 +1,92 @@
+"""The same call again and again after failures: `retry-storm`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import Final
+
+from tracemw.analysis.conventions import asks_to_try_again
+from tracemw.analysis.findings.finding import Finding, at, line_of, matching
+from tracemw.analysis.model import MILLISECOND, Span, Trace, ancestors, milliseconds
+from tracemw.analysis.shapes import Shape, call_label, inner_call, shape_of_one, target
+
+ATTEMPTS: Final = 3
+FAILED: Final = 2
+
+
+def find_retry_storms(trace: Trace) -> Iterator[Finding]:
+    """Give a finding for each call that was tried three times and more, and failed twice and more.
+
+    Attempts that retries of callers above have caused are counted, too: 3 tries of a service that tries 3 times are 9.
+    """
+    if len(trace.failed) < FAILED:
+        return
+    storms: dict[tuple[str, Shape | None], list[list[Span]]] = {}
+    tries: dict[Span, int] = {}
+    for parent in trace.parents:
+        for attempts in _runs(parent):
+            storms.setdefault((parent.service, shape_of_one(inner_call(attempts[0]))), []).append(attempts)
+            tries |= dict.fromkeys(attempts, len(attempts))
+    for alike in storms.values():
+        yield _finding(max(alike, key=len), tries)
+
+
+def _runs(parent: Span) -> Iterator[list[Span]]:
+    """Give the attempts of one call, one after another, of which each but the last has failed."""
+    by_target: dict[Shape, list[Span]] = {}
+    for child in sorted(parent.children, key=lambda child: child.start):
+        call = inner_call(child)
+        if shape_of_one(call) is not None:
+            by_target.setdefault(target(call), []).append(child)
+    for group in by_target.values():
+        run: list[Span] = []
+        for child in group:
+            if run and child.start < run[-1].end - MILLISECOND:  # side by side is no retry
+                run = []
+            run.append(child)
+            if not has_failed(child):
+                if len(run) >= ATTEMPTS:
+                    yield run
+                run = []
+        if len(run) >= ATTEMPTS:
+            yield run
+
+
+def has_failed(child: Span) -> bool:
+    """Return whether an attempt failed in a way that asks for another one."""
+    call = inner_call(child)
+    return call.failed_hard or child.failed_hard or (call.failed and asks_to_try_again(call.attributes))
+
+
+def _finding(attempts: list[Span], tries: dict[Span, int]) -> Finding:
+    first = inner_call(attempts[0])
+    parent = attempts[0].parent or first
+    above = [tries[span] for span in ancestors(attempts[0]) if span in tries]
+    total = len(attempts) * prod(above)
+    failed = sum(has_failed(attempt) for attempt in attempts)
+    taken = attempts[-1].end - attempts[0].start
+    multiplied = f", and {total} times in all, since callers above retry as well" if above else ""
+    line = line_of([inner_call(attempt) for attempt in attempts] + [parent])
+    return Finding(
+        code="retry-storm",
+        severity="warning",
+        title=(
+            f"{parent.service} tries {call_label(first)} {len(attempts)} times{at(line)}, "
+            f"of which {failed} failed{multiplied}"
+        ),
+        trace_id=first.trace_id,
+        span_ids=tuple(attempt.span_id for attempt in attempts[:50]),
+        service=parent.service,
+        remedy="retry in one place only, with a budget, growing pauses and jitter; stop early by a circuit breaker",
+        query=f"{matching(parent)} >> {matching(first)[:-2]} && status = error }} | count() >= {FAILED}",
+        numbers={
+            "attempts": len(attempts),
+            "failed": failed,
+            "attempts_in_all": total,
+            "call": call_label(first),
+            "taken_ms": milliseconds(taken),
+        },
+        cost_ms=milliseconds(taken),
+        line=line,
+    )

@@ -1,0 +1,90 @@
+"""A service that often fails its callers: `failing-dependency`. Many traces tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tracemw.analysis.conventions import answers_the_caller, http_status, is_cancelled, peer
+from tracemw.analysis.findings.error_source import failure_of
+from tracemw.analysis.findings.finding import Finding, quoted
+from tracemw.analysis.model import Span, Trace
+
+CALLS: Final = 5
+SHARE: Final = 0.05
+_TRACES: Final = 2
+_MOST: Final = 10_000
+
+
+class _Calls:
+    """The calls from one service to another."""
+
+    def __init__(self) -> None:
+        self.count = self.failed = self.traces = 0
+        self.weight = self.failed_weight = 0.0
+        self.trace_id = self.last_trace = self.span_id = self.failure = ""
+
+
+class Dependencies:
+    """Counts calls between services over many traces. The spans themselves are not kept."""
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[str, str], _Calls] = {}
+
+    def add(self, trace: Trace, weight: float) -> None:
+        """Count the calls of a trace. Weight 0 is for traces that are no sample of the traffic, which are left out."""
+        if not weight:
+            return
+        for span in trace.spans:
+            if not span.is_call:
+                continue
+            key = (span.service, _callee(span))
+            calls = self._calls.get(key)
+            if calls is None:
+                if not key[1] or len(self._calls) >= _MOST:
+                    continue
+                calls = self._calls[key] = _Calls()
+            calls.count += 1
+            calls.weight += weight
+            if calls.last_trace != trace.trace_id:
+                calls.last_trace = trace.trace_id
+                calls.traces += 1
+            if span.failed and _is_outage(span):
+                calls.failed += 1
+                calls.failed_weight += weight
+                calls.trace_id, calls.span_id, calls.failure = trace.trace_id, span.span_id, failure_of(span)
+
+    def findings(self) -> Iterator[Finding]:
+        """Give a finding for each pair of services with five calls and more, of which 5 % and more failed."""
+        for (caller, callee), calls in self._calls.items():
+            if calls.count < CALLS or calls.traces < _TRACES or not calls.failed:
+                continue
+            share = calls.failed_weight / calls.weight
+            if share < SHARE:
+                continue
+            yield Finding(
+                code="failing-dependency",
+                severity="warning",
+                title=f"{callee} fails {share:.0%} of the {calls.count} calls of {caller}, such as by {calls.failure}",
+                trace_id=calls.trace_id,
+                span_ids=(calls.span_id,),
+                service=callee,
+                remedy=f"look at the health of {callee}; give its callers a timeout, a fallback and a circuit breaker",
+                query=f"{{ resource.service.name = {quoted(caller)} && kind = client && status = error }}",
+                numbers={"calls": calls.count, "failed": calls.failed, "share": round(share, 4), "caller": caller},
+            )
+
+
+def _callee(span: Span) -> str:
+    for child in span.children:
+        if child.service != span.service:
+            return child.service
+    return str(span.attributes.get("peer.service") or peer(span.attributes))
+
+
+def _is_outage(span: Span) -> bool:
+    """Return whether a call failed by a 5xx, a timeout or a broken connection."""
+    status = http_status(span.attributes)
+    if status is not None:
+        return status >= 500
+    return not answers_the_caller(span.attributes) and not is_cancelled(span.error_type)

@@ -1,0 +1,100 @@
+"""Time in one place: `long-trace`, `bottleneck` and `slow-query`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tracemw.analysis.critical_path import self_time
+from tracemw.analysis.findings.finding import Finding, at, line_of, matching
+from tracemw.analysis.model import MILLISECOND, Span, Trace, milliseconds
+from tracemw.analysis.shapes import is_connect, is_statement, query_label
+
+LONG_TRACE: Final = 5000 * MILLISECOND
+BOTTLENECK: Final = 100 * MILLISECOND
+BOTTLENECK_SHARE: Final = 0.8
+SLOW_QUERY: Final = 500 * MILLISECOND
+
+_BLOCKING: Final = frozenset(
+    {"BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "XREAD", "XREADGROUP", "LISTEN"}
+)
+"""Operations that wait for news, which is what they are for."""
+
+
+def find_long_trace(trace: Trace) -> Iterator[Finding]:
+    """Give a finding if the root took more than 5 seconds until its response began, as far as that is known."""
+    root = trace.root
+    if root.duration <= LONG_TRACE or until_response(root) <= LONG_TRACE:
+        return
+    yield Finding(
+        code="long-trace",
+        severity="warning",
+        title=f"{root.name} of {root.service} took {milliseconds(root.duration) / 1000:.1f} s",
+        trace_id=trace.trace_id,
+        span_ids=(root.span_id,),
+        service=root.service,
+        remedy="see which spans are on the critical path; work that nobody waits for belongs into a queue",
+        query=f"{matching(root)[:-2]} && duration > 5s }}",
+        numbers={"duration_ms": milliseconds(root.duration)},
+        cost_ms=milliseconds(root.duration),
+    )
+
+
+def until_response(span: Span) -> int:
+    """Return the nanoseconds until a response began. Spans of ASGI messages tell; else this is the duration."""
+    sent = [message.start for message in span.messages if message.name.endswith(" send")]
+    return min(sent) - span.start if sent else span.duration
+
+
+def find_bottleneck(trace: Trace) -> Iterator[Finding]:
+    """Give a finding if one span's own time is 80 % of the trace, which took at least 100 ms."""
+    total = until_response(trace.root)
+    if total < BOTTLENECK or len(trace.spans) < 2:
+        return
+    for span in trace.long:
+        if span.duration < BOTTLENECK_SHARE * total or span.start < trace.root.start or span.end > trace.root.end:
+            continue
+        own = min(self_time(span), total) if span is trace.root else self_time(span)
+        if own < BOTTLENECK_SHARE * total:
+            continue
+        line = line_of((span,))
+        yield Finding(
+            code="bottleneck",
+            severity="hint",
+            title=f"{span.name} of {span.service}{at(line)} takes {own / total:.0%} of {milliseconds(total):.0f} ms",
+            trace_id=trace.trace_id,
+            span_ids=(span.span_id,),
+            service=span.service,
+            remedy="make this one thing faster, or put spans inside it to see what it does; nothing else matters here",
+            query=f"{matching(span)[:-2]} && duration > {int(span.duration * 0.8 / MILLISECOND)}ms }}",
+            numbers={"own_ms": milliseconds(own), "total_ms": milliseconds(total), "share": round(own / total, 3)},
+            cost_ms=milliseconds(own),
+            line=line,
+        )
+        return
+
+
+def find_slow_queries(trace: Trace) -> Iterator[Finding]:
+    """Give a finding for each statement that took 500 ms and longer."""
+    for span in trace.long:
+        if span.longest < SLOW_QUERY or not is_statement(span) or is_connect(span) or _waits_for_news(span):
+            continue
+        line = line_of((span, *((span.parent,) if span.parent else ())))
+        yield Finding(
+            code="slow-query",
+            severity="warning",
+            title=f"{span.service} runs {query_label(span)}{at(line)} for {milliseconds(span.longest):.0f} ms",
+            trace_id=trace.trace_id,
+            span_ids=(span.span_id,),
+            service=span.service,
+            remedy="run EXPLAIN on the statement: an index may be missing, a lock held, or too many rows read",
+            query=f"{matching(span)[:-2]} && duration >= 500ms }}",
+            numbers={"duration_ms": milliseconds(span.longest)},
+            cost_ms=milliseconds(span.longest),
+            line=line,
+        )
+
+
+def _waits_for_news(span: Span) -> bool:
+    operation = str(span.attributes.get("db.operation.name") or span.name).upper().partition(" ")[0]
+    return operation in _BLOCKING

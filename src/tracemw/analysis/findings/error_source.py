@@ -1,0 +1,173 @@
+"""The span that brought a request down: `error-source`.
+
+From a failed root, the failed children that brought it down lead to the source. A child did if its exception or status
+shows in its parent, or if nothing else went on after it. An error that was caught and handled is not followed. Times of
+siblings come from one clock, so "after" holds there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tracemw.analysis.conventions import http_status, is_cancelled
+from tracemw.analysis.findings.finding import Finding, at, failing, line_of
+from tracemw.analysis.model import CLIENT, CONSUMER, PRODUCER, SERVER, Span, Trace, milliseconds
+from tracemw.analysis.shapes import call_label
+
+_TIMEOUTS: Final = ("timeout", "timed out", "deadline")
+_MOST_ROOTS: Final = 5
+
+
+def find_error_sources(trace: Trace) -> Iterator[Finding]:
+    """Give a finding for each failed root. An orphan counts as one if a service begins with it."""
+    if not trace.failed:
+        return
+    roots = [root for root in trace.roots if root.failed_hard and _is_entry(root, trace)]
+    for root in roots[:_MOST_ROOTS]:
+        yield _finding(chain_of(root))
+
+
+def _is_entry(root: Span, trace: Trace) -> bool:
+    return root is trace.root or not root.parent_id or root.kind in (SERVER, CONSUMER)
+
+
+def chain_of(root: Span) -> list[Span]:
+    """Return the failed spans from a root down to the source."""
+    chain = [root]
+    while (cause := _cause(chain[-1])) is not None:
+        chain.append(cause)
+    return chain
+
+
+def _cause(span: Span) -> Span | None:
+    """Return the child that brought a span down; None if the span is the source."""
+    failed = [
+        child
+        for child in span.children
+        if child.failed
+        and not (span.kind == PRODUCER or child.kind == CONSUMER)
+        and not (child.start >= span.end and child.service == span.service)
+    ]
+    if not failed:
+        return None
+    failed.sort(key=lambda child: (child.end, child.start), reverse=True)
+    shown = next((child for child in failed if _shows_in(child, span)), None)
+    if shown is not None:
+        return shown
+    if span.kind == CLIENT:
+        return None if _is_timeout(span) and http_status(span.attributes) is None else failed[0]
+    last = next((child for child in failed if child.failed_hard), None)
+    if last is None:  # a 404 and its like are normal unless the caller shows it
+        return None if span.exception or _went_on(failed[0], span) else failed[0]
+    if span.exception is None:
+        return None if _succeeded_later(last, span) else last
+    return None if _went_on(last, span) else last
+
+
+def _shows_in(child: Span, parent: Span) -> bool:
+    """Return whether a parent's failure tells of the child's: the exception, its message, or the status."""
+    event, above = child.exception, parent.exception
+    if event is not None:
+        kind = _short(str(event.attributes.get("exception.type") or ""))
+        message = str(event.attributes.get("exception.message") or "")
+        if kind and kind == _short(parent.error_type):
+            return True
+        told = _told_by(parent)
+        if told and ((len(message) > 3 and message in told) or (len(kind) > 3 and kind in told)):
+            return True
+    elif above is not None:
+        kind = _short(child.error_type)
+        if kind and not kind.isdigit() and (kind == _short(parent.error_type) or kind in _told_by(parent)):
+            return True
+    status = http_status(child.attributes)
+    if status is None or status < 400:
+        return False
+    return str(status) in _told_by(parent) or (above is None and status == http_status(parent.attributes))
+
+
+def _told_by(span: Span) -> str:
+    event = span.exception
+    if event is None:
+        return span.status_message
+    names = ("exception.type", "exception.message", "exception.stacktrace")
+    return " ".join((span.status_message, *(str(event.attributes.get(name) or "") for name in names)))
+
+
+def _went_on(child: Span, parent: Span) -> bool:
+    """Return whether other work began and succeeded after a failure, which therefore was handled."""
+    return any(other.start >= child.end and not other.failed and other.duration for other in parent.children)
+
+
+def _succeeded_later(child: Span, parent: Span) -> bool:
+    label = call_label(child)
+    return any(
+        other.start >= child.end and not other.failed and call_label(other) == label and other.name == child.name
+        for other in parent.children
+    )
+
+
+def _is_timeout(span: Span) -> bool:
+    told = f"{span.error_type} {_told_by(span)}".lower()
+    return any(word in told for word in _TIMEOUTS)
+
+
+def _short(error_type: str) -> str:
+    return error_type.rpartition(".")[2]
+
+
+def failure_of(span: Span) -> str:
+    """Return what went wrong in a span, in a few words."""
+    event = span.exception
+    status = http_status(span.attributes)
+    if event is not None:
+        message = str(event.attributes.get("exception.message") or "").splitlines()
+        return ": ".join(filter(None, (span.error_type, message[0][:200] if message else "")))
+    if span.error_type and not span.error_type.isdigit():
+        return span.error_type
+    if status is not None:
+        return f"HTTP {status}"
+    return span.status_message.splitlines()[0][:200] if span.status_message else "an error"
+
+
+def _finding(chain: list[Span]) -> Finding:
+    root, source = chain[0], chain[-1]
+    line = line_of(chain[::-1]) or _line_of_stacktrace(source)
+    through = [span.service for span in chain[::-1]]
+    services = list(dict.fromkeys(through))
+    way = f", through {' > '.join(services[1:])}" if len(services) > 1 else ""
+    where = "itself" if source is root else f"in {source.name} of {source.service}"
+    return Finding(
+        code="error-source",
+        severity="error",
+        title=f"{root.name} of {root.service} failed by {failure_of(source)} {where}{at(line)}{way}",
+        trace_id=root.trace_id,
+        span_ids=tuple(span.span_id for span in chain[::-1]),
+        service=source.service,
+        remedy=(
+            "nobody waits for this any longer: see why the caller gave up"
+            if is_cancelled(source.error_type)
+            else "look at the source first; what failed above only passed the error on"
+        ),
+        query=failing(source),
+        numbers={
+            "failure": failure_of(source),
+            "chain": [f"{span.service}: {span.name}" for span in chain[::-1]],
+            "duration_ms": milliseconds(root.duration),
+        },
+        cost_ms=milliseconds(root.duration),
+        line=line,
+    )
+
+
+def _line_of_stacktrace(span: Span) -> str:
+    """Return the innermost line of a Python stack trace that belongs to no installed package."""
+    event = span.exception
+    text = str(event.attributes.get("exception.stacktrace") or "") if event else ""
+    own = ""
+    for line in text.splitlines():
+        file, _, rest = line.strip().removeprefix('File "').partition('", line ')
+        if rest and line.lstrip().startswith('File "') and "site-packages" not in file and "/lib/python" not in file:
+            number, _, function = rest.partition(", in ")
+            own = f"{file.rpartition('/')[2]}:{number}, {function}".rstrip(", ")
+    return own

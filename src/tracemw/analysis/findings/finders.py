@@ -1,0 +1,82 @@
+"""All findings of one trace, worst first."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tracemw.analysis.evidence import Evidence
+from tracemw.analysis.findings.attempts_of_calls import find_retry_storms
+from tracemw.analysis.findings.broken_trace import find_broken
+from tracemw.analysis.findings.durations import find_bottleneck, find_long_trace, find_slow_queries
+from tracemw.analysis.findings.error_source import find_error_sources
+from tracemw.analysis.findings.finding import Finding
+from tracemw.analysis.findings.gaps import find_blocked_loops, find_idle_gaps
+from tracemw.analysis.findings.killed import find_killed
+from tracemw.analysis.findings.pool_waits import find_leaked, find_pool_waits
+from tracemw.analysis.findings.repetition import find_n_plus_one
+from tracemw.analysis.findings.sequence import find_sequential_calls
+from tracemw.analysis.findings.spread import find_deep, find_wide
+from tracemw.analysis.findings.swallowed_error import find_swallowed
+from tracemw.analysis.model import Trace
+
+CODES: Final = (
+    "killed",
+    "pool-wait",
+    "leaked-connection",
+    "error-source",
+    "retry-storm",
+    "swallowed-error",
+    "failing-dependency",
+    "n-plus-one",
+    "blocked-loop",
+    "slow-query",
+    "sequential-calls",
+    "idle-gap",
+    "long-trace",
+    "bottleneck",
+    "wide-trace",
+    "deep-trace",
+    "broken-trace",
+)
+"""Every code: causes before symptoms."""
+
+_SEVERITIES: Final = ("error", "warning", "hint")
+_SYMPTOMS: Final = frozenset({"long-trace", "bottleneck", "wide-trace", "deep-trace", "broken-trace"})
+_FAILURES: Final = frozenset({"killed", "error-source", "swallowed-error", "retry-storm"})
+
+
+def find(trace: Trace) -> list[Finding]:
+    """Return all findings of a trace, worst first: errors, warnings, hints; of these, what explains most."""
+    evidence = Evidence(trace)
+    found = [
+        *find_killed(trace),
+        *find_error_sources(trace),
+        *find_swallowed(trace, evidence.shapes),
+        *find_retry_storms(trace),
+        *find_pool_waits(trace),
+        *find_leaked(trace),
+        *find_n_plus_one(evidence),
+        *find_sequential_calls(evidence),
+        *find_slow_queries(trace),
+        *find_blocked_loops(trace),
+        *find_idle_gaps(trace),
+        *find_long_trace(trace),
+        *find_bottleneck(trace),
+        *find_wide(trace, evidence.shapes),
+        *find_deep(trace),
+        *find_broken(trace),
+    ]
+    return sorted(found, key=rank) if len(found) > 1 else found
+
+
+def rank(finding: Finding) -> tuple[int, bool, bool, int, float]:
+    """Return the sort key of a finding: the worst has the lowest."""
+    explains_failure = finding.code in _FAILURES or (finding.code == "pool-wait" and finding.severity == "error")
+    order = CODES.index(finding.code) if explains_failure else 0
+    return (
+        _SEVERITIES.index(finding.severity),
+        finding.code in _SYMPTOMS,
+        not explains_failure,
+        order,
+        -finding.cost_ms,
+    )

@@ -1,0 +1,131 @@
+"""Time in which nothing beneath a span runs: `idle-gap` and `blocked-loop`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tracemw.analysis.conventions import code_line
+from tracemw.analysis.findings.attempts_of_calls import has_failed
+from tracemw.analysis.findings.finding import Finding, at, line_of, matching, quoted
+from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, SERVER, Event, Span, Trace, milliseconds
+from tracemw.analysis.shapes import inner_call, is_connect, target
+
+GAP: Final = 500 * MILLISECOND
+GAP_SHARE: Final = 0.3
+BLOCKED: Final = 0.1
+"""Seconds."""
+
+_STACK: Final = "tracemw.stack"
+_BLOCKED: Final = "tracemw.loop.blocked"
+_WAITED: Final = "tracemw.loop.waited"
+_TOLD: Final = (_BLOCKED, _WAITED, "tracemw.pool.waited")
+"""Events that explain a gap by themselves."""
+
+
+def find_idle_gaps(trace: Trace) -> Iterator[Finding]:
+    """Give a finding for each span that waits 500 ms in one go, and 30 % of its time, while nothing beneath it runs.
+
+    A call or query is no gap, nor is the pause before another attempt, nor time that spans with a missing parent fill.
+    A request that is one span alone tells nothing.
+    """
+    for span in trace.long:
+        if span.duration < GAP or span.kind not in (SERVER, INTERNAL, CONSUMER) or span.is_database or is_connect(span):
+            continue
+        stack = next((event for event in span.events if event.name == _STACK), None)
+        if not span.children and not stack and (span.kind != INTERNAL or span.parent is None) and not span.messages:
+            continue
+        if any(event.name in _TOLD for event in span.events):
+            continue
+        length, begin, before = _longest_gap(span, trace)
+        if length >= GAP and length >= GAP_SHARE * span.duration:
+            yield _gap(span, length, begin, before, stack)
+
+
+def _longest_gap(span: Span, trace: Trace) -> tuple[int, int, Span | None]:
+    """Return the longest time in which nothing runs: how long, from when on, and what ran before."""
+    busy = [(child.start, child.end, child) for child in (*span.children, *span.messages)]
+    if trace.orphans:
+        busy += [(orphan.start, orphan.end, orphan) for orphan in trace.orphans if orphan is not span]
+    busy.sort(key=lambda each: each[:2])
+    longest, begin, before = 0, span.start, None
+    until: int = span.start
+    last: Span | None = None
+    for start, end, child in busy:
+        start = min(start, span.end)
+        if start - until > longest and not _is_pause(last, child):
+            longest, begin, before = start - until, until, last
+        if end > until:
+            until, last = end, child
+    if span.end - until > longest and not (span.messages and last in span.messages):
+        longest, begin, before = span.end - until, until, last
+    return longest, begin, before
+
+
+def _is_pause(before: Span | None, after: Span) -> bool:
+    """Return whether this is the pause between two attempts, or two polls, of one call."""
+    if before is None:
+        return False
+    call, following = inner_call(before), inner_call(after)
+    if not call.is_call and not has_failed(before):
+        return False
+    return target(call) == target(following)
+
+
+def _gap(span: Span, length: int, begin: int, before: Span | None, stack: Event | None) -> Finding:
+    line = (code_line(stack.attributes) if stack else "") or line_of((span,))
+    after = f" after {before.name}" if before is not None else ""
+    return Finding(
+        code="idle-gap",
+        severity="warning",
+        title=f"{span.name} of {span.service} waits {milliseconds(length):.0f} ms{after} with nothing below{at(line)}",
+        trace_id=span.trace_id,
+        span_ids=(span.span_id,),
+        service=span.service,
+        remedy="look for a lock, a full queue, a sleep or long computing there; a span around each step tells which",
+        query=f"{matching(span)[:-2]} && duration >= {max(int(span.duration * 0.8 / MILLISECOND), 500)}ms }}",
+        numbers={
+            "gap_ms": milliseconds(length),
+            "after_ms": milliseconds(begin - span.start),
+            "duration_ms": milliseconds(span.duration),
+            "stack": str(stack.attributes.get("code.stacktrace", "")) if stack else "",
+        },
+        cost_ms=milliseconds(length),
+        line=line,
+    )
+
+
+def find_blocked_loops(trace: Trace) -> Iterator[Finding]:
+    """Give a finding for each event in which tracemw tells that an event loop was blocked for 100 ms and longer."""
+    for span in trace.eventful:
+        for event in span.events:
+            if event.name in (_BLOCKED, _WAITED):
+                seconds = event.attributes.get("tracemw.seconds")
+                if isinstance(seconds, (int, float)) and seconds >= BLOCKED:
+                    yield _block(span, event, float(seconds))
+
+
+def _block(span: Span, event: Event, seconds: float) -> Finding:
+    line = code_line(event.attributes)
+    blocker = str(event.attributes.get("tracemw.loop.blocked_by") or "")
+    if event.name == _BLOCKED:
+        title = f"{span.name} of {span.service} blocks the event loop for {seconds * 1000:.0f} ms{at(line)}"
+    else:
+        title = f"{span.name} of {span.service} waits {seconds * 1000:.0f} ms for a blocked event loop{at(line)}"
+    return Finding(
+        code="blocked-loop",
+        severity="warning",
+        title=title,
+        trace_id=span.trace_id,
+        span_ids=(span.span_id,),
+        service=span.service,
+        remedy="move the work into a thread (asyncio.to_thread) or a process, or use the library's async calls",
+        query=f"{{ resource.service.name = {quoted(span.service)} && event:name = {quoted(event.name)} }}",
+        numbers={
+            "blocked_ms": round(seconds * 1000, 3),
+            "blocked_by": blocker,
+            "stack": str(event.attributes.get("code.stacktrace", "")),
+        },
+        cost_ms=round(seconds * 1000, 3),
+        line=line,
+    )

@@ -1,0 +1,134 @@
+"""The same query or call again and again beneath one parent: `n-plus-one`.
+
+One shape five times, or a pattern of two to eight of them three times. Retries, polls and parallel calls are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tracemw.analysis.evidence import Evidence
+from tracemw.analysis.findings.attempts_of_calls import has_failed
+from tracemw.analysis.findings.finding import Finding, at, line_of, matching
+from tracemw.analysis.model import MILLISECOND, Span, milliseconds
+from tracemw.analysis.shapes import Shape, call_label, inner_call, query_label, target
+
+REPEATS: Final = 5
+TOGETHER: Final = 50 * MILLISECOND
+PATTERN_REPEATS: Final = 3
+PATTERN_LONGEST: Final = 8
+
+
+def find_n_plus_one(evidence: Evidence) -> Iterator[Finding]:
+    """Give a finding for each shape or pattern that repeats. Parents of one name count as one, by the worst of them."""
+    found: dict[tuple[str, str, Shape], list[Finding]] = {}
+    for parent in evidence.trace.parents:
+        if sum([child.folded for child in parent.children]) < REPEATS:
+            continue
+        for shape, group in _groups(parent, evidence):
+            finding = _finding(parent, group, evidence)
+            found.setdefault((parent.service, parent.name, shape), []).append(finding)
+    for alike in found.values():
+        yield max(alike, key=lambda finding: finding.cost_ms)
+
+
+def _groups(parent: Span, evidence: Evidence) -> Iterator[tuple[Shape, list[Span]]]:
+    shaped = sorted(
+        (
+            (child.start, number, shape, child)
+            for number, child in enumerate(parent.children)
+            if (shape := evidence.shapes.of(child)) is not None and not has_failed(child)
+        ),
+        key=lambda each: each[:2],
+    )
+    by_shape: dict[Shape, list[Span]] = {}
+    for _, _, shape, child in shaped:
+        by_shape.setdefault(shape, []).append(child)
+    often = {shape: group for shape, group in by_shape.items() if len(group) >= PATTERN_REPEATS}
+    in_pattern: set[Shape] = set()
+    if len(often) > 1:
+        order = [(shape, child) for _, _, shape, child in shaped if shape in often]
+        for shapes, group in _patterns(order):
+            if not in_pattern & shapes and _counts(group):
+                in_pattern |= shapes
+                yield ("pattern", shapes), group
+    for shape, group in by_shape.items():
+        if shape not in in_pattern and sum(child.folded for child in group) >= REPEATS and _counts(group):
+            yield shape, group
+
+
+def _patterns(order: list[tuple[Shape, Span]]) -> Iterator[tuple[frozenset[Shape], list[Span]]]:
+    """Give each stretch in which several shapes repeat in one order; short patterns come first."""
+    numbers: dict[Shape, int] = {}
+    sequence = [numbers.setdefault(shape, len(numbers)) for shape, _ in order]
+    for period in range(2, PATTERN_LONGEST + 1):
+        begin = 0
+        for index in range(len(sequence) - period + 1):
+            if index + period < len(sequence) and sequence[index] == sequence[index + period]:
+                continue
+            repeats = (index - begin) // period + 1
+            distinct = set(sequence[begin : begin + period])
+            if repeats >= PATTERN_REPEATS and len(distinct) > 1:
+                stretch = order[begin : begin + repeats * period]
+                yield frozenset(shape for shape, _ in stretch), [span for _, span in stretch]
+            begin = index + 1
+
+
+def _counts(group: list[Span]) -> bool:
+    """Return whether a group takes long enough, runs one after another, and is no poll."""
+    return sum(child.busy for child in group) >= TOGETHER and not _is_parallel(group) and not _is_poll(group)
+
+
+def _is_parallel(group: list[Span]) -> bool:
+    overlapping, until = 0, 0
+    for span in group:
+        if span.start < until and span.folded == 1:
+            overlapping += 1
+        until = max(until, span.end)
+    return overlapping * 2 >= len(group) > 1
+
+
+def _is_poll(group: list[Span]) -> bool:
+    """Return whether one thing is asked for again and again, with pauses that are longer than the calls."""
+    calls = [inner_call(child) for child in group]
+    if not calls[0].is_call or len({target(call) for call in calls}) > 1:
+        return False
+    working = sum(call.duration for call in calls)
+    return group[-1].end - group[0].start - working > working
+
+
+def _finding(parent: Span, group: list[Span], evidence: Evidence) -> Finding:
+    labels = list(dict.fromkeys(_label(child) for child in group))
+    count, total = sum(child.folded for child in group), sum(child.busy for child in group)
+    innermost = [inner_call(child) for child in group]
+    is_database = any(span.is_database for span in innermost)
+    times = count // len(labels) if len(labels) > 1 else count
+    one = max(child.longest for child in group) if len(labels) == 1 else total // max(times, 1)
+    line = line_of([*innermost, *group, parent])
+    does = "runs" if is_database else "calls"
+    return Finding(
+        code="n-plus-one",
+        severity="warning",
+        title=f"{parent.service} {does} {' and '.join(labels[:3])} {times} times in one {parent.name}{at(line)}",
+        trace_id=parent.trace_id,
+        span_ids=(parent.span_id, *(child.span_id for child in group[:50])),
+        service=parent.service,
+        remedy=(
+            "load them in one query: selectinload in SQLAlchemy, prefetch_related or fetch modes in Django, IN in SQL"
+            if is_database
+            else "ask for all of them in one call, or run the calls side by side and keep the answers"
+        ),
+        query=f"{matching(parent)} >> {matching(innermost[0])} | count() >= {REPEATS}",
+        numbers={"count": count, "repeats": times, "shapes": labels, "together_ms": milliseconds(total)},
+        cost_ms=milliseconds(total),
+        saving_ms=milliseconds(evidence.saving(group, one)),
+        line=line,
+    )
+
+
+def _label(child: Span) -> str:
+    call = inner_call(child)
+    if call.is_database:
+        return query_label(call)
+    return call_label(call) if call.is_call else child.name

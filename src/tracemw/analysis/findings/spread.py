@@ -1,0 +1,82 @@
+"""The form of a trace: `wide-trace` and `deep-trace`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tracemw.analysis.findings.finding import Finding, line_of, matching
+from tracemw.analysis.model import CLIENT, INTERNAL, PRODUCER, SERVER, Span, Trace, ancestors, milliseconds
+from tracemw.analysis.shapes import Shapes, is_statement
+
+WIDE: Final = 50
+DEEP: Final = 5
+
+
+def find_wide(trace: Trace, shapes: Shapes) -> Iterator[Finding]:
+    """Give a finding for each span with more than 50 queries or calls right beneath it, those in wrappers included."""
+    for parent in trace.parents:
+        children = parent.children
+        if sum([child.folded for child in children]) <= WIDE:
+            continue
+        calls = [child for child in children if _leaves(child, shapes)]
+        count = sum(child.folded for child in calls)
+        if count <= WIDE:
+            continue
+        line = line_of(calls)
+        yield Finding(
+            code="wide-trace",
+            severity="hint",
+            title=f"{parent.name} of {parent.service} makes {count} queries or calls of its own",
+            trace_id=trace.trace_id,
+            span_ids=(parent.span_id, *(child.span_id for child in calls[:10])),
+            service=parent.service,
+            remedy="ask for many things at once, or limit how many run side by side (a semaphore, pages)",
+            query=f"{matching(parent)} > {{ }} | count() > {WIDE}",
+            numbers={"children": count, "duration_ms": milliseconds(parent.duration)},
+            line=line,
+        )
+
+
+def _leaves(child: Span, shapes: Shapes) -> bool:
+    """Return whether a span leaves its process, or is around something that does."""
+    if child.kind in (CLIENT, PRODUCER, SERVER):
+        return not child.is_database or is_statement(child)
+    return child.kind == INTERNAL and shapes.of(child) is not None
+
+
+def find_deep(trace: Trace) -> Iterator[Finding]:
+    """Give a finding if a path crosses from service to service more than five times."""
+    if len(trace.spans) <= DEEP or (len(trace.services) < 2):
+        return
+    crossings: dict[Span, int] = {}
+    deepest, most = trace.root, 0
+    for span in trace.spans:
+        parent = span.parent
+        count = 0
+        if parent is not None:
+            count = crossings.get(parent, 0) + (parent.service != span.service)
+        if count:
+            crossings[span] = count
+            if count > most:
+                deepest, most = span, count
+    if most <= DEEP:
+        return
+    path = [deepest, *ancestors(deepest)][::-1]
+    services = [path[0].service]
+    for span in path:
+        if span.service != services[-1]:
+            services.append(span.service)
+    yield Finding(
+        code="deep-trace",
+        severity="hint",
+        title=f"one request passes through {most + 1} services in a row: {' > '.join(services[:12])}",
+        trace_id=trace.trace_id,
+        span_ids=tuple(span.span_id for span in path if span.parent is None or span.service != span.parent.service)[
+            -20:
+        ],
+        service=deepest.service,
+        remedy="each hop adds latency and a way to fail: let services ask for what they need directly, or keep copies",
+        query=f"{matching(path[0])} >> {matching(deepest)}",
+        numbers={"crossings": most, "services": services},
+    )

@@ -1,0 +1,125 @@
+"""A failure that no caller shows: `swallowed-error`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tracemw.analysis.conventions import http_status, is_cancelled
+from tracemw.analysis.findings.error_source import chain_of, failure_of
+from tracemw.analysis.findings.finding import Finding, at, failing, line_of, quoted
+from tracemw.analysis.model import CLIENT, CONSUMER, PRODUCER, SERVER, Span, Trace, descendants, milliseconds
+from tracemw.analysis.shapes import Shapes
+
+
+def find_swallowed(trace: Trace, shapes: Shapes) -> Iterator[Finding]:
+    """Give a finding for each failure beneath a span that looks fine, and for a 5xx without any failure on record.
+
+    A retry that succeeded makes up for a failure. A fallback on purpose looks the same as a swallowed error, so another
+    call that served makes the finding a hint.
+    """
+    if not trace.failed:
+        return
+    found: dict[tuple[str, str, str], Finding] = {}
+    for span in trace.failed:
+        if span.kind == SERVER and _came_from_nowhere(span):
+            finding = _without_exception(span)
+        elif span.parent is not None and not span.parent.failed and _is_swallowed(span, span.parent, shapes):
+            finding = _swallowed(span, span.parent)
+        else:
+            continue
+        found.setdefault((finding.service, finding.title, finding.severity), finding)
+    yield from found.values()
+
+
+def _is_swallowed(span: Span, parent: Span, shapes: Shapes) -> bool:
+    if not span.failed_hard or parent.kind == PRODUCER or span.kind == CONSUMER:
+        return False
+    if is_cancelled(span.error_type) or (span.start >= parent.end and span.service == parent.service):
+        return False
+    status = http_status(span.attributes)
+    if span.exception is None and not span.error_type and (status is None or status < 500) and not span.status_message:
+        return False
+    return not _root_failed(parent) and not _was_retried(span, parent, shapes)
+
+
+def _root_failed(span: Span) -> bool:
+    while span.parent is not None:
+        span = span.parent
+    return span.failed
+
+
+def _was_retried(span: Span, parent: Span, shapes: Shapes) -> bool:
+    """Return whether the same call, or the same work around it, succeeded later beneath the same parent."""
+    shape = shapes.of(span)
+    return any(
+        other.start >= span.end
+        and not other.failed
+        and (other.name == span.name if shape is None else shapes.of(other) == shape)
+        for other in parent.children
+    )
+
+
+def _came_from_nowhere(span: Span) -> bool:
+    if span.exception is not None or (span.error_type and not span.error_type.isdigit()):
+        return False
+    if (http_status(span.attributes) or 500) < 500:
+        return False
+    return not any(below.failed for below in descendants(span))
+
+
+def _swallowed(span: Span, parent: Span) -> Finding:
+    chain = chain_of(span)
+    source = chain[-1]
+    thrown, swallowed = line_of(chain[::-1]), _line_of_handler(parent) or line_of((parent,))
+    served = [
+        other
+        for other in parent.children
+        if other is not span and not other.failed and other.start >= span.end and (other.kind == CLIENT)
+    ]
+    hint = " (a call that followed served, so this may be a fallback on purpose)" if served else ""
+    return Finding(
+        code="swallowed-error",
+        severity="hint" if served else "warning",
+        title=(
+            f"{failure_of(source)}, thrown in {source.name} of {source.service}{at(thrown)}, "
+            f"is swallowed in {parent.name} of {parent.service}{at(swallowed)}{hint}"
+        ),
+        trace_id=span.trace_id,
+        span_ids=(*(each.span_id for each in chain[::-1]), parent.span_id),
+        service=parent.service,
+        remedy="set the span's status where the exception is caught, or let it rise if the answer is wrong without it",
+        query=(
+            f"{{ resource.service.name = {quoted(parent.service)} && name = {quoted(parent.name)} && status != error }}"
+            f" > {{ name = {quoted(span.name)} && status = error }}"
+        ),
+        numbers={"failure": failure_of(source), "thrown_in": source.service, "swallowed_in": parent.service},
+        line=swallowed or thrown,
+    )
+
+
+def _line_of_handler(span: Span) -> str:
+    """Return the line that handled an exception, as tracemw notes it on events."""
+    for event in span.events:
+        file, number = (
+            event.attributes.get("tracemw.handled.file.path"),
+            event.attributes.get("tracemw.handled.line.number"),
+        )
+        if file:
+            return f"{str(file).rpartition('/')[2]}:{number}"
+    return ""
+
+
+def _without_exception(span: Span) -> Finding:
+    line = line_of((span,))
+    return Finding(
+        code="swallowed-error",
+        severity="hint",
+        title=f"{span.name} of {span.service} failed with {failure_of(span)}, and no exception is on record{at(line)}",
+        trace_id=span.trace_id,
+        span_ids=(span.span_id,),
+        service=span.service,
+        remedy="find the handler that turns the exception into this answer, and have it record the exception",
+        query=failing(span),
+        numbers={"failure": failure_of(span), "duration_ms": milliseconds(span.duration)},
+        line=line,
+    )

@@ -1,0 +1,63 @@
+"""OTLP as protobuf: a `TracesData`, an `ExportTraceServiceRequest` and Tempo's trace have the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tracemw.analysis.load.otlp_json import KINDS
+from tracemw.analysis.load.unreadable import NotTracesError
+from tracemw.analysis.model import INTERNAL, Event, Resource, Span
+
+
+def spans_of_bytes(data: bytes) -> Iterator[Span]:
+    """Give the spans of a message.
+
+    Raises:
+        NotTracesError: for bytes that are no such message.
+    """
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf brings no types
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+    message = TracesData()
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise NotTracesError("neither JSON nor protobuf of OTLP; use a file of OTLP, Tempo, Jaeger or Zipkin") from None
+    for group in message.resource_spans:
+        attributes = _attributes(group.resource.attributes)
+        resource = Resource(str(attributes.get("service.name", "")), attributes)
+        for scope in group.scope_spans:
+            for span in scope.spans:
+                yield _span(span, resource)
+
+
+def _span(span: Any, resource: Resource) -> Span:
+    return Span(
+        trace_id=span.trace_id.hex(),
+        span_id=span.span_id.hex(),
+        parent_id=span.parent_span_id.hex() if any(span.parent_span_id) else "",
+        name=span.name,
+        kind=KINDS[span.kind] if 0 <= span.kind < len(KINDS) else INTERNAL,
+        start=span.start_time_unix_nano,
+        end=span.end_time_unix_nano,
+        attributes=_attributes(span.attributes),
+        resource=resource,
+        is_error=span.status.code == 2,
+        status_message=span.status.message,
+        events=tuple(Event(each.name, each.time_unix_nano, _attributes(each.attributes)) for each in span.events),
+        trace_state=span.trace_state,
+    )
+
+
+def _attributes(pairs: Iterable[Any]) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [_value(each) for each in value.array_value.values]
+    if kind == "kvlist_value":
+        return _attributes(value.kvlist_value.values)
+    return None if kind is None else getattr(value, kind)

@@ -1,0 +1,151 @@
+"""Traces by id and by search, from Tempo or from `tracemw view`, over HTTP.
+
+Source: grafana.com/docs/tempo/latest/api_docs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from collections.abc import Mapping
+from http.client import HTTPException, HTTPMessage
+from typing import IO, Any, Final
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+
+from tracemw.analysis.load.reading import read_traces
+from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError, QueryError
+from tracemw.analysis.model import Trace
+
+LONGEST_RANGE: Final = 168 * 3600
+"""Seconds that one search of Tempo may cover by default."""
+
+_LARGEST: Final = 256 * 1024 * 1024
+_ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
+
+
+class QueryApi:
+    """One server that answers Tempo's query API.
+
+    Args:
+        url: Where it is, such as `http://tempo:3200`.
+        headers: What goes with each request, such as the tenant. It goes to this server only: redirects are errors.
+        context: Whom to trust over TLS; None for whom the system trusts.
+        timeout: Seconds that one answer may take.
+
+    Raises:
+        ValueError: for anything but an http:// or https:// URL.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        context: ssl.SSLContext | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("the URL is not accepted; use an http:// or https:// URL such as http://tempo:3200")
+        self._url = url.rstrip("/")
+        self._headers = dict(headers or {})
+        self._timeout = timeout
+        self._opener = build_opener(_NoRedirects(), *([HTTPSHandler(context=context)] if context else []))
+
+    def trace(self, trace_id: str) -> Trace:
+        """Return a trace by its id in hex.
+
+        Raises:
+            NoTraceError: if the server has no such trace.
+            QueryError: if the id is no hex, or the server cannot be asked or refuses.
+            NotTracesError: if the answer is no trace.
+        """
+        if not _ID.fullmatch(trace_id):
+            raise QueryError(f"{trace_id!r} is no trace id; use up to 32 hex digits")
+        body = self._get(f"/api/v2/traces/{quote(trace_id)}")
+        if body is None:
+            body = self._get(f"/api/traces/{quote(trace_id)}")
+        missing = NoTraceError(
+            f"{self._url} has no trace {trace_id}; check the id and the tenant, and wait some seconds for a new trace"
+        )
+        if not body:
+            raise missing
+        try:
+            traces = read_traces(body)
+        except NoTraceError:
+            raise missing from None
+        return traces[0]
+
+    def search(self, query: str, *, start: int, end: int, limit: int) -> list[str]:
+        """Return the ids of the traces that a TraceQL query finds.
+
+        Args:
+            query: TraceQL.
+            start: Seconds since the epoch, where the range begins.
+            end: Seconds since the epoch, where the range ends.
+            limit: How many traces at most.
+
+        Raises:
+            QueryError: if the server cannot be asked, or refuses the query.
+        """
+        if end - start > LONGEST_RANGE:
+            raise QueryError("a search covers at most 168 hours; use a shorter --since")
+        parameters = {"q": query, "start": start, "end": end, "limit": limit, "spss": 1}
+        body = self._get(f"/api/search?{urlencode(parameters)}")
+        if body is None:
+            raise QueryError(
+                f"{self._url} has no /api/search; use the URL of Tempo's query API, such as http://tempo:3200"
+            )
+        try:
+            answer: Any = json.loads(body)
+            return [str(each["traceID"]) for each in answer.get("traces") or ()]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise QueryError(
+                f"{self._url} answers a search with something else; use the URL of Tempo's query API"
+            ) from None
+
+    def _get(self, target: str) -> bytes | None:
+        """Return a body; None for 404."""
+        request = Request(self._url + target, headers={"accept": "application/json", **self._headers})  # noqa: S310  checked
+        try:
+            with self._opener.open(request, timeout=self._timeout) as response:
+                body: bytes = response.read(_LARGEST + 1)
+        except HTTPError as error:
+            with error:
+                if error.code == 404:
+                    return None
+                raise self._refused(error.code, error.read(2000).decode(errors="replace").strip()) from None
+        except URLError as error:
+            raise self._unreachable(error.reason) from None
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error) from None
+        if len(body) > _LARGEST:
+            raise NotTracesError("the answer has more than 256 MiB; use a narrower query")
+        return body
+
+    def _refused(self, status: int, said: str) -> QueryError:
+        if "no org id" in said:
+            return QueryError(f"{self._url} needs a tenant ({said}); use --tenant or TRACEMW_TENANT")
+        if status in (401, 403):
+            return QueryError(f"{self._url} answers {status}; put an authorization into OTEL_EXPORTER_OTLP_HEADERS")
+        if status == 400:
+            return QueryError(f"{self._url} refuses the question: {said or 'no reason given'}")
+        return QueryError(
+            f"{self._url} answers {status}: {said or 'no reason given'}; look into its log, and try again"
+        )
+
+    def _unreachable(self, reason: object) -> QueryError:
+        return QueryError(f"{self._url} cannot be reached ({reason}); use --url, and see whether the server runs")
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Headers may be secrets, and are for the server that was named."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        del req, fp, code, msg, headers, newurl
+        return None

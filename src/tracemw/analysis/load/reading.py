@@ -1,0 +1,80 @@
+"""Traces from bytes, in whichever format they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tracemw.analysis.load.jaeger_json import spans_of_jaeger
+from tracemw.analysis.load.otlp_binary import spans_of_bytes
+from tracemw.analysis.load.otlp_json import spans_of
+from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError
+from tracemw.analysis.load.zipkin_json import spans_of_zipkin
+from tracemw.analysis.model import Span, Trace
+
+_KNOWN = "use JSON or protobuf of OTLP, or JSON of Tempo, Jaeger or Zipkin"
+
+
+def read_traces(data: bytes) -> list[Trace]:
+    """Return the traces of a file, whose format is told by its content.
+
+    Raises:
+        NotTracesError: for anything else, and for half a file.
+        NoTraceError: if there are no spans.
+    """
+    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    spans = _of_json(start) if start[:1] in (b"{", b"[") else spans_of_bytes(data)
+    try:
+        traces = group(spans)
+    except NotTracesError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise NotTracesError(f"a span cannot be read ({type(error).__name__}: {error}); {_KNOWN}") from error
+    if not traces:
+        raise NoTraceError("there are no spans; check the query, the time range, or how the file was made")
+    return traces
+
+
+def group(spans: Iterable[Span]) -> list[Trace]:
+    """Return the traces that spans belong to."""
+    by_trace: dict[str, list[Span]] = {}
+    for span in spans:
+        by_trace.setdefault(span.trace_id, []).append(span)
+    return [Trace(each) for each in by_trace.values()]
+
+
+def _of_json(data: bytes) -> Iterator[Span]:
+    try:
+        documents = [json.loads(data)]
+    except RecursionError:
+        raise NotTracesError(f"the JSON is nested too deep; {_KNOWN}") from None
+    except ValueError as error:
+        try:  # the collector's file exporter writes one document a line
+            documents = [json.loads(line) for line in data.splitlines() if line.strip()]
+        except (ValueError, RecursionError):
+            raise NotTracesError(f"the JSON is broken or cut off ({error}); fetch the trace once more") from None
+    for document in documents:
+        yield from _of_document(document)
+
+
+def _of_document(document: Any) -> Iterator[Span]:
+    if isinstance(document, list):
+        if all(isinstance(each, dict) and "resourceSpans" in each for each in document) and document:
+            return (span for each in document for span in spans_of(each))
+        return spans_of_zipkin(document)
+    if not isinstance(document, dict):
+        raise NotTracesError(f"this JSON holds no traces; {_KNOWN}")
+    if isinstance(document.get("trace"), dict):
+        document = document["trace"] or {"resourceSpans": []}
+    if "resourceSpans" in document or "batches" in document:
+        return spans_of(document)
+    if isinstance(document.get("data"), list):
+        return spans_of_jaeger(document["data"])
+    if "spans" in document and "processes" in document:
+        return spans_of_jaeger([document])
+    if isinstance(document.get("traces"), list):
+        raise NotTracesError("this is the result of a search, without the spans; use --query to fetch its traces")
+    if not document:
+        return iter(())
+    raise NotTracesError(f"this JSON is none of traces; {_KNOWN}")

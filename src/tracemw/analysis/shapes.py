@@ -1,0 +1,139 @@
+"""What makes two queries or calls alike: their shape, without the values that differ from one to the next."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+from tracemw.analysis import conventions
+from tracemw.analysis.model import CLIENT, CONSUMER, INTERNAL, SERVER, Span
+
+Shape = tuple[Any, ...]
+"""Its first item says what it is the shape of: `query`, `call`, or `wrapper` for a span around some."""
+
+_CONNECTS: Final = frozenset({"connect", "pool wait", "ping", "commit", "rollback", "begin"})
+"""Names and operations of database spans that are no statement."""
+
+_COMMENT: Final = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+_LITERAL: Final = re.compile(
+    r"'(?:[^']|'')*'|\$\d+|%\(\w+\)s|%s|(?<![\w:]):\w+|(?<![\w.])-?\d+(?:\.\d+)?(?![\w.])|\b(?:NULL|TRUE|FALSE)\b",
+    re.IGNORECASE,
+)
+_LIST: Final = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)(?:\s*,\s*\(\s*\?(?:\s*,\s*\?)*\s*\))*")
+_VARIABLE: Final = re.compile(
+    r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{12,}|\d+"
+)
+_MOST: Final = 2000
+_HOLLOW: Final = 0.8
+
+
+@lru_cache(maxsize=10_000)
+def statement(text: str) -> str:
+    """Return the text of a query without comments and literals; a list of literals counts as one."""
+    text = _LITERAL.sub("?", _COMMENT.sub(" ", text))
+    return " ".join(_LIST.sub("(?)", text).split())
+
+
+@lru_cache(maxsize=10_000)
+def without_numbers(text: str) -> str:
+    """Return a path or a name with its numbers, UUIDs and hashes replaced."""
+    return _VARIABLE.sub("{}", text)
+
+
+def is_statement(span: Span) -> bool:
+    """Return whether this is a statement to a database, and not a connect or the like."""
+    if not span.is_database:
+        return False
+    operation = span.attributes.get("db.operation.name")
+    named = span.name.lower()
+    return named not in _CONNECTS and (operation is None or str(operation).lower() not in _CONNECTS)
+
+
+def is_connect(span: Span) -> bool:
+    """Return whether this is a wait for a connection of a pool, or the opening of one."""
+    name = span.name.lower()
+    return name == "pool wait" or (name == "connect" and span.is_database and "db.query.text" not in span.attributes)
+
+
+def query_label(span: Span) -> str:
+    """Return what a reader calls a query: its summary, else the span's name."""
+    return str(span.attributes.get("db.query.summary") or span.name)
+
+
+def call_label(span: Span) -> str:
+    """Return what a reader calls a call: method, host and route or path; or the span's name."""
+    shape = shape_of_one(span)
+    if shape is None or shape[0] != "call" or not shape[1]:
+        return query_label(span)
+    return " ".join(filter(None, (str(shape[1]), f"{shape[2]}{shape[3]}")))
+
+
+def shape_of_one(span: Span) -> Shape | None:
+    """Return the shape of a query or call; None for any other span."""
+    attributes = span.attributes
+    if "db.system.name" in attributes:
+        if not is_statement(span):
+            return None
+        text, summary = attributes.get("db.query.text"), attributes.get("db.query.summary")
+        if text is None and summary is None:
+            summary = (
+                f"{attributes.get('db.operation.name', '')} {attributes.get('db.collection.name', '')} {span.name}"
+            )
+        text = None if text is None else statement(str(text)[:_MOST])
+        return ("query", attributes["db.system.name"], attributes.get("db.namespace"), summary, text)
+    if span.kind == CLIENT:
+        served = next((child for child in span.children if child.kind == SERVER), None)
+        method = str(attributes.get("http.request.method") or "")
+        if not method:
+            name = f"{attributes.get('rpc.service', '')}/{attributes.get('rpc.method', '')}"
+            return ("call", "", conventions.peer(attributes), name if name != "/" else without_numbers(span.name))
+        route = served.attributes.get("http.route") if served else attributes.get("url.template")
+        return ("call", method, conventions.peer(attributes), route or without_numbers(conventions.path(attributes)))
+    return None
+
+
+def target(span: Span) -> Shape:
+    """Return whom and what exactly a query or call asked: two with the same target are attempts of one."""
+    text = span.attributes.get("db.query.text")
+    return (shape_of_one(span), str(text) if text else conventions.path(span.attributes) or span.name)
+
+
+class Shapes:
+    """The shapes of one trace's spans. A span around queries and calls has the shape of all that is beneath."""
+
+    def __init__(self) -> None:
+        self._known: dict[Span, Shape | None] = {}
+
+    def of(self, span: Span) -> Shape | None:
+        """Return the shape of a span; None if no query or call is there."""
+        known = self._known
+        if span in known:
+            return known[span]
+        pending = [span]
+        while pending:
+            each = pending[-1]
+            shape = shape_of_one(each)
+            if (shape is None and each.kind == INTERNAL) or each.kind in (SERVER, CONSUMER):
+                missing = [child for child in each.children if child not in known]
+                if missing:
+                    pending.extend(missing)
+                    continue
+                shape = self._around(each)
+            known[each] = shape
+            pending.pop()
+        return known[span]
+
+    def _around(self, span: Span) -> Shape | None:
+        beneath = {shape for child in span.children if (shape := self._known[child]) is not None}
+        return ("wrapper", without_numbers(span.name), frozenset(beneath)) if beneath else None
+
+
+def inner_call(span: Span) -> Span:
+    """Return the one call or query that a span is around, if that takes nearly all of its time; else the span."""
+    while span.kind == INTERNAL and not span.is_database and len(span.children) == 1:
+        (child,) = span.children
+        if child.duration < _HOLLOW * span.duration:
+            break
+        span = child
+    return span
