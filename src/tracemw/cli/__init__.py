@@ -3,7 +3,9 @@
 The way through the room:
 
 * ``command``: the parts of a command, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
-* ``view``, ``spike``: one command each, which loads what it needs when it runs, and never a door
+* ``view``, ``analyze``, ``spike``: one command each, which loads what it needs when it runs, and never a door
+* ``findings_text``, ``findings_json``, ``trace_tree``: what ``analyze`` prints
+* ``lengths_of_time``: times as users type them
 * ``output``: how commands write to the terminal
 * this module: the parser over all commands
 """
@@ -15,15 +17,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from tracemw._version import __version__
+from tracemw.cli.analyze import ANALYZE
 from tracemw.cli.command import Command
 from tracemw.cli.spike import SPIKE
 from tracemw.cli.view import VIEW
 
-COMMANDS: Final[tuple[Command, ...]] = (VIEW, SPIKE)
+COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, SPIKE)
 
 _EXAMPLE: Final = """\
 example:
   tracemw view                     watch traces in the browser, with nothing installed
+  tracemw analyze --service shop   say what is wrong with its traces of the last hour, and what to do
   tracemw spike 1.0 --for 10m      record every trace of running services for ten minutes
 """
 

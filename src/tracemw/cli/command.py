@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 FINE: Final = 0
-"""Exit status: the command has done its work, and found nothing wrong. A command with findings ends with 1."""
+"""Exit status: the command has done its work, and found nothing wrong."""
+
+FINDINGS: Final = 1
+"""Exit status: the command has done its work, and found something wrong."""
 
 ERROR: Final = 2
 """Exit status: the usage was wrong, or the environment lacks something."""

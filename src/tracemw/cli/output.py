@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from tracemw._process.log import escaped
 from tracemw.cli.command import ERROR
@@ -17,3 +19,32 @@ def fail(message: str) -> int:
     """Print an error, and return the exit status that goes with it."""
     print(escaped(message), file=sys.stderr)
     return ERROR
+
+
+class Line(NamedTuple):
+    """A line for people."""
+
+    text: str
+    style: str = ""
+    """How rich shows it, such as `bold red`."""
+
+
+def show(lines: Iterable[Line]) -> None:
+    """Print lines: in colour if rich is installed and this is a terminal, as they are otherwise."""
+    try:
+        from rich.console import Console
+        from rich.text import Text
+    except ModuleNotFoundError:
+        for line in lines:
+            say(line.text)
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text(escaped(line.text), style=line.style))
+
+
+def progress(text: str) -> None:
+    """Overwrite one line of the terminal with how far the work is; an empty text removes the line."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{escaped(text)}")
+        sys.stderr.flush()

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
 from tracemw.cli.command import FINE, Command
+from tracemw.cli.lengths_of_time import seconds_of
 from tracemw.cli.output import fail, say
 from tracemw.config import control_file
 from tracemw.config.parsers import to_ratio
 from tracemw.spikes import ControlError, Spike, add_spike, read_spikes, remove_spikes, require_duration
-
-_UNITS: Final = {"d": 24 * 3600, "h": 3600, "m": 60, "s": 1}
-_DURATION: Final = re.compile("".join(rf"(?:([0-9]+(?:\.[0-9]+)?){unit})?" for unit in _UNITS), re.ASCII)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -121,12 +118,8 @@ def _ratio(text: str) -> float:
 
 
 def _duration(text: str) -> float:
-    match = _DURATION.fullmatch(text)
-    if match is None or not text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a time such as 30s, 10m, 1h30m or 1d")
-    seconds = sum(float(number or 0) * unit for number, unit in zip(match.groups(), _UNITS.values(), strict=True))
     try:
-        return require_duration(seconds, text)
+        return require_duration(seconds_of(text), text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -1,0 +1,52 @@
+"""What `tracemw analyze` prints for people: the verdict, the findings, the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tracemw.analysis.findings.finding import Finding
+from tracemw.analysis.grouping import Group, Survey
+from tracemw.analysis.model import Trace
+from tracemw.analysis.verdict import Verdict
+from tracemw.cli.output import Line
+from tracemw.cli.trace_tree import tree_lines
+
+_STYLES: Final = {"error": "bold red", "warning": "bold yellow", "hint": "cyan"}
+_MOST_GROUPS: Final = 30
+
+
+def lines_of_one(trace: Trace, verdict: Verdict, findings: list[Finding]) -> Iterator[Line]:
+    """Give the lines on one trace."""
+    yield Line(_capital(verdict.sentence), "bold")
+    yield Line("")
+    for finding in findings:
+        yield from _finding(finding)
+        yield Line("")
+    yield Line(f"trace {trace.trace_id}; > marks the critical path", "dim")
+    yield from tree_lines(trace, frozenset(id_ for finding in findings[:1] for id_ in finding.span_ids))
+
+
+def lines_of_many(made: Survey, verdict: Verdict, groups: list[Group]) -> Iterator[Line]:
+    """Give the lines on many traces."""
+    yield Line(_capital(verdict.sentence), "bold")
+    for group in groups[:_MOST_GROUPS]:
+        yield Line("")
+        yield from _finding(group.exemplar)
+        often = (
+            f"in {group.traces} of {made.traces} traces ({group.share:.1%} of the requests), " if group.traces else ""
+        )
+        yield Line(f"    {often}{group.cost_ms:.0f} ms in all; one of them is {group.exemplar.trace_id}")
+    if groups[_MOST_GROUPS:]:
+        yield Line(f"... and {len(groups) - _MOST_GROUPS} more; --json has all", "dim")
+
+
+def _finding(finding: Finding) -> Iterator[Line]:
+    yield Line(f"{finding.severity} {finding.code}: {finding.title}", _STYLES[finding.severity])
+    saving = f" (saves up to {finding.saving_ms:.0f} ms)" if finding.saving_ms and finding.saving_ms >= 1 else ""
+    yield Line(f"    {finding.remedy}{saving}")
+    yield Line(f"    more of the same: {finding.query}", "dim")
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:] if sentence.startswith("nothing ") else sentence
