@@ -59,7 +59,9 @@ class Builder:
         more = {"http__request__method": "GET", "http__route": "/orders/{id}", **more}
         return self.add(parent, f"GET {more['http__route']}", start, end, kind="SERVER", **more)
 
-    def query(self, parent: Span, start: float, end: float, text: str = "SELECT * FROM orders", **more: Any) -> Span:
+    def query(
+        self, parent: Span | str, start: float, end: float, text: str = "SELECT * FROM orders", **more: Any
+    ) -> Span:
         """Add a query of PostgreSQL."""
         name = more.pop("name", " ".join(text.split()[:1]))
         return self.add(

@@ -164,7 +164,7 @@ class Trace:
 
     Spans that were delivered twice are one. A span whose parent is not there is a root of its own; so is the first span
     of a circle. A child of another service that begins more than 10 ms before its parent had another clock: it is moved
-    with everything beneath it.
+    with everything beneath it. Spans belong to one trace: it links and moves them.
 
     Args:
         spans: All spans of the trace, in any order.

@@ -21,6 +21,7 @@ _LITERAL: Final = re.compile(
     re.IGNORECASE,
 )
 _LIST: Final = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)(?:\s*,\s*\(\s*\?(?:\s*,\s*\?)*\s*\))*")
+_TABLE: Final = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+[\"`\[]?([\w.]+)", re.IGNORECASE)
 _VARIABLE: Final = re.compile(
     r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{12,}|\d+"
 )
@@ -57,8 +58,14 @@ def is_connect(span: Span) -> bool:
 
 
 def query_label(span: Span) -> str:
-    """Return what a reader calls a query: its summary, else the span's name."""
-    return str(span.attributes.get("db.query.summary") or span.name)
+    """Return what a reader calls a query: its summary, else what and of which table, else the span's name."""
+    attributes = span.attributes
+    summary, text = attributes.get("db.query.summary"), attributes.get("db.query.text")
+    if summary or not text or "db.system.name" not in attributes:
+        return str(summary or span.name)
+    words = _COMMENT.sub(" ", str(text)[:_MOST]).split(None, 1)
+    table = _TABLE.search(str(text)[:_MOST])
+    return f"{words[0].upper()} {table[1]}" if words and table else span.name
 
 
 def call_label(span: Span) -> str:

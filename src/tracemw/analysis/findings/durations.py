@@ -51,11 +51,12 @@ def find_bottleneck(trace: Trace) -> Iterator[Finding]:
     total = until_response(trace.root)
     if total < BOTTLENECK or len(trace.spans) < 2:
         return
-    for span in trace.long:
-        if span.duration < BOTTLENECK_SHARE * total or span.start < trace.root.start or span.end > trace.root.end:
+    least = BOTTLENECK_SHARE * total
+    for span in trace.long if least >= BOTTLENECK else trace.spans:
+        if span.duration < least or span.start < trace.root.start or span.end > trace.root.end:
             continue
         own = min(self_time(span), total) if span is trace.root else self_time(span)
-        if own < BOTTLENECK_SHARE * total:
+        if own < least:
             continue
         line = line_of((span,))
         yield Finding(

@@ -5,6 +5,7 @@ One shape five times, or a pattern of two to eight of them three times. Retries,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -103,8 +104,9 @@ def _finding(parent: Span, group: list[Span], evidence: Evidence) -> Finding:
     count, total = sum(child.folded for child in group), sum(child.busy for child in group)
     innermost = [inner_call(child) for child in group]
     is_database = any(span.is_database for span in innermost)
-    times = count // len(labels) if len(labels) > 1 else count
-    one = max(child.longest for child in group) if len(labels) == 1 else total // max(times, 1)
+    shapes = Counter(evidence.shapes.of(child) for child in group)
+    times = min(shapes.values()) if len(shapes) > 1 else count
+    one = max(child.longest for child in group) if len(shapes) == 1 else total // max(times, 1)
     line = line_of([*innermost, *group, parent])
     does = "runs" if is_database else "calls"
     return Finding(

@@ -1,0 +1,104 @@
+"""Traces of healthy services give no finding."""
+
+from __future__ import annotations
+
+from analysis.building import Builder, exception, found
+
+
+def test_a_fast_request_through_two_services_gives_none() -> None:
+    built = Builder()
+    front = built.request(0, 80)
+    for number in range(3):
+        call = built.call(front, 5 + number * 20, 20 + number * 20, path=f"/items/{number}")
+        stock = built.request(6 + number * 20, 19 + number * 20, call, service="stock")
+        built.query(stock, 7 + number * 20, 12 + number * 20)
+    assert not found(built)
+
+
+def test_a_server_span_that_ends_after_its_caller_gives_none() -> None:
+    built = Builder()
+    front = built.request(0, 80)
+    call = built.call(front, 10, 60)
+    stock = built.request(12, 66, call, service="stock")
+    built.query(stock, 20, 30)
+    built.query(front, 62, 78)
+    assert not found(built)
+
+
+def test_a_response_that_streams_for_six_seconds_gives_none() -> None:
+    built = Builder()
+    front = built.request(0, 6000)
+    built.query(front, 2, 30)
+    for number in range(30):
+        built.add(
+            front,
+            "GET /orders/{id} http send",
+            40 + number * 198,
+            41 + number * 198,
+            asgi__event__type="http.response.body",
+        )
+    assert not found(built)
+
+
+def test_a_404_that_the_caller_answers_well_gives_none() -> None:
+    built = Builder()
+    front = built.request(0, 80)
+    built.call(front, 10, 20, failed=True, http__response__status_code=404)
+    built.query(front, 25, 70)
+    assert not found(built)
+
+
+def test_a_call_that_another_try_made_good_gives_none() -> None:
+    built = Builder()
+    front = built.request(0, 80)
+    built.call(front, 10, 30, failed=True, http__response__status_code=503)
+    built.call(front, 40, 60, http__response__status_code=200)
+    assert not found(built)
+
+
+def test_polls_are_neither_repetition_nor_retries_nor_a_gap() -> None:
+    built = Builder()
+    front = built.request(0, 2000)
+    for number in range(8):
+        built.call(front, number * 250, number * 250 + 10, path="/jobs/7")
+    assert set(found(built)) == {"bottleneck"}  # a request that mostly waits, which is but a hint
+
+
+def test_calls_side_by_side_give_none() -> None:
+    built = Builder()
+    front = built.request(0, 130)
+    for number in range(20):
+        built.call(front, 5 + number * 0.1, 90 + number, path=f"/items/{number}")
+    assert not found(built)
+
+
+def test_one_path_on_seven_hosts_gives_none() -> None:
+    built = Builder()
+    front = built.request(0, 95)
+    for number in range(7):
+        built.call(front, number * 12, number * 12 + 11, host=f"shard-{'abcdefg'[number]}", path="/health")
+    assert not found(built)
+
+
+def test_a_batch_of_three_hundred_spans_gives_none() -> None:
+    built = Builder()
+    batch = built.add(None, "nightly", 0, 3000)
+    for number in range(300):
+        built.add(batch, "work on an item", number * 10, number * 10 + 9)
+    assert not found(built)
+
+
+def test_a_background_task_that_fails_after_the_response_is_not_swallowed() -> None:
+    built = Builder()
+    front = built.request(0, 80)
+    built.query(front, 5, 70)
+    built.add(front, "send mail", 81, 95, failed=True, events=(exception("OSError"),))
+    assert not found(built)
+
+
+def test_a_cancelled_loser_of_a_race_is_not_swallowed() -> None:
+    built = Builder()
+    front = built.request(0, 80)
+    built.call(front, 5, 70, host="a")
+    built.call(front, 5, 71, host="b", failed=True, error__type="asyncio.exceptions.CancelledError")
+    assert not found(built)
