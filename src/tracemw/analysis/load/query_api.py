@@ -19,9 +19,6 @@ from tracemw.analysis.load.reading import read_traces
 from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError, QueryError
 from tracemw.analysis.model import Trace
 
-LONGEST_RANGE: Final = 168 * 3600
-"""Seconds that one search of Tempo may cover by default."""
-
 _LARGEST: Final = 256 * 1024 * 1024
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
 
@@ -91,8 +88,6 @@ class QueryApi:
         Raises:
             QueryError: if the server cannot be asked, or refuses the query.
         """
-        if end - start > LONGEST_RANGE:
-            raise QueryError("a search covers at most 168 hours; use a shorter --since")
         parameters = {"q": query, "start": start, "end": end, "limit": limit, "spss": 1}
         body = self._get(f"/api/search?{urlencode(parameters)}")
         if body is None:
