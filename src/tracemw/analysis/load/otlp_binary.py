@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -60,4 +61,6 @@ def _value(value: Any) -> Any:
         return [_value(each) for each in value.array_value.values]
     if kind == "kvlist_value":
         return _attributes(value.kvlist_value.values)
+    if kind == "bytes_value":
+        return base64.b64encode(value.bytes_value).decode()  # as JSON has them
     return None if kind is None else getattr(value, kind)

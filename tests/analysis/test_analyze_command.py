@@ -1,0 +1,216 @@
+"""`tracemw analyze`, as a user runs it: on files, on standard input, on the viewer and on what Tempo answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from servers import free_port, socketserver_serving
+from tracemw.analysis.load.query_api import QueryApi
+from tracemw.analysis.load.unreadable import QueryError
+from tracemw.cli import main
+from viewer.running import JSON, viewer
+
+CAPTURES = Path(__file__).parent / "captures"
+WEB = "00000000000000000a1b2c3d4e5f6071"
+
+Answers = Callable[[str, Any], tuple[int, bytes]]
+
+
+class Ended(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def analyze(*arguments: str, stdin: bytes = b"") -> Ended:
+    """Run the command in this process, which is quick."""
+    out, err, given = io.StringIO(), io.StringIO(), io.TextIOWrapper(io.BytesIO(stdin))
+    with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", given)
+        try:
+            status = main(["analyze", *arguments])
+        except SystemExit as error:
+            status = int(error.code or 0)
+    return Ended(status, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def answering(answers: Answers) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers(self.path, self.headers)
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            if status == 302:
+                self.send_header("location", "http://127.0.0.1:9/")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with socketserver_serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
+        yield url
+
+
+def test_a_file_of_one_trace_gives_the_verdict_the_findings_and_the_tree() -> None:
+    ended = analyze(str(CAPTURES / "byid-v2-json.json"))
+    said = ended.stdout
+    assert ended.returncode == 1, ended.stderr
+    assert said.startswith("GET /orders/{number} of web failed by ValueError: entry 13")
+    assert "error error-source: " in said
+    assert "\n>       SELECT stock  40.0 ms, 40.0 on the critical path\n" in said
+
+
+def test_without_rich_the_text_is_the_same() -> None:
+    file = str(CAPTURES / "byid-v2-json.json")
+    code = "import sys; sys.modules['rich'] = None; import tracemw.cli; sys.exit(tracemw.cli.main(sys.argv[1:]))"
+    plain = subprocess.run([sys.executable, "-c", code, "analyze", file], capture_output=True, text=True, check=False)
+    assert (plain.returncode, plain.stdout) == analyze(file)[:2]
+
+
+def test_json_has_the_fields_that_are_documented() -> None:
+    told = json.loads(analyze(str(CAPTURES / "byid-v2-json.json"), "--json").stdout)
+    assert told.keys() == {"verdict", "cause", "trace_id", "duration_ms", "spans", "findings"}
+    (finding,) = told["findings"]
+    assert finding["code"] == told["cause"] == "error-source"
+    assert finding["trace_id"] == told["trace_id"] == WEB
+    assert finding["span_ids"] == ["a000000000000003", "a000000000000002", "a000000000000001"]
+    names = {"severity", "title", "service", "line", "cost_ms", "saving_ms", "remedy", "query", "numbers"}
+    assert finding.keys() == {"code", "trace_id", "span_ids", *names}
+
+
+def test_standard_input_with_many_traces_groups_their_findings() -> None:
+    told = json.loads(analyze("-", "--json", stdin=(CAPTURES / "input.otlp.pb").read_bytes()).stdout)
+    assert told["traces"] == 7
+    assert [(finding["code"], finding["traces"], finding["share"]) for finding in told["findings"][:1]] == [
+        ("error-source", 1, pytest.approx(0.625, abs=1e-4))
+    ]
+
+
+@pytest.mark.parametrize(("codes", "status"), [("error-source", 1), ("n-plus-one,slow-query", 0)])
+def test_the_status_is_1_for_the_codes_that_are_named(codes: str, status: int) -> None:
+    assert analyze(str(CAPTURES / "byid-v2-json.json"), "--fail-on", codes).returncode == status
+
+
+def test_a_healthy_trace_says_where_the_time_went() -> None:
+    spans = [
+        {
+            "traceId": "ab" * 16,
+            "spanId": f"{number:016x}",
+            "parentSpanId": parent,
+            "name": name,
+            "kind": kind,
+            "startTimeUnixNano": str(start),
+            "endTimeUnixNano": str(end),
+        }
+        for number, parent, name, kind, start, end in (
+            (1, "", "GET /orders", 2, 0, 50_000_000),
+            (2, f"{1:016x}", "SELECT orders", 3, 5_000_000, 35_000_000),
+        )
+    ]
+    ended = analyze("-", stdin=json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).encode())
+    assert ended.returncode == 0
+    assert "Nothing is wrong with GET /orders" in ended.stdout
+    assert "30.0 ms (60%) in SELECT orders" in ended.stdout
+
+
+def test_the_viewer_is_asked_by_id_and_by_search() -> None:
+    with viewer() as running:
+        assert running.http.post(
+            "/v1/traces", content=(CAPTURES / "input.otlp.json").read_bytes(), headers=JSON
+        ).is_success
+        by_id = analyze(WEB.lstrip("0"), "--url", running.url, "--json")
+        assert json.loads(by_id.stdout)["cause"] == "error-source", by_id.stderr
+        api = QueryApi(running.url)
+        found = api.search('{ resource.service.name = "web" }', start=1795630900, end=1795631100, limit=10)
+        assert WEB in {each.zfill(32) for each in found}
+        missing = analyze("77" * 16, "--url", running.url)
+        assert missing.returncode == 2
+        assert "has no trace 7777" in missing.stderr
+
+
+def test_a_search_takes_every_trace_that_it_finds() -> None:
+    asked: list[str] = []
+
+    def answers(path: str, headers: Any) -> tuple[int, bytes]:
+        asked.append(path)
+        assert headers["x-scope-orgid"] == "team-a"
+        is_search = path.startswith("/api/search?")
+        return 200, (CAPTURES / ("search-all.json" if is_search else "byid-v2-json.json")).read_bytes()
+
+    with answering(answers) as url:
+        ended = analyze("--service", "web", "--since", "2h", "--url", url, "--tenant", "team-a", "--json")
+    assert json.loads(ended.stdout)["traces"] == len(asked) - 1 > 1, ended.stderr
+    assert "q=%7B+resource.service.name+%3D+%22web%22+%7D" in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "remedy"),
+    [
+        (401, b"no org id\n", "use --tenant or TRACEMW_TENANT"),
+        (403, b"", "OTEL_EXPORTER_OTLP_HEADERS"),
+        (400, (CAPTURES / "search-syntax2.txt").read_bytes(), "parse error at line 1, col 12"),
+        (500, b"boom", "answers 500: boom; look into its log"),
+        (302, b"", "answers 302"),
+        (404, b"", "use the URL of Tempo's query API"),
+        (200, b"<html>", "use the URL of Tempo's query API"),
+        (200, b'{"traces": []}', "look further back with --since"),
+    ],
+)
+def test_a_server_that_does_not_answer_a_search_is_told_plainly(status: int, body: bytes, remedy: str) -> None:
+    with answering(lambda _path, _headers: (status, body)) as url:
+        ended = analyze("--query", "{ status = }", "--url", url)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("tracemw analyze: ")
+    assert remedy in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("body", [b'{"trace": {}}', b""])
+def test_a_trace_that_tempo_does_not_have_is_told_plainly(body: bytes) -> None:
+    with answering(lambda _path, _headers: (200 if body else 404, body)) as url:
+        ended = analyze(WEB, "--url", url)
+    assert ended.returncode == 2
+    assert "check the id and the tenant" in ended.stderr
+
+
+def test_a_server_that_is_not_there_is_told_plainly() -> None:
+    ended = analyze(WEB, "--url", f"http://127.0.0.1:{free_port()}")
+    assert ended.returncode == 2
+    assert "cannot be reached (" in ended.stderr
+    assert "use --url" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        (WEB, "--query", "{}"),
+        ("--query", "{}", "--since", "8d"),
+        ("--query", "{}", "--limit", "0"),
+        (WEB, "--fail-on", "n-plus-two"),
+        ("no-such-file.json",),
+        (WEB, "--url", "tempo:3200"),
+        ("/",),
+    ],
+)
+def test_wrong_usage_ends_with_status_2(arguments: tuple[str, ...]) -> None:
+    ended = analyze(*arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_id_that_is_no_hex_is_refused_before_anybody_is_asked() -> None:
+    with pytest.raises(QueryError, match="use up to 32 hex digits"):
+        QueryApi("http://127.0.0.1:9").trace("../../x")
