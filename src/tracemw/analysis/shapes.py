@@ -32,7 +32,9 @@ _HOLLOW: Final = 0.8
 @lru_cache(maxsize=10_000)
 def statement(text: str) -> str:
     """Return the text of a query without comments and literals; a list of literals counts as one."""
-    text = _LITERAL.sub("?", _COMMENT.sub(" ", text))
+    if "/*" in text or "--" in text:
+        text = _COMMENT.sub(" ", text)
+    text = _LITERAL.sub("?", text)
     return " ".join(_LIST.sub("(?)", text).split())
 
 

@@ -59,14 +59,22 @@ def find_bottleneck(trace: Trace) -> Iterator[Finding]:
         if own < least:
             continue
         line = line_of((span,))
+        served = next((child for child in span.children if child.service != span.service), None)
+        where = f"{span.name} of {span.service}{at(line)}"
+        if served is not None:
+            where = f"the way between {span.service} and {served.service} ({span.name})"
         yield Finding(
             code="bottleneck",
             severity="hint",
-            title=f"{span.name} of {span.service}{at(line)} takes {own / total:.0%} of {milliseconds(total):.0f} ms",
+            title=f"{where} takes {own / total:.0%} of {milliseconds(total):.0f} ms",
             trace_id=trace.trace_id,
             span_ids=(span.span_id,),
             service=span.service,
-            remedy="make this one thing faster, or put spans inside it to see what it does; nothing else matters here",
+            remedy=(
+                "look at the network, at connecting, and at requests that queue before the service takes them"
+                if served is not None
+                else "make this one thing faster, or put spans inside it to see what it does"
+            ),
             query=f"{matching(span)[:-2]} && duration > {int(span.duration * 0.8 / MILLISECOND)}ms }}",
             numbers={"own_ms": milliseconds(own), "total_ms": milliseconds(total), "share": round(own / total, 3)},
             cost_ms=milliseconds(own),

@@ -135,7 +135,7 @@ def _finding(chain: list[Span]) -> Finding:
     line = line_of(chain[::-1]) or _line_of_stacktrace(source)
     through = [span.service for span in chain[::-1]]
     services = list(dict.fromkeys(through))
-    way = f", through {' > '.join(services[1:])}" if len(services) > 1 else ""
+    way = f", through {' > '.join(services[1:-1])}" if len(services) > 2 else ""
     where = "itself" if source is root else f"in {source.name} of {source.service}"
     return Finding(
         code="error-source",

@@ -5,7 +5,6 @@ One shape five times, or a pattern of two to eight of them three times. Retries,
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -19,6 +18,8 @@ REPEATS: Final = 5
 TOGETHER: Final = 50 * MILLISECOND
 PATTERN_REPEATS: Final = 3
 PATTERN_LONGEST: Final = 8
+
+_SHOWN: Final = 50
 
 
 def find_n_plus_one(evidence: Evidence) -> Iterator[Finding]:
@@ -100,21 +101,23 @@ def _is_poll(group: list[Span]) -> bool:
 
 
 def _finding(parent: Span, group: list[Span], evidence: Evidence) -> Finding:
-    labels = list(dict.fromkeys(_label(child) for child in group))
+    shapes: dict[Shape | None, list[Span]] = {}
+    for child in group:
+        shapes.setdefault(evidence.shapes.of(child), []).append(child)
+    labels = list(dict.fromkeys(_label(alike[0]) for alike in shapes.values()))
     count, total = sum(child.folded for child in group), sum(child.busy for child in group)
-    innermost = [inner_call(child) for child in group]
+    innermost = [inner_call(child) for child in group[:_SHOWN]]
     is_database = any(span.is_database for span in innermost)
-    shapes = Counter(evidence.shapes.of(child) for child in group)
-    times = min(shapes.values()) if len(shapes) > 1 else count
+    times = min(map(len, shapes.values())) if len(shapes) > 1 else count
     one = max(child.longest for child in group) if len(shapes) == 1 else total // max(times, 1)
-    line = line_of([*innermost, *group, parent])
+    line = line_of([*innermost, *group[:_SHOWN], parent])
     does = "runs" if is_database else "calls"
     return Finding(
         code="n-plus-one",
         severity="warning",
         title=f"{parent.service} {does} {' and '.join(labels[:3])} {times} times in one {parent.name}{at(line)}",
         trace_id=parent.trace_id,
-        span_ids=(parent.span_id, *(child.span_id for child in group[:50])),
+        span_ids=(parent.span_id, *(child.span_id for child in group[:_SHOWN])),
         service=parent.service,
         remedy=(
             "load them in one query: selectinload in SQLAlchemy, prefetch_related or fetch modes in Django, IN in SQL"

@@ -23,7 +23,7 @@ def find_wide(trace: Trace, shapes: Shapes) -> Iterator[Finding]:
         count = sum(child.folded for child in calls)
         if count <= WIDE:
             continue
-        line = line_of(calls)
+        line = line_of(calls[:50])
         yield Finding(
             code="wide-trace",
             severity="hint",
