@@ -47,7 +47,10 @@ def covered(spans: Iterable[Span], low: int, high: int) -> int:
     """Return the nanoseconds between two times in which at least one of the spans runs."""
     total, until = 0, low
     for start, end in sorted((span.start, span.end) for span in spans):
-        start, end = max(start, until), min(end, high)
+        if start < until:
+            start = until
+        if end > high:
+            end = high
         if end > start:
             total += end - start
             until = end

@@ -121,12 +121,12 @@ class Span:
     @property
     def busy(self) -> int:
         """Nanoseconds of work: of a span that stands for many, their sum."""
-        return _nanoseconds(self, "tracemw.folded.sum")
+        return self.end - self.start if self.folded == 1 else _nanoseconds(self, "tracemw.folded.sum")
 
     @property
     def longest(self) -> int:
         """Nanoseconds of the longest of the spans that this one stands for."""
-        return _nanoseconds(self, "tracemw.folded.max")
+        return self.end - self.start if self.folded == 1 else _nanoseconds(self, "tracemw.folded.max")
 
     @property
     def is_database(self) -> bool:
@@ -329,5 +329,5 @@ def milliseconds(nanoseconds: float) -> float:
 
 
 def _nanoseconds(span: Span, name: str) -> int:
-    seconds = span.attributes.get(name) if span.folded > 1 else None
+    seconds = span.attributes.get(name)
     return round(seconds * 1e9) if isinstance(seconds, (int, float)) and seconds >= 0 else span.duration

@@ -15,6 +15,7 @@ Shape = tuple[Any, ...]
 _CONNECTS: Final = frozenset({"connect", "pool wait", "ping", "commit", "rollback", "begin"})
 """Names and operations of database spans that are no statement."""
 
+_LONGEST_CONNECT: Final = max(map(len, _CONNECTS))
 _COMMENT: Final = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _LITERAL: Final = re.compile(
     r"'(?:[^']|'')*'|\$\d+|%\(\w+\)s|%s|(?<![\w:]):\w+|(?<![\w.])-?\d+(?:\.\d+)?(?![\w.])|\b(?:NULL|TRUE|FALSE)\b",
@@ -48,9 +49,10 @@ def is_statement(span: Span) -> bool:
     """Return whether this is a statement to a database, and not a connect or the like."""
     if not span.is_database:
         return False
+    if len(span.name) <= _LONGEST_CONNECT and span.name.lower() in _CONNECTS:
+        return False
     operation = span.attributes.get("db.operation.name")
-    named = span.name.lower()
-    return named not in _CONNECTS and (operation is None or str(operation).lower() not in _CONNECTS)
+    return operation is None or str(operation).lower() not in _CONNECTS
 
 
 def is_connect(span: Span) -> bool:
