@@ -51,8 +51,10 @@ def test_a_404_that_the_caller_answers_well_gives_none() -> None:
 def test_a_call_that_another_try_made_good_gives_none() -> None:
     built = Builder()
     front = built.request(0, 80)
-    built.call(front, 10, 30, failed=True, http__response__status_code=503)
-    built.call(front, 40, 60, http__response__status_code=200)
+    first = built.call(front, 10, 30, failed=True, http__response__status_code=503)
+    built.request(11, 29, first, service="stock", failed=True, http__response__status_code=503)
+    second = built.call(front, 40, 60, http__response__status_code=200)
+    built.request(41, 59, second, service="stock", http__response__status_code=200)
     assert not found(built)
 
 

@@ -65,7 +65,7 @@ def _found(options: argparse.Namespace) -> Iterator[Trace]:
     """Give the traces that a search finds, some of them fetched side by side."""
     api, now = _api(options), int(time.time())
     query = " && ".join(
-        filter(None, (options.query, options.service and f"{{ resource.service.name = {quoted(options.service)} }}"))
+        filter(None, (options.service and f"{{ resource.service.name = {quoted(options.service)} }}", options.query))
     )
     ids = api.search(query, start=now - int(options.since), end=now + 1, limit=options.limit)
     if not ids:

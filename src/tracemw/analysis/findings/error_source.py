@@ -132,15 +132,15 @@ def failure_of(span: Span) -> str:
 
 def _finding(chain: list[Span]) -> Finding:
     root, source = chain[0], chain[-1]
-    line = line_of(chain[::-1]) or _line_of_stacktrace(source)
+    line = line_of_failure(chain)
     through = [span.service for span in chain[::-1]]
     services = list(dict.fromkeys(through))
     way = f", through {' > '.join(services[1:-1])}" if len(services) > 2 else ""
-    where = "itself" if source is root else f"in {source.name} of {source.service}"
+    where = "" if source is root else f", from {source.name} of {source.service}"
     return Finding(
         code="error-source",
         severity="error",
-        title=f"{root.name} of {root.service} failed by {failure_of(source)} {where}{at(line)}{way}",
+        title=f"{root.name} of {root.service} failed with {failure_of(source)}{where}{at(line)}{way}",
         trace_id=root.trace_id,
         span_ids=tuple(span.span_id for span in chain[::-1]),
         service=source.service,
@@ -158,6 +158,11 @@ def _finding(chain: list[Span]) -> Finding:
         cost_ms=milliseconds(root.duration),
         line=line,
     )
+
+
+def line_of_failure(chain: list[Span]) -> str:
+    """Return the line of code where a chain of failures began, as its spans or the source's stack trace tell."""
+    return line_of(chain[-1:]) or _line_of_stacktrace(chain[-1]) or line_of(chain[::-1])
 
 
 def _line_of_stacktrace(span: Span) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracemw.analysis.conventions import http_status, is_cancelled
-from tracemw.analysis.findings.error_source import chain_of, failure_of
+from tracemw.analysis.findings.error_source import chain_of, failure_of, line_of_failure
 from tracemw.analysis.findings.finding import Finding, at, failing, line_of, quoted
 from tracemw.analysis.model import CLIENT, CONSUMER, PRODUCER, SERVER, Span, Trace, descendants, milliseconds
 from tracemw.analysis.shapes import Shapes
@@ -64,13 +64,13 @@ def _came_from_nowhere(span: Span) -> bool:
         return False
     if (http_status(span.attributes) or 500) < 500:
         return False
-    return not any(below.failed for below in descendants(span))
+    return _root_failed(span) and not any(below.failed for below in descendants(span))
 
 
 def _swallowed(span: Span, parent: Span) -> Finding:
     chain = chain_of(span)
     source = chain[-1]
-    thrown, swallowed = line_of(chain[::-1]), _line_of_handler(parent) or line_of((parent,))
+    thrown, swallowed = line_of_failure(chain), _line_of_handler(parent) or line_of((parent,))
     served = [
         other
         for other in parent.children
