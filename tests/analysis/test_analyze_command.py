@@ -67,7 +67,7 @@ def test_a_file_of_one_trace_gives_the_verdict_the_findings_and_the_tree() -> No
     ended = analyze(str(CAPTURES / "byid-v2-json.json"))
     said = ended.stdout
     assert ended.returncode == 1, ended.stderr
-    assert said.startswith("GET /orders/{number} of web failed with ValueError: entry 13, from GET /stock/<int:number> of api;")
+    assert said.startswith("GET /orders/{number} of web failed with ValueError: entry 13, from GET /stock/<int:number>")
     assert "error error-source: " in said
     assert "\n>       SELECT stock  40.0 ms, 40.0 on the critical path\n" in said
 
