@@ -6,6 +6,7 @@ Source: the migration guides for HTTP, database, code and RPC spans (opentelemet
 
 from __future__ import annotations
 
+import math
 import os.path
 from collections.abc import Mapping
 from typing import Any, Final
@@ -64,6 +65,12 @@ def whole(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
         return int(value)
     return None
+
+
+def seconds(value: object) -> float:
+    """Return a length of time that an attribute gives; 0 for anything that is none."""
+    is_length = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+    return float(value) if is_length else 0.0  # type: ignore[arg-type]
 
 
 def http_status(attributes: Mapping[str, Any]) -> int | None:

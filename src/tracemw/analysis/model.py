@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from tracemw.analysis.conventions import answers_the_caller, http_status, in_names_of_today, whole
+from tracemw.analysis.conventions import answers_the_caller, http_status, in_names_of_today, seconds, whole
 
 CLIENT: Final = "CLIENT"
 SERVER: Final = "SERVER"
@@ -106,7 +106,7 @@ class Span:
         """By how much the clock of this span was put right."""
         self.folded = 1
         if "tracemw.folded.count" in attributes:
-            self.folded = whole(attributes["tracemw.folded.count"]) or 1
+            self.folded = max(whole(attributes["tracemw.folded.count"]) or 1, 1)
 
     @property
     def service(self) -> str:
@@ -329,5 +329,4 @@ def milliseconds(nanoseconds: float) -> float:
 
 
 def _nanoseconds(span: Span, name: str) -> int:
-    seconds = span.attributes.get(name)
-    return round(seconds * 1e9) if isinstance(seconds, (int, float)) and seconds >= 0 else span.duration
+    return round(seconds(span.attributes.get(name)) * 1e9) or span.duration

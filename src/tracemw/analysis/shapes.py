@@ -92,7 +92,8 @@ def shape_of_one(span: Span) -> Shape | None:
                 f"{attributes.get('db.operation.name', '')} {attributes.get('db.collection.name', '')} {span.name}"
             )
         text = None if text is None else statement(str(text)[:_MOST])
-        return ("query", attributes["db.system.name"], attributes.get("db.namespace"), summary, text)
+        system, database = str(attributes["db.system.name"]), str(attributes.get("db.namespace") or "")
+        return ("query", system, database, None if summary is None else str(summary), text)
     if span.kind == CLIENT:
         served = next((child for child in span.children if child.kind == SERVER), None)
         method = str(attributes.get("http.request.method") or "")
@@ -100,7 +101,8 @@ def shape_of_one(span: Span) -> Shape | None:
             name = f"{attributes.get('rpc.service', '')}/{attributes.get('rpc.method', '')}"
             return ("call", "", conventions.peer(attributes), name if name != "/" else without_numbers(span.name))
         route = served.attributes.get("http.route") if served else attributes.get("url.template")
-        return ("call", method, conventions.peer(attributes), route or without_numbers(conventions.path(attributes)))
+        path = str(route) if route else without_numbers(conventions.path(attributes))
+        return ("call", method, conventions.peer(attributes), path)
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tracemw.analysis.conventions import code_line
+from tracemw.analysis.conventions import code_line, seconds
 from tracemw.analysis.findings.attempts_of_calls import has_failed
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching, quoted
 from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, SERVER, Event, Span, Trace, milliseconds
@@ -100,18 +100,18 @@ def find_blocked_loops(trace: Trace) -> Iterator[Finding]:
     for span in trace.eventful:
         for event in span.events:
             if event.name in (_BLOCKED, _WAITED):
-                seconds = event.attributes.get("tracemw.seconds")
-                if isinstance(seconds, (int, float)) and seconds >= BLOCKED:
-                    yield _block(span, event, float(seconds))
+                blocked = seconds(event.attributes.get("tracemw.seconds"))
+                if blocked >= BLOCKED:
+                    yield _block(span, event, blocked)
 
 
-def _block(span: Span, event: Event, seconds: float) -> Finding:
+def _block(span: Span, event: Event, blocked: float) -> Finding:
     line = code_line(event.attributes)
     blocker = str(event.attributes.get("tracemw.loop.blocked_by") or "")
     if event.name == _BLOCKED:
-        title = f"{span.name} of {span.service} blocks the event loop for {seconds * 1000:.0f} ms{at(line)}"
+        title = f"{span.name} of {span.service} blocks the event loop for {blocked * 1000:.0f} ms{at(line)}"
     else:
-        title = f"{span.name} of {span.service} waits {seconds * 1000:.0f} ms for a blocked event loop{at(line)}"
+        title = f"{span.name} of {span.service} waits {blocked * 1000:.0f} ms for a blocked event loop{at(line)}"
     return Finding(
         code="blocked-loop",
         severity="warning",
@@ -122,10 +122,10 @@ def _block(span: Span, event: Event, seconds: float) -> Finding:
         remedy="move the work into a thread (asyncio.to_thread) or a process, or use the library's async calls",
         query=f"{{ resource.service.name = {quoted(span.service)} && event:name = {quoted(event.name)} }}",
         numbers={
-            "blocked_ms": round(seconds * 1000, 3),
+            "blocked_ms": round(blocked * 1000, 3),
             "blocked_by": blocker,
             "stack": str(event.attributes.get("code.stacktrace", "")),
         },
-        cost_ms=round(seconds * 1000, 3),
+        cost_ms=round(blocked * 1000, 3),
         line=line,
     )

@@ -34,7 +34,7 @@ def find_killed(trace: Trace) -> Iterator[Finding]:
     """Give a finding for a process that was killed: by tracemw's mark, or by a call that broke and left orphans."""
     if not trace.failed:
         return
-    marked = [span for span in trace.failed if span.attributes.get("error.type") in _SIGNALS]
+    marked = [span for span in trace.failed if str(span.attributes.get("error.type")) in _SIGNALS]
     if marked:
         yield _marked(marked)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from tracemw.analysis.conventions import code_line, peer
+from tracemw.analysis.conventions import code_line, peer, seconds, whole
 from tracemw.analysis.findings.finding import Finding, at, line_of, quoted
 from tracemw.analysis.model import MILLISECOND, Event, Span, Trace, milliseconds
 from tracemw.analysis.shapes import is_connect
@@ -67,8 +67,8 @@ def _wait(span: Span) -> Finding:
         numbers={
             "waited_ms": waited,
             "pool": pool,
-            "size": span.attributes.get("tracemw.pool.size"),
-            "held": span.attributes.get("tracemw.pool.held"),
+            "size": whole(span.attributes.get("tracemw.pool.size")),
+            "held": whole(span.attributes.get("tracemw.pool.held")),
             "holders": [{"line": each.line, "age_s": each.age, "trace_id": each.trace_id} for each in holders],
         },
         cost_ms=waited,
@@ -85,7 +85,7 @@ def holders_of(span: Span) -> list[Holder]:
     """Return who held connections while this span waited; the list is empty for spans of others."""
     lines, ages, traces = (_listed(span, f"tracemw.pool.holders.{name}") for name in ("line", "age", "trace_id"))
     return [
-        Holder(str(line).rpartition("/")[2].replace(" in ", ", "), float(age), str(trace_id))
+        Holder(str(line).rpartition("/")[2].replace(" in ", ", "), seconds(age), str(trace_id))
         for line, age, trace_id in zip(lines, ages, traces, strict=False)
     ]
 
@@ -104,7 +104,7 @@ def find_leaked(trace: Trace) -> Iterator[Finding]:
 
 
 def _collected(span: Span, event: Event) -> Finding:
-    line, held = code_line(event.attributes), event.attributes.get("tracemw.pool.held_for", 0.0)
+    line, held = code_line(event.attributes), seconds(event.attributes.get("tracemw.pool.held_for"))
     return Finding(
         code="leaked-connection",
         severity="warning",
@@ -114,7 +114,10 @@ def _collected(span: Span, event: Event) -> Finding:
         service=span.service,
         remedy=f"close it on every path{f' of {line}' if line else ''}: with engine.connect() as connection: ...",
         query=f'{{ resource.service.name = {quoted(span.service)} && event:name = "{_LEAKED}" }}',
-        numbers={"held_ms": round(held * 1000, 3), "pool": event.attributes.get("db.client.connection.pool.name")},
+        numbers={
+            "held_ms": round(held * 1000, 3),
+            "pool": str(event.attributes.get("db.client.connection.pool.name") or ""),
+        },
         line=line,
     )
 
