@@ -84,6 +84,7 @@ def test_every_trace_gets_a_verdict_that_can_be_shown(built: Builder) -> None:
     verdict, findings = look_at(trace)
     assert verdict.sentence
     known = {span.span_id for span in built.spans}
+    assert sum(1 + len(span.messages) for span in trace.spans) == len(known)
     for finding in findings:
         assert finding.code in CODES
         assert finding.span_ids

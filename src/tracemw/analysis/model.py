@@ -203,7 +203,10 @@ class Trace:
         """Every span but those of single messages, parents before their children."""
         self.skewed: list[Span] = []
         """Spans with which another clock begins."""
-        self._walk(by_id)
+        self._walk(self.roots)
+        if len(self.spans) + sum([len(span.messages) for span in self.spans]) < len(by_id):
+            reached = set(self.spans).union(*(span.messages for span in self.spans))
+            self._walk(self._cut_circles(span for span in by_id.values() if span not in reached))
         self.services: set[str] = set()
         self.failed: list[Span] = []
         self.long: list[Span] = []
@@ -218,50 +221,52 @@ class Trace:
         """The longest span without a parent."""
 
     def _link(self, by_id: dict[str, Span]) -> None:
-        messages = []
+        with_children = {span.parent_id for span in by_id.values()}
         for span in by_id.values():
             parent = by_id.get(span.parent_id) if span.parent_id else None
             if parent is None or parent is span:
                 self.roots.append(span)
                 if span.parent_id:
                     self.orphans.append(span)
-            else:
-                span.parent = parent
-                if "asgi.event.type" in span.attributes and span.kind == INTERNAL:
-                    messages.append(span)
-                else:
-                    parent.children.append(span)
-        for message in messages:
-            if message.children:
-                message.parent.children.append(message)  # type: ignore[union-attr]
-            else:
-                message.parent.messages.append(message)  # type: ignore[union-attr]
+                continue
+            span.parent = parent
+            is_message = "asgi.event.type" in span.attributes and span.kind == INTERNAL
+            siblings = parent.messages if is_message and span.span_id not in with_children else parent.children
+            siblings.append(span)
 
-    def _walk(self, by_id: dict[str, Span]) -> None:
-        """Put the spans in order, cut circles, and put clocks right."""
+    def _walk(self, roots: list[Span]) -> None:
+        """Put the spans beneath roots in order, and put clocks right."""
         order = self.spans
-        pending = list(reversed(self.roots))
-        seen = 0
-        while True:
-            while pending:
-                span = pending.pop()
-                order.append(span)
-                seen += 1 + len(span.messages)
-                children = span.children
-                if children:
-                    if span.skew or any(child.resource is not span.resource for child in children):
-                        self._put_right(span)
-                    pending.extend(children)
-            if seen == len(by_id):
-                return
-            reached = set(order).union(*(span.messages for span in order))
-            first = min((span for span in by_id.values() if span not in reached), key=lambda span: span.start)
-            if first.parent is not None:
-                first.parent.children.remove(first)
+        pending = roots[::-1]
+        while pending:
+            span = pending.pop()
+            order.append(span)
+            children = span.children
+            if children:
+                if span.skew or any(child.resource is not span.resource for child in children):
+                    self._put_right(span)
+                pending.extend(children)
+
+    def _cut_circles(self, spans: Iterable[Span]) -> list[Span]:
+        """Make roots of the first span of each circle, and return these."""
+        cut = []
+        passed: dict[Span, int] = {}
+        for number, span in enumerate(spans):
+            way = []
+            above: Span | None = span
+            while above is not None and above not in passed:
+                passed[above] = number
+                way.append(above)
+                above = above.parent
+            if above is not None and passed[above] == number:
+                first = min(way[way.index(above) :], key=lambda span: span.start)
+                if first.parent is not None:
+                    first.parent.children.remove(first)
                 first.parent = None
-            self.roots.append(first)
-            self.orphans.append(first)
-            pending.append(first)
+                cut.append(first)
+        self.roots += cut
+        self.orphans += cut
+        return cut
 
     def _put_right(self, parent: Span) -> None:
         for child in parent.children:
