@@ -13,6 +13,7 @@ import pytest
     [
         ((), "tracemw view "),
         (("view",), "tracemw view --db traces.db "),
+        (("analyze",), "tracemw analyze trace.json "),
         (("spike",), "tracemw spike 1.0 --for 10m "),
     ],
 )
