@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -133,11 +134,37 @@ def test_the_viewer_is_asked_by_id_and_by_search() -> None:
         by_id = analyze(WEB.lstrip("0"), "--url", running.url, "--json")
         assert json.loads(by_id.stdout)["cause"] == "error-source", by_id.stderr
         api = QueryApi(running.url)
-        found = api.search('{ resource.service.name = "web" }', start=1795630900, end=1795631100, limit=10)
+        found = api.search(
+            '{ resource.service.name = "web" && (status = error || kind = server) }',
+            start=1795630900,
+            end=1795631100,
+            limit=10,
+        )
         assert WEB in {each.zfill(32) for each in found}
         missing = analyze("77" * 16, "--url", running.url)
         assert missing.returncode == 2
         assert "has no trace 7777" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ("{ status = error }", '{ resource.service.name = "web" && (status = error) }'),
+        ('{ name = "/a/{id}" }', '{ resource.service.name = "web" && (name = "/a/{id}") }'),
+        ("{}", '{ resource.service.name = "web" }'),
+        ("{ name = `a` } >> { }", '{ resource.service.name = "web" } && { name = `a` } >> { }'),
+    ],
+)
+def test_a_service_narrows_a_query(query: str, asked: str) -> None:
+    targets: list[str] = []
+
+    def answers(path: str, _headers: Any) -> tuple[int, bytes]:
+        targets.append(path)
+        return 200, b"{}"
+
+    with answering(answers) as url:
+        analyze("--query", query, "--service", "web", "--url", url)
+    assert parse_qs(urlsplit(targets[0]).query)["q"] == [asked]
 
 
 def test_a_search_takes_every_trace_that_it_finds() -> None:

@@ -26,6 +26,8 @@ from tracemw.config.headers import headers_for
 from tracemw.config.tls import Tls
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
+_FILTER: Final = re.compile(r"""\s*\{\s*((?:[^{}"`]|"(?:[^"\\]|\\.)*"|`[^`]*`)*?)\s*\}\s*""")
+"""One filter of spans, whose strings may have braces."""
 _AT_ONCE: Final = 8
 """Traces that are fetched side by side, and held in memory."""
 
@@ -64,9 +66,7 @@ def _api(options: argparse.Namespace) -> QueryApi:
 def _found(options: argparse.Namespace) -> Iterator[Trace]:
     """Give the traces that a search finds, some of them fetched side by side."""
     api, now = _api(options), int(time.time())
-    query = " && ".join(
-        filter(None, (options.service and f"{{ resource.service.name = {quoted(options.service)} }}", options.query))
-    )
+    query = _query(options.query, options.service)
     ids = api.search(query, start=now - int(options.since), end=now + 1, limit=options.limit)
     if not ids:
         raise NoTraceError(f"no trace matches {query}; look further back with --since, and see --url and --tenant")
@@ -74,6 +74,17 @@ def _found(options: argparse.Namespace) -> Iterator[Trace]:
         for begin in range(0, len(ids), _AT_ONCE):
             yield from threads.map(api.trace, ids[begin : begin + _AT_ONCE])
             progress(f"{min(begin + _AT_ONCE, len(ids))} of {len(ids)} traces")
+
+
+def _query(query: str | None, service: str | None) -> str:
+    """Return the TraceQL of a search. Of a query that is one filter, the service narrows the spans; else the traces."""
+    if service is None:
+        return query or "{ }"
+    own = f"resource.service.name = {quoted(service)}"
+    filtered = _FILTER.fullmatch(query or "{ }")
+    if filtered is None:
+        return f"{{ {own} }} && {query}"
+    return f"{{ {own} && ({filtered[1]}) }}" if filtered[1] else f"{{ {own} }}"
 
 
 def _one(trace: Trace, options: argparse.Namespace) -> int:
