@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from analysis.building import EPOCH, Builder, exception, found
+from tracemw._setup.endings import PROCESS_EXIT
 from tracemw.analysis.findings.finders import CODES, find
 from tracemw.analysis.grouping import Survey
 from tracemw.analysis.model import Event, Trace
@@ -342,10 +343,11 @@ def test_a_query_is_slow_from_half_a_second_on(milliseconds: int, is_found: bool
     assert ("slow-query" in codes(built)) is is_found
 
 
-def test_a_process_that_tracemw_saw_end_was_killed() -> None:
+@pytest.mark.parametrize("reason", ["SIGABRT", "SIGTERM", PROCESS_EXIT])
+def test_a_process_that_tracemw_saw_end_was_killed(reason: str) -> None:
     built = Builder()
-    front = built.request(0, 900, failed=True, error__type="SIGABRT")
-    step = built.add(front, "report", 100, 900, failed=True, error__type="SIGABRT")
+    front = built.request(0, 900, failed=True, error__type=reason)
+    step = built.add(front, "report", 100, 900, failed=True, error__type=reason)
     finding = found(built)["killed"]
     assert finding.span_ids[0] == step.span_id
 

@@ -9,7 +9,7 @@ from tracemw.analysis.conventions import code_line, http_status
 from tracemw.analysis.findings.finding import Finding, at, line_of, quoted
 from tracemw.analysis.model import MILLISECOND, Span, Trace, milliseconds
 
-_SIGNALS: Final = frozenset({"SIGABRT", "SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT", "SIGHUP", "process ended"})
+_SIGNALS: Final = frozenset({"SIGABRT", "SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT", "SIGHUP", "process_exit"})
 """What tracemw gives as `error.type` to spans that are open when a process ends."""
 
 _BROKEN: Final = (
