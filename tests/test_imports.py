@@ -192,7 +192,7 @@ PRIVATE = {
         "_status",
         "_value_",
     },
-    "_recording/flight_recorder.py": {"_start_time", "_tracer"},
+    "_recording/flight_recorder.py": {"_start_time"},
     "_recording/folds.py": {
         "_attributes",
         "_end_time",
@@ -232,12 +232,11 @@ PRIVATE = {
     "_recording/tracer.py": {
         "_SPAN_KEY",
         "_new_links",
-        "_on_ending",
-        "_readable_span",
         "_span_limits",
         "_tracer_config",
         "_tracer_metrics",
     },
+    "_recording/showing.py": {"_end_time", "_on_ending", "_plain", "_readable_span", "_tracer"},
     "_watch/stacks.py": {"_current_frames"},
     "_watch/thread_pool.py": {"_threads_queues", "_wait_queue"},
     "logging/_kept_logs.py": {"_getframe"},

@@ -26,6 +26,10 @@ REASONS: Final = ("error", "manual", "slow")
 """Why a local trace is kept: a span failed, `tracemw.keep` asked for it, or it was slow."""
 
 
+KEPT: Final = "tracemw.kept"
+"""The attribute on kept spans that says why: one of `REASONS`."""
+
+
 class Verdict(NamedTuple):
     """What becomes of a local trace."""
 

@@ -29,6 +29,7 @@ from tracemw._recording.books import (
     HELD_SPANS_PER_TRACE,
     HELD_TRACES,
     KEEP_RATE,
+    KEPT,
     LATE,
     REASONS,
     Books,
@@ -38,10 +39,8 @@ from tracemw._recording.books import (
 )
 from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.keep_rate import KeepRate
+from tracemw._recording.showing import end_again, start_again
 from tracemw._recording.span import marked
-
-KEPT: Final = "tracemw.kept"
-"""The attribute on kept spans that says why: `error`, `slow` or `manual`."""
 
 FOLLOWED_FOR: Final = 30 * 10**9
 """Nanoseconds after the end of a kept local root. A span beneath that ends within this time is kept, too."""
@@ -133,7 +132,7 @@ class FlightRecorder:
         """Show foreign processors the starts of the spans of a kept trace, in their order."""
         held = [root, *(span for span, _ in list(root.fragment or ()) if isinstance(span, HeldSpan))]
         for span in sorted(held, key=lambda span: span._start_time):
-            span.seen = span._tracer.start_again(span, why)
+            span.seen = start_again(span, why)
 
     def drop(self, root: HeldSpan) -> None:
         """Drop a local trace that there is no reason to keep."""
@@ -164,8 +163,8 @@ class FlightRecorder:
         """Show foreign processors the end of a span that they have not seen. Return the span to export."""
         if not isinstance(span, HeldSpan):
             return marked(span, KEPT, why)
-        seen, span.seen = span.seen or span._tracer.start_again(span, why), None
-        return marked(span, KEPT, why) if seen is None else span._tracer.end_again(seen, span.end_time)
+        seen, span.seen = span.seen or start_again(span, why), None
+        return marked(span, KEPT, why) if seen is None else end_again(seen, span.end_time)
 
     def _hold(self, root: HeldSpan, span: ReadableSpan, size: int) -> None:
         books = self.books

@@ -16,7 +16,7 @@ class Processors(SynchronousMultiSpanProcessor):
 
     A held span is not shown to every processor. A foreign processor that acts at the end of spans may export them,
     whatever their sampled flag says. So it hears only of kept spans, first of the start and then of the end
-    (`Tracer.start_again`, `end_again`): each start that it hears of has an end. A foreign processor that acts only at
+    (`showing.start_again`, `end_again`): each start that it hears of has an end. A foreign processor that acts only at
     starts, and sets attributes, hears of all spans at once.
     """
 

@@ -35,12 +35,13 @@ from tracemw._process.forks import begin_anew_with, here, renew
 from tracemw._recording.books import DROPPED
 from tracemw._recording.bounds import LOW_BITS, Bounds
 from tracemw._recording.current_span import CurrentSpan
-from tracemw._recording.flight_recorder import KEPT, FlightRecorder
+from tracemw._recording.flight_recorder import FlightRecorder
 from tracemw._recording.folds import fold, hand_on_folds
 from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.limits import Limits, OwnLimits
 from tracemw._recording.processors import Processors
-from tracemw._recording.span import NO_TYPES, UNSET, Span, nanoseconds
+from tracemw._recording.showing import hand_to
+from tracemw._recording.span import UNSET, Span, nanoseconds
 from tracemw._recording.swallowed_events import tell_swallowed
 from tracemw.sampling.threshold import RANDOMNESS
 
@@ -302,7 +303,7 @@ class Tracer(SdkTracer):
         readable: ReadableSpan = span
         is_held = type(span) is HeldSpan
         if type(processor) is not Processors:
-            readable = self._hand_to(span, (processor,), (processor,))
+            readable = hand_to(span, (processor,), (processor,))
         elif processor.is_private and not processor.ending if is_held else processor.are_plain:
             for each in processor.of_held[2] if is_held else processor.ended:
                 try:
@@ -310,61 +311,12 @@ class Tracer(SdkTracer):
                 except Exception as error:
                     self.note(each, "on_end", error)
         elif is_held:
-            readable = self._hand_to(span, processor.of_held[1], processor.of_held[2])
+            readable = hand_to(span, processor.of_held[1], processor.of_held[2])
         else:
-            self._hand_to(span, processor.ending, processor.ended)
+            hand_to(span, processor.ending, processor.ended)
         if is_held and self.recorder is not None:
             held: Any = span
             self.recorder.record(held, readable)
-
-    def _hand_to(
-        self, span: Span, ending: tuple[SpanProcessor, ...], ended: tuple[SpanProcessor, ...], *, copies: bool = False
-    ) -> ReadableSpan:
-        """Hand a span to processors, as the SDK's copy if a foreign one is among them. Return what they got."""
-        readable: ReadableSpan = span
-        for each in ended:
-            copies = copies or not is_ours(each)
-        if copies or ending:
-            span.expose()
-        for each in ending:
-            try:
-                each._on_ending(span)
-            except Exception as error:
-                self.note(each, "_on_ending", error)
-        if copies:
-            readable = span._readable_span()
-        for each in ended:
-            try:
-                each.on_end(readable)
-            except Exception as error:
-                self.note(each, "on_end", error)
-        return readable
-
-    def start_again(self, span: HeldSpan, why: str) -> Span | None:
-        """Show the start of a kept span to the processors that hear only of kept spans. Return the copy they saw."""
-        processor = self.span_processor
-        started_in = vars(span).pop("started_in", None)  # `pop` is one step: of two threads, one gets the contexts
-        if started_in is None or type(processor) is not Processors:
-            return None
-        ran_in, context = started_in
-        seen = span.reopened(KEPT, why)
-        for each in processor.later:
-            if each in processor.starting:
-                try:
-                    ran_in.run(each.on_start, seen, parent_context=context)
-                except Exception as error:
-                    self.note(each, "on_start", error)
-        return seen
-
-    def end_again(self, seen: Span, end_time: int | None) -> ReadableSpan:
-        """Show the end of a kept span to the processors that `start_again` has shown its start."""
-        processor = cast("Processors", self.span_processor)
-        vars(seen).pop("_open", None)
-        seen._end_time = end_time
-        seen._plain = NO_TYPES
-        return self._hand_to(
-            seen, tuple(each for each in processor.later if each in processor.ending), processor.later, copies=True
-        )
 
     def start_as_current_span(  # type: ignore[override]  # the SDK's returns the context manager of a generator
         self,
