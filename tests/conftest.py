@@ -38,6 +38,10 @@ OLDER_SDK: Final = "_extended_attributes" in vars(BoundedAttributes(immutable=Fa
 """Whether this SDK's own spans drop values that ours, and those of newer SDKs, keep: mappings, and what is nested."""
 
 
+NO_BLAME: Final = ("TRACEMW_BLAME", "false")
+"""On a busy machine an event loop waits for the processor, and looks blocked. Only tests of that are to see it."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--recorder",
@@ -51,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Hundreds of httpx clients would read the certificates of all authorities, half of their tests' time.
     os.environ.pop("SSL_CERT_FILE", None)
     os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+    os.environ.update([NO_BLAME])  # for servers that several tests share
     kind = TracerProvider if config.getoption("recorder") == "tracemw" else SdkTracerProvider
     provider = kind(sampler=ALWAYS_ON, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(_exporter))
@@ -178,6 +183,7 @@ def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         ours = ("TEMPO_ENDPOINT", "SERVICE_VERSION", "ENVIRONMENT")
         if name.startswith(("OTEL_", "TRACEMW_")) or name in ours or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv(*NO_BLAME)
 
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -32,7 +32,7 @@ def init(
     baggage: Iterable[str] = (),
     stacktrace_limit: int | None = None,
     fold_after: int | None = None,
-    blame: bool = True,
+    blame: bool | None = None,
     instrument: Iterable[str] = (),
     swallowed: bool | None = None,
 ) -> Tracing:
@@ -78,8 +78,9 @@ def init(
             the last ones and the exceptions' messages stay. The text says how much is left out.
         fold_after: How many like spans beneath one parent stay as they are, else `TRACEMW_FOLD_AFTER`, else 20. Further
             ones become one span with their number and times (`tracemw.folded.*`), unless they fail. 0 keeps all.
-        blame: Whether a request's SERVER span tells the time that belongs to nobody: event loops that are blocked,
-            waits for a thread, pauses of the garbage collector, and the queue of the server or proxy.
+        blame: Whether a request's SERVER span tells the time that belongs to nobody, else `TRACEMW_BLAME`, else True:
+            event loops that are blocked, waits for a thread, pauses of the garbage collector, and the queue of the
+            server or proxy.
         instrument: The official instrumentations of databases and other libraries to turn on, by the names of their
             entry points, such as `("psycopg", "redis")`. `"auto"` means all that are installed, but for libraries that
             tracemw has a door for.

@@ -38,9 +38,7 @@ def init(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[Init]:
     def start(ratio: float | None = 0.0, *, rules: tuple[Rule, ...] = (), more: Any = None, **sampling: Any) -> Running:
         tracemw.shutdown()
         wanted = Sampling(ratio=ratio, rules=rules, **sampling)
-        # On a busy machine any request may have to tell of a blocked loop, and these tests compare events.
-        options = {"blame": False, **(more or {})}
-        running.append(tracemw.init("shop", endpoint=backend.url, sampling=wanted, **options))
+        running.append(tracemw.init("shop", endpoint=backend.url, sampling=wanted, **(more or {})))
         return Running(running[-1], backend)
 
     yield start

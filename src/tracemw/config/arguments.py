@@ -37,7 +37,7 @@ class Arguments:
     baggage: Iterable[str] = ()
     stacktrace_limit: int | None = None
     fold_after: int | None = None
-    blame: bool = True
+    blame: bool | None = None
     instrument: Iterable[str] = ()
     swallowed: bool | None = None
 
@@ -48,12 +48,11 @@ class Arguments:
                 raise TypeError(f"{field.name} takes a string, not {type(value).__name__}")
         if isinstance(self.baggage, str):
             raise TypeError(f"baggage takes several keys, such as ({self.baggage!r},), not one string")
-        if not isinstance(self.blame, bool):
-            raise TypeError(f"blame takes True or False, not {self.blame!r}")
         if isinstance(self.instrument, str) and self.instrument != "auto":
             raise TypeError(f'instrument takes several names, such as ({self.instrument!r},), or "auto"')
-        if not isinstance(self.swallowed, (bool, type(None))):
-            raise TypeError(f"swallowed takes True or False, not {self.swallowed!r}")
+        for name in ("blame", "swallowed"):
+            if not isinstance(getattr(self, name), (bool, type(None))):
+                raise TypeError(f"{name} takes True or False, not {getattr(self, name)!r}")
         for name, parse in (("stacktrace_limit", positive_int), ("fold_after", whole_number)):
             given: object = getattr(self, name)
             if given is not None:

@@ -106,7 +106,7 @@ class Config:
     """The keys of baggage that become span attributes."""
 
     blame: bool = True
-    """Whether the time that belongs to nobody is told."""
+    """Whether the time that belongs to nobody is told (`TRACEMW_BLAME`)."""
 
     instrument: tuple[str, ...] = ()
     """The official instrumentations to turn on; `auto` for all that are installed."""
@@ -159,6 +159,9 @@ class Config:
         fold_after = arguments.fold_after
         if fold_after is None:
             fold_after = read("TRACEMW_FOLD_AFTER", whole_number)
+        blame = arguments.blame
+        if blame is None:
+            blame = read("TRACEMW_BLAME", boolean)
         swallowed = arguments.swallowed
         if swallowed is None:
             swallowed = read("TRACEMW_SWALLOWED", boolean) or False
@@ -183,7 +186,7 @@ class Config:
             batch_bytes=min(_bytes("batch_bytes", arguments.batch_bytes) or cls.batch_bytes, queue_bytes),
             delay=cls.delay if delay is None else delay,
             baggage=tuple(arguments.baggage),
-            blame=arguments.blame,
+            blame=cls.blame if blame is None else blame,
             instrument=("auto",) if arguments.instrument == "auto" else tuple(arguments.instrument),
             stacktrace_limit=arguments.stacktrace_limit
             or read("TRACEMW_STACKTRACE_LIMIT", positive_int)

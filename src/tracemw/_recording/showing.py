@@ -1,0 +1,67 @@
+"""How processors are shown spans, where it is not enough to hand out the ended span itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from tracemw._otel.recorder import is_ours
+from tracemw._recording.books import KEPT
+from tracemw._recording.processors import Processors
+from tracemw._recording.span import NO_TYPES, Span
+
+if TYPE_CHECKING:
+    from tracemw._recording.held_span import HeldSpan
+
+
+def hand_to(
+    span: Span, ending: tuple[SpanProcessor, ...], ended: tuple[SpanProcessor, ...], *, copies: bool = False
+) -> ReadableSpan:
+    """Hand a span to processors, as the SDK's copy if a foreign one is among them. Return what they got."""
+    readable: ReadableSpan = span
+    for each in ended:
+        copies = copies or not is_ours(each)
+    if copies or ending:
+        span.expose()
+    for each in ending:
+        try:
+            each._on_ending(span)
+        except Exception as error:
+            span._tracer.note(each, "_on_ending", error)
+    if copies:
+        readable = span._readable_span()
+    for each in ended:
+        try:
+            each.on_end(readable)
+        except Exception as error:
+            span._tracer.note(each, "on_end", error)
+    return readable
+
+
+def start_again(span: HeldSpan, why: str) -> Span | None:
+    """Show the start of a kept span to the processors that hear only of kept spans. Return the copy they saw."""
+    processor = span._tracer.span_processor
+    started_in = vars(span).pop("started_in", None)  # `pop` is one step: of two threads, one gets the contexts
+    if started_in is None or type(processor) is not Processors:
+        return None
+    ran_in, context = started_in
+    seen = span.reopened(KEPT, why)
+    for each in processor.later:
+        if each in processor.starting:
+            try:
+                ran_in.run(each.on_start, seen, parent_context=context)
+            except Exception as error:
+                span._tracer.note(each, "on_start", error)
+    return seen
+
+
+def end_again(seen: Span, end_time: int | None) -> ReadableSpan:
+    """Show the end of a kept span to the processors that `start_again` has shown its start."""
+    processor = seen._tracer.span_processor
+    vars(seen).pop("_open", None)
+    seen._end_time = end_time
+    seen._plain = NO_TYPES
+    later = processor.later if type(processor) is Processors else ()
+    ending = processor.ending if type(processor) is Processors else ()
+    return hand_to(seen, tuple(each for each in later if each in ending), later, copies=True)
