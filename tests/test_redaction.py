@@ -32,6 +32,21 @@ SECRET = "s3cret"  # what no text below may show
         ("/?list=1,http://h/?sig=s3cret#part", "/?list=1,http://h/?sig=REDACTED#part"),
         ("a\n/?sig=s3cret\nb", "a\n/?sig=REDACTED\nb"),
         ("[SQL: INSERT]\n[parameters: {'a': ['s3cret']}]\n(more)", "[SQL: INSERT]\n[parameters: REDACTED]\n(more)"),
+        (
+            "[SQL: select '[' from t where card = 's3''cret' and n = 12 and b = ?]\n[parameters: ('s3cret',)]\n(more)",
+            "[SQL: select ? from t where card = ? and n = ? and b = ?]\n[parameters: REDACTED]\n(more)",
+        ),
+        (
+            "[SQL: select a[1]\nfrom t where card = $x$s3cret$x$ and id = $1]\n(Background on this error)",
+            "[SQL: select a[?]\nfrom t where card = ? and id = $1]\n(Background on this error)",
+        ),
+        ("[SQL: select 's3cret", "[SQL: select ?"),
+        (
+            "no table\nLINE 1: select a from t where b = 's3cret'\n   ^",
+            "no table\nLINE 1: select a from t where b = ?\n   ^",
+        ),
+        ('invalid input syntax for type integer: "s3cret"', "invalid input syntax for type integer: REDACTED"),
+        ("Incorrect integer value: 's3cret' for column 'a'", "Incorrect integer value: 'REDACTED' for column 'a'"),
         ("duplicate key\nDETAIL:  Key (a)=(s3cret) exists.\nb", "duplicate key\nDETAIL:  REDACTED\nb"),
         ("(1062, \"Duplicate entry 's3'cret' for key 'a.b'\")", "(1062, \"Duplicate entry 'REDACTED' for key 'a.b'\")"),
     ],
@@ -74,8 +89,16 @@ def test_a_text_shows_no_more_of_a_url_than_its_attribute_does(userinfo: str, pa
     [
         *("//" * 500_000, "//a" * 300_000, "//" + "a" * 1_000_000, "//@" * 300_000, "?" * 1_000_000 + "="),
         *("&sig=" * 200_000, "?sig=%" * 150_000, "&%73" * 250_000, "@=?" + "//:" * 300_000, "=?%" * 300_000),
+        *(
+            "[SQL: ]" * 150_000,
+            "[SQL: '" * 150_000,
+            "LINE 1: '" * 100_000,
+            "LINE 1: $a$" * 90_000,
+            "[SQL: " + "] " * 500_000,
+        ),
+        *("invalid input syntax for " * 40_000, "Incorrect a value: '" * 50_000, "[SQL: " + "$a$ $b$" * 140_000),
     ],
-    ids=range(10),
+    ids=range(18),
 )
 def test_a_text_costs_time_by_its_length_only(text: str) -> None:
     began = time.process_time()

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+import tracemw
 from backend import Backend, backend_serving
 from conftest import Recorded
 from servers import process
 from settings.resolving import resolve
+from tracemw._setup import instrumentations
 from tracemw._setup.instrumentations import find
 from tracemw.sqlalchemy import trace_engine
 
@@ -77,6 +79,10 @@ def test_auto_leaves_out_what_tracemw_has_a_door_for() -> None:
     assert "sqlite3" in names
     assert "sqlalchemy" in {each.name for each in entry_points(group="opentelemetry_instrumentor")}
     assert "sqlalchemy" not in names
+
+
+def test_auto_leaves_out_each_library_that_has_a_door() -> None:
+    assert set(tracemw._DOORS) == instrumentations._WITH_DOOR
 
 
 def test_one_name_is_no_list_of_names() -> None:

@@ -168,6 +168,13 @@ def test_an_argument_of_the_wrong_type_is_an_error() -> None:
         resolve(service=3)
     with pytest.raises(TypeError, match="endpoint takes a string, not int"):
         resolve(endpoint=4318)
+    for name in ("baggage", "instrument"):
+        with pytest.raises(TypeError, match=f"{name} takes several names, not 5"):
+            resolve(**{name: 5})
+    for name in ("metrics", "blame", "swallowed"):
+        for value in ("false", "yes", 0):
+            with pytest.raises(TypeError, match=f"{name} takes True or False, not {value!r}"):
+                resolve(**{name: value})
     with pytest.raises(TypeError, match="baggage takes several keys"):
         resolve(baggage="tenant.id")
     for headers in ("a=b", [("a", "b")], {1: "b"}):

@@ -18,8 +18,12 @@ AUTO: Final = "auto"
 
 _GROUP: Final = "opentelemetry_instrumentor"
 _WITH_DOOR: Final = frozenset(
-    {"asgi", "fastapi", "flask", "httpx", "requests", "sqlalchemy", "starlette", "urllib3", "wsgi"}
+    {
+        *("asgi", "falcon", "fastapi", "flask", "litestar", "starlette", "wsgi"),
+        *("httpx", "httpx2", "requests", "urllib3", "sqlalchemy"),
+    }
 )
+"""The libraries that tracemw has a door for, by the names of their instrumentations."""
 _CHECK: Final = "opentelemetry.instrumentation.dependencies"
 """The module that knows what an instrumentation needs. It comes with every instrumentation, and is no dependency."""
 

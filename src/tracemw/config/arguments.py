@@ -46,11 +46,14 @@ class Arguments:
             value: object = getattr(self, field.name)
             if field.type == "str | None" and not isinstance(value, (str, type(None))):
                 raise TypeError(f"{field.name} takes a string, not {type(value).__name__}")
+        for name in ("baggage", "instrument"):
+            if not isinstance(getattr(self, name), Iterable):
+                raise TypeError(f"{name} takes several names, not {getattr(self, name)!r}")
         if isinstance(self.baggage, str):
             raise TypeError(f"baggage takes several keys, such as ({self.baggage!r},), not one string")
         if isinstance(self.instrument, str) and self.instrument != "auto":
             raise TypeError(f'instrument takes several names, such as ({self.instrument!r},), or "auto"')
-        for name in ("blame", "swallowed"):
+        for name in ("metrics", "blame", "swallowed"):
             if not isinstance(getattr(self, name), (bool, type(None))):
                 raise TypeError(f"{name} takes True or False, not {getattr(self, name)!r}")
         for name, parse in (("stacktrace_limit", positive_int), ("fold_after", whole_number)):
