@@ -18,7 +18,7 @@ SIDE_BY_SIDE = $(PYTEST) --numprocesses $(JOBS) --dist worksteal
 
 # What records spans at the doors, which must hold with the SDK's own provider too.
 PROVIDER_SUITE = tests/spans $(addprefix tests/conformance/test_,client.py server.py) $(addprefix tests/test_,asgi.py error_pages.py \
-  fastapi.py flask.py httpx.py litestar.py mounts.py options.py requests.py skip.py starlette.py \
+  falcon.py fastapi.py flask.py httpx.py litestar.py mounts.py options.py requests.py skip.py starlette.py \
   trace_client.py urllib3.py websocket.py wsgi.py)
 
 # The door for SQLAlchemy: what an interpreter, or another version of SQLAlchemy, may change.
@@ -142,7 +142,7 @@ test-python-between:
 # FastAPI apart: each of its versions with native telemetry needs a newer OpenTelemetry than the lowest.
 test-lowest: ## the suite on the lowest versions that are supported
 	$(MAKE) test-python VENV=.venv-lowest CONSTRAINTS=tests/lowest-versions.txt \
-	  EXTRAS=starlette,flask,litestar,httpx,httpx2,requests,viewer,test SUITE='$(PACKAGES_SUITE)'
+	  EXTRAS=starlette,flask,litestar,falcon,httpx,httpx2,requests,viewer,test SUITE='$(PACKAGES_SUITE)'
 	$(MAKE) test-python VENV=.venv-lowest-fastapi CONSTRAINTS=tests/lowest-fastapi.txt EXTRAS=all,test \
 	  SUITE='tests/test_error_pages.py tests/test_fastapi.py tests/test_w3c_services.py'
 

@@ -173,6 +173,22 @@ class TestTheSpan:
         await ask(TraceMiddleware(app), scope={**http_scope(), "headers": iter(carrying(TRACEPARENT))})
         assert seen == carrying(TRACEPARENT)
 
+    async def test_leaves_a_scope_of_iterators_as_falcons_test_client_makes_it_to_the_application(
+        self, recorded: Recorded
+    ) -> None:
+        seen: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Send) -> None:
+            seen.extend([dict(scope["headers"]), list(scope["server"]), list(scope["client"])])
+            await ok(scope, receive, send)
+
+        headers = iter([iter(pair) for pair in carrying(TRACEPARENT)])
+        addresses = {"server": iter(["shop.example", 8000]), "client": iter(["192.0.2.7", 40000])}
+        await ask(TraceMiddleware(app), scope={**http_scope(), "headers": headers, **addresses})
+        assert seen == [dict(carrying(TRACEPARENT)), ["shop.example", 8000], ["192.0.2.7", 40000]]
+        assert (recorded.server.attributes or {})["client.address"] == "192.0.2.7"
+        assert recorded.server.context.trace_id == int(TRACE_ID, 16)
+
     async def test_is_current_for_the_application_and_gone_afterwards(self, recorded: Recorded) -> None:
         async def app(scope: Any, receive: Any, send: Send) -> None:
             assert tracemw.current_trace_id() == TRACE_ID

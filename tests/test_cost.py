@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import falcon
+import falcon.asgi
 import flask
 import litestar
 import pytest
@@ -20,6 +22,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 import tracemw
+import tracemw.falcon
 import tracemw.flask
 import tracemw.litestar
 import tracemw.starlette
@@ -64,6 +67,18 @@ def litestar_request(routes: int) -> Callable[[], None]:
     return asgi_request(app, f"/r{routes - 1}/7")
 
 
+def falcon_request(routes: int) -> Callable[[], None]:
+    class Item:
+        async def on_get(self, req: Any, resp: Any, item: str) -> None:
+            resp.text = "ok"
+
+    app: Any = falcon.asgi.App()
+    for number in range(routes):
+        app.add_route(f"/r{number}/{{item}}", Item())
+    tracemw.falcon.TraceMiddleware(app)
+    return asgi_request(app, f"/r{routes - 1}/7")
+
+
 async def home(request: Request) -> PlainTextResponse:
     return PlainTextResponse("ok")
 
@@ -103,7 +118,26 @@ def flask_request(routes: int) -> Callable[[], None]:
     return ask
 
 
-FRAMEWORKS = [starlette_request, mounted_request, fastapi_request, litestar_request, flask_request]
+def falcon_wsgi_request(routes: int) -> Callable[[], None]:
+    class Item:
+        def on_get(self, req: Any, resp: Any, item: str) -> None:
+            resp.text = "ok"
+
+    app: Any = falcon.App()
+    for number in range(routes):
+        app.add_route(f"/r{number}/{{item}}", Item())
+    tracemw.falcon.TraceMiddleware(app)
+
+    def ask() -> None:
+        assert WSGIServer().ask(app, f"/r{routes - 1}/7").body == b"ok"
+
+    return ask
+
+
+FRAMEWORKS = [
+    *(starlette_request, mounted_request, fastapi_request, litestar_request, falcon_request),
+    *(flask_request, falcon_wsgi_request),
+]
 
 
 @pytest.mark.parametrize("request_to", FRAMEWORKS)

@@ -16,7 +16,7 @@ import tracemw
 
 SOURCE = Path(tracemw.__file__).parent
 FRAMEWORKS = {
-    *("fastapi", "flask", "litestar", "starlette"),
+    *("falcon", "fastapi", "flask", "litestar", "starlette"),
     *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc", "sqlalchemy", "greenlet"),
 }
 TOOLS = {"cli", "__main__", "viewer"}
@@ -24,6 +24,7 @@ SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
 DOORS = {
     *(
         "asgi",
+        "falcon",
         "fastapi",
         "flask",
         "httpx",
@@ -54,6 +55,7 @@ ALLOWED = {
     "fastapi": {"asgi", "starlette", "_http", "_otel"},
     "flask": {"wsgi", "_http", "_otel"},
     "litestar": {"asgi", "_http", "_otel"},
+    "falcon": {"asgi", "wsgi", "_http", "_otel"},
     "_httpx": {"_http", "_httpx", "_otel"},
     "httpx": {"_http", "_httpx"},
     "httpx2": {"_http", "_httpx"},
@@ -148,6 +150,7 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
         "fastapi": {"fastapi", "starlette"},
         "flask": {"flask"},
         "litestar": {"litestar"},
+        "falcon": {"falcon"},
         "httpx": {"httpx"},
         "httpx2": {"httpx2"},
         "_urllib3": {"urllib3"},
@@ -245,6 +248,7 @@ PRIVATE = {
     "_httpx/transports.py": {"_encoding"},
     "requests.py": {"_content"},
     "sqlalchemy/_pool_metrics.py": {"_max_overflow"},
+    "falcon.py": {"_error_handlers"},
     "fastapi.py": {
         "_REQUEST_TELEMETRY_KEY",
         "_RequestTelemetry",
@@ -335,6 +339,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("fastapi", "fastapi", "fastapi"),
         ("flask", "flask", "flask"),
         ("litestar", "litestar", "litestar"),
+        ("falcon", "falcon", "falcon"),
         ("httpx", "httpx", "httpx"),
         ("httpx2", "httpx2", "httpx2"),
         ("requests", "requests", "requests"),

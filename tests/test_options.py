@@ -284,7 +284,7 @@ def test_a_value_of_baggage_that_cannot_be_recorded_costs_that_attribute_only() 
 PLAIN: Any = getattr(pydoc, "plaintext")  # noqa: B009  a type checker does not know it
 
 
-@pytest.mark.parametrize("door", ["asgi", "wsgi", "starlette", "fastapi", "flask", "litestar"])
+@pytest.mark.parametrize("door", ["asgi", "wsgi", "starlette", "fastapi", "flask", "litestar", "falcon"])
 def test_help_on_a_middleware_shows_every_option_with_its_default_and_what_it_does(door: str) -> None:
     pytest.importorskip("fastapi", reason="FastAPI is not among the packages under test")
     middleware = getattr(tracemw, door).TraceMiddleware

@@ -20,6 +20,7 @@ from tracemw.spans import annotate, current_trace_id, keep, span, stage, traced
 
 if TYPE_CHECKING:  # the names that `__getattr__` finds, so that a type checker knows these and no others
     from tracemw import asgi as asgi
+    from tracemw import falcon as falcon
     from tracemw import fastapi as fastapi
     from tracemw import flask as flask
     from tracemw import httpx as httpx
@@ -55,8 +56,8 @@ __all__ = [
 ]
 
 _DOORS = (
-    *("asgi", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "sqlalchemy", "starlette", "urllib3"),
-    "wsgi",
+    *("asgi", "falcon", "fastapi", "flask", "httpx", "httpx2", "litestar", "requests", "sqlalchemy", "starlette"),
+    *("urllib3", "wsgi"),
 )
 _MODULES = (*_DOORS, "logging")
 _HOMES = {

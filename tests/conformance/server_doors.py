@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import io
 import wsgiref.simple_server
 import wsgiref.util
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any, ClassVar
 
+import falcon
+import falcon.asgi
 import flask
 import litestar
 import pytest
@@ -32,6 +35,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 import calls
 import tracemw.asgi
+import tracemw.falcon
 import tracemw.flask
 import tracemw.litestar
 import tracemw.starlette
@@ -452,6 +456,132 @@ def _litestar_path(template: str) -> str:
     return template.replace("}", ":str}")
 
 
+class FalconDoor(ASGIDoor):
+    name = "falcon"
+    lacks: ClassVar = {
+        **_ASGI_HAS_NO,
+        "raw query": "ASGI: query_string is percent-encoded; Falcon decodes it before it handles exceptions",
+        "scopes": "Falcon takes http, websocket and lifespan scopes and no others",
+    }
+    status_of_a_crash = 500
+
+    def application(self, service: Service) -> Any:
+        app: Any = _FalconBeneathARoot(response_type=_FalconASGIResponse)
+        for template, endpoint in service.endpoints.items():
+            app.add_route(template, _FalconASGIResource(endpoint, is_endless=template == "/endless"))
+        return app
+
+    def around(self, app: Any) -> Any:
+        return self.mounting("", app)
+
+    def mounting(self, prefix: str, app: Any) -> Any:
+        """Make an application that hands on requests in its `__call__`: Falcon has no mounts."""
+        mount = ASGIDoor.mounting(self, prefix, app) if prefix else app
+
+        class Outer(falcon.asgi.App):  # type: ignore[type-arg]
+            async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # type: ignore[override]  # as Falcon
+                await mount(scope, receive, send)
+
+        return Outer()
+
+    def install(self, app: Any, **options: Any) -> Any:
+        tracemw.falcon.TraceMiddleware(app, **options)
+        return app
+
+    async def ask_scope(self, app: Any, scope: dict[str, Any]) -> Answer:
+        answer = await super().ask_scope(app, scope)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others)  # Falcon schedules what is to be done after a response, and does not wait for it
+        return answer
+
+
+class _FalconBeneathARoot(falcon.asgi.App):  # type: ignore[type-arg]
+    """An application that may have a root path, which Falcon does not take from the path by itself."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # type: ignore[override]  # as Falcon does
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))}
+        await super().__call__(scope, receive, send)
+
+
+class _FalconASGIResponse(falcon.asgi.Response):
+    """A response that may have several headers of one name, which Falcon joins."""
+
+    def _asgi_headers(self, media_type: str | None = None) -> Any:
+        more = [(name.encode(), value.encode()) for name, value in getattr(self.context, "more", ())]
+        return [*super()._asgi_headers(media_type), *more]
+
+
+class _FalconWSGIResponse(falcon.Response):
+    """The same for WSGI."""
+
+    def _wsgi_headers(self, media_type: str | None = None) -> Any:
+        return [*super()._wsgi_headers(media_type), *getattr(self.context, "more", ())]
+
+
+class _FalconStream:
+    """A body that is made while it is sent, for Falcon on ASGI."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (chunk := await run_in_threadpool(next, self._body, None)) is not None:
+            yield chunk
+
+    async def close(self) -> None:
+        self._body.close()
+
+
+class _FalconEvent(falcon.asgi.SSEvent):
+    """A chunk as it is. In server-sent events, Falcon sees that a client has gone; a stream it sends to its end."""
+
+    def serialize(self, handler: Any = None) -> bytes:
+        return (self.text or "").encode()
+
+
+class _FalconASGIResource:
+    """One endpoint of the service."""
+
+    def __init__(self, endpoint: Endpoint, *, is_endless: bool) -> None:
+        self._endpoint = endpoint
+        self._is_endless = is_endless
+
+    async def on_get(self, req: Any, resp: Any, **params: str) -> None:
+        seen = repr((req.scope["path"], req.scope["query_string"], req.scope["headers"]))
+        reply = await run_in_threadpool(self._endpoint, Incoming(params, seen))
+        resp.status, resp.context.more = reply.status, reply.headers
+        if isinstance(reply.body, Path):
+            resp.data = await run_in_threadpool(reply.body.read_bytes)
+        elif isinstance(reply.body, bytes):
+            resp.data = reply.body
+        elif self._is_endless:
+            resp.sse = (_FalconEvent(text=chunk.decode()) async for chunk in _FalconStream(reply.body))
+        else:
+            resp.stream = _FalconStream(reply.body)
+        if reply.afterwards is not None:
+            resp.schedule(functools.partial(run_in_threadpool, reply.afterwards))
+
+
+class _FalconWSGIResource:
+    """The same for WSGI."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def on_get(self, req: Any, resp: Any, **params: str) -> None:
+        reply = self._endpoint(Incoming(params, repr((req.path, req.query_string, sorted(req.headers.items())))))
+        resp.status, resp.context.more = reply.status, reply.headers
+        if isinstance(reply.body, Path):
+            resp.stream = reply.body.open("rb")
+        elif reply.afterwards is not None:
+            resp.stream = _ClosingBody([reply.body], reply.afterwards)
+        elif isinstance(reply.body, bytes):
+            resp.data = reply.body
+        else:
+            resp.stream = reply.body
+
+
 _GUNICORN = ("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "critical", "{app}", "--worker-class")
 
 
@@ -630,7 +760,36 @@ class FlaskDoor(WSGIDoor):
         return template.replace("{", "<").replace("}", ">")
 
 
-_KINDS: tuple[type[Door], ...] = (ASGIDoor, StarletteDoor, FastAPIDoor, LitestarDoor, WSGIDoor, FlaskDoor)
+class FalconWSGIDoor(WSGIDoor):
+    name = "falcon-wsgi"
+    lacks: ClassVar = _WSGI_HAS_NO
+    status_of_a_crash = 500
+
+    def application(self, service: Service) -> Any:
+        app: Any = falcon.App(response_type=_FalconWSGIResponse)
+        for template, endpoint in service.endpoints.items():
+            app.add_route(template, _FalconWSGIResource(endpoint))
+        return app
+
+    def around(self, app: Any) -> Any:
+        class Outer(falcon.App):  # type: ignore[type-arg]
+            def __call__(self, environ: Any, start_response: Any) -> Any:
+                return app(environ, start_response)
+
+        return Outer()
+
+    def mounting(self, prefix: str, app: Any) -> Any:
+        """Make an application that hands on requests in its `__call__`: Falcon has no mounts."""
+        return self.around(DispatcherMiddleware(falcon.App(), {prefix: app}))
+
+    def install(self, app: Any, **options: Any) -> Any:
+        tracemw.falcon.TraceMiddleware(app, **options)
+        return app
+
+
+_KINDS: tuple[type[Door], ...] = (
+    *(ASGIDoor, StarletteDoor, FastAPIDoor, LitestarDoor, FalconDoor, WSGIDoor, FlaskDoor, FalconWSGIDoor),
+)
 DOORS: dict[str, type[Door]] = {
     kind.name: kind for kind in _KINDS if kind is not FastAPIDoor or importlib.util.find_spec("fastapi") is not None
 }

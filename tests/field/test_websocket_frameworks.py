@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from werkzeug.serving import make_server
 
 import tracemw.asgi
+import tracemw.falcon
 import tracemw.flask
 import tracemw.litestar
 from conftest import Recorded
@@ -82,8 +83,8 @@ def falcon_app() -> Any:
 
     app: Any = falcon.asgi.App()
     app.add_route("/echo", Echo())
-
-    return tracemw.asgi.TraceMiddleware(app)
+    tracemw.falcon.TraceMiddleware(app)
+    return app
 
 
 def quart_app() -> Any:

@@ -1,7 +1,7 @@
 """The door for any ASGI application: `app = TraceMiddleware(app)`.
 
-One SERVER span per HTTP request or WebSocket connection. Starlette, FastAPI and Litestar have doors of their own, which
-know the routes: `tracemw.starlette`, `tracemw.fastapi` and `tracemw.litestar`.
+One SERVER span per HTTP request or WebSocket connection. Starlette, FastAPI, Litestar and Falcon have doors of their
+own, which know the routes: `tracemw.starlette`, `tracemw.fastapi`, `tracemw.litestar` and `tracemw.falcon`.
 
 The way of a request through this room, one module per step:
 

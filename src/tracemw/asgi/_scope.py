@@ -29,7 +29,10 @@ class ScopeRequest(ServerRequest):
     def note_headers(self) -> None:
         raw = self.scope.get("headers") or ()
         if not isinstance(raw, (list, tuple)):  # ASGI allows any iterable, also one that can be read only once
-            raw = self.scope["headers"] = list(raw)
+            raw = self.scope["headers"] = [tuple(pair) for pair in raw]
+            for name in ("server", "client"):  # Falcon's test client, for one, gives iterators for these, too
+                if self.scope.get(name) is not None:
+                    self.scope[name] = tuple(self.scope[name])
         by_name = dict(raw)
         # Some servers break ASGI's rule that names are in lower case. Then "host" is missing, or is one that somebody
         # has added beside the server's "Host".

@@ -1,6 +1,7 @@
 """The door for any WSGI application: `app = TraceMiddleware(app)`.
 
-One SERVER span per request. Flask has a door of its own, which knows the routes: `tracemw.flask`.
+One SERVER span per request. Flask and Falcon have doors of their own, which know the routes:
+`tracemw.flask` and `tracemw.falcon`.
 
 The way of a request through this room, one module per step:
 
