@@ -21,6 +21,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 import tracemw
 from conftest import Meters, Recorded
+from servers import wait_until
 from tracemw.sqlalchemy import trace_engine
 
 
@@ -217,6 +218,10 @@ def test_a_leak_of_an_asynchronous_engine_is_an_event_too(tmp_path: Path, record
             with pytest.warns(Warning, match="non-checked-in connection"):
                 gc.collect()
         await engine.dispose()
+        # The driver's thread tells the loop of its end, and so the loop must not end before.
+        await asyncio.to_thread(
+            wait_until, lambda: not any("_connection_worker" in each.name for each in threading.enumerate())
+        )
 
     asyncio.run(main())
     (leaked,) = recorded.named("request").events
