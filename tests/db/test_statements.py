@@ -151,10 +151,10 @@ def test_no_text_takes_more_than_linear_time(piece: str) -> None:
         text = piece * times
         best = float("inf")
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.thread_time()
             read(text, "mysql")
             read(text, "postgresql")
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.thread_time() - began)
         return best
 
     size = 16_000 // len(piece)
