@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -92,19 +94,25 @@ class Door:
         """Have the library retry a GET that is answered with `status`."""
         raise NotImplementedError
 
-    def interrupt(self, url: str, after: float) -> None:
-        """GET `url`, and give up on it deliberately after some seconds: by Ctrl-C, if nothing else cancels a call."""
+    def interrupt(self, url: str, arrived: threading.Event) -> None:
+        """GET `url`, and give up on it deliberately once it has arrived: by Ctrl-C, if nothing else cancels a call."""
 
         def press(*_: object) -> None:
             raise KeyboardInterrupt
 
+        def press_once_arrived() -> None:
+            assert arrived.wait(30)
+            os.kill(os.getpid(), signal.SIGALRM)
+
         before = signal.signal(signal.SIGALRM, press)
-        signal.setitimer(signal.ITIMER_REAL, after)
+        pressing = threading.Thread(target=press_once_arrived)
+        pressing.start()
         try:
             self.get(url)
         except KeyboardInterrupt:
             pass
         finally:
+            pressing.join()
             signal.signal(signal.SIGALRM, before)
 
     def close(self) -> None:
@@ -181,10 +189,10 @@ class AsyncHttpxDoor(HttpxDoor):
 
         return generate()
 
-    def interrupt(self, url: str, after: float) -> None:
+    def interrupt(self, url: str, arrived: threading.Event) -> None:
         async def cancelled() -> None:
             task = asyncio.create_task(self.async_client.get(url))
-            await asyncio.sleep(after)
+            assert await asyncio.to_thread(arrived.wait, 30)
             task.cancel()
             await asyncio.wait([task])
             assert task.cancelled()
