@@ -7,10 +7,14 @@ import logging
 import pydoc
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 import httpx
+import httpx2
+import litestar
 import pytest
+import requests
+import urllib3
 from opentelemetry import baggage
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, NumberDataPoint
 from opentelemetry.sdk.trace import TracerProvider
@@ -18,11 +22,15 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider
 
 import tracemw
+import tracemw.httpx
+import tracemw.httpx2
 from backend import backend_serving
 from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Meters, Recorded
 from servers import process
 from tracemw import asgi, wsgi
 from tracemw.httpx import TraceTransport
+from tracemw.requests import trace_session
+from tracemw.urllib3 import trace_pool_manager
 
 Call = Callable[..., httpx.Response]
 
@@ -316,3 +324,63 @@ def test_what_hooks_get_is_documented_field_by_field() -> None:
     source = inspect.getsource(tracemw.RequestFacts)
     for field in tracemw.RequestFacts._fields:
         assert re.search(rf'^    {field}: .*\n    """', source, re.MULTILINE), field
+
+
+SERVER_DOORS = ["asgi", "wsgi", "starlette", "fastapi", "flask", "litestar"]
+CLIENT_DOORS: dict[str, list[Callable[..., object]]] = {
+    "trace_client": [
+        lambda **options: tracemw.httpx.trace_client(httpx.Client(), **options),
+        lambda **options: tracemw.httpx2.trace_client(httpx2.Client(), **options),
+    ],
+    "TraceTransport": [tracemw.httpx.TraceTransport, tracemw.httpx2.TraceTransport],
+    "AsyncTraceTransport": [tracemw.httpx.AsyncTraceTransport, tracemw.httpx2.AsyncTraceTransport],
+    "trace_session": [
+        lambda **options: trace_session(requests.Session(), **options),
+        lambda **options: trace_session(trace_session(requests.Session()), **options),
+    ],
+    "trace_pool_manager": [
+        lambda **options: trace_pool_manager(urllib3.PoolManager(), **options),
+        lambda **options: trace_pool_manager(trace_pool_manager(urllib3.PoolManager()), **options),
+    ],
+}
+
+
+def _make_server_door(door: str, **options: Any) -> None:
+    if door == "fastapi":
+        pytest.importorskip("fastapi", reason="FastAPI is not among the packages under test")
+    app: Any = {"flask": None, "litestar": litestar.Litestar([])}.get(door, print)
+    getattr(tracemw, door).TraceMiddleware(app, **options)
+
+
+@pytest.mark.parametrize("door", SERVER_DOORS)
+def test_a_misspelt_option_of_a_middleware_is_an_error_that_names_the_middleware_and_its_options(door: str) -> None:
+    with pytest.raises(TypeError) as refused:
+        _make_server_door(door, skipp="/")
+    known = ", ".join(tracemw.ServerOptions.__annotations__)
+    assert str(refused.value) == f"TraceMiddleware has no option 'skipp'; use one of {known}"
+
+
+@pytest.mark.parametrize("door", CLIENT_DOORS)
+def test_a_misspelt_option_of_a_client_door_is_an_error_that_names_what_was_called_and_its_options(door: str) -> None:
+    known = ", ".join(tracemw.ClientOptions.__annotations__)
+    for make in CLIENT_DOORS[door]:
+        with pytest.raises(TypeError) as refused:
+            make(third_partys=())
+        assert str(refused.value) == f"{door} has no option 'third_partys'; use one of {known}"
+
+
+def _switches(options: type) -> list[str]:
+    return [name for name, kind in get_type_hints(options).items() if kind is bool]
+
+
+@pytest.mark.parametrize("value", ["no", "", 0, 1, None])
+def test_a_switch_of_a_door_takes_nothing_but_true_or_false(value: object) -> None:
+    assert "trust_inbound" in _switches(tracemw.ServerOptions)
+    for name in _switches(tracemw.ServerOptions):
+        for door in SERVER_DOORS:
+            with pytest.raises(TypeError, match=f"{name} takes True or False, not {value!r}"):
+                _make_server_door(door, **{name: value})
+    for name in _switches(tracemw.ClientOptions):
+        for make in (make for makes in CLIENT_DOORS.values() for make in makes):
+            with pytest.raises(TypeError, match=f"{name} takes True or False, not {value!r}"):
+                make(**{name: value})

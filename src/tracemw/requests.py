@@ -27,6 +27,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from tracemw._http.client import ClientExchange, ClientOptions, ClientTracing
+from tracemw._http.options import refuse_unknown
 from tracemw._otel.guard import guarded
 from tracemw._process.log import log
 from tracemw._urllib3.attempts import VERSIONS, Attempts
@@ -54,6 +55,7 @@ def trace_session(session: S, **options: Unpack[ClientOptions]) -> S:
     """
     if not isinstance(session, requests.Session):
         raise TypeError(f"tracemw.requests.trace_session takes a requests.Session, not {_shown(session)}")
+    refuse_unknown("trace_session", options, ClientOptions)
     tracing = ClientTracing(**options)
     adapters = session.adapters
     for adapter in list(adapters.values()):

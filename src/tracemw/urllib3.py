@@ -19,6 +19,7 @@ except ImportError as error:
     raise ImportError("tracemw.urllib3 needs urllib3: pip install 'tracemw[urllib3]'") from error
 
 from tracemw._http.client import ClientExchange, ClientOptions, ClientTracing
+from tracemw._http.options import refuse_unknown
 from tracemw._otel.context import current_context
 from tracemw._otel.guard import represented
 from tracemw._urllib3.attempts import Attempts, attempts_under_way
@@ -45,6 +46,7 @@ def trace_pool_manager(manager: M, **options: Unpack[ClientOptions]) -> M:
     """
     if not isinstance(manager, urllib3.PoolManager):
         raise TypeError(f"tracemw.urllib3.trace_pool_manager takes a urllib3.PoolManager, not {represented(manager)}")
+    refuse_unknown("trace_pool_manager", options, ClientOptions)
     if isinstance(manager, _CallingManager):
         manager.tracemw_tracing = manager.tracemw_tracing.but(**options)
         return manager

@@ -575,6 +575,26 @@ def test_an_error_page_followed_by_its_exception_has_both_once(door: Door, recor
     assert exceptions(recorded.server) == [BOOM]
 
 
+@pytest.mark.parametrize("foreign", [False, True], ids=["ours", "foreign"])
+@pytest.mark.parametrize("path", ["/boom", "/broken-stream", "a page of its own"])
+def test_an_exception_is_never_later_than_the_end_of_the_span(
+    door: Door, service: Service, recorded: Recorded, path: str, foreign: bool
+) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    options = {"tracer_provider": provider} if foreign else {}
+    if path.startswith("/"):
+        door.ask(door.traced(service, **options), path)
+    else:
+        door.ask(door.install(door.around(door.failing_page(Boom("boom"))), **options))
+    spans = exporter.get_finished_spans() if foreign else recorded.all
+    (span,) = [each for each in spans if each.kind is SpanKind.SERVER]
+    (event,) = span.events
+    assert event.name == "exception"
+    assert (span.start_time or 0) <= event.timestamp <= (span.end_time or 0)
+
+
 def test_an_application_that_returns_without_a_response_is_an_error(door: Door, recorded: Recorded) -> None:
     assert door.ask(door.install(door.around(door.silent()))).status is None
     assert recorded.server.status.status_code is StatusCode.ERROR

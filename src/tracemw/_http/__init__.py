@@ -5,7 +5,8 @@ status and context stands here once.
 
 The way of a request through this room, one module per step:
 
-1. `settings`: a door checks its options, once; `skip` and `proxies` prepare two of them.
+1. `settings`: a door checks its options, once; `skip` and `proxies` prepare two of them. `options` refuses what is no
+   option of a door.
 2. `facts`: what a door knows of a request; `request` is the door's own view, which gives the facts when asked.
 3. `server`: the request begins. `arrival` says what of the current context belongs to the request; `propagation` reads
    the caller's context from the headers, in the formats of `tracecontext` and `baggage`.

@@ -62,6 +62,8 @@ class ServerExchange:
     """`error.type` for that status, if the status is an error of the server."""
     route_source: RouteSource | None
     """Called for the route when the request ends."""
+    ended_at: int | None
+    """The end of the span, in nanoseconds since the epoch, if the response was over before `end` is called."""
     loop: AbstractEventLoop | None
     """The event loop that the request arrived in; None for a request that a thread serves."""
     notes: list[Note] | None
@@ -104,6 +106,7 @@ class ServerExchange:
         self.is_connection = False
         self.is_settled = True
         self._failure = self._sign_of_departure = self._instruments = self._facts = self._offset = None
+        self.ended_at = None
 
     # ---- the time ----
 
@@ -217,7 +220,8 @@ class ServerExchange:
             return
         self._failure = error
         if self.span is not None:
-            record_exception(self.span, error)
+            # By the clock of the end: no exception may be later than the span.
+            record_exception(self.span, error, self.now() if self.ended_at is None else self.ended_at)
             put_stage(self.span, error)
 
     def unanswered(self) -> None:
@@ -227,15 +231,15 @@ class ServerExchange:
 
     # ---- the end ----
 
-    def end(self, *, at: int | None = None, incomplete: bool = False) -> None:
-        """End the span. Every further call does nothing.
+    def end(self, *, incomplete: bool = False) -> None:
+        """End the span, at `ended_at` or now. Every further call does nothing.
 
         Args:
-            at: The end in nanoseconds since the epoch, if it was earlier than now.
             incomplete: Whether the application returned without a complete response, while the client was there.
         """
         if not self.is_open:
             return
+        at = self.ended_at
         try:
             self.is_open = False
             if at is None and self._offset is not None:

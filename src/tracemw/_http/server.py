@@ -18,6 +18,7 @@ from tracemw._http import propagation, semconv
 from tracemw._http.arrival import already_traced, arrival_context, is_handed_on, outer_exchange
 from tracemw._http.exchange import ServerExchange
 from tracemw._http.metrics import MeterSource
+from tracemw._http.options import refuse_unknown
 from tracemw._http.request import ServerRequest
 from tracemw._http.settings import ServerOptions, ServerSettings
 from tracemw._otel.context import (
@@ -49,6 +50,7 @@ class ServerTracing:
     """
 
     def __init__(self, **options: Unpack[ServerOptions]) -> None:
+        refuse_unknown("TraceMiddleware", options, ServerOptions)  # the name of every server door
         self.settings = ServerSettings(**options)
         self._tracers = TracerSource(options.get("tracer_provider"))
         self._meters = MeterSource("server", options.get("meter_provider"))

@@ -100,6 +100,8 @@ class ServerSettings:
         for option, hook in (("span_name", span_name), ("on_request", on_request), ("on_response", on_response)):
             if hook is not None and not callable(hook):
                 raise TypeError(f"{option} takes a function, not {type(hook).__name__}")
+        if not isinstance(trust_inbound, bool):
+            raise TypeError(f"trust_inbound takes True or False, not {trust_inbound!r}")
         if response_header is not None and not semconv.is_header_name(response_header):
             raise ValueError(
                 f"response_header={response_header!r} is not accepted; use the name of an HTTP header, or None for none"

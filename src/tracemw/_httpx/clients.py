@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from tracemw._http.client import ClientOptions, ClientTracing
+from tracemw._http.options import refuse_unknown
 from tracemw._httpx.library import Library
 from tracemw._httpx.transports import AsyncTransport, SyncTransport
 
@@ -28,6 +29,7 @@ def trace_client(
         ValueError: for an option whose value is not accepted.
     """
     door = sync if library.half_of(client) is library.sync else asynchronous
+    refuse_unknown("trace_client", options, ClientOptions)
     ClientTracing(**options)  # refuses what is not accepted before anything is changed
     has: Any = client
     transport, mounts = has._transport, has._mounts  # noqa: SLF001  neither has a public name

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final, Self
 
 from tracemw._http.client import ClientExchange, ClientOptions, ClientTracing
+from tracemw._http.options import refuse_unknown
 from tracemw._httpx.library import Half, Library
 from tracemw._httpx.resends import RESENDS, Resends
 from tracemw._otel.guard import fault
@@ -33,6 +34,7 @@ class Transport:
     def __init__(self, transport: Any, options: ClientOptions) -> None:
         if transport is not None:
             self._library.require_transport(transport, self._half)
+        refuse_unknown(type(self).__name__, options, ClientOptions)
         self._tracing = ClientTracing(**options)
         self._transport: Any = transport if transport is not None else self._half.default()
         self._resends = Resends()

@@ -69,8 +69,6 @@ class HttpExchange(AsgiExchange):
     """Whether the application has said that trailers end the response."""
     _may_be_paused = True
     """Whether the server may have paused reading, since the application has not read the body, or a part was large."""
-    _ended_at: int | None = None
-    """When the last byte of a 5xx was sent. The span ends at this time, once the exception behind the 5xx is noted."""
 
     async def receive(self) -> Message:
         """Receive a message from the server, and note that the client has gone if the message says so."""
@@ -130,7 +128,7 @@ class HttpExchange(AsgiExchange):
             # The span ends here, and not when the application returns: that may do background work first. After a 5xx
             # the span waits: an error page is sent first, and then the exception behind it is raised again.
             if self.server_error is not None:
-                self._ended_at = self.now()
+                self.ended_at = self.now()
             else:
                 self.end()
 
@@ -140,8 +138,8 @@ class HttpExchange(AsgiExchange):
             if not (returned or self._has_begun or self.is_over) and _delays_the_head(self.send_to):
                 self.answered(None)
             self.unanswered()
-        incomplete = returned and self._ended_at is None and not self.client_has_gone
-        self.end(at=self._ended_at, incomplete=incomplete)
+        incomplete = returned and self.ended_at is None and not self.client_has_gone
+        self.end(incomplete=incomplete)
 
 
 def _delays_the_head(send: Send) -> bool:

@@ -72,8 +72,9 @@ class WsgiExchange(ServerExchange):
     def abandon(self) -> None:
         """End the request with the time of its latest byte. Nobody holds the body any more."""
         self.is_over = True
-        at = None if self.last_byte_at is None else self.time_of(self.last_byte_at)
-        self.end(at=at, incomplete=self.status is None)
+        if self.last_byte_at is not None:
+            self.ended_at = self.time_of(self.last_byte_at)
+        self.end(incomplete=self.status is None)
 
     def serves_a_connection(self) -> bool:
         """Tell whether the client wants a WebSocket, and the application has not answered by HTTP."""
