@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace
@@ -33,10 +34,12 @@ def ours(*, sampling: float = 1.0, keep_errors: bool = True, metrics: bool = Fal
     import tracemw
     from tracemw.sampling import Sampling
 
-    wanted = Sampling(ratio=sampling, keep_errors=keep_errors, stack_after=1.0 if watch else None)
-    tracing = tracemw.init(
-        os.environ["BENCH_NAME"], endpoint=sink(), sampling=wanted, metrics=metrics or None, blame=watch
-    )
+    # An older checkout that is compared has neither option, and no watch.
+    unwatched: dict[str, Any] = {} if watch else {"stack_after": None}
+    wanted = Sampling(ratio=sampling, keep_errors=keep_errors, **unwatched)
+    more: dict[str, Any] = {} if watch else {"blame": False}
+    name = os.environ["BENCH_NAME"]
+    tracing = tracemw.init(name, endpoint=sink(), sampling=wanted, metrics=metrics or None, **more)
 
     def flush() -> None:
         if not tracing.flush(60):
