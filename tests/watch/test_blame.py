@@ -96,6 +96,26 @@ def test_a_request_that_blocks_the_event_loop_tells_the_line(init: Init, url: st
     assert "in block" in event.text
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.2, 0.5])
+def test_each_request_that_blocks_the_loop_tells_it_however_long_the_loop_was_idle_before(
+    init: Init, url: str, pause: float
+) -> None:
+    running = init(1.0)
+    for _ in range(3):
+        time.sleep(pause)
+        ask(f"{url}/block")
+    assert [len(told(span, "tracemw.loop.blocked")) for span in running.spans] == [1, 1, 1]
+
+
+def test_a_request_that_blocks_the_loop_tells_it_although_all_before_were_too_fast_to_be_seen(init: Init) -> None:
+    running = init(1.0)
+    with uvicorn_serving(app) as fresh:
+        ask(f"{fresh}/fast")
+        time.sleep(0.2)
+        ask(f"{fresh}/block")
+    assert [len(told(span, "tracemw.loop.blocked")) for span in running.spans] == [0, 1]
+
+
 def test_a_request_that_waited_for_a_blocked_loop_tells_who_has_blocked_it(init: Init, url: str) -> None:
     running = init(1.0)
     waiting.clear()

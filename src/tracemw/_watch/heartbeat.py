@@ -1,8 +1,9 @@
 """Event loops that do not come round: somebody blocks them, and all requests on them wait.
 
-While an event loop has requests, it runs a beat of ours every few milliseconds. When a beat is overdue, the watch reads
-the stack of the thread that runs the loop: that is the line that blocks. The note at the request that it blocks for is
-left at once, since that request may end before the loop comes round.
+An event loop that has had a request runs a beat of ours every few milliseconds while the watch is awake. The beat goes
+on between requests, since the next one may block the loop at once. When a beat is overdue, the watch reads the stack of
+the thread that runs the loop: that is the line that blocks. The note at the request that it blocks for is left at once,
+since that request may end before the loop comes round.
 """
 
 from __future__ import annotations
@@ -79,18 +80,20 @@ class Heart:
 
     def begin(self) -> None:
         """Have the loop beat, unless it does. The watch's thread calls this."""
-        self._goes_on = True
         loop = self._loop()
-        if self._beats or loop is None:
+        if self._goes_on or loop is None:
             return
-        self._due, self._beats = monotonic_ns(), True
+        self._due, self._goes_on = monotonic_ns(), True
+        if self._beats:  # no call since `_goes_on` is set: this beat goes on
+            return
+        self._beats = True
         try:
             loop.call_soon_threadsafe(self._beat, context=Context())
         except RuntimeError:  # the loop is closed
             self._beats = False
 
     def end(self) -> None:
-        """Let the beat run out: no request is left on the loop."""
+        """Let the beat run out: the watch sleeps."""
         self._goes_on = False
 
     def look(self, requests: Iterable[Served], limit: int) -> None:
@@ -137,7 +140,7 @@ class Heart:
 
 
 class Hearts:
-    """The beats of all event loops that have requests.
+    """The beats of all event loops that have requests, or have had some.
 
     Args:
         stacktrace_limit: Bytes that a stack may take.
@@ -148,19 +151,20 @@ class Hearts:
         self._all: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Heart] = weakref.WeakKeyDictionary()
 
     def look(self, requests: Iterable[Served]) -> bool:
-        """Look at each loop that has requests once. Return whether there is one."""
+        """Look at each loop that has requests once. Return whether a loop is known."""
         by_loop: dict[asyncio.AbstractEventLoop, list[Served]] = {}
         for request in requests:
             if request.loop is not None:
                 by_loop.setdefault(request.loop, []).append(request)
-        for loop, heart in list(self._all.items()):
-            if loop not in by_loop:
-                heart.end()
-        for loop, there in by_loop.items():
-            heart = self._all.get(loop) or self._all.setdefault(loop, Heart(loop))
+        for loop in by_loop:
+            if loop not in self._all:
+                self._all[loop] = Heart(loop)
+        hearts = list(self._all.items())
+        for loop, heart in hearts:
             heart.begin()
-            heart.look(there, self._limit)
-        return bool(by_loop)
+            if loop in by_loop:
+                heart.look(by_loop[loop], self._limit)
+        return bool(hearts)
 
     def rest(self) -> None:
         """Let all beats run out."""
