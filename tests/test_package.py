@@ -59,7 +59,7 @@ def metadata(wheel: dict[str, bytes]) -> Metadata:
 
 
 def source(folder: str) -> set[str]:
-    """The files of a folder of the repository, without what running it, or building the documentation, leaves behind."""
+    """The files of a folder of the repository, without what running it or building its pages leaves behind."""
     left = {"__pycache__", "_build"}
     paths = (path for path in (ROOT / folder).rglob("*") if path.is_file() and not left & set(path.parts))
     return {str(path.relative_to(ROOT)) for path in paths}
