@@ -305,11 +305,17 @@ def test_a_scope_that_is_changed_around_another_framework_changes_nothing_of_wha
     async def request(scope: Any) -> None:
         incoming = [{"type": "websocket.connect"} if kind == "websocket" else {"type": "http.request", "body": b""}]
 
+        is_over = asyncio.Event()
+
         async def receive() -> Any:
-            return incoming.pop(0) if incoming else await asyncio.Event().wait()
+            if incoming:
+                return incoming.pop(0)
+            await is_over.wait()
+            return {"type": f"{kind}.disconnect"}
 
         async def send(message: Any) -> None:
-            pass
+            if message["type"] != "http.response.start" and not message.get("more_body"):
+                is_over.set()
 
         await tracemw.asgi.TraceMiddleware(kept_app)(scope, receive, send)
 
