@@ -17,6 +17,7 @@ from pathlib import Path
 from socketserver import TCPServer
 from typing import Any
 
+import httpx
 import uvicorn
 from werkzeug.serving import make_server
 
@@ -99,6 +100,15 @@ def free_port() -> int:
             continue
         return port
     raise AssertionError("there is always another")
+
+
+def answers(url: str) -> bool:
+    """Tell whether a server answers at `url`, whatever it says."""
+    try:
+        httpx.get(url, timeout=10, trust_env=False)
+    except httpx.TransportError:
+        return False
+    return True
 
 
 def wait_until(condition: Any, timeout: float = 10.0) -> None:

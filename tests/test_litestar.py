@@ -27,7 +27,7 @@ import tracemw.asgi
 import tracemw.starlette
 from backend import backend_serving
 from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Recorded
-from servers import free_port, process, uvicorn_serving, wait_until
+from servers import answers, free_port, process, uvicorn_serving, wait_until
 from tracemw.litestar import TraceMiddleware
 
 
@@ -291,14 +291,7 @@ def test_the_spans_arrive_when_a_server_is_stopped(tmp_path: Path) -> None:
     with backend_serving() as backend:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "600000"}
         with process("-m", "uvicorn", "--port", str(port), "served:app", env=environment, cwd=tmp_path) as running:
-            wait_until(lambda: _is_up(port), timeout=30)
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}/order/7"), timeout=30)
             running.send_signal(signal.SIGTERM)
             running.wait(10)
         assert [span.name for span in backend.spans] == ["GET /order/{number}"]
-
-
-def _is_up(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/order/7").text == "tea"
-    except httpx.TransportError:
-        return False

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from backend import Backend, backend_serving
-from servers import free_port, process, wait_until
+from servers import answers, free_port, process, wait_until
 
 ASYNCHRONOUS = """
 import os
@@ -108,14 +108,7 @@ def test_a_request_tells_its_statements_and_one_that_waits_in_vain_names_the_lin
     address = f"{port}" if server == "uvicorn" else f"127.0.0.1:{port}"
     with process(*command, address, env=environment, cwd=tmp_path) as running:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-
-            def answers() -> bool:
-                try:
-                    return client.get("/health").status_code == 404
-                except httpx.TransportError:
-                    return False
-
-            wait_until(answers, 20)
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), 20)
             told = [client.get(path) for path in ("/items/1", "/leak", "/leak", "/items/2")]
         running.terminate()
         running.wait(20)

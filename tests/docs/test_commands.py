@@ -17,7 +17,7 @@ import pytest
 
 from backend import backend_serving
 from docs.pages import ROOT, Block, blocks, story
-from servers import free_port, process, wait_until
+from servers import answers, free_port, process, wait_until
 from settings_reference import variables_read
 from tracemw.cli import make_parser
 
@@ -104,16 +104,8 @@ class Shell:
             self.moved(command),
         ]
         running = self._terminals.enter_context(process(*words, env=self._environment, cwd=self._folder))
-        wait_until(lambda: answers(port) or running.poll() is not None, timeout=30)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health") or running.poll() is not None, timeout=30)
         assert running.poll() is None, running.communicate()[0]
-
-
-def answers(port: int) -> bool:
-    try:
-        httpx.get(f"http://127.0.0.1:{port}/health", timeout=10)
-    except httpx.TransportError:
-        return False
-    return True
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from backend import Backend
 from recording.local_traces import Spans, attributes, kept_for
-from servers import free_port, process, wait_until
+from servers import answers, free_port, process, wait_until
 
 SERVICE = """
 import tracemw
@@ -74,14 +74,7 @@ def test_with_a_ratio_of_one_percent_every_failing_request_arrives_whole(
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "PYTHONPATH": str(tmp_path)}
     with process(*command, env=environment, cwd=tmp_path) as running:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-
-            def answers() -> bool:
-                try:
-                    return client.get("/health").status_code == 404
-                except httpx.TransportError:
-                    return False
-
-            wait_until(answers, 20)
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), 20)
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda number: client.get(f"/items/{number}"), range(requests)))
         running.terminate()
