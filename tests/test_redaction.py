@@ -46,6 +46,7 @@ SECRET = "s3cret"  # what no text below may show
             "no table\nLINE 1: select a from t where b = ?\n   ^",
         ),
         ('invalid input syntax for type integer: "s3cret"', "invalid input syntax for type integer: REDACTED"),
+        ("invalid input for query argument $1: 's3cret' (an integer)", "invalid input for query argument $1: REDACTED"),
         ("Incorrect integer value: 's3cret' for column 'a'", "Incorrect integer value: 'REDACTED' for column 'a'"),
         ("duplicate key\nDETAIL:  Key (a)=(s3cret) exists.\nb", "duplicate key\nDETAIL:  REDACTED\nb"),
         ("(1062, \"Duplicate entry 's3'cret' for key 'a.b'\")", "(1062, \"Duplicate entry 'REDACTED' for key 'a.b'\")"),

@@ -346,10 +346,10 @@ def test_a_pool_without_a_size_is_traced_as_well(pool: Any, recorded: Recorded) 
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"pool_wait": -1}, ValueError, "pool_wait=-1 must be a number of seconds, from 0 on"),
+        ({"pool_wait": -1}, ValueError, "pool_wait=-1 is not accepted; use a number of seconds from 0 up"),
         ({"pool_wait": "1"}, TypeError, "pool_wait takes seconds, not '1'"),
-        ({"slow": float("nan")}, ValueError, "slow=nan must be"),
-        ({"repeats": 0}, ValueError, "repeats=0 must be at least 1"),
+        ({"slow": float("nan")}, ValueError, "slow=nan is not accepted"),
+        ({"repeats": 0}, ValueError, "repeats=0 is not accepted; use 1"),
         ({"repeats": True}, TypeError, "repeats takes a whole number"),
         ({"unknown": 1}, TypeError, "unknown"),
     ],

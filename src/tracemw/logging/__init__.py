@@ -75,7 +75,9 @@ def _level(given: int | str) -> int:
     levels = logging.getLevelNamesMapping()
     if isinstance(given, str):
         if given.upper() not in levels:
-            raise ValueError(f"kept_logs={given!r} is not accepted: one of {', '.join(sorted(levels))}, or a number")
+            raise ValueError(
+                f"kept_logs={given!r} is not accepted; use one of {', '.join(sorted(levels))}, or a number"
+            )
         return levels[given.upper()]
     if isinstance(given, bool) or not isinstance(given, int):
         raise TypeError(f"kept_logs takes a level such as 'DEBUG', not {given!r}")

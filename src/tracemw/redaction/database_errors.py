@@ -21,7 +21,7 @@ _LITERAL: Final = re.compile(
 )
 _PARAMETERS: Final = re.compile(r"\[parameters: .*")
 _DETAIL: Final = re.compile(r"\bDETAIL: .*")
-_INVALID: Final = re.compile(r"\b(invalid input (?:syntax for|value for) [^:\n]{1,80}+: ).*")
+_INVALID: Final = re.compile(r"\b(invalid input (?:syntax |value )?for [^:\n]{1,80}+: ).*")
 _QUOTED: Final = re.compile(
     r"(?<=Duplicate entry ').{0,512}?(?=' for key)|\b(Incorrect \w{1,20}+ value: ').{0,512}?(?=' for )"
 )

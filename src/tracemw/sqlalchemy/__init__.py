@@ -78,7 +78,7 @@ def trace_engine(
     if isinstance(repeats, bool) or not isinstance(repeats, int):
         raise TypeError(f"repeats takes a whole number, not {represented(repeats)}")
     if repeats < 1:
-        raise ValueError(f"repeats={repeats} must be at least 1, which has every statement tell its line")
+        raise ValueError(f"repeats={repeats} is not accepted; use 1, which has every statement tell its line, or more")
     if of_sync in _traced:
         return engine
     facts = EngineFacts(of_sync)
@@ -105,4 +105,4 @@ def _require_seconds(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} takes seconds, not {represented(value)}")
     if not 0 <= value < math.inf:
-        raise ValueError(f"{name}={value!r} must be a number of seconds, from 0 on")
+        raise ValueError(f"{name}={value!r} is not accepted; use a number of seconds from 0 up")
