@@ -74,7 +74,7 @@ ALLOWED = {
     "bootstrap": {"_process", "_setup", "config", "sampling"},
     "analysis": {"analysis"},
     "cli": {"_process", "_version", "analysis", "cli", "config", "spikes", "viewer"},
-    "viewer": {"viewer"},
+    "viewer": {"analysis", "viewer"},
 }
 
 

@@ -15,8 +15,8 @@ from tracemw.analysis.grouping import Survey, judge_all, look_at
 from tracemw.analysis.load.reading import read_traces
 from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError
 from tracemw.analysis.model import Event, Trace
-from tracemw.cli.findings_json import of_many, of_one
-from tracemw.cli.findings_text import lines_of_many, lines_of_one
+from tracemw.analysis.report.as_json import of_many, of_one
+from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
 
 NAMES = [
     *("http.request.method", "http.response.status_code", "http.status_code", "http.route", "url.path", "url.full"),
@@ -90,12 +90,12 @@ def test_every_trace_gets_a_verdict_that_can_be_shown(built: Builder) -> None:
         assert finding.span_ids
         assert known.issuperset(finding.span_ids)
         assert finding.saving_ms is None or finding.saving_ms >= 0
-    json.loads(of_one(trace, verdict, findings))
+    json.loads(json.dumps(of_one(trace, verdict, findings)))
     assert list(lines_of_one(trace, verdict, findings))
     survey = Survey()
     survey.add(trace)
     groups = survey.groups()
-    json.loads(of_many(survey, judge_all(survey, groups), groups))
+    json.loads(json.dumps(of_many(survey, judge_all(survey, groups), groups)))
     assert list(lines_of_many(survey, judge_all(survey, groups), groups))
 
 

@@ -4,7 +4,7 @@ The way through the room:
 
 * ``command``: the parts of a command, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
 * ``view``, ``analyze``, ``spike``: one command each, which loads what it needs when it runs, and never a door
-* ``analyzing``: what ``analyze`` does; ``findings_text``, ``findings_json``, ``trace_tree``: what it prints
+* ``analyzing``: what ``analyze`` does
 * ``lengths_of_time``: times as users type them
 * ``output``: how commands write to the terminal
 * this module: the parser over all commands

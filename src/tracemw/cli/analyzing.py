@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import time
@@ -17,9 +18,9 @@ from tracemw.analysis.load.query_api import QueryApi
 from tracemw.analysis.load.reading import read_traces
 from tracemw.analysis.load.unreadable import NoTraceError
 from tracemw.analysis.model import Trace
+from tracemw.analysis.report.as_json import of_many, of_one
+from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
 from tracemw.cli.command import FINDINGS, FINE
-from tracemw.cli.findings_json import of_many, of_one
-from tracemw.cli.findings_text import lines_of_many, lines_of_one
 from tracemw.cli.output import fail, progress, say, show
 from tracemw.config.arguments import Arguments
 from tracemw.config.headers import headers_for
@@ -90,7 +91,7 @@ def _query(query: str | None, service: str | None) -> str:
 def _one(trace: Trace, options: argparse.Namespace) -> int:
     verdict, findings = look_at(trace)
     if options.json:
-        say(of_one(trace, verdict, findings))
+        say(json.dumps(of_one(trace, verdict, findings)))
     else:
         show(lines_of_one(trace, verdict, findings))
     return _status(findings, options.fail_on)
@@ -104,7 +105,7 @@ def _many(traces: Iterator[Trace], options: argparse.Namespace) -> int:
     groups = survey.groups()
     verdict = judge_all(survey, groups)
     if options.json:
-        say(of_many(survey, verdict, groups))
+        say(json.dumps(of_many(survey, verdict, groups)))
     else:
         show(lines_of_many(survey, verdict, groups))
     return _status([group.exemplar for group in groups], options.fail_on)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from tracemw._process.log import escaped
+from tracemw.analysis.report.line import Line
 from tracemw.cli.command import ERROR
 
 
@@ -19,14 +19,6 @@ def fail(message: str) -> int:
     """Print an error, and return the exit status that goes with it."""
     print(escaped(message), file=sys.stderr)
     return ERROR
-
-
-class Line(NamedTuple):
-    """A line for people."""
-
-    text: str
-    style: str = ""
-    """How rich shows it, such as `bold red`."""
 
 
 def show(lines: Iterable[Line]) -> None:

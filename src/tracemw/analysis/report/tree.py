@@ -7,8 +7,8 @@ from typing import Final
 
 from tracemw.analysis.critical_path import critical_path
 from tracemw.analysis.model import Span, Trace, milliseconds
+from tracemw.analysis.report.line import Line
 from tracemw.analysis.shapes import Shapes, query_label
-from tracemw.cli.output import Line
 
 _ALIKE: Final = 3
 _MOST_LINES: Final = 200

@@ -8,9 +8,9 @@ from typing import Final
 from tracemw.analysis.findings.finding import Finding
 from tracemw.analysis.grouping import Group, Survey
 from tracemw.analysis.model import Trace
+from tracemw.analysis.report.line import Line
+from tracemw.analysis.report.tree import tree_lines
 from tracemw.analysis.verdict import Verdict
-from tracemw.cli.output import Line
-from tracemw.cli.trace_tree import tree_lines
 
 _STYLES: Final = {"error": "bold red", "warning": "bold yellow", "hint": "cyan"}
 _MOST_GROUPS: Final = 30
