@@ -26,7 +26,7 @@ from tracemw._setup.outlet import Outlet
 from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for
 from tracemw._setup.tracing import Foreign, Tracing
 from tracemw._watch import Watchdog, watchdog_for
-from tracemw.config import DELIVERY_TIMEOUT, Config, ignored_files
+from tracemw.config import DELIVERY_TIMEOUT, Config, ignored_files, unknown_variables
 from tracemw.sampling import Sampling
 from tracemw.spikes import Watch
 
@@ -191,6 +191,10 @@ class Installation:
                     "OTEL_* variables, and unset this one",
                     name,
                 )
+        for name, meant in unknown_variables().items():
+            if name not in self._said:
+                self._said.add(name)
+                _logger.warning("%s is ignored: tracemw has no such variable. Use %s", name, meant)
 
 
 IN_THIS_PROCESS: Final = Installation()

@@ -13,12 +13,13 @@ The way through the room:
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Final
 
 from tracemw._version import __version__
 from tracemw.cli.analyze import ANALYZE
-from tracemw.cli.command import Command
+from tracemw.cli.command import ERROR, Command
 from tracemw.cli.spike import SPIKE
 from tracemw.cli.view import VIEW
 
@@ -34,7 +35,11 @@ example:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, by default those of ``sys.argv``. Return the exit status."""
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return ERROR
     status: int = options.run(options)
     return status
 
@@ -48,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tracemw {__version__}")
-    parsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    parsers = parser.add_subparsers(metavar="COMMAND", dest="command")
     for command in COMMANDS:
         own = parsers.add_parser(
             command.name,
