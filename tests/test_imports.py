@@ -72,6 +72,7 @@ ALLOWED = {
     "_watch": {"_otel", "_process", "_watch"},
     "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "_watch", "config", "sampling", "spikes"},
     "bootstrap": {"_process", "_setup", "config", "sampling"},
+    "testing": {"_setup", "analysis", "testing"},
     "analysis": {"analysis"},
     "cli": {"_process", "_version", "analysis", "cli", "config", "spikes", "viewer"},
     "viewer": {"analysis", "viewer"},

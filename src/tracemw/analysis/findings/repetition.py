@@ -22,20 +22,25 @@ PATTERN_LONGEST: Final = 8
 _SHOWN: Final = 50
 
 
-def find_n_plus_one(evidence: Evidence) -> Iterator[Finding]:
-    """Give a finding for each shape or pattern that repeats. Parents of one name count as one, by the worst of them."""
+def find_n_plus_one(evidence: Evidence, together: int = TOGETHER) -> Iterator[Finding]:
+    """Give a finding for each shape or pattern that repeats. Parents of one name count as one, by the worst of them.
+
+    Args:
+        evidence: The trace.
+        together: Nanoseconds that the repeats must take together to count.
+    """
     found: dict[tuple[str, str, Shape], list[Finding]] = {}
     for parent in evidence.trace.parents:
         if sum([child.folded for child in parent.children]) < REPEATS:
             continue
-        for shape, group in _groups(parent, evidence):
+        for shape, group in _groups(parent, evidence, together):
             finding = _finding(parent, group, evidence)
             found.setdefault((parent.service, parent.name, shape), []).append(finding)
     for alike in found.values():
         yield max(alike, key=lambda finding: finding.cost_ms)
 
 
-def _groups(parent: Span, evidence: Evidence) -> Iterator[tuple[Shape, list[Span]]]:
+def _groups(parent: Span, evidence: Evidence, together: int) -> Iterator[tuple[Shape, list[Span]]]:
     shaped = sorted(
         (
             (child.start, number, shape, child)
@@ -52,11 +57,11 @@ def _groups(parent: Span, evidence: Evidence) -> Iterator[tuple[Shape, list[Span
     if len(often) > 1:
         order = [(shape, child) for _, _, shape, child in shaped if shape in often]
         for shapes, group in _patterns(order):
-            if not in_pattern & shapes and _counts(group):
+            if not in_pattern & shapes and _counts(group, together):
                 in_pattern |= shapes
                 yield ("pattern", shapes), group
     for shape, group in by_shape.items():
-        if shape not in in_pattern and sum(child.folded for child in group) >= REPEATS and _counts(group):
+        if shape not in in_pattern and sum(child.folded for child in group) >= REPEATS and _counts(group, together):
             yield shape, group
 
 
@@ -77,9 +82,9 @@ def _patterns(order: list[tuple[Shape, Span]]) -> Iterator[tuple[frozenset[Shape
             begin = index + 1
 
 
-def _counts(group: list[Span]) -> bool:
+def _counts(group: list[Span], together: int) -> bool:
     """Return whether a group takes long enough, runs one after another, and is no poll."""
-    return sum(child.busy for child in group) >= TOGETHER and not _is_parallel(group) and not _is_poll(group)
+    return sum(child.busy for child in group) >= together and not _is_parallel(group) and not _is_poll(group)
 
 
 def _is_parallel(group: list[Span]) -> bool:
