@@ -3,7 +3,7 @@
 The way through the room:
 
 * ``command``: the parts of a command, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
-* ``view``, ``analyze``, ``spike``: one command each, which loads what it needs when it runs, and never a door
+* ``view``, ``analyze``, ``mcp``, ``spike``: one command each, which loads what it needs when it runs, and never a door
 * ``analyzing``: what ``analyze`` does
 * ``lengths_of_time``: times as users type them
 * ``output``: how commands write to the terminal
@@ -20,10 +20,11 @@ from typing import Final
 from tracemw._version import __version__
 from tracemw.cli.analyze import ANALYZE
 from tracemw.cli.command import ERROR, Command
+from tracemw.cli.mcp import MCP
 from tracemw.cli.spike import SPIKE
 from tracemw.cli.view import VIEW
 
-COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, SPIKE)
+COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, MCP, SPIKE)
 
 _EXAMPLE: Final = """\
 example:

@@ -55,10 +55,11 @@ def _named(options: argparse.Namespace) -> list[Trace]:
         return read_traces(file.read_bytes())
     if not _ID.fullmatch(options.trace):
         raise NoTraceError(f"{options.trace} is neither a file nor a trace id of up to 32 hex digits")
-    return [_api(options).trace(options.trace)]
+    return [open_api(options).trace(options.trace)]
 
 
-def _api(options: argparse.Namespace) -> QueryApi:
+def open_api(options: argparse.Namespace) -> QueryApi:
+    """Return the server that the options name."""
     tls = Tls.resolve("traces", Arguments(), needs_context=options.url.startswith("https:"))
     headers = headers_for("traces", "http/protobuf", None, options.tenant)
     return QueryApi(options.url, headers=headers, context=tls.context)
@@ -66,7 +67,7 @@ def _api(options: argparse.Namespace) -> QueryApi:
 
 def _found(options: argparse.Namespace) -> Iterator[Trace]:
     """Give the traces that a search finds, some of them fetched side by side."""
-    api, now = _api(options), int(time.time())
+    api, now = open_api(options), int(time.time())
     query = _query(options.query, options.service)
     ids = api.search(query, start=now - int(options.since), end=now + 1, limit=options.limit)
     if not ids:
