@@ -14,6 +14,7 @@ import pytest
         ((), "tracemw view "),
         (("view",), "tracemw view --db traces.db "),
         (("analyze",), "tracemw analyze trace.json "),
+        (("compare",), "tracemw compare --before 1.0 --after 1.1 "),
         (("spike",), "tracemw spike 1.0 --for 10m "),
     ],
 )

@@ -1,0 +1,78 @@
+"""What `tracemw compare` does: it gets the traces of both sides, compares them, and prints what sets them apart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from tracemw.analysis.comparison.changes import Comparison
+from tracemw.analysis.comparison.comparing_sides import SidesError, compare
+from tracemw.analysis.comparison.side import Side
+from tracemw.analysis.load.files import traces_of_files
+from tracemw.analysis.load.unreadable import NoTraceError
+from tracemw.analysis.model import Trace
+from tracemw.analysis.report.comparison_as_json import of_comparison
+from tracemw.analysis.report.comparison_as_text import lines_of_comparison
+from tracemw.cli.command import FINDINGS, FINE
+from tracemw.cli.fetching import fetch, open_api
+from tracemw.cli.output import fail, progress, say, show
+from tracemw.cli.sides import Files, Search, parse_side
+
+_EVERY: Final = 100
+
+
+def compare_sides(options: argparse.Namespace) -> int:
+    """Do what the options say, and return the exit status."""
+    try:
+        made = _compared(options)
+    except (OSError, ValueError) as problem:  # no traces, none that can be read, or what is not accepted
+        return fail(f"tracemw compare: {problem}")
+    finally:
+        progress("")
+    if options.json:
+        say(json.dumps(of_comparison(made)))
+    else:
+        show(lines_of_comparison(made))
+    return _status(made, options.fail_on)
+
+
+def _compared(options: argparse.Namespace) -> Comparison:
+    now = time.time()
+    sources = [parse_side(words, options, now) for words in (options.before, options.after)]
+    if sources[0].is_same(sources[1]):
+        raise SidesError("both sides are the same; name two sets that differ")
+    sides = []
+    for when, source in zip(("before", "after"), sources, strict=True):
+        side = Side(source.name, service=options.service, route=options.route)
+        for number, trace in enumerate(_traces(when, source, options), 1):
+            side.add(trace)
+            if number % _EVERY == 0:
+                progress(f"{when}: {number} traces")
+        sides.append(side)
+    return compare(*sides)
+
+
+def _traces(when: str, source: Files | Search, options: argparse.Namespace) -> Iterator[Trace]:
+    if isinstance(source, Files):
+        many = len(source.files)
+        return traces_of_files(source.files, lambda read: progress(f"{when}: {read} of {many} files"))
+    api = open_api(options)
+    ids = api.search(source.query, start=source.start, end=source.end, limit=options.limit)
+    if not ids:
+        raise NoTraceError(f"{when}: no trace matches {source.query} in this time; see --since, --url and --tenant")
+    return fetch(api, ids, f"{when}: ")
+
+
+def _status(made: Comparison, fail_on: frozenset[str] | None) -> int:
+    """Return 1 for what is named, or, where nothing is named, for whatever got worse."""
+    new = made.new_findings
+    if fail_on is not None:
+        failed = ("regression" in fail_on and made.is_regression) or any(
+            change.finding.code in fail_on for change in new
+        )
+    else:
+        failed = made.is_regression or any(change.finding.severity != "hint" for change in new)
+    return FINDINGS if failed else FINE
