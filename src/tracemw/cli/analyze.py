@@ -42,6 +42,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="CODES",
         help="findings that make the exit status 1, such as error-source,n-plus-one",
     )
+    add_annotate_option(parser)
     parser.set_defaults(usage_error=parser.error)
 
 
@@ -49,6 +50,13 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which server to ask for traces."""
     parser.add_argument("--url", default=_VIEWER, help="Tempo's query API, or the viewer (default: %(default)s)")
     parser.add_argument("--tenant", metavar="NAME", help="the tenant to ask for (default: TRACEMW_TENANT)")
+
+
+def add_annotate_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that has GitHub show what is wrong."""
+    parser.add_argument(
+        "--annotate", action="store_true", help="print annotations for GitHub, which its Actions get in any case"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -106,7 +114,8 @@ example:
   tracemw analyze - --fail-on error-source,n-plus-one < traces.json
 
 The exit status is 1 if there is a finding that is more than a hint, or one of those that --fail-on names. Certificates
-and headers for Tempo are those of the OTEL_EXPORTER_OTLP_* variables.
+and headers for Tempo are those of the OTEL_EXPORTER_OTLP_* variables. In GitHub's Actions, what makes the status 1 is
+annotated at its line of code.
 """,
     add_options=_add_options,
     run=_run,

@@ -18,6 +18,8 @@ from tracemw.analysis.load.unreadable import NoTraceError
 from tracemw.analysis.model import Trace
 from tracemw.analysis.report.as_json import of_many, of_one
 from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
+from tracemw.analysis.verdict import Verdict
+from tracemw.cli.annotations import Annotation, annotate
 from tracemw.cli.command import FINDINGS, FINE
 from tracemw.cli.fetching import fetch, narrowed, open_api
 from tracemw.cli.output import fail, progress, say, show
@@ -68,7 +70,7 @@ def _one(trace: Trace, options: argparse.Namespace) -> int:
         say(json.dumps(of_one(trace, verdict, findings)))
     else:
         show(lines_of_one(trace, verdict, findings))
-    return _status(findings, options.fail_on)
+    return _ended(findings, verdict, options)
 
 
 def _many(traces: Iterator[Trace], options: argparse.Namespace) -> int:
@@ -82,11 +84,17 @@ def _many(traces: Iterator[Trace], options: argparse.Namespace) -> int:
         say(json.dumps(of_many(survey, verdict, groups)))
     else:
         show(lines_of_many(survey, verdict, groups))
-    return _status([group.exemplar for group in groups], options.fail_on)
+    return _ended([group.exemplar for group in groups], verdict, options)
 
 
-def _status(findings: Sequence[Finding], fail_on: frozenset[str] | None) -> int:
+def _ended(findings: Sequence[Finding], verdict: Verdict, options: argparse.Namespace) -> int:
     """Return 1 for findings of the codes that are named, or, where none are named, for any that is more than a hint."""
-    if fail_on is not None:
-        return FINDINGS if any(finding.code in fail_on for finding in findings) else FINE
-    return FINDINGS if any(finding.severity != "hint" for finding in findings) else FINE
+    codes: frozenset[str] | None = options.fail_on
+    wrong = [each for each in findings if (each.severity != "hint" if codes is None else each.code in codes)]
+    annotate(
+        [Annotation(each.code, f"{each.title}; {each.remedy}", each.line) for each in wrong],
+        verdict=verdict.sentence,
+        asked=options.annotate,
+        as_json=options.json,
+    )
+    return FINDINGS if wrong else FINE

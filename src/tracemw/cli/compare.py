@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from tracemw.cli.analyze import add_server_options, limit, look_back
+from tracemw.cli.analyze import add_annotate_option, add_server_options, limit, look_back
 from tracemw.cli.command import Command
 
 
@@ -40,7 +40,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         help="what makes the exit status 1: regression, and new findings by code, such as regression,n-plus-one",
     )
-    parser.add_argument("--annotate", action="store_true", help="print annotations for GitHub, as in its Actions")
+    add_annotate_option(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -73,6 +73,7 @@ example:
 Times are how long ago, or ISO 8601 (without a zone: that of this machine). A version and a time, or TraceQL and a time,
 narrow each other. The exit status is 1 if something got worse: a regression, or a new finding that is more than a hint;
 or what --fail-on names. Certificates and headers for Tempo are those of the OTEL_EXPORTER_OTLP_* variables.
+In GitHub's Actions, what makes the status 1 is annotated at its line of code.
 """,
     add_options=_add_options,
     run=_run,

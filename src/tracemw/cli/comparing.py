@@ -10,12 +10,14 @@ from typing import Final
 
 from tracemw.analysis.comparison.changes import Comparison
 from tracemw.analysis.comparison.comparing_sides import SidesError, compare
+from tracemw.analysis.comparison.conclusion import conclude, group_grew, route_worse
 from tracemw.analysis.comparison.side import Side
 from tracemw.analysis.load.files import traces_of_files
 from tracemw.analysis.load.unreadable import NoTraceError
 from tracemw.analysis.model import Trace
 from tracemw.analysis.report.comparison_as_json import of_comparison
 from tracemw.analysis.report.comparison_as_text import lines_of_comparison
+from tracemw.cli.annotations import Annotation, annotate
 from tracemw.cli.command import FINDINGS, FINE
 from tracemw.cli.fetching import fetch, open_api
 from tracemw.cli.output import fail, progress, say, show
@@ -36,7 +38,7 @@ def compare_sides(options: argparse.Namespace) -> int:
         say(json.dumps(of_comparison(made)))
     else:
         show(lines_of_comparison(made))
-    return _status(made, options.fail_on)
+    return _ended(made, options)
 
 
 def _compared(options: argparse.Namespace) -> Comparison:
@@ -66,13 +68,16 @@ def _traces(when: str, source: Files | Search, options: argparse.Namespace) -> I
     return fetch(api, ids, f"{when}: ")
 
 
-def _status(made: Comparison, fail_on: frozenset[str] | None) -> int:
+def _ended(made: Comparison, options: argparse.Namespace) -> int:
     """Return 1 for what is named, or, where nothing is named, for whatever got worse."""
-    new = made.new_findings
-    if fail_on is not None:
-        failed = ("regression" in fail_on and made.is_regression) or any(
-            change.finding.code in fail_on for change in new
-        )
-    else:
-        failed = made.is_regression or any(change.finding.severity != "hint" for change in new)
-    return FINDINGS if failed else FINE
+    named: frozenset[str] | None = options.fail_on
+    wrong: list[Annotation] = []
+    if named is None or "regression" in named:
+        wrong += [Annotation("regression", route_worse(route), "") for route in made.worse_routes]
+        wrong += [Annotation("regression", group_grew(group), group.line) for group in made.grown_groups]
+    for change in made.new_findings:
+        finding = change.finding
+        if finding.severity != "hint" if named is None else finding.code in named:
+            wrong.append(Annotation(finding.code, f"{finding.title}; {finding.remedy}", finding.line))
+    annotate(wrong, verdict=conclude(made), asked=options.annotate, as_json=options.json)
+    return FINDINGS if wrong else FINE
