@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -105,3 +107,36 @@ def test_a_span_that_is_put_around_others_is_no_regression(tmp_path: Path) -> No
     before = Traffic(seed=5).write(tmp_path / "before.json")
     document = told(before, Traffic(seed=6, wrapped=True).write(tmp_path / "after.json"))
     assert not document["regression"], document["verdict"]
+
+
+def test_the_page_has_the_verdict_and_pictures_and_asks_nobody_for_anything(
+    release: tuple[Path, Path], tmp_path: Path
+) -> None:
+    page = tmp_path / "comparison.html"
+    assert compare(*release, "--html", str(page)).returncode == 1
+    written = page.read_text()
+    assert "<h1" in written
+    assert "GET /orders got slower: p95 19.7 -&gt; 206 ms" in written
+    pictures = [ET.fromstring(each) for each in re.findall(r"<svg.*?</svg>", written)]
+    assert len(pictures) == 3
+    groups, orders, _ = pictures
+    assert [bar.attrib["class"] for bar in groups.iter("rect")] == ["bar worse"]
+    dots = [(dot.attrib["class"], float(dot.attrib["cx"])) for dot in orders.iter("circle")]
+    assert len(dots) == 6
+    assert all(before[1] < after[1] for before, after in zip(dots[::2], dots[1::2], strict=True))
+    assert not re.search(r"https?:|<script|src=|@import|url\(", written)
+
+
+def test_a_page_that_cannot_be_written_is_told_plainly(release: tuple[Path, Path], tmp_path: Path) -> None:
+    ended = compare(*release, "--html", str(tmp_path / "none" / "page.html"))
+    assert ended.returncode == 2
+    assert "name another file with --html" in ended.stderr
+
+
+def test_names_of_spans_are_text_on_the_page(tmp_path: Path) -> None:
+    files = [tmp_path / f"{seed}.json" for seed in (1, 2)]
+    for seed, file in enumerate(files, 1):
+        Traffic(seed=seed, count=40, version="<script>").write(file)
+        file.write_text(file.read_text().replace("GET /orders", "GET /<script>orders"))
+    compare(files[0], files[1], "--html", str(tmp_path / "page.html"))
+    assert "<script>" not in (tmp_path / "page.html").read_text()

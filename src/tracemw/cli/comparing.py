@@ -17,6 +17,7 @@ from tracemw.analysis.load.unreadable import NoTraceError
 from tracemw.analysis.model import Trace
 from tracemw.analysis.report.comparison_as_json import of_comparison
 from tracemw.analysis.report.comparison_as_text import lines_of_comparison
+from tracemw.analysis.report.comparison_page import page_of_comparison
 from tracemw.cli.annotations import Annotation, annotate
 from tracemw.cli.command import FINDINGS, FINE
 from tracemw.cli.fetching import fetch, open_api
@@ -34,6 +35,11 @@ def compare_sides(options: argparse.Namespace) -> int:
         return fail(f"tracemw compare: {problem}")
     finally:
         progress("")
+    try:
+        if options.html is not None:
+            options.html.write_text(page_of_comparison(made), encoding="utf-8")
+    except OSError as problem:
+        return fail(f"tracemw compare: the page cannot be written ({problem}); name another file with --html")
     if options.json:
         say(json.dumps(of_comparison(made)))
     else:

@@ -14,14 +14,15 @@ _MOST_ROUTES: Final = 30
 _MOST_GROUPS: Final = 10
 _MOST_FINDINGS: Final = 10
 _MOST_ATTRIBUTES: Final = 10
-_LABELS: Final = {"p50_ms": "p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms", "error_rate": "errors %"}
+LABELS: Final = {"p50_ms": "p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms", "error_rate": "errors %"}
+"""What a table calls each measure."""
 
 
 def lines_of_comparison(made: Comparison) -> Iterator[Line]:
     """Give the lines on a comparison."""
-    is_bad = made.is_regression or any(change.finding.severity != "hint" for change in made.new_findings)
     sentence = conclude(made)
-    yield Line(sentence if is_bad else sentence[:1].upper() + sentence[1:], "bold red" if is_bad else "bold green")
+    style = "bold red" if is_bad(made) else "bold green"
+    yield Line(sentence[:1].upper() + sentence[1:], style)
     yield Line("")
     yield from (_side("before", made.before), _side("after", made.after))
     yield Line(f"intervals have the truth with {made.confidence:.2%} each, 95% all together", "dim")
@@ -35,6 +36,24 @@ def lines_of_comparison(made: Comparison) -> Iterator[Line]:
     yield from _attributes(made)
 
 
+def is_bad(made: Comparison) -> bool:
+    """Return whether something got worse, or a finding that is more than a hint is new."""
+    return made.is_regression or any(change.finding.severity != "hint" for change in made.new_findings)
+
+
+def words_of(route: RouteChange) -> list[str]:
+    """Return what is to be said of a route, such as `slower`; nothing for one that is as before."""
+    if route.before is None or route.after is None:
+        return ["new" if route.before is None else "gone"]
+    said = {
+        "slower": set(route.worse) - {"error_rate"},
+        "fails more": "error_rate" in route.worse,
+        "faster": set(route.better) - {"error_rate"},
+        "fails less": "error_rate" in route.better,
+    }
+    return [word for word, holds in said.items() if holds]
+
+
 def _side(when: str, side: SideSummary) -> Line:
     versions = f", version {', '.join(side.versions[:3])}" if side.versions else ""
     weighed = f", which stand for {side.requests:.0f}" if round(side.requests) != side.traces else ""
@@ -42,17 +61,10 @@ def _side(when: str, side: SideSummary) -> Line:
 
 
 def _route(route: RouteChange) -> Iterator[Line]:
-    words = [
-        *(["slower"] if set(route.worse) - {"error_rate"} else []),
-        *(["fails more"] if "error_rate" in route.worse else []),
-        *(["faster"] if set(route.better) - {"error_rate"} else []),
-        *(["fails less"] if "error_rate" in route.better else []),
-    ]
+    words = words_of(route)
     style = "bold red" if route.worse else "green" if route.better else ""
-    if route.before is None or route.after is None:
-        words = ["new" if route.before is None else "gone"]
     yield Line(f"{route.route} of {route.service}{'  ' if words else ''}{', '.join(words)}", style or "bold")
-    yield Line(f"    {'':9}{'count':>9}" + "".join(f"  {label:<24}" for label in _LABELS.values()).rstrip(), "dim")
+    yield Line(f"    {'':9}{'count':>9}" + "".join(f"  {label:<24}" for label in LABELS.values()).rstrip(), "dim")
     for when, numbers in (("before", route.before), ("after", route.after)):
         if numbers is not None:
             yield Line(f"    {when:<9}{number(numbers.count):>9}{_cells(numbers)}")
@@ -60,7 +72,7 @@ def _route(route: RouteChange) -> Iterator[Line]:
 
 def _cells(numbers: RouteNumbers) -> str:
     cells = []
-    for name in _LABELS:
+    for name in LABELS:
         estimate = numbers.measures.get(name)
         factor = 100 if name == "error_rate" else 1
         cells.append("" if estimate is None else f"{number(estimate.value * factor)} ({interval(estimate, factor)})")
