@@ -16,6 +16,7 @@ from tracemw.cli import COMMANDS
         ((), "tracemw view "),
         (("view",), "tracemw view --db traces.db "),
         (("analyze",), "tracemw analyze trace.json "),
+        (("compare",), "tracemw compare --before 1.0 --after 1.1 "),
         (("mcp",), "tracemw mcp --http 8765 "),
         (("spike",), "tracemw spike 1.0 --for 10m "),
     ],

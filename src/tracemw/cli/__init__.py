@@ -3,9 +3,13 @@
 The way through the room:
 
 * ``command``: the parts of a command, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
-* ``view``, ``analyze``, ``mcp``, ``spike``: one command each, which loads what it needs when it runs, and never a door
-* ``analyzing``: what ``analyze`` does
+* ``view``, ``analyze``, ``compare``, ``mcp``, ``spike``: one command each. It loads what it needs when it runs, and
+  never a door
+* ``analyzing``, ``comparing``: what ``analyze`` and ``compare`` do
+* ``sides``: the sides of a comparison as users type them
+* ``fetching``: traces that a search of a server finds
 * ``lengths_of_time``: times as users type them
+* ``annotations``: what a pipeline of GitHub shows beside the code
 * ``output``: how commands write to the terminal
 * this module: the parser over all commands
 """
@@ -20,11 +24,12 @@ from typing import Final
 from tracemw._version import __version__
 from tracemw.cli.analyze import ANALYZE
 from tracemw.cli.command import ERROR, Command
+from tracemw.cli.compare import COMPARE
 from tracemw.cli.mcp import MCP
 from tracemw.cli.spike import SPIKE
 from tracemw.cli.view import VIEW
 
-COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, MCP, SPIKE)
+COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, COMPARE, MCP, SPIKE)
 
 _EXAMPLE: Final = """\
 example:

@@ -30,7 +30,7 @@ def _run(options: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types", "pydantic"):
             raise
         return fail(f"tracemw mcp needs {error.name}: pip install 'tracemw[mcp]'")
-    from tracemw.cli.analyzing import open_api
+    from tracemw.cli.fetching import open_api
 
     if options.skill:
         for line in skill().splitlines():
