@@ -118,6 +118,17 @@ def test_auto_leaves_out_what_tracemw_has_a_door_for() -> None:
     assert "sqlalchemy" not in names
 
 
+@pytest.mark.parametrize("value", ["psycopg, sqlite3", "sqlite3", "*"])
+def test_auto_leaves_out_what_the_environment_disables(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", value)
+    config = resolve(instrument="auto")
+    names = {each.name for each in find(config.instrument, config.not_by_auto)}
+    assert "sqlite3" not in names
+    assert ("psycopg" in names) == (value == "sqlite3")
+    named = resolve(instrument=("sqlite3",))
+    assert [each.name for each in find(named.instrument, named.not_by_auto)] == ["sqlite3"]
+
+
 def test_auto_leaves_out_each_library_that_has_a_door() -> None:
     assert set(tracemw._DOORS) == instrumentations._WITH_DOOR
 
