@@ -25,6 +25,7 @@ from calls import WSGIServer
 from recording.local_traces import Init, attributes
 from servers import uvicorn_serving, wait_until
 from tracemw._otel.served import served
+from tracemw._watch.run_queue import RunQueue
 from watch.watched import line_of, told
 
 BLOCK = 0.3
@@ -162,8 +163,9 @@ async def starve() -> str:
     all_processors = os.sched_getaffinity(this)
     os.sched_setaffinity(this, {min(all_processors)})
     os.setpriority(os.PRIO_PROCESS, this, 19)
-    until = time.thread_time() + 0.01
-    while time.thread_time() < until:  # it has no processor
+    run_queue = RunQueue(this)
+    enough = run_queue.waited() + 250_000_000
+    while run_queue.waited() < enough:  # it has no processor
         pass
     os.sched_setaffinity(this, all_processors)
     return "ok"
