@@ -75,7 +75,7 @@ class Installation:
             ValueError: for an instrumentation that is asked for, and is not installed.
         """
         require_the_gil()
-        instrumentations = [] if config.disabled else find(config.instrument)
+        instrumentations = [] if config.disabled else find(config.instrument, config.not_by_auto)
         wait_for(self._lock, LONGEST_WAIT)
         try:
             if self._tracing is not None and self._tracing.active:
