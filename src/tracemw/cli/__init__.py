@@ -9,6 +9,7 @@ The way through the room:
 * ``sides``: the sides of a comparison as users type them
 * ``fetching``: traces that a search of a server finds
 * ``lengths_of_time``: times as users type them
+* ``measuring``: numbers of all traffic, where a server has metrics
 * ``annotations``: what a pipeline of GitHub shows beside the code
 * ``output``: how commands write to the terminal
 * this module: the parser over all commands

@@ -21,6 +21,7 @@ from tracemw.analysis.report.comparison_page import page_of_comparison
 from tracemw.cli.annotations import Annotation, annotate
 from tracemw.cli.command import FINDINGS, FINE
 from tracemw.cli.fetching import fetch, open_api
+from tracemw.cli.measuring import Fetched, measure
 from tracemw.cli.output import fail, progress, say, show
 from tracemw.cli.sides import Files, Search, parse_side
 
@@ -52,26 +53,33 @@ def _compared(options: argparse.Namespace) -> Comparison:
     sources = [parse_side(words, options, now) for words in (options.before, options.after)]
     if sources[0].is_same(sources[1]):
         raise SidesError("both sides are the same; name two sets that differ")
-    sides = []
+    sides: list[Side] = []
+    fetched: list[Fetched] = []
     for when, source in zip(("before", "after"), sources, strict=True):
         side = Side(source.name, service=options.service, route=options.route)
-        for number, trace in enumerate(_traces(when, source, options), 1):
-            side.add(trace)
-            if number % _EVERY == 0:
-                progress(f"{when}: {number} traces")
         sides.append(side)
-    return compare(*sides)
+        if isinstance(source, Files):
+            _look_at(traces_of_files(source.files), when, side)
+        else:
+            fetched.append(_searched(source, when, side, options))
+    whole, notes = measure(fetched) if len(fetched) == len(sides) else ({}, [])
+    return compare(sides[0], sides[1], whole=whole, notes=notes)
 
 
-def _traces(when: str, source: Files | Search, options: argparse.Namespace) -> Iterator[Trace]:
-    if isinstance(source, Files):
-        many = len(source.files)
-        return traces_of_files(source.files, lambda read: progress(f"{when}: {read} of {many} files"))
+def _searched(source: Search, when: str, side: Side, options: argparse.Namespace) -> Fetched:
     api = open_api(options)
     ids = api.search(source.query, start=source.start, end=source.end, limit=options.limit)
     if not ids:
         raise NoTraceError(f"{when}: no trace matches {source.query} in this time; see --since, --url and --tenant")
-    return fetch(api, ids, f"{when}: ")
+    _look_at(fetch(api, ids, f"{when}: "), when, side)
+    return Fetched(api, source, side, is_cut=len(ids) >= options.limit)
+
+
+def _look_at(traces: Iterator[Trace], when: str, side: Side) -> None:
+    for number, trace in enumerate(traces, 1):
+        side.add(trace)
+        if number % _EVERY == 0:
+            progress(f"{when}: {number} traces")
 
 
 def _ended(made: Comparison, options: argparse.Namespace) -> int:

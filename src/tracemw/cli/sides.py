@@ -22,7 +22,7 @@ _LONGEST: Final = 7 * 24 * 3600
 
 _ACCEPTED: Final = (
     "use files, a directory, a version such as 1.1 or service.version=9f3e1c, times such as 2h..1h or "
-    "2026-05-01T10:00..2026-05-01T11:00, or TraceQL such as '{ duration > 1s }'"
+    "2026-05-01T10:00..2026-05-01T11:00, or TraceQL such as '{ trace:duration > 1s }'"
 )
 
 

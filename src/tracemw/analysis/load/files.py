@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tracemw.analysis.load.reading import read_spans
@@ -18,12 +18,8 @@ def files_in(path: Path) -> list[Path]:
     return sorted(each for each in found if not any(part.startswith(".") for part in each.relative_to(path).parts))
 
 
-def traces_of_files(files: Sequence[Path], report: Callable[[int], None]) -> Iterator[Trace]:
+def traces_of_files(files: Sequence[Path]) -> Iterator[Trace]:
     """Give the traces of files. One file is in memory at a time, and traces that go on in a later one.
-
-    Args:
-        files: The files, in any format that is known.
-        report: Is called with the number of files that have been read.
 
     Raises:
         OSError: if a file cannot be read.
@@ -38,7 +34,6 @@ def traces_of_files(files: Sequence[Path], report: Callable[[int], None]) -> Ite
             owner.setdefault(span.trace_id, []).append(span)
         for trace_id in list(complete):
             yield Trace(waiting.pop(trace_id, []) + complete.pop(trace_id))
-        report(number + 1)
 
 
 def _spans(file: Path) -> Iterator[Span]:
