@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tracemw.analysis.findings.finding import Finding, quoted
+from tracemw.analysis.gathering.searching import fetch, narrowed
 from tracemw.analysis.grouping import Survey, judge_all, look_at
 from tracemw.analysis.load.reading import read_traces
 from tracemw.analysis.load.unreadable import NoTraceError
@@ -21,7 +22,7 @@ from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
 from tracemw.analysis.verdict import Verdict
 from tracemw.cli.annotations import Annotation, annotate
 from tracemw.cli.command import FINDINGS, FINE
-from tracemw.cli.fetching import fetch, narrowed, open_api
+from tracemw.cli.fetching import open_api
 from tracemw.cli.output import fail, progress, say, show
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
@@ -61,7 +62,7 @@ def _found(options: argparse.Namespace) -> Iterator[Trace]:
     ids = api.search(query, start=now - int(options.since), end=now + 1, limit=options.limit)
     if not ids:
         raise NoTraceError(f"no trace matches {query}; look further back with --since, and see --url and --tenant")
-    yield from fetch(api, ids)
+    yield from fetch(api, ids, progress)
 
 
 def _one(trace: Trace, options: argparse.Namespace) -> int:

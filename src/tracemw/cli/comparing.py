@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Iterator
-from typing import Final
 
 from tracemw.analysis.comparison.changes import Comparison
-from tracemw.analysis.comparison.comparing_sides import SidesError, compare
 from tracemw.analysis.comparison.conclusion import conclude, group_grew, route_worse
-from tracemw.analysis.comparison.side import Side
-from tracemw.analysis.load.files import traces_of_files
-from tracemw.analysis.load.unreadable import NoTraceError
-from tracemw.analysis.model import Trace
+from tracemw.analysis.gathering.both_sides import compare_sources
 from tracemw.analysis.report.comparison_as_json import of_comparison
 from tracemw.analysis.report.comparison_as_text import lines_of_comparison
 from tracemw.analysis.report.comparison_page import page_of_comparison
 from tracemw.cli.annotations import Annotation, annotate
 from tracemw.cli.command import FINDINGS, FINE
-from tracemw.cli.fetching import fetch, open_api
-from tracemw.cli.measuring import Fetched, measure
+from tracemw.cli.fetching import open_api
 from tracemw.cli.output import fail, progress, say, show
-from tracemw.cli.sides import Files, Search, parse_side
-
-_EVERY: Final = 100
 
 
 def compare_sides(options: argparse.Namespace) -> int:
     """Do what the options say, and return the exit status."""
     try:
-        made = _compared(options)
+        made = compare_sources(
+            options.before,
+            options.after,
+            open_api=lambda: open_api(options),
+            service=options.service,
+            route=options.route,
+            since=options.since,
+            limit=options.limit,
+            report=progress,
+        )
     except (OSError, ValueError) as problem:  # no traces, none that can be read, or what is not accepted
         return fail(f"tracemw compare: {problem}")
     finally:
@@ -46,40 +44,6 @@ def compare_sides(options: argparse.Namespace) -> int:
     else:
         show(lines_of_comparison(made))
     return _ended(made, options)
-
-
-def _compared(options: argparse.Namespace) -> Comparison:
-    now = time.time()
-    sources = [parse_side(words, options, now) for words in (options.before, options.after)]
-    if sources[0].is_same(sources[1]):
-        raise SidesError("both sides are the same; name two sets that differ")
-    sides: list[Side] = []
-    fetched: list[Fetched] = []
-    for when, source in zip(("before", "after"), sources, strict=True):
-        side = Side(source.name, service=options.service, route=options.route)
-        sides.append(side)
-        if isinstance(source, Files):
-            _look_at(traces_of_files(source.files), when, side)
-        else:
-            fetched.append(_searched(source, when, side, options))
-    whole, notes = measure(fetched) if len(fetched) == len(sides) else ({}, [])
-    return compare(sides[0], sides[1], whole=whole, notes=notes)
-
-
-def _searched(source: Search, when: str, side: Side, options: argparse.Namespace) -> Fetched:
-    api = open_api(options)
-    ids = api.search(source.query, start=source.start, end=source.end, limit=options.limit)
-    if not ids:
-        raise NoTraceError(f"{when}: no trace matches {source.query} in this time; see --since, --url and --tenant")
-    _look_at(fetch(api, ids, f"{when}: "), when, side)
-    return Fetched(api, source, side, is_cut=len(ids) >= options.limit)
-
-
-def _look_at(traces: Iterator[Trace], when: str, side: Side) -> None:
-    for number, trace in enumerate(traces, 1):
-        side.add(trace)
-        if number % _EVERY == 0:
-            progress(f"{when}: {number} traces")
 
 
 def _ended(made: Comparison, options: argparse.Namespace) -> int:

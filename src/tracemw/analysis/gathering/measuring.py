@@ -1,4 +1,4 @@
-"""Numbers of all traffic for `tracemw compare`, where a server has metrics and more requests than were fetched."""
+"""Numbers of all traffic of a comparison, where a server has metrics and more requests than were fetched."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from tracemw.analysis.comparison.changes import RouteNumbers
 from tracemw.analysis.comparison.route_changes import confidence_of_each
 from tracemw.analysis.comparison.side import RouteKey, Side
 from tracemw.analysis.comparison.whole_traffic import Ask, Counts, WholeTraffic, ask_counts, ask_numbers
+from tracemw.analysis.gathering.searching import filter_of
+from tracemw.analysis.gathering.sources import Search
 from tracemw.analysis.load.query_api import QueryApi
 from tracemw.analysis.load.unreadable import QueryError
-from tracemw.cli.fetching import filter_of
-from tracemw.cli.output import progress
-from tracemw.cli.sides import Search
 
 _MOST_ROUTES: Final = 20
 
@@ -61,7 +60,6 @@ def _measured(sides: Sequence[Fetched]) -> dict[RouteKey, tuple[RouteNumbers, Ro
     before, after = sides
     if None in (before.condition, after.condition, before.weight, after.weight):
         return {}  # a query over several spans of a trace, or sampling by several ratios: spans cannot just be counted
-    progress("asking for metrics")
     counts = [ask_counts(each.ask, each.condition or "") for each in sides]
     confidence = confidence_of_each(before.side, after.side)
     found = {}
