@@ -18,7 +18,9 @@ import tracemw.fastapi
 import tracemw.flask
 from recording.local_traces import Init, kept_for
 from servers import uvicorn_serving, wait_until, werkzeug_serving
+from tracemw._http.exchange import ServerExchange
 from tracemw._otel.served import served, watch
+from tracemw._watch.stacks import stacks_of
 from watch.watched import Gate, line_of, server_span, told
 
 SOON = 0.05
@@ -197,3 +199,21 @@ def test_without_stacks_and_blame_nobody_watches(init: Init) -> None:
 def test_a_time_that_is_none_is_refused(init: Init, value: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="stack_after"):
         init(1.0, stack_after=value)
+
+
+def test_to_look_for_a_worker_that_is_not_there_breaks_no_tuple_that_another_thread_fills() -> None:
+    nowhere = ServerExchange()
+    looked = threading.Event()
+    tuples = 0
+
+    def look() -> None:
+        for _ in range(20):
+            assert stacks_of([nowhere]) == {nowhere: []}
+        looked.set()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    while not looked.is_set():
+        tuples += len(tuple(number for number in range(2000)))
+    looking.join()
+    assert tuples
