@@ -39,6 +39,8 @@ _MOST_SHAPES: Final = 100
 
 _REPEATS: Final = 5
 """The execution of a statement beneath one parent from which on others' spans get the line of code."""
+_LINES: Final = 100
+"""Repeats that get it. Further ones would tell the same."""
 _SLOW: Final = 100_000_000
 """Nanoseconds from which the span of another's statement gets that line, too."""
 
@@ -157,7 +159,7 @@ def _hand_on(found: Fold, books: Books) -> None:
 
 def _tell_line(span: Span, seen: int) -> None:
     """Tell the line of code that has executed a statement, if the statement is repeated or slow."""
-    if seen < _REPEATS and (span._end_time or 0) - span._start_time < _SLOW:
+    if not _REPEATS <= seen < _REPEATS + _LINES and (span._end_time or 0) - span._start_time < _SLOW:
         return
     line = calling_line()
     attributes = span._attributes

@@ -6,8 +6,8 @@ Nothing is noted while requests run well, so the workers are found when somebody
 * it runs in a context of the request: a task knows its context, and thread pools have it in a variable
 
 Greenlets and the tasks of trio cannot be found from another thread, so requests note theirs when they begin. WARNING:
-to look for them among all objects of the garbage collector breaks the application. While `tuple(...)` is filled in another
-thread, a second reference to the tuple makes that call fail with a SystemError.
+to look for them among all objects of the garbage collector breaks the application. While `tuple(...)` is filled in
+another thread, a second reference to the tuple makes that call fail with a SystemError.
 
 All frames that are looked at may run on meanwhile. Each step that reads one is right at its moment.
 """

@@ -36,6 +36,8 @@ _CLIENT: Final = SpanKind.CLIENT
 _MOST_KEPT: Final = 512
 _MOST_COUNTED: Final = 4096
 """Statements that are remembered, and pairs of parent and statement whose repeats are counted."""
+_LINES: Final = 100
+"""Repeats of one statement under one parent that tell their line. Further ones would tell the same."""
 _OTHERS: Final = "opentelemetry.instrumentation"
 """The package of the official instrumentations. While none is loaded, none has to be kept from tracing a call twice."""
 
@@ -192,7 +194,7 @@ class CallTracing:
         return tracer.start_span(statement.name, here, _CLIENT, statement.attributes, None, began)
 
     def _repeats_under_parent(self, span: Any, statement: TracedStatement) -> bool:
-        """Count an execution under the span's parent. Tell whether there were many."""
+        """Count an execution under the span's parent. Tell whether it is one of those that tell their line."""
         parent = getattr(span, "parent", None)
         if parent is None:
             return False
@@ -202,7 +204,7 @@ class CallTracing:
         if len(counts) >= _MOST_COUNTED:
             counts.clear()
         counts[key] = count
-        return count >= self._repeats
+        return self._repeats <= count < self._repeats + _LINES
 
     def _end(self, call: Call) -> None:
         if call.silence is not None:
