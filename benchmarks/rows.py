@@ -398,7 +398,7 @@ ROWS = [
                 target="databases:repeats",
                 options={"door": "ours"},
                 env={"TRACEMW_FOLD_AFTER": "0"},
-                goal=_ratio(1),
+                goal=_ratio(2),
                 spans=5001,
             ),
             Contestant(name="untraced", target="databases:repeats"),
