@@ -142,7 +142,8 @@ def shape_of(name: str, attributes: Mapping[str, Any]) -> tuple[str, str | None]
     if statements is None:
         return name, _command(text)
     statement = statements[text]
-    return statement.summary or name, statement.text
+    of_batch = "BATCH " if "db.operation.batch.size" in attributes else ""
+    return of_batch + (statement.summary or name), statement.text
 
 
 def _command(text: str) -> str | None:

@@ -28,6 +28,8 @@ class Processors(SynchronousMultiSpanProcessor):
     """The processors that implement `on_end`."""
     are_plain = True
     """Whether an ended span only has to be handed out, as it is: nobody needs the SDK's copy or the ending hook."""
+    has_foreign = False
+    """Whether there is a processor that is not tracemw's own."""
     is_private = True
     """Whether only tracemw's own processors hear of held spans at once."""
     of_held: tuple[tuple[SpanProcessor, ...], ...] = ((), (), ())
@@ -53,6 +55,7 @@ class Processors(SynchronousMultiSpanProcessor):
             self.starting = tuple(each for each in processors if _does(each, "on_start"))
             self.ending = tuple(each for each in processors if _does(each, "_on_ending"))
             self.ended = tuple(each for each in processors if _does(each, "on_end"))
+            self.has_foreign = not all(map(is_ours, processors))
             self.are_plain = not self.ending and all(map(is_ours, self.ended))
             self._sort()
 
