@@ -2,12 +2,14 @@
 
 From a failed root, the failed children that brought it down lead to the source. A child did if its exception or status
 shows in its parent, or if nothing else went on after it. An error that was caught and handled is not followed. Times of
-siblings come from one clock, so "after" holds there.
+siblings come from one clock, so "after" holds there. Where the way ends at a span that failed without an exception, it
+goes on beneath the children that look fine: one of them may have swallowed what failed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from tracemw.analysis.conventions import http_status, is_cancelled
@@ -35,9 +37,24 @@ def _is_entry(root: Span, trace: Trace) -> bool:
 def chain_of(root: Span) -> list[Span]:
     """Return the failed spans from a root down to the source."""
     chain = [root]
-    while (cause := _cause(chain[-1])) is not None:
+    while (cause := _cause(chain[-1]) or hidden_cause(chain[-1])) is not None:
         chain.append(cause)
     return chain
+
+
+def hidden_cause(span: Span) -> Span | None:
+    """Return the last failure beneath a span that failed without an exception, if all its children look fine."""
+    if span.exception is not None or span.kind == CLIENT or any(child.failed for child in span.children):
+        return None
+    hidden: list[Span] = []
+    fine = list(span.children)
+    for each in fine:  # the list grows while it is read
+        for child in each.children:
+            if not child.failed:
+                fine.append(child)
+            elif child.failed_hard and not is_cancelled(child.error_type) and not _went_on(child, each):
+                hidden.append(child)
+    return max(hidden, key=lambda child: child.end, default=None)
 
 
 def _cause(span: Span) -> Span | None:
@@ -137,6 +154,11 @@ def _finding(chain: list[Span]) -> Finding:
     services = list(dict.fromkeys(through))
     way = f", through {' > '.join(services[1:-1])}" if len(services) > 2 else ""
     where = "" if source is root else f", from {source.name} of {source.service}"
+    remedy = "look at the source first; what failed above only passed the error on"
+    swallowing = next((below.parent for above, below in pairwise(chain) if below.parent is not above), None)
+    if swallowing is not None:
+        way += f"; it is swallowed in {swallowing.name} of {swallowing.service}{at(line_of_handler(swallowing))}"
+        remedy = f"look at the source first, and have {swallowing.name} record what it catches"
     return Finding(
         code="error-source",
         severity="error",
@@ -147,7 +169,7 @@ def _finding(chain: list[Span]) -> Finding:
         remedy=(
             "nobody waits for this any longer: see why the caller gave up"
             if is_cancelled(source.error_type)
-            else "look at the source first; what failed above only passed the error on"
+            else remedy
         ),
         query=failing(source),
         numbers={
@@ -160,9 +182,24 @@ def _finding(chain: list[Span]) -> Finding:
     )
 
 
+def line_of_handler(span: Span) -> str:
+    """Return the line that handled an exception, as tracemw notes it on events, else the line of the span."""
+    for event in span.events:
+        file, number = (
+            event.attributes.get("tracemw.handled.file.path"),
+            event.attributes.get("tracemw.handled.line.number"),
+        )
+        if file:
+            return f"{str(file).rpartition('/')[2]}:{number}"
+    return line_of((span,))
+
+
 def line_of_failure(chain: list[Span]) -> str:
     """Return the line of code where a chain of failures began, as its spans or the source's stack trace tell."""
-    return line_of(chain[-1:]) or _line_of_stacktrace(chain[-1]) or line_of(chain[::-1])
+    own = line_of(chain[-1:])
+    if ":" in own:
+        return own
+    return _line_of_stacktrace(chain[-1]) or own or line_of(chain[::-1])  # a function alone says less than its stack
 
 
 def _line_of_stacktrace(span: Span) -> str:
