@@ -135,6 +135,8 @@ async def investigate(console: Console, shop: Shop, store: TraceStore, incident:
     answers = await incident.happen(shop)
     for stretch in filter(None, answers):
         console.print(f"Sent {describe(stretch)}.")
+    for line in shop.warnings():
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     await arrive(store, {answer.trace_id for stretch in answers for answer in stretch})
     of_all = ("--service", "storefront", "--url", store.address)
     cause = await find_cause(*of_all)

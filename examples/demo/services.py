@@ -61,6 +61,11 @@ class Shop:
         self._children.stop(name)
         await self._ready(self._start(name, version))
 
+    def warnings(self) -> list[str]:
+        """Return the lines in which the services have said themselves what goes wrong."""
+        logs = [(self._children.folder / f"{name}.log").read_text(errors="replace") for name in self.addresses]
+        return [line for log in logs for line in log.splitlines() if "; see http" in line]
+
     async def _ready(self, child: Child) -> None:
         await child.ready(self.client, f"{self.addresses[child.name]}/health")
 
@@ -90,6 +95,7 @@ class Shop:
             "PROFILE_URL": self.addresses["profile"],
             "PAYMENTS_URL": self.addresses["payments"],
             "NO_PROXY": "127.0.0.1",
+            "TRACEMW_WARN": "true",  # as on a terminal; here it goes into a log
         }
 
 

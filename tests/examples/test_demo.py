@@ -122,12 +122,18 @@ def test_once_shows_a_good_and_a_failing_trace_and_finds_no_fault(demos: list[De
     assert re.search(rf"^{int(sent[1]) - int(sent[2])} traces, 0 faults$", demo.output, re.MULTILINE)
 
 
-@pytest.mark.parametrize("incident", ["timeout", "n-plus-one", "ghost-error"])
-def test_the_injected_cause_of_an_incident_is_named(demos: list[Demo], incident: str) -> None:
+@pytest.mark.parametrize(
+    ("incident", "warned"),
+    [("timeout", "pool-wait"), ("n-plus-one", "n-plus-one"), ("ghost-error", "swallowed-error")],
+)
+def test_the_injected_cause_of_an_incident_is_named_and_one_line_has_warned_of_it(
+    demos: list[Demo], incident: str, warned: str
+) -> None:
     demo = Demo("--once", "--incident", incident)
     demos.append(demo)
     assert demo.wait() == 0, demo.output
     assert demo.lines[-1] == "This is the injected cause.\n"
+    assert len([line for line in demo.lines if line.startswith(f"{warned}: ")]) == 1, demo.output
 
 
 @needs_proc
