@@ -20,7 +20,7 @@ from rich.console import Console
 from examples.demo import services, traffic
 from examples.demo.checks import Fault, check
 from examples.demo.incidents import INCIDENTS, Incident, describe
-from examples.demo.investigation import AnalysisFailedError, arrive, find_cause, tracemw
+from examples.demo.investigation import AnalysisFailedError, arrive, find_cause, miss_in_comparison, tracemw
 from examples.demo.processes import ChildFailedError, Children
 from examples.demo.services import Addresses, Shop
 from examples.demo.traces import TraceStore
@@ -141,11 +141,15 @@ async def investigate(console: Console, shop: Shop, store: TraceStore, incident:
     of_all = ("--service", "storefront", "--url", store.address)
     cause = await find_cause(*of_all)
     of_one = (cause.trace_id, "--url", store.address)
-    console.print(f"\n$ tracemw analyze {' '.join(of_one)}", style="bold", soft_wrap=True)
-    console.print(await tracemw("analyze", *of_one), markup=False, soft_wrap=True)
-    console.print(f"$ tracemw analyze {' '.join(of_all)}", style="bold", soft_wrap=True)
-    console.print(cause.verdict, markup=False, soft_wrap=True)
     missing = (await find_cause(*of_one)).misses(incident)
+    asked = [("analyze", *of_all), ("analyze", *of_one)]
+    if incident.compared:
+        releases = (*incident.compared, "--url", store.address)
+        missing += await miss_in_comparison(incident, *releases)
+        asked.append(("compare", *releases))
+    for command in asked:
+        console.print(f"\n$ tracemw {' '.join(command)}", style="bold", soft_wrap=True)
+        console.print((await tracemw(*command)).rstrip(), markup=False, soft_wrap=True)
     if missing:
         console.print(
             f"\nThis is not the injected cause: it does not name {', '.join(missing)}", style="red", soft_wrap=True

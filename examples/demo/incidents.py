@@ -39,6 +39,9 @@ class Incident:
     named: tuple[str, ...]
     """What the verdict has to name besides."""
 
+    compared: tuple[str, ...] = ()
+    """What `tracemw compare` is asked, if the incident came with a release."""
+
     @property
     def folder(self) -> str:
         """The name of its folder in `examples/incidents`."""
@@ -106,6 +109,7 @@ INCIDENTS = {
             happen=release_n_plus_one,
             code="n-plus-one",
             named=(line_of("the fault", "n_plus_one", "profile"), "SELECT products"),
+            compared=("--before", "1.0", "--after", "1.1", "--service", "profile"),
         ),
         Incident(
             name="ghost-error",
@@ -125,5 +129,6 @@ INCIDENTS = {
 def describe(answers: list[Answer]) -> str:
     """Return how many answers there were, how many of these are failures, and how long they took."""
     failed = sum(answer.status >= 500 for answer in answers)
-    p95 = quantiles([answer.seconds for answer in answers], n=20)[-1]
-    return f"{len(answers)} requests, {failed} of them failed, p95 {p95 * 1000:.0f} ms"
+    twentieths = quantiles([answer.seconds * 1000 for answer in answers], n=20)
+    took = f"p50 {twentieths[9]:.0f} ms, p95 {twentieths[18]:.0f} ms"
+    return f"{len(answers)} requests, {failed} of them failed, {took}"

@@ -1,4 +1,4 @@
-"""What somebody on call does: asks `tracemw analyze` for the cause. The injected one has to come out."""
+"""What somebody on call does: asks `tracemw analyze` and `tracemw compare`. The injected cause has to come out."""
 
 import asyncio
 import json
@@ -17,6 +17,10 @@ ARRIVAL_SECONDS = 10.0
 
 class AnalysisFailedError(Exception):
     """A command of tracemw did not do its work; the message is what the command said."""
+
+
+_GROWTH = "of the growth"
+"""What the verdict on a release says behind the share of what grew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,12 @@ async def find_cause(*question: str) -> Cause:
     document: dict[str, Any] = json.loads(await tracemw("analyze", *question, "--json"))
     shown = next((finding for finding in document["findings"] if finding["code"] == document["cause"]), None)
     return Cause(code=document["cause"], verdict=document["verdict"], trace_id=shown["trace_id"] if shown else "")
+
+
+async def miss_in_comparison(incident: Incident, *question: str) -> list[str]:
+    """Ask `tracemw compare`; return what the verdict on a release had to say, and does not."""
+    document: dict[str, Any] = json.loads(await tracemw("compare", *question, "--json"))
+    return [text for text in (*incident.named, _GROWTH) if text not in document["verdict"]]
 
 
 async def tracemw(*arguments: str) -> str:
