@@ -2,18 +2,18 @@
 
 From a failed root, the failed children that brought it down lead to the source. A child did if its exception or status
 shows in its parent, or if nothing else went on after it. An error that was caught and handled is not followed. Times of
-siblings come from one clock, so "after" holds there. Where the way ends at a span that failed without an exception, it
-goes on beneath the children that look fine: one of them may have swallowed what failed.
+siblings come from one clock, so "after" holds there. Where the way ends without an exception, it may go on beneath
+children that look fine (`hidden_failures`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Final
 
 from tracemw.analysis.conventions import http_status, is_cancelled
 from tracemw.analysis.findings.finding import Finding, at, failing, line_of
+from tracemw.analysis.findings.hidden_failures import hidden_cause, line_of_handler, swallowing_span
 from tracemw.analysis.model import CLIENT, CONSUMER, PRODUCER, SERVER, Span, Trace, milliseconds
 from tracemw.analysis.shapes import call_label
 
@@ -40,21 +40,6 @@ def chain_of(root: Span) -> list[Span]:
     while (cause := _cause(chain[-1]) or hidden_cause(chain[-1])) is not None:
         chain.append(cause)
     return chain
-
-
-def hidden_cause(span: Span) -> Span | None:
-    """Return the last failure beneath a span that failed without an exception, if all its children look fine."""
-    if span.exception is not None or span.kind == CLIENT or any(child.failed for child in span.children):
-        return None
-    hidden: list[Span] = []
-    fine = list(span.children)
-    for each in fine:  # the list grows while it is read
-        for child in each.children:
-            if not child.failed:
-                fine.append(child)
-            elif child.failed_hard and not is_cancelled(child.error_type) and not _went_on(child, each):
-                hidden.append(child)
-    return max(hidden, key=lambda child: child.end, default=None)
 
 
 def _cause(span: Span) -> Span | None:
@@ -155,7 +140,7 @@ def _finding(chain: list[Span]) -> Finding:
     way = f", through {' > '.join(services[1:-1])}" if len(services) > 2 else ""
     where = "" if source is root else f", from {source.name} of {source.service}"
     remedy = "look at the source first; what failed above only passed the error on"
-    swallowing = next((below.parent for above, below in pairwise(chain) if below.parent is not above), None)
+    swallowing = swallowing_span(chain)
     if swallowing is not None:
         way += f"; it is swallowed in {swallowing.name} of {swallowing.service}{at(line_of_handler(swallowing))}"
         remedy = f"look at the source first, and have {swallowing.name} record what it catches"
@@ -180,18 +165,6 @@ def _finding(chain: list[Span]) -> Finding:
         cost_ms=milliseconds(root.duration),
         line=line,
     )
-
-
-def line_of_handler(span: Span) -> str:
-    """Return the line that handled an exception, as tracemw notes it on events, else the line of the span."""
-    for event in span.events:
-        file, number = (
-            event.attributes.get("tracemw.handled.file.path"),
-            event.attributes.get("tracemw.handled.line.number"),
-        )
-        if file:
-            return f"{str(file).rpartition('/')[2]}:{number}"
-    return line_of((span,))
 
 
 def line_of_failure(chain: list[Span]) -> str:

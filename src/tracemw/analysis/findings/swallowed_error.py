@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracemw.analysis.conventions import http_status, is_cancelled
-from tracemw.analysis.findings.error_source import chain_of, failure_of, hidden_cause, line_of_failure, line_of_handler
+from tracemw.analysis.findings.error_source import chain_of, failure_of, line_of_failure
 from tracemw.analysis.findings.finding import Finding, at, failing, line_of, quoted
+from tracemw.analysis.findings.hidden_failures import hidden_cause, line_of_handler
 from tracemw.analysis.model import CLIENT, CONSUMER, PRODUCER, SERVER, Span, Trace, ancestors, descendants, milliseconds
 from tracemw.analysis.shapes import Shapes
 
