@@ -210,6 +210,16 @@ def test_a_failure_that_was_swallowed_on_its_way_is_the_source_and_the_place_is_
     assert swallowed.span_ids == (check.span_id, served.span_id, call.span_id, process.span_id)
 
 
+def test_a_failure_without_an_exception_on_record_is_the_source_and_is_not_said_to_be_swallowed() -> None:
+    built = Builder()
+    front = built.request(0, 90, failed=True, http__response__status_code=500)
+    show = built.add(front, "OrderController.show", 1, 85)
+    call = built.call(show, 20, 84, host="fraud", failed=True, http__response__status_code=500)
+    findings = found(built)
+    assert findings["error-source"].span_ids == (call.span_id, front.span_id)
+    assert "swallowed-error" not in findings
+
+
 def test_a_failure_that_something_made_up_for_is_not_the_hidden_source() -> None:
     built = Builder()
     front = built.request(0, 90, failed=True, http__response__status_code=500)

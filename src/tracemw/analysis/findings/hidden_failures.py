@@ -30,7 +30,12 @@ def hidden_cause(span: Span) -> Span | None:
 
 
 def swallowing_span(chain: Sequence[Span]) -> Span | None:
-    """Return the span that looks fine although a failure passed through it, in a chain from a root to the source."""
+    """Return the span that looks fine although a failure passed through it, in a chain from a root to the source.
+
+    Where no exception is on record, nobody knows: many tracers mark no span but those of requests and calls.
+    """
+    if chain[-1].exception is None:
+        return None
     return next((below.parent for above, below in pairwise(chain) if below.parent not in (above, None)), None)
 
 

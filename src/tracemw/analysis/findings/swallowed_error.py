@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tracemw.analysis.conventions import http_status, is_cancelled
 from tracemw.analysis.findings.error_source import chain_of, failure_of, line_of_failure
 from tracemw.analysis.findings.finding import Finding, at, failing, line_of, quoted
-from tracemw.analysis.findings.hidden_failures import hidden_cause, line_of_handler
+from tracemw.analysis.findings.hidden_failures import hidden_cause, line_of_handler, swallowing_span
 from tracemw.analysis.model import CLIENT, CONSUMER, PRODUCER, SERVER, Span, Trace, ancestors, descendants, milliseconds
 from tracemw.analysis.shapes import Shapes
 
@@ -46,7 +46,7 @@ def _is_swallowed(span: Span, parent: Span, shapes: Shapes) -> bool:
 def _brought_down(span: Span) -> bool:
     """Return whether a failed request has no other cause than this failure, of which its caller shows nothing."""
     above = next((each for each in ancestors(span) if each.failed), None)
-    return above is not None and hidden_cause(above) is span
+    return above is not None and hidden_cause(above) is span and swallowing_span([above, *chain_of(span)]) is not None
 
 
 def _root_failed(span: Span) -> bool:
