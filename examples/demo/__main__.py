@@ -19,8 +19,8 @@ from rich.console import Console
 
 from examples.demo import services, traffic
 from examples.demo.checks import Fault, check
-from examples.demo.incidents import INCIDENTS, Incident, describe
-from examples.demo.investigation import AnalysisFailedError, arrive, find_cause, miss_in_comparison, tracemw
+from examples.demo.incidents import INCIDENTS, Incident, describe, warm_up
+from examples.demo.investigation import AnalysisFailedError, arrive, find_cause, tracemw
 from examples.demo.processes import ChildFailedError, Children
 from examples.demo.services import Addresses, Shop
 from examples.demo.traces import TraceStore
@@ -132,27 +132,29 @@ async def verdict(console: Console, store: TraceStore, children: Children, answe
 async def investigate(console: Console, shop: Shop, store: TraceStore, incident: Incident, *, links: bool) -> int:
     """Let the incident happen, have its cause found, and return 1 unless that is the injected one."""
     console.print(f"\n[bold]{incident.story}[/]")
+    await warm_up(shop)
     answers = await incident.happen(shop)
     for stretch in filter(None, answers):
         console.print(f"Sent {describe(stretch)}.")
     for line in shop.warnings():
         console.print(line, style="yellow", markup=False, soft_wrap=True)
     await arrive(store, {answer.trace_id for stretch in answers for answer in stretch})
-    of_all = ("--service", "storefront", "--url", store.address)
+    where = ("--url", store.address)
+    of_all = ("--service", "storefront", *where)
     cause = await find_cause(*of_all)
-    of_one = (cause.trace_id, "--url", store.address)
-    missing = (await find_cause(*of_one)).misses(incident)
-    asked = [("analyze", *of_all), ("analyze", *of_one)]
-    if incident.compared:
-        releases = (*incident.compared, "--url", store.address)
-        missing += await miss_in_comparison(incident, *releases)
-        asked.append(("compare", *releases))
-    for command in asked:
-        console.print(f"\n$ tracemw {' '.join(command)}", style="bold", soft_wrap=True)
-        console.print((await tracemw(*command)).rstrip(), markup=False, soft_wrap=True)
+    missing = {incident.code} - {cause.code}
+    console.print(f"\n$ tracemw analyze {' '.join(of_all)}", style="bold", soft_wrap=True)
+    console.print(cause.verdict, markup=False, soft_wrap=True)
+    for command, named in incident.asked(cause.trace_id):
+        console.print(f"\n$ tracemw {' '.join((*command, *where))}", style="bold", soft_wrap=True)
+        said = await tracemw(*command, *where)
+        console.print(said.rstrip(), markup=False, soft_wrap=True)
+        missing |= {text for text in named if text not in said.partition("\n")[0]}  # the verdict comes first
     if missing:
         console.print(
-            f"\nThis is not the injected cause: it does not name {', '.join(missing)}", style="red", soft_wrap=True
+            f"\nThis is not the injected cause: it does not name {', '.join(sorted(missing))}",
+            style="red",
+            soft_wrap=True,
         )
     else:
         console.print("\nThis is the injected cause.", style="green")

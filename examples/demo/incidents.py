@@ -4,7 +4,7 @@ The faults themselves are in `examples/incidents`, a folder for each.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from statistics import quantiles
 from time import monotonic
@@ -39,8 +39,15 @@ class Incident:
     named: tuple[str, ...]
     """What the verdict has to name besides."""
 
-    compared: tuple[str, ...] = ()
-    """What `tracemw compare` is asked, if the incident came with a release."""
+    released: str = ""
+    """The service whose release 1.1 it came with, if it came with one."""
+
+    def asked(self, trace_id: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Give the commands of tracemw that tell of it, and what the verdict of each has to name."""
+        yield ("analyze", trace_id), self.named
+        if self.released:
+            releases = ("--before", "1.0", "--after", "1.1", "--service", self.released)
+            yield ("compare", *releases), (*self.named, "of the growth")
 
     @property
     def folder(self) -> str:
@@ -59,15 +66,20 @@ async def time_out(shop: Shop) -> list[list[Answer]]:
 
 async def release_n_plus_one(shop: Shop) -> list[list[Answer]]:
     """Buy from the shop, release the next version of the profile service, and buy the same again."""
-    before = await _checkouts(shop, (1, 2, 3) * 20)
+    before = await _checkouts(shop, (1, 2, 3) * 12)
     await shop.release("profile", "1.1")
-    return [before, await _checkouts(shop, (1, 2, 3) * 20)]
+    return [before, await _checkouts(shop, (1, 2, 3) * 12)]
 
 
 async def fail_now_and_then(shop: Shop) -> list[list[Answer]]:
     """Have three orders of sixty be large ones."""
     orders = ((1, 2, 3) * 6, (4,))
     return [[], [each for order_ids in orders * 3 for each in await _checkouts(shop, order_ids)]]
+
+
+async def warm_up(shop: Shop) -> None:
+    """Have the services import what a first request imports, which would count as slow."""
+    await _checkouts(shop, (1,))
 
 
 async def _checkouts(shop: Shop, order_ids: Iterable[int], *, at_once: int = 2) -> list[Answer]:
@@ -109,7 +121,7 @@ INCIDENTS = {
             happen=release_n_plus_one,
             code="n-plus-one",
             named=(line_of("the fault", "n_plus_one", "profile"), "SELECT products"),
-            compared=("--before", "1.0", "--after", "1.1", "--service", "profile"),
+            released="profile",
         ),
         Incident(
             name="ghost-error",

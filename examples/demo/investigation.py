@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from examples.demo.incidents import Incident
 from examples.demo.processes import inherited
 from examples.demo.traces import Trace, TraceStore
 
@@ -19,13 +18,9 @@ class AnalysisFailedError(Exception):
     """A command of tracemw did not do its work; the message is what the command said."""
 
 
-_GROWTH = "of the growth"
-"""What the verdict on a release says behind the share of what grew."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """What the analysis has found."""
+    """What the analysis of many traces has found."""
 
     code: str | None
     """The code of the finding behind the verdict."""
@@ -34,26 +29,20 @@ class Cause:
     trace_id: str
     """A trace that shows it; empty without a finding."""
 
-    def misses(self, incident: Incident) -> list[str]:
-        """Return what the verdict had to say of an incident, and does not."""
-        needed = [] if self.code == incident.code else [incident.code]
-        return needed + [text for text in incident.named if text not in self.verdict]
-
 
 async def arrive(store: TraceStore, trace_ids: set[str]) -> None:
     """Wait until the store has these traces, whole, for ARRIVAL_SECONDS at most."""
     deadline = time.monotonic() + ARRIVAL_SECONDS
-    while time.monotonic() < deadline:
-        whole = {trace.trace_id for trace in await store.everything() if _is_whole(trace)}
-        if trace_ids <= whole:
-            return
-        await asyncio.sleep(0.2)
+    missing = set(trace_ids)
+    while missing and time.monotonic() < deadline:
+        missing -= {trace_id for trace_id in missing if _is_whole(await store.trace(trace_id))}
+        await asyncio.sleep(0.2 if missing else 0)
 
 
 def _is_whole(trace: Trace) -> bool:
     """Return whether each span has its parent, and each call the request that it made."""
     with_children = {span.parent_id for span in trace.spans}
-    return all(
+    return bool(trace.roots) and all(
         (span.parent_id is None or span.parent_id in trace.by_id)
         and (span.kind != "CLIENT" or "http.request.method" not in span.attributes or span.span_id in with_children)
         for span in trace.spans
@@ -65,12 +54,6 @@ async def find_cause(*question: str) -> Cause:
     document: dict[str, Any] = json.loads(await tracemw("analyze", *question, "--json"))
     shown = next((finding for finding in document["findings"] if finding["code"] == document["cause"]), None)
     return Cause(code=document["cause"], verdict=document["verdict"], trace_id=shown["trace_id"] if shown else "")
-
-
-async def miss_in_comparison(incident: Incident, *question: str) -> list[str]:
-    """Ask `tracemw compare`; return what the verdict on a release had to say, and does not."""
-    document: dict[str, Any] = json.loads(await tracemw("compare", *question, "--json"))
-    return [text for text in (*incident.named, _GROWTH) if text not in document["verdict"]]
 
 
 async def tracemw(*arguments: str) -> str:
