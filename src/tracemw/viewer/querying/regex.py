@@ -23,17 +23,18 @@ def check(pattern: object) -> None:
         QueryError: for anything else.
     """
     if not isinstance(pattern, str):
-        raise QueryError("TraceQL: =~ and !~ take a regular expression in quotes")
+        raise QueryError("invalid TraceQL query: =~ and !~ take a regular expression in quotes")
+    shown = f"invalid TraceQL query: invalid regex: `{pattern[:64]}`"
     depth = 0
     for bracket in _GROUP.findall(pattern):
         depth += {"(": 1, ")": -1}.get(bracket, 0)
         if depth > _DEEPEST:
-            raise QueryError(f"TraceQL: regular expression {pattern[:64]!r}: more than {_DEEPEST} nested groups")
+            raise QueryError(f"{shown}: more than {_DEEPEST} nested groups")
     try:
         _compile(pattern)
     except re2.error as error:
         reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error
-        raise QueryError(f"TraceQL: regular expression {pattern[:64]!r}: {reason} (its syntax is RE2's)") from None
+        raise QueryError(f"{shown}: {reason} (its syntax is RE2's)") from None
 
 
 def matches(text: str, pattern: str) -> bool:

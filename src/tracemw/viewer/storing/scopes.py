@@ -13,6 +13,9 @@ from tracemw.viewer.receiving.batch import ResourceScope
 from tracemw.viewer.storing.database import Totals
 from tracemw.viewer.storing.pool import Pool
 
+NAMELESS_SERVICE = "unknown_service"
+"""What lists call a service without a name; the specification's word."""
+
 _LONGEST_SERVICE = 200  # characters in lists; the resource keeps all of them
 _ROW_OVERHEAD = 200  # bytes that a resource or a scope costs beside its encoding
 
@@ -144,8 +147,8 @@ class Scopes:
 
 
 def _service_name(resource: Resource) -> str:
-    """Return the resource's ``service.name`` for lists, or the specification's ``unknown_service``."""
+    """Return the resource's ``service.name`` for lists, or `NAMELESS_SERVICE`."""
     for attribute in resource.attributes:
         if attribute.key == "service.name" and attribute.value.string_value:
             return str(attribute.value.string_value)[:_LONGEST_SERVICE]
-    return "unknown_service"
+    return NAMELESS_SERVICE

@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from tracemw.viewer.budget import Budget
 from tracemw.viewer.receiving.batch import Batch
-from tracemw.viewer.storing.candidates import StoredSpan, read_candidates
+from tracemw.viewer.storing.candidates import StoredSpan, read_candidates, read_links, read_span
 from tracemw.viewer.storing.database import Totals
 from tracemw.viewer.storing.pool import Pool
 from tracemw.viewer.storing.slices import read_trace
@@ -101,3 +101,11 @@ class Store:
         as the spans are asked for.
         """
         return read_candidates(self._pool, traces, prefilter, budget)
+
+    def span(self, trace_id: bytes, span_id: bytes, budget: Budget) -> StoredSpan | None:
+        """Return one span; None if there is none."""
+        return read_span(self._pool, trace_id, span_id, budget)
+
+    def links(self, trace_id: bytes, budget: Budget) -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield the span id of each span of a trace, by start time, with the id of its parent; None for a root."""
+        return read_links(self._pool, trace_id, budget)
