@@ -5,11 +5,12 @@ A time belongs to the next multiple of the step, and start and end are widened t
 
 from __future__ import annotations
 
+import heapq
 import math
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from operator import itemgetter
 from typing import TypeGuard
 
 from tracemw.viewer.budget import Budget
@@ -208,12 +209,12 @@ def _ranked(series: Iterator[Series], metrics: Metrics, window: Window) -> list[
     if not ranking:
         return ordered
     kept = [Series(each.labels, [math.nan] * window.points, each.exemplars) for each in ordered]
+    choose = heapq.nlargest if ranking == "topk" else heapq.nsmallest
     for interval in range(window.points):
-        numbered = [(each.values[interval], -index) for each, index in zip(ordered, count())
-                    if not math.isnan(each.values[interval])]  # fmt: skip
-        numbered.sort(reverse=ranking == "topk", key=lambda pair: (pair[0], pair[1] if ranking == "topk" else -pair[1]))
-        for value, index in numbered[:limit]:
-            kept[-index].values[interval] = value
+        values = ((each.values[interval], index) for index, each in enumerate(ordered))
+        told = (pair for pair in values if not math.isnan(pair[0]) and (pair[0] or metrics.function not in _COUNTING))
+        for value, index in choose(limit, told, key=itemgetter(0)):
+            kept[index].values[interval] = value
     return [each for each in kept if not all(map(math.isnan, each.values))]
 
 
