@@ -18,6 +18,7 @@ from tracemw.viewer.querying.literals import Duration, Keyword, Value
 from tracemw.viewer.querying.relations import Trace
 from tracemw.viewer.storing.candidates import StoredSpan
 from tracemw.viewer.storing.sql import SqlCondition
+from tracemw.viewer.storing.vocabulary import WORDED, attribute_word, intrinsic_word, key_word
 
 SCOPES = ("", "span", "resource", "event", "link", "instrumentation")
 
@@ -90,13 +91,17 @@ class Attribute:
 
     def prefilter(self, operator: str, value: Value) -> SqlCondition:
         """Let spans pass that mention the key, and for ``=`` also the text to compare with."""
-        if self.of_parent or value is None or (self.key == "service.name" and self.scope in ("", "resource")):
-            if operator == "=" and isinstance(value, str) and value and not self.of_parent:
-                return self.mentions(value)
+        if self.of_parent or value is None:
             return SqlCondition()
-        if operator == "=" and isinstance(value, str) and value:
-            return SqlCondition.all_of([self.mentions(self.key), self.mentions(value)])
-        return self.mentions(self.key)
+        if operator == "=" and value != "":
+            mentioned = (self.key, value) if isinstance(value, str) else (self.key,)
+            condition = SqlCondition.all_of(self.mentions(text) for text in mentioned)
+            if isinstance(value, str | int | float) and not isinstance(value, Duration):
+                return condition.needing(attribute_word(self.key, value))
+            return condition.needing(key_word(self.key))
+        if self.key == "service.name" and self.scope in ("", "resource"):
+            return SqlCondition()
+        return self.mentions(self.key).needing(key_word(self.key))
 
     def mentions(self, text: str) -> SqlCondition:
         """Return SQL for: what is encoded of the scope contains a text. If not, no attribute has the text."""
@@ -145,11 +150,14 @@ class Intrinsic:
         return list(self.values(trace, span))
 
     def prefilter(self, operator: str, value: Value) -> SqlCondition:
-        """Return the same comparison on the column."""
-        if not self.column or value is None or operator not in _SQL_OPERATORS:
+        """Return the same comparison on the column, and the word that a span needs for it."""
+        if value is None or operator not in _SQL_OPERATORS:
             return SqlCondition()
         code = _CODES[value.of][value.word] if isinstance(value, Keyword) else value
-        return SqlCondition(f"{self.column} {operator} ?", (code,))
+        condition = SqlCondition(f"{self.column} {operator} ?", (code,)) if self.column else SqlCondition()
+        if operator == "=" and self.name in WORDED and isinstance(code, str | int) and code != 0:
+            return condition.needing(intrinsic_word(self.name, code))
+        return condition
 
 
 def _duration(span: StoredSpan) -> Duration:

@@ -168,7 +168,7 @@ class Pipeline:
         """Yield the filters that look at the whole trace."""
         return self.first.filters()
 
-    def required(self) -> SqlCondition:
+    def required(self) -> list[SqlCondition]:
         """Return what the first part requires."""
         return self.first.required()
 

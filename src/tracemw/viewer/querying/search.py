@@ -75,9 +75,9 @@ def find(store: Store, search: Search, budget: Budget) -> Iterator[FoundTrace]:
     Raises:
         BudgetError: when the search takes too long.
     """
-    summaries = store.summaries(search.traces, budget)
     if search.query is None:
-        return islice(map(FoundTrace, summaries), search.limit)
+        return islice(map(FoundTrace, store.summaries(search.traces, budget)), search.limit)
+    summaries = _likely(store, search.query, search.traces, budget)
     finder = _StreamFinder if search.query.keeps_all() else _SetFinder
     return islice(finder(store, search, search.query, budget).find(summaries), search.limit)
 
@@ -101,7 +101,7 @@ def find_spans(
     prefilter = SqlCondition.any_of(each.expression.prefilter() for each in filters)
     if query.keeps_all():
         prefilter = SqlCondition.all_of([prefilter, spans])
-    for summaries, candidates in store.candidates(store.summaries(traces, budget), prefilter, budget):
+    for summaries, candidates in store.candidates(_likely(store, query, traces, budget), prefilter, budget):
         by_id = {summary.trace_id: Trace(store, summary, budget) for summary in summaries}
         if query.keeps_all():
             for span in candidates:
@@ -180,6 +180,15 @@ class _SetFinder(_Finder):
     def _show_set(self, trace: Trace, spans: SpanSet) -> FoundSet:
         first = heapq.nsmallest(self._search.spans_per_set, spans.spans, key=_by_start)
         return self._show(trace, len(spans.spans), first, spans.attributes)
+
+
+def _likely(store: Store, query: Pipeline, traces: SqlCondition, budget: Budget) -> Iterator[Summary]:
+    """Yield the traces in which a query may find spans, newest first: few if its words are rare, or else all."""
+    for required in query.required():
+        holders = store.holders(required, budget)
+        if holders is not None:
+            return store.summaries(traces, budget, holders)
+    return store.summaries(traces, budget)
 
 
 def _matching(

@@ -52,8 +52,8 @@ class SpansetExpression(Protocol):
         """Yield the filters of the expression."""
         ...
 
-    def required(self) -> SqlCondition:
-        """Return SQL that holds for at least one span of every trace in which the expression finds a set."""
+    def required(self) -> list[SqlCondition]:
+        """Return conditions of which each holds for at least one span of every trace in which there is a set."""
         ...
 
     def find(self, trace: Trace, source: Source) -> list[StoredSpan]:
@@ -75,9 +75,9 @@ class Filter:
         """Yield the filter."""
         yield self
 
-    def required(self) -> SqlCondition:
+    def required(self) -> list[SqlCondition]:
         """Return the prefilter of the filter."""
-        return self.expression.prefilter()
+        return [self.expression.prefilter()]
 
     def find(self, _: Trace, source: Source) -> list[StoredSpan]:
         """Return the spans that match."""
@@ -111,11 +111,10 @@ class Joined:
         yield from self.left.filters()
         yield from self.right.filters()
 
-    def required(self) -> SqlCondition:
-        """Return what one of the sides requires; for ``&&`` the right one's."""
-        if self.operator == "&&":
-            return self.right.required()
-        return SqlCondition.any_of([self.left.required(), self.right.required()])
+    def required(self) -> list[SqlCondition]:
+        """Return what both sides require; for ``||``, what either does."""
+        left, right = self.left.required(), self.right.required()
+        return [*left, *right] if self.operator == "&&" else [SqlCondition.any_of([left[0], right[0]])]
 
     def find(self, trace: Trace, source: Source) -> list[StoredSpan]:
         """Return the spans of both sides. For ``&&``, each side must have some."""
@@ -144,9 +143,9 @@ class Related:
         yield from self.left.filters()
         yield from self.right.filters()
 
-    def required(self) -> SqlCondition:
-        """Return what the right side requires."""
-        return self.right.required()
+    def required(self) -> list[SqlCondition]:
+        """Return what the sides require. Without the left one, no span of the right side is related."""
+        return [*self.right.required(), *(self.left.required() if self.mode != "!" else ())]
 
     def find(self, trace: Trace, source: Source) -> list[StoredSpan]:
         """Return the spans."""

@@ -14,9 +14,12 @@ from tracemw.viewer.storing.scopes import read_resource, read_scope
 from tracemw.viewer.storing.slices import in_slices, read_protos
 from tracemw.viewer.storing.sql import SqlCondition, marks
 from tracemw.viewer.storing.summaries import Summary
+from tracemw.viewer.storing.vocabulary import read_stretches
 
 _SPANS_AT_ONCE = 2_000  # one query looks into so many
 _TRACES_AT_ONCE = 200
+_FEW_ROWS = 50_000
+_FEW_SHARE = 0.3  # of all rows: where a search has to look into more of them, it begins with the newest traces
 _RESOURCE_BYTES = 8 * 1024 * 1024  # of the decoded resources that a search remembers
 _Row = tuple[bytes, bytes, bytes | None, int, int, str, int, int, int, int, int]
 _COLUMNS = (
@@ -76,6 +79,31 @@ def read_candidates(
     # Many small traces, or a single one of any size.
     for some in in_slices(traces, size=lambda trace: trace.spans, most=_SPANS_AT_ONCE, count=_TRACES_AT_ONCE):
         yield some, _passing(pool, some, prefilter, budget, scopes)
+
+
+def read_holders(pool: Pool, condition: SqlCondition, budget: Budget) -> set[bytes] | None:
+    """Return the ids of the traces that have a span for which a condition holds; see `Store.holders`."""
+    if condition.needs is None:
+        return None
+    stretches = list(read_stretches(pool, condition.needs, budget))
+    ((rows,),) = pool.read("SELECT coalesce(max(rowid) - min(rowid), 0) FROM spans", (), budget)
+    if sum(last - first for first, last in stretches) > max(_FEW_ROWS, rows * _FEW_SHARE):
+        return None
+    found: set[bytes] = set()
+    for first, last in stretches:
+        found.update(
+            trace_id
+            for (trace_id,) in pool.read(
+                # CROSS JOIN: the rows of the stretch come first, whatever SQLite thinks of the other tables.
+                "SELECT DISTINCT spans.trace_id FROM spans CROSS JOIN scopes ON scopes.id = spans.scope "  # noqa: S608
+                "CROSS JOIN resources ON resources.id = scopes.resource "
+                "CROSS JOIN traces ON traces.trace_id = spans.trace_id "
+                f"WHERE spans.rowid BETWEEN ? AND ? AND ({condition.sql})",
+                (first, last, *condition.parameters),
+                budget,
+            )
+        )
+    return found
 
 
 def read_span(pool: Pool, trace_id: bytes, span_id: bytes, budget: Budget) -> StoredSpan | None:

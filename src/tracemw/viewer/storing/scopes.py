@@ -12,6 +12,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from tracemw.viewer.receiving.batch import ResourceScope
 from tracemw.viewer.storing.database import Totals
 from tracemw.viewer.storing.pool import Pool
+from tracemw.viewer.storing.vocabulary import Words
 
 NAMELESS_SERVICE = "unknown_service"
 """What lists call a service without a name; the specification's word."""
@@ -75,11 +76,12 @@ class KeptScope:
 
 
 class Scopes:
-    """The tables ``resources`` and ``scopes`` within one transaction. The ``totals`` are kept up to date."""
+    """The tables ``resources`` and ``scopes`` within one transaction. ``totals`` and ``words`` are kept up to date."""
 
-    def __init__(self, connection: sqlite3.Connection, totals: Totals) -> None:
+    def __init__(self, connection: sqlite3.Connection, totals: Totals, words: Words) -> None:
         self._execute: Callable[..., sqlite3.Cursor] = connection.execute
         self._totals = totals
+        self._words = words
         self._by_scope: dict[int, KeptScope] = {}  # by the identity of the message
         self._by_resource: dict[int, _Entry] = {}  # by the identity of the message, too
         self._by_digest: dict[bytes, _Entry] = {}  # one request may hold equal messages many times
@@ -94,6 +96,7 @@ class Scopes:
             proto = message.resource.SerializeToString(deterministic=True)
             resource = self._look_up_entry("resources", proto, message.resource_schema_url)
             self._by_resource[id(message.resource)] = resource
+        self._words.add_scope(message.resource, message.scope)
         proto = message.scope.SerializeToString(deterministic=True)
         scope = self._look_up_entry("scopes", proto, message.scope_schema_url, within=resource.digest)
         found = self._by_scope[id(message)] = KeptScope(message, _service_name(message.resource), resource, scope)
