@@ -297,7 +297,7 @@ class Tag:
 
     def prefilter(self) -> SqlCondition:
         """Let spans pass that mention the key, or whose resource does. If the key names an intrinsic, let all pass."""
-        return self._field.mentions(self.key) if isinstance(self._field, Attribute) else SqlCondition()
+        return self._field.prefilter("=~", "") if isinstance(self._field, Attribute) else SqlCondition()
 
     def shown(self, _: Trace, __: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield nothing."""

@@ -15,6 +15,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tracemw.viewer.querying.literals import Duration, Keyword, Value
+from tracemw.viewer.querying.regex import literal_prefix
 from tracemw.viewer.querying.relations import Trace
 from tracemw.viewer.storing.candidates import StoredSpan
 from tracemw.viewer.storing.sql import SqlCondition
@@ -77,7 +78,8 @@ class Attribute:
     @property
     def name(self) -> str:
         """The attribute with its scope."""
-        return f"{'parent.' if self.of_parent else ''}{self.scope}.{self.key}".replace("..", ".")
+        scope = "parent" if self.of_parent else ""
+        return ".".join((*filter(None, (scope, self.scope)), self.key)) if scope or self.scope else f".{self.key}"
 
     def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
         """Return the attribute's values, one for each element of an array."""
@@ -90,24 +92,26 @@ class Attribute:
         return values
 
     def prefilter(self, operator: str, value: Value) -> SqlCondition:
-        """Let spans pass that mention the key, and for ``=`` also the text to compare with."""
+        """Let spans pass that have the key, and for ``=`` the value, somewhere in what is encoded."""
         if self.of_parent or value is None:
             return SqlCondition()
-        if operator == "=" and value != "":
-            mentioned = (self.key, value) if isinstance(value, str) else (self.key,)
-            condition = SqlCondition.all_of(self.mentions(text) for text in mentioned)
-            if isinstance(value, str | int | float) and not isinstance(value, Duration):
-                return condition.needing(attribute_word(self.key, value))
+        key = _encode_key(self.key)
+        if operator == "=" and value != "" and isinstance(value, str | int | float):
+            condition = SqlCondition.all_of([self._contains(key), self._contains(_encode_value(value))])
+            is_exact = not isinstance(value, Duration)
+            return condition.needing(attribute_word(self.key, value) if is_exact else key_word(self.key))
+        if operator == "=~" and isinstance(value, str) and (prefix := literal_prefix(value)):
+            condition = SqlCondition.all_of([self._contains(key), self._contains(prefix.encode(errors="replace"))])
             return condition.needing(key_word(self.key))
         if self.key == "service.name" and self.scope in ("", "resource"):
             return SqlCondition()
-        return self.mentions(self.key).needing(key_word(self.key))
+        return self._contains(key).needing(key_word(self.key))
 
-    def mentions(self, text: str) -> SqlCondition:
-        """Return SQL for: what is encoded of the scope contains a text. If not, no attribute has the text."""
+    def _contains(self, part: bytes) -> SqlCondition:
+        """Return SQL for: what is encoded of the scope contains some bytes."""
         tables = {"": ("spans", "resources"), "resource": ("resources",), "instrumentation": ("scopes",)}
         return SqlCondition.any_of(
-            SqlCondition(f"instr({table}.proto, ?)", (text.encode(),)) for table in tables.get(self.scope, ("spans",))
+            SqlCondition(f"instr({table}.proto, ?)", (part,)) for table in tables.get(self.scope, ("spans",))
         )
 
     def _values(self, span: StoredSpan) -> Iterator[Value]:
@@ -151,6 +155,8 @@ class Intrinsic:
 
     def prefilter(self, operator: str, value: Value) -> SqlCondition:
         """Return the same comparison on the column, and the word that a span needs for it."""
+        if operator == "=~" and self.column and isinstance(value, str) and (prefix := literal_prefix(value)):
+            return SqlCondition(f"substr({self.column}, 1, ?) = ?", (len(prefix), prefix))
         if value is None or operator not in _SQL_OPERATORS:
             return SqlCondition()
         code = _CODES[value.of][value.word] if isinstance(value, Keyword) else value
@@ -158,6 +164,25 @@ class Intrinsic:
         if operator == "=" and self.name in WORDED and isinstance(code, str | int) and code != 0:
             return condition.needing(intrinsic_word(self.name, code))
         return condition
+
+
+def _encode_key(key: str) -> bytes:
+    encoded: bytes = KeyValue(key=key.encode(errors="replace").decode()).SerializeToString()
+    return encoded
+
+
+def _encode_value(value: str | int | float) -> bytes:
+    match value:
+        case bool():
+            message = AnyValue(bool_value=value)
+        case int():
+            message = AnyValue(int_value=value)
+        case float():
+            message = AnyValue(double_value=value)
+        case _:
+            message = AnyValue(string_value=value.encode(errors="replace").decode())
+    encoded: bytes = message.SerializeToString()
+    return encoded
 
 
 def _duration(span: StoredSpan) -> Duration:

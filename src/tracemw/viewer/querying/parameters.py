@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from tracemw.viewer.querying.conditions import MAX_CONDITIONS, AllOf, Tag
 from tracemw.viewer.querying.literals import LARGEST_INTEGER, QueryError, parse_duration, parse_number, unquote
@@ -12,7 +13,9 @@ from tracemw.viewer.querying.search import Search
 from tracemw.viewer.querying.spansets import Filter
 from tracemw.viewer.querying.timeseries import SECOND, Window
 from tracemw.viewer.querying.traceql import Query, parse_search_query, parse_traceql
+from tracemw.viewer.storing.scopes import LONGEST_SERVICE, NAMELESS_SERVICE
 from tracemw.viewer.storing.sql import SqlCondition
+from tracemw.viewer.storing.vocabulary import attribute_word
 
 _DEFAULT_LIMIT = 20  # Tempo's, and so are the next three
 _DEFAULT_SPANS_PER_SET = 3
@@ -71,7 +74,12 @@ def parse_list(parameters: Mapping[str, str]) -> Search:
         *_conditions_on_durations(parameters),
         *_conditions_of_page(parameters),
     ]
-    return _search(parameters, query, conditions, tags=True)
+    search = _search(parameters, query, conditions, tags=True)
+    service = parameters.get("service", "")
+    if service and service != NAMELESS_SERVICE and len(service) < LONGEST_SERVICE:
+        holding = SqlCondition("resources.service = ?", (service,)).needing(attribute_word("service.name", service))
+        return replace(search, holding=holding)
+    return search
 
 
 def parse_trace_id(text: str) -> bytes:

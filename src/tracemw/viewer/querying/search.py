@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,6 +18,8 @@ from tracemw.viewer.storing.sql import SqlCondition
 from tracemw.viewer.storing.store import Store
 from tracemw.viewer.storing.summaries import Summary
 
+_NEWEST = 2_000  # traces, into which a search looks before it passes over all spans
+
 
 @dataclass(frozen=True, slots=True)
 class Search:
@@ -26,6 +28,7 @@ class Search:
     Attributes:
         query: What finds spans of a trace. None finds every trace.
         traces: The condition on the trace as a whole.
+        holding: A condition on spans, of which the trace has one at least. None for no such condition.
         limit: How many traces to find at most.
         spans_per_set: How many spans of each set to show.
         shows_spans: Whether to show spans at all. A search for tags tells the traces only.
@@ -36,6 +39,7 @@ class Search:
     limit: int
     spans_per_set: int
     shows_spans: bool = True
+    holding: SqlCondition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,10 @@ def find(store: Store, search: Search, budget: Budget) -> Iterator[FoundTrace]:
     Raises:
         BudgetError: when the search takes too long.
     """
+    required = [] if search.holding is None else [search.holding]
     if search.query is None:
-        return islice(map(FoundTrace, store.summaries(search.traces, budget)), search.limit)
-    summaries = _likely(store, search.query, search.traces, budget)
+        return islice(map(FoundTrace, _likely(store, required, search.traces, budget)), search.limit)
+    summaries = _likely(store, [*required, *search.query.required()], search.traces, budget)
     finder = _StreamFinder if search.query.keeps_all() else _SetFinder
     return islice(finder(store, search, search.query, budget).find(summaries), search.limit)
 
@@ -99,9 +104,11 @@ def find_spans(
     """
     filters = tuple(query.filters())
     prefilter = SqlCondition.any_of(each.expression.prefilter() for each in filters)
+    required = query.required()
     if query.keeps_all():
         prefilter = SqlCondition.all_of([prefilter, spans])
-    for summaries, candidates in store.candidates(_likely(store, query, traces, budget), prefilter, budget):
+        required = [prefilter]
+    for summaries, candidates in store.candidates(_likely(store, required, traces, budget), prefilter, budget):
         by_id = {summary.trace_id: Trace(store, summary, budget) for summary in summaries}
         if query.keeps_all():
             for span in candidates:
@@ -182,13 +189,28 @@ class _SetFinder(_Finder):
         return self._show(trace, len(spans.spans), first, spans.attributes)
 
 
-def _likely(store: Store, query: Pipeline, traces: SqlCondition, budget: Budget) -> Iterator[Summary]:
-    """Yield the traces in which a query may find spans, newest first: few if its words are rare, or else all."""
-    for required in query.required():
-        holders = store.holders(required, budget)
+def _likely(store: Store, required: Sequence[SqlCondition], traces: SqlCondition, budget: Budget) -> Iterator[Summary]:
+    """Yield the traces that may be meant, newest first.
+
+    Each required condition holds for at least one span of every trace that is meant. Where its words are rare, few
+    traces come into question. Where they are not, the newest traces may be enough. Otherwise, one pass over all spans
+    costs less than a look into trace after trace.
+    """
+    for condition in required:
+        holders = store.holders(condition, budget, few=True)
         if holders is not None:
-            return store.summaries(traces, budget, holders)
-    return store.summaries(traces, budget)
+            yield from store.summaries(traces, budget, holders)
+            return
+    newest = store.summaries(traces, budget)
+    last: Summary | None = None
+    for last in islice(newest, _NEWEST if any(condition.sql != "1" for condition in required) else None):
+        yield last
+    for condition in required:
+        if last is not None and condition.sql != "1":
+            rest = store.holders(condition, budget, few=False)
+            older = SqlCondition("(traces.start, traces.trace_id) < (?, ?)", (last.start, last.trace_id))
+            yield from store.summaries(SqlCondition.all_of([traces, older]), budget, rest)
+            return
 
 
 def _matching(

@@ -39,21 +39,21 @@ class StoredSpan:
 
     __slots__ = (
         *("trace_id", "span_id", "parent_id", "start", "end", "name", "kind", "status"),
-        *("_proto", "_scope", "_scopes", "_span"),
+        *("_protos", "_row", "_scope", "_scopes", "_span"),
     )
 
-    def __init__(self, row: _Row, proto: bytes, scopes: _Scopes) -> None:
+    def __init__(self, row: _Row, protos: _Protos, scopes: _Scopes) -> None:
         self.trace_id, self.span_id, self.parent_id, self.start, self.end = row[:5]
-        self.name, self.kind, self.status, _, self._scope, _ = row[5:]
-        self._proto = proto
+        self.name, self.kind, self.status, self._row, self._scope, _ = row[5:]
+        self._protos = protos
         self._scopes = scopes
         self._span: Span | None = None
 
     @property
     def span(self) -> Span:
-        """The whole span, decoded when somebody asks."""
+        """The whole span, decoded when somebody asks. If it has gone meanwhile, it is empty."""
         if self._span is None:
-            self._span = Span.FromString(self._proto)
+            self._span = Span.FromString(self._protos.read(self._row))
         return self._span
 
     @property
@@ -81,13 +81,16 @@ def read_candidates(
         yield some, _passing(pool, some, prefilter, budget, scopes)
 
 
-def read_holders(pool: Pool, condition: SqlCondition, budget: Budget) -> set[bytes] | None:
+def read_holders(pool: Pool, condition: SqlCondition, budget: Budget, *, few: bool) -> set[bytes] | None:
     """Return the ids of the traces that have a span for which a condition holds; see `Store.holders`."""
-    if condition.needs is None:
+    ((begin, end),) = pool.read("SELECT coalesce(min(rowid), 1), coalesce(max(rowid), 0) FROM spans", (), budget)
+    if condition.needs is not None:
+        stretches = list(read_stretches(pool, condition.needs, budget))
+    elif few:
         return None
-    stretches = list(read_stretches(pool, condition.needs, budget))
-    ((rows,),) = pool.read("SELECT coalesce(max(rowid) - min(rowid), 0) FROM spans", (), budget)
-    if sum(last - first for first, last in stretches) > max(_FEW_ROWS, rows * _FEW_SHARE):
+    else:
+        stretches = [(first, first + _SPANS_AT_ONCE - 1) for first in range(begin, end + 1, _SPANS_AT_ONCE)]
+    if few and sum(last - first for first, last in stretches) > max(_FEW_ROWS, (end - begin) * _FEW_SHARE):
         return None
     found: set[bytes] = set()
     for first, last in stretches:
@@ -109,11 +112,11 @@ def read_holders(pool: Pool, condition: SqlCondition, budget: Budget) -> set[byt
 def read_span(pool: Pool, trace_id: bytes, span_id: bytes, budget: Budget) -> StoredSpan | None:
     """Return one span; see `Store.span`."""
     rows = pool.read(
-        f"SELECT {_COLUMNS}, proto FROM spans WHERE trace_id = ? AND span_id = ?",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM spans WHERE trace_id = ? AND span_id = ?",  # noqa: S608
         (trace_id, span_id),
         budget,
     )
-    return StoredSpan(rows[0][:-1], rows[0][-1], _Scopes(pool)) if rows else None
+    return StoredSpan(rows[0], _Protos(pool, [rows[0][8]], budget), _Scopes(pool)) if rows else None
 
 
 def read_links(pool: Pool, trace_id: bytes, budget: Budget) -> Iterator[tuple[bytes, bytes | None]]:
@@ -145,10 +148,9 @@ def _passing(
             budget,
         )
         for part in in_slices(rows, size=lambda row: row[-1]):
-            protos = read_protos(pool, [row[8] for row in part], budget)
+            protos = _Protos(pool, [row[8] for row in part], budget)
             for row in part:
-                if row[8] in protos:  # else the span has gone meanwhile
-                    yield StoredSpan(row, protos[row[8]], scopes)
+                yield StoredSpan(row, protos, scopes)
             budget.check()
 
 
@@ -167,6 +169,22 @@ def _pages(pool: Pool, traces: list[Summary], budget: Budget) -> Iterator[tuple[
             yield after, rows[0][0]
             after = rows[0][0]
     yield after, end
+
+
+class _Protos:
+    """The encodings of some spans, read together when somebody asks for the first one."""
+
+    def __init__(self, pool: Pool, rows: list[int], budget: Budget) -> None:
+        self._pool = pool
+        self._rows = rows
+        self._budget = budget
+        self._by_row: dict[int, bytes] | None = None
+
+    def read(self, row: int) -> bytes:
+        """Return the encoding of the span of a row; nothing if it has gone."""
+        if self._by_row is None:
+            self._by_row = read_protos(self._pool, self._rows, self._budget)
+        return self._by_row.get(row, b"")
 
 
 class _Scopes:

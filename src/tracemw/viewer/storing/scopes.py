@@ -17,7 +17,9 @@ from tracemw.viewer.storing.vocabulary import Words
 NAMELESS_SERVICE = "unknown_service"
 """What lists call a service without a name; the specification's word."""
 
-_LONGEST_SERVICE = 200  # characters in lists; the resource keeps all of them
+LONGEST_SERVICE = 200
+"""Characters of a service's name in lists. The resource keeps all of them."""
+
 _ROW_OVERHEAD = 200  # bytes that a resource or a scope costs beside its encoding
 
 
@@ -153,5 +155,5 @@ def _service_name(resource: Resource) -> str:
     """Return the resource's ``service.name`` for lists, or `NAMELESS_SERVICE`."""
     for attribute in resource.attributes:
         if attribute.key == "service.name" and attribute.value.string_value:
-            return str(attribute.value.string_value)[:_LONGEST_SERVICE]
+            return str(attribute.value.string_value)[:LONGEST_SERVICE]
     return NAMELESS_SERVICE

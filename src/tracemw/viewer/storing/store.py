@@ -101,12 +101,17 @@ class Store:
             return read_summaries(self._pool, condition, budget)
         return read_summaries_of(self._pool, only, condition, budget)
 
-    def holders(self, condition: SqlCondition, budget: Budget) -> set[bytes] | None:
-        """Return the ids of the traces that have a span for which a condition holds, if they are found quickly.
+    def holders(self, condition: SqlCondition, budget: Budget, *, few: bool) -> set[bytes] | None:
+        """Return the ids of the traces that have a span for which a condition holds.
 
-        They are when the condition needs words that stand in few stretches; see `Vocabulary`. None stands for others.
+        All rows are passed through, but for the stretches that lack a word that the condition needs; see `Vocabulary`.
+
+        Args:
+            condition: The condition.
+            budget: What the work may cost.
+            few: Whether to return None unless few of the stretches have the words.
         """
-        return read_holders(self._pool, condition, budget)
+        return read_holders(self._pool, condition, budget, few=few)
 
     def candidates(
         self, traces: Iterable[Summary], prefilter: SqlCondition, budget: Budget
