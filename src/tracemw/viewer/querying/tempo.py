@@ -24,7 +24,7 @@ from tracemw.viewer.storing.scopes import NAMELESS_SERVICE
 _ROOT_MISSING = "<root span not yet received>"  # Tempo's own words
 
 _TOLD_OTHERWISE = {"duration", "traceDuration", "rootName", "rootServiceName", "trace:id", "span:id"}
-_RESULT_CHARACTERS = 32 * 1024 * 1024
+_RESULT_BYTES = 32 * 1024 * 1024
 
 
 FILTERED = "Trace filtered, only a subset of spans matching the filter is returned"
@@ -113,15 +113,18 @@ def write_traces(traces: Iterable[dict[str, Any]], more: Callable[[int], dict[st
 
 
 def _limited(items: Iterable[dict[str, Any]], name: str, more: Callable[[int], dict[str, Any]]) -> bytes:
-    pieces: list[str] = []
-    room = _RESULT_CHARACTERS
+    pieces: list[bytes] = [f'{{"{name}":['.encode()]
+    room = _RESULT_BYTES
     for item in items:
-        pieces.append(_json(item))
+        if len(pieces) > 1:
+            pieces.append(b",")
+        pieces.append(_json(item).encode())
         room -= len(pieces[-1])
         if room < 0:
-            raise QueryError(f"the answer is longer than {_RESULT_CHARACTERS} characters: ask with a smaller limit")
-    rest = _json(more(len(pieces)))[1:-1]
-    return f'{{"{name}":[{",".join(pieces)}]{rest and ","}{rest}}}'.encode()
+            raise QueryError(f"the answer is longer than {_RESULT_BYTES} bytes: ask with a smaller limit")
+    rest = _json(more(len(pieces) // 2))[1:-1]
+    pieces.append(f"]{rest and ','}{rest}}}".encode())
+    return b"".join(pieces)
 
 
 def write_tag_names(scopes: Mapping[str, list[str]]) -> bytes:
