@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from tracemw.viewer.querying.conditions import COMPARISONS, Expression, Literal
+from tracemw.viewer.querying.conditions import COMPARISONS, Expression, Literal, type_of
 from tracemw.viewer.querying.fields import Field
 from tracemw.viewer.querying.literals import Duration, Value
 from tracemw.viewer.querying.relations import Trace
@@ -114,12 +114,12 @@ class Grouping:
         """Return the groups, in the order of their first spans."""
         groups: list[SpanSet] = []
         for each in sets:
-            by_value: dict[Value, list[StoredSpan]] = {}
+            by_value: dict[tuple[str, Value], list[StoredSpan]] = {}  # by type, too: 1 and true are equal in Python
             for span in sorted(each.spans, key=lambda span: (span.start, span.span_id)):
-                values = self.by.read(trace, span)
+                value = next(iter(self.by.read(trace, span)), None)
                 span.forget()
-                by_value.setdefault(values[0] if values else None, []).append(span)
-            groups += (SpanSet(spans, {**each.attributes, self.text: value}) for value, spans in by_value.items())
+                by_value.setdefault((type_of(value), value), []).append(span)
+            groups += (SpanSet(spans, {**each.attributes, self.text: key[1]}) for key, spans in by_value.items())
         return groups
 
     def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:

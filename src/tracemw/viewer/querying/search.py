@@ -90,7 +90,7 @@ def find(store: Store, search: Search, budget: Budget) -> Iterator[FoundTrace]:
 def find_spans(
     store: Store, query: Pipeline, traces: SqlCondition, spans: SqlCondition, budget: Budget
 ) -> Iterator[tuple[Trace, StoredSpan]]:
-    """Yield the spans that a query finds, in no order.
+    """Return the spans that a query finds, in no order, each when it is asked for.
 
     Args:
         store: Where the spans are.
@@ -102,31 +102,42 @@ def find_spans(
     Raises:
         BudgetError: when the search takes too long.
     """
-    filters = tuple(query.filters())
-    prefilter = SqlCondition.any_of(each.expression.prefilter() for each in filters)
+    prefilter = _prefilter(query)
     required = query.required()
     if query.keeps_all():
         prefilter = SqlCondition.all_of([prefilter, spans])
         required = [prefilter]
-    for summaries, candidates in store.candidates(_likely(store, required, traces, budget), prefilter, budget):
-        by_id = {summary.trace_id: Trace(store, summary, budget) for summary in summaries}
+    return _spans_in(store, query, _likely(store, required, traces, budget), prefilter, budget)
+
+
+def find_in_trace(store: Store, trace_id: bytes, query: Pipeline, budget: Budget) -> set[bytes]:
+    """Return the ids of the spans of one trace that a query finds."""
+    summaries = store.summaries(SqlCondition(), budget, only=[trace_id])
+    return {span.span_id for _, span in _spans_in(store, query, summaries, _prefilter(query), budget)}
+
+
+def _spans_in(
+    store: Store, query: Pipeline, summaries: Iterator[Summary], prefilter: SqlCondition, budget: Budget
+) -> Iterator[tuple[Trace, StoredSpan]]:
+    filters = tuple(query.filters())
+    for summaries_at_once, candidates in store.candidates(summaries, prefilter, budget):
+        traces = {summary.trace_id: Trace(store, summary, budget) for summary in summaries_at_once}
         if query.keeps_all():
             for span in candidates:
-                if filters[0].matches(by_id[span.trace_id], span):
-                    yield by_id[span.trace_id], span
+                if filters[0].matches(traces[span.trace_id], span):
+                    yield traces[span.trace_id], span
                 span.forget()
             continue
-        found = _matching(filters, by_id, candidates)
-        for trace_id, trace in by_id.items():
+        found = _matching(filters, traces, candidates)
+        for trace_id, trace in traces.items():
             budget.check()
             for span in query.find(trace, found.pop(trace_id).__getitem__):
                 yield trace, span
 
 
-def find_in_trace(store: Store, trace_id: bytes, query: Pipeline, budget: Budget) -> set[bytes]:
-    """Return the ids of the spans of one trace that a query finds."""
-    only = SqlCondition("traces.trace_id = ?", (trace_id,))
-    return {span.span_id for _, span in find_spans(store, query, only, SqlCondition(), budget)}
+def _prefilter(query: Pipeline) -> SqlCondition:
+    """Return SQL that holds for every span that a filter of the query matches."""
+    return SqlCondition.any_of(each.expression.prefilter() for each in query.filters())
 
 
 class _Finder:
@@ -136,7 +147,7 @@ class _Finder:
         self._query = query
         self._budget = budget
         self._filters = tuple(query.filters())
-        self._prefilter = SqlCondition.any_of(each.expression.prefilter() for each in self._filters)
+        self._prefilter = _prefilter(query)
 
     def _show(self, trace: Trace, matched: int, spans: list[StoredSpan], attributes: Mapping[str, Value]) -> FoundSet:
         return FoundSet(

@@ -143,7 +143,7 @@ class _Collected:
         self._window = window
         self._exemplars = exemplars
         self._named: set[bytes] = set()
-        self._cells: dict[tuple[Label, ...], _Cells] = {}
+        self._cells: dict[tuple[tuple[str, ...], tuple[Label, ...]], _Cells] = {}  # by type, too: 1 equals true
         self._room = _MOST_VALUES
 
     def add(self, trace: Trace, span: StoredSpan) -> None:
@@ -167,12 +167,11 @@ class _Collected:
                 cells.exemplars.append(Exemplar(span.trace_id, interval))
 
     def series(self) -> Iterator[Series]:
-        functions: list[tuple[tuple[Label, ...], Callable[[array[float]], float]]] = [((), _FUNCTIONS.get(
-            self._metrics.function, len))]  # fmt: skip
-        if self._metrics.quantiles:
-            functions = [((("p", each),), _quantile(each)) for each in self._metrics.quantiles]
+        functions: list[tuple[tuple[Label, ...], Callable[[array[float]], float]]]
+        functions = [((("p", each),), _quantile(each)) for each in self._metrics.quantiles]
+        functions = functions or [((), _FUNCTIONS.get(self._metrics.function, len))]
         factor = SECOND / self._window.step if self._metrics.function == "rate" else 1
-        for labels, cells in self._cells.items():
+        for (_, labels), cells in self._cells.items():
             for more, function in functions:
                 if cells.values is None:
                     values = [number * factor for number in cells.counts]
@@ -181,12 +180,13 @@ class _Collected:
                 yield Series(self._named_labels(labels, more), values, cells.exemplars)
 
     def _cell(self, labels: tuple[Label, ...]) -> _Cells:
-        cells = self._cells.get(labels)
+        key = (tuple(type_of(value) for _, value in labels), labels)
+        cells = self._cells.get(key)
         if cells is None:
             points = self._window.points
             self._take(points)
             values = None if self._metrics.function in _COUNTING else [array("d") for _ in range(points)]
-            cells = self._cells[labels] = _Cells(array("q", bytes(8 * points)), values, [])
+            cells = self._cells[key] = _Cells(array("q", bytes(8 * points)), values, [])
         return cells
 
     def _take(self, number: int) -> None:
