@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -22,6 +22,7 @@ from tracemw.viewer.receiver import Receiver
 from tracemw.viewer.storing.database import StoreError
 from tracemw.viewer.storing.store import Store
 
+_TEMPO_VERSION = "3.1.0"
 _PAGE = Path(__file__).parent / "page"
 
 
@@ -40,11 +41,17 @@ def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = 
             Route("/v1/traces", receiver.receive_traces, methods=["POST"]),
             Route("/v1/{signal:str}", receiver.refuse_signal, methods=["POST"]),
             Route("/ready", _ready),
+            Route("/api/echo", _echo),
+            Route("/api/status/buildinfo", _build),
             Route("/api/traces/{trace_id:str}", queries.trace_v1),
             Route("/api/v2/traces/{trace_id:str}", queries.trace_v2),
             Route("/api/search", queries.search),
-            Route("/api/search/tags", queries.tag_names),
-            Route("/api/search/tag/{name:path}/values", queries.tag_values),
+            Route("/api/search/tags", queries.old_tag_names),
+            Route("/api/search/tag/{name:path}/values", queries.old_tag_values),
+            Route("/api/v2/search/tags", queries.tag_names),
+            Route("/api/v2/search/tag/{name:path}/values", queries.tag_values),
+            Route("/api/metrics/query_range", queries.metrics_range),
+            Route("/api/metrics/query", queries.metrics_instant),
             Route("/viewer/traces", queries.list_traces),
             Route("/viewer/status", queries.status),
             Route("/", _page),
@@ -72,7 +79,17 @@ class _PageFiles(StaticFiles):
 
 
 def _ready(_: Request) -> Response:
-    return PlainTextResponse("ready")
+    return PlainTextResponse("ready\n")
+
+
+def _echo(_: Request) -> Response:
+    return PlainTextResponse("echo\n")
+
+
+def _build(_: Request) -> Response:
+    """Say which Tempo the answers are like. Grafana asks, to know what it may ask for."""
+    unknown = dict.fromkeys(("branch", "buildDate", "buildUser", "goVersion"), "")
+    return JSONResponse({"version": _TEMPO_VERSION, "revision": "tracemw", **unknown})
 
 
 def _page(_: Request) -> Response:
@@ -80,7 +97,7 @@ def _page(_: Request) -> Response:
 
 
 def _bad_request(_: Request, error: Exception) -> Response:
-    return PlainTextResponse(f"{error}\n", status_code=400)
+    return PlainTextResponse(str(error), status_code=400)  # as Tempo: without a newline
 
 
 def _unavailable(_: Request, error: Exception) -> Response:
@@ -90,7 +107,9 @@ def _unavailable(_: Request, error: Exception) -> Response:
 def _plain(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    text = f"{request.method} {request.url.path}: nothing here"
+    text = "404 page not found"  # Tempo's words
     if status == 405:
         text = f"{request.url.path} takes {headers.get('Allow', 'other methods')}, not {request.method}"
+    elif status != 404 and isinstance(error, HTTPException):
+        text = error.detail
     return PlainTextResponse(f"{text}\n", status_code=status, headers=headers)
