@@ -88,6 +88,8 @@ class Tracer(SdkTracer):
         adopted.limits = Limits(adopted._span_limits)
         adopted.plain, adopted.most = adopted.limits.plain, adopted.limits.most
         adopted._is_counted = type(adopted._tracer_metrics) is not NoOpTracerMetrics
+        # To change the class spoils the dictionary of the fields: CPython would look each field up the slow way.
+        adopted.__dict__ = {**vars(adopted)}
         tracer.__class__ = cls  # last, since another thread may have got the same tracer meanwhile
         return adopted
 
