@@ -302,9 +302,13 @@ class Trace:
 
 
 def _shift(child: Span, parent: Span) -> int:
-    """Return by how much a child of another service is moved: not at all, with its parent, or into its middle."""
+    """Return by how much a child of another service is moved: not at all, with its parent, or into its middle.
+
+    A request that begins after its caller had the answer had another clock, too. After a timeout, that may be so.
+    """
     earliest = parent.start - _SKEW
-    if child.start >= earliest and (not parent.skew or child.start <= parent.end):
+    answered = child.kind == SERVER and parent.kind == CLIENT and not parent.failed
+    if child.start >= earliest and (child.start <= parent.end or not (parent.skew or answered)):
         return 0
     if parent.skew and child.start + parent.skew >= earliest:
         return parent.skew

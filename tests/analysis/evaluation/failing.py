@@ -29,7 +29,7 @@ def _raise(s: Scene, span: Told, error: tuple[str, str]) -> None:
 @case("error-source")
 def a_bug_in_the_request_itself(s: Scene) -> Fault:
     s.query(9)
-    return Fault(expected={"error-source": [s.root]}, fails=_KEY_ERROR)
+    return Fault(expected={"error-source": [s.root, s.innermost]}, fails=_KEY_ERROR)
 
 
 @case("error-source")
@@ -51,7 +51,7 @@ def a_query_that_fails(s: Scene) -> Fault:
 @case("error-source")
 def a_callee_that_throws(s: Scene) -> Fault:
     with s.calling("pricing", "/prices/9", status=500) as call:
-        with s.serving("/prices/{id}", service="pricing", status=500, error=("ZeroDivisionError", "by zero")) as served:
+        with s.serving("/prices/{id}", service="pricing", status=500, error=("ZeroDivisionError", "division by zero")) as served:
             s.query(7)
     call.failed = True
     return Fault(expected={"error-source": [served]}, fails=_status_error(500))
@@ -203,7 +203,7 @@ def in_the_callee(s: Scene) -> Fault:
 def a_500_without_an_exception(s: Scene) -> Fault:
     """The request fails, nothing beneath it did, and no exception is on record."""
     s.query(9)
-    expected = {"swallowed-error": [s.root], "error-source": [s.root]}
+    expected = {"swallowed-error": [s.root], "error-source": [s.root, s.innermost]}
     return Fault(expected=expected, fails=("", ""), causes=_EITHER)
 
 
@@ -442,7 +442,7 @@ def two_roots(s: Scene) -> Fault:
 
 @case("broken-trace")
 def a_clock_that_is_behind(s: Scene) -> Fault:
-    call = s.call(60, "stock")
+    call = s.call(60, "stock", "/status")
     index = s.spans.index(call) + 1
     behind = s.rng.uniform(14, 40)
     for each in s.spans[index:]:
@@ -452,7 +452,7 @@ def a_clock_that_is_behind(s: Scene) -> Fault:
 
 @case("broken-trace")
 def a_clock_that_is_hours_apart(s: Scene) -> Fault:
-    call = s.call(60, "stock")
+    call = s.call(60, "stock", "/status")
     index = s.spans.index(call) + 1
     for each in s.spans[index:]:
         _move(each, -7_200_000)
@@ -461,7 +461,7 @@ def a_clock_that_is_hours_apart(s: Scene) -> Fault:
 
 @case("broken-trace", BELOW)
 def a_clock_that_is_nearly_right(s: Scene) -> Fault:
-    call = s.call(60, "stock")
+    call = s.call(60, "stock", "/status")
     behind = s.rng.uniform(6, 9)
     for each in s.spans[s.spans.index(call) + 1 :]:
         _move(each, -behind)
@@ -470,7 +470,7 @@ def a_clock_that_is_nearly_right(s: Scene) -> Fault:
 
 @case("broken-trace", ABSENT)
 def a_server_that_ends_late(s: Scene) -> Fault:
-    call = s.call(60, "stock")
+    call = s.call(60, "stock", "/status")
     s.spans[s.spans.index(call) + 1].end += s.rng.uniform(4, 40)
     return Fault()
 

@@ -113,7 +113,7 @@ class Scene:
         name, told = self.stack.served(method, route, path, status, service)
         span = self.begin(name, SERVER, told, service=service)
         self.work(self.rng.uniform(0.1, 1.0))
-        wraps = 0
+        wrapper = None
         if self.stack.language == "python" and self.stack.old and self.rng.random() < 0.6:
             with self.inside(f"{name} http receive", INTERNAL, {"asgi.event.type": "http.request"}):
                 pass
@@ -122,11 +122,14 @@ class Scene:
                 with self.inside(f"middleware - {layer}", INTERNAL, {"express.name": layer, "express.type": "middleware"}):
                     pass
         if self.stack.language == "java":
-            self.begin("OrderController.show", INTERNAL, {"code.function": "show", "code.namespace": "com.shop.OrderController"})
-            wraps = 1
+            told = {"code.function": "show", "code.namespace": "com.shop.OrderController"}
+            wrapper = self.begin("OrderController.show", INTERNAL, told)
         yield span
-        if wraps:
+        if wrapper is not None:
             self.finish()
+            if error and self.rng.random() < 0.7:
+                wrapper.failed = True
+                wrapper.events.append(("exception", self.t, self.stack.failed(*error)))
         self.work(self.rng.uniform(0.1, 1.0))
         if self.stack.language == "python" and self.stack.old:
             for _ in range(2):

@@ -46,9 +46,9 @@ def _calls(
         with scene.serving():
             scene.ordinary(50)
             if number < failing:
-                scene.call(20, "pricing", f"/prices/{number}", serve=False, status=status, error=error)
+                scene.call(20, "quotes", f"/prices/{number}", serve=False, status=status, error=error)
             else:
-                scene.call(20, "pricing", f"/prices/{number}")
+                scene.call(20, "quotes", f"/prices/{number}")
             scene.ordinary(60)
         scenes.append(scene)
     rng.shuffle(scenes)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tracemw.analysis.critical_path import self_time
+from tracemw.analysis.conventions import asks_a_model, is_connection
+from tracemw.analysis.critical_path import covered, self_time
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching
-from tracemw.analysis.model import MILLISECOND, Span, Trace, milliseconds
+from tracemw.analysis.model import MILLISECOND, SERVER, Span, Trace, milliseconds
 from tracemw.analysis.shapes import is_connect, is_statement, query_label
 
 LONG_TRACE: Final = 5000 * MILLISECOND
 BOTTLENECK: Final = 100 * MILLISECOND
 BOTTLENECK_SHARE: Final = 0.8
+NORMAL: Final = 250 * MILLISECOND
+"""Up to this long, it is normal that a request is one query, or all its own code: the first one of a process, say."""
 SLOW_QUERY: Final = 500 * MILLISECOND
 
 _BLOCKING: Final = frozenset(
@@ -41,21 +44,31 @@ def find_long_trace(trace: Trace) -> Iterator[Finding]:
 
 
 def until_response(span: Span) -> int:
-    """Return the nanoseconds until a response began. Spans of ASGI messages tell; else this is the duration."""
+    """Return the nanoseconds until a response began.
+
+    Spans of ASGI messages tell. A connection, such as a WebSocket, has its answer at once. Else this is the duration.
+    """
+    if is_connection(span.attributes):
+        return 0
     sent = [message.start for message in span.messages if message.name.endswith(" send")]
     return min(sent) - span.start if sent else span.duration
 
 
 def find_bottleneck(trace: Trace) -> Iterator[Finding]:
     """Give a finding if one span's own time is 80 % of the trace, which took at least 100 ms."""
-    total = until_response(trace.root)
+    root = trace.root
+    total = until_response(root)
     if total < BOTTLENECK or len(trace.spans) < 2:
         return
     least = BOTTLENECK_SHARE * total
     for span in trace.long if least >= BOTTLENECK else trace.spans:
-        if span.duration < least or span.start < trace.root.start or span.end > trace.root.end:
+        if span.duration < least or span.start < root.start or span.end > root.end:
             continue
-        own = min(self_time(span), total) if span is trace.root else self_time(span)
+        if total < NORMAL and (span.is_database or span.kind == SERVER):
+            continue
+        if _waits_for_news(span) or asks_a_model(span.attributes):
+            continue
+        own = total - covered(span.children, span.start, span.start + total) if span is root else self_time(span)
         if own < least:
             continue
         line = line_of((span,))

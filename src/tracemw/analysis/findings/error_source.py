@@ -7,16 +7,18 @@ siblings come from one clock, so "after" holds there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tracemw.analysis.conventions import http_status, is_cancelled
 from tracemw.analysis.findings.finding import Finding, at, failing, line_of
-from tracemw.analysis.model import CLIENT, CONSUMER, PRODUCER, SERVER, Span, Trace, milliseconds
-from tracemw.analysis.shapes import call_label
+from tracemw.analysis.model import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Span, Trace, milliseconds
+from tracemw.analysis.shapes import call_label, is_statement
 
 _TIMEOUTS: Final = ("timeout", "timed out", "deadline")
 _MOST_ROOTS: Final = 5
+_ITS_END: Final = 0.1
+"""The share of a request's time that counts as its end."""
 
 
 def find_error_sources(trace: Trace) -> Iterator[Finding]:
@@ -42,18 +44,12 @@ def chain_of(root: Span) -> list[Span]:
 
 def _cause(span: Span) -> Span | None:
     """Return the child that brought a span down; None if the span is the source."""
-    failed = [
-        child
-        for child in span.children
-        if child.failed
-        and not (span.kind == PRODUCER or child.kind == CONSUMER)
-        and not (child.start >= span.end and child.service == span.service)
-    ]
-    if not failed:
-        return None
-    failed.sort(key=lambda child: (child.end, child.start), reverse=True)
+    failed = _failed(span, span.children)
     shown = next((child for child in failed if _shows_in(child, span)), None)
-    if shown is not None:
+    if shown is None:
+        hidden = _failed(span, _within_unmarked(span))
+        shown = next((each for each in hidden if _shows_in(each, span)), None)
+    if shown is not None or not failed:
         return shown
     if span.kind == CLIENT:
         return None if _is_timeout(span) and http_status(span.attributes) is None else failed[0]
@@ -63,6 +59,30 @@ def _cause(span: Span) -> Span | None:
     if span.exception is None:
         return None if _succeeded_later(last, span) else last
     return None if _went_on(last, span) else last
+
+
+def _failed(span: Span, candidates: Iterable[Span]) -> list[Span]:
+    """Return those that failed while a span was waiting for them, the last to end first."""
+    found = [
+        each
+        for each in candidates
+        if each.failed
+        and not (span.kind == PRODUCER or each.kind == CONSUMER)
+        and not (each.start >= span.end and each.service == span.service)
+    ]
+    return sorted(found, key=lambda each: (each.end, each.start), reverse=True)
+
+
+def _within_unmarked(span: Span) -> list[Span]:
+    """Return what is within spans of the same service that are not marked as failed, as many tracers leave them."""
+    within: list[Span] = []
+    pending = list(span.children)
+    while pending:
+        child = pending.pop()
+        if not child.failed and child.kind == INTERNAL and child.service == span.service:
+            within += child.children
+            pending += child.children
+    return within
 
 
 def _shows_in(child: Span, parent: Span) -> bool:
@@ -95,8 +115,16 @@ def _told_by(span: Span) -> str:
 
 
 def _went_on(child: Span, parent: Span) -> bool:
-    """Return whether other work began and succeeded after a failure, which therefore was handled."""
-    return any(other.start >= child.end and not other.failed and other.duration for other in parent.children)
+    """Return whether other work began and succeeded after a failure, which therefore was handled.
+
+    What a request does at its very end, such as a rollback or an error page, is no other work.
+    """
+    if (parent.end - child.end) < _ITS_END * parent.duration:
+        return False
+    return any(
+        other.start >= child.end and not other.failed and other.duration and (is_statement(other) or not other.is_database)
+        for other in parent.children
+    )
 
 
 def _succeeded_later(child: Span, parent: Span) -> bool:

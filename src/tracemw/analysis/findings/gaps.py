@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tracemw.analysis.conventions import code_line, seconds
+from tracemw.analysis.conventions import code_line, is_connection, seconds
 from tracemw.analysis.findings.attempts_of_calls import has_failed
+from tracemw.analysis.findings.durations import BOTTLENECK_SHARE
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching, quoted
 from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, SERVER, Event, Span, Trace, milliseconds
 from tracemw.analysis.shapes import inner_call, is_connect, target
@@ -27,19 +28,21 @@ def find_idle_gaps(trace: Trace) -> Iterator[Finding]:
     """Give a finding for each span that waits 500 ms in one go, and 30 % of its time, while nothing beneath it runs.
 
     A call or query is no gap, nor is the pause before another attempt, nor time that spans with a missing parent fill.
-    A request that is one span alone tells nothing.
+    A request that is one span alone tells nothing, and for a task after the response nobody waits.
     """
     for span in trace.long:
         if span.duration < GAP or span.kind not in (SERVER, INTERNAL, CONSUMER) or span.is_database or is_connect(span):
             continue
         stack = next((event for event in span.events if event.name == _STACK), None)
+        if is_connection(span.attributes) or (span.service == trace.root.service and span.start >= trace.root.end):
+            continue
         if not span.children and not stack and (span.kind != INTERNAL or span.parent is None) and not span.messages:
             continue
         if any(event.name in _TOLD for event in span.events):
             continue
         length, begin, before = _longest_gap(span, trace)
         if length >= GAP and length >= GAP_SHARE * span.duration:
-            yield _gap(span, length, begin, before, stack)
+            yield _gap(span, length, begin, before, stack, trace.root.duration)
 
 
 def _longest_gap(span: Span, trace: Trace) -> tuple[int, int, Span | None]:
@@ -72,12 +75,13 @@ def _is_pause(before: Span | None, after: Span) -> bool:
     return target(call) == target(following)
 
 
-def _gap(span: Span, length: int, begin: int, before: Span | None, stack: Event | None) -> Finding:
+def _gap(span: Span, length: int, begin: int, before: Span | None, stack: Event | None, total: int) -> Finding:
     line = (code_line(stack.attributes) if stack else "") or line_of((span,))
     after = f" after {before.name}" if before is not None else ""
+    is_all = not span.children and length >= BOTTLENECK_SHARE * total
     return Finding(
         code="idle-gap",
-        severity="warning",
+        severity="hint" if is_all else "warning",  # long computing looks the same, and is a bottleneck
         title=f"{span.name} of {span.service} waits {milliseconds(length):.0f} ms{after} with nothing below{at(line)}",
         trace_id=span.trace_id,
         span_ids=(span.span_id,),

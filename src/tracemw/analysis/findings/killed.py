@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tracemw.analysis.conventions import code_line, http_status
+from tracemw.analysis.conventions import code_line, http_status, peer
 from tracemw.analysis.findings.finding import Finding, at, line_of, quoted
 from tracemw.analysis.model import MILLISECOND, Span, Trace, milliseconds
 
@@ -54,7 +54,11 @@ def _broke(call: Span) -> bool:
 
 
 def _is_left_by(orphan: Span, call: Span) -> bool:
-    return orphan.service != call.service and call.start - _MARGIN <= orphan.start <= call.end + _MARGIN
+    if orphan.service == call.service:
+        return False
+    if call.start - _MARGIN <= orphan.start <= call.end + _MARGIN:
+        return True
+    return peer(call.attributes).partition(":")[0].partition(".")[0] == orphan.service  # its clock may be another
 
 
 def _marked(spans: list[Span]) -> Finding:

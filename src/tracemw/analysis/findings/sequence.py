@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from tracemw.analysis.conventions import asks_a_model
 from tracemw.analysis.evidence import Evidence
 from tracemw.analysis.findings.attempts_of_calls import has_failed
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching
@@ -20,7 +21,8 @@ SAVING: Final = 500 * MILLISECOND
 def find_sequential_calls(evidence: Evidence) -> Iterator[Finding]:
     """Give a finding for calls of 100 ms and longer, three and more in a row, if 500 ms could be saved.
 
-    Spans do not tell whether one call needs the answer of another. Queries are not meant: one connection runs one.
+    Spans do not tell whether one call needs the answer of another. Queries are not meant: one connection runs one. Nor
+    are calls of a language model, whose answers say what is asked next.
     """
     if len(evidence.trace.long) <= CALLS:
         return
@@ -40,7 +42,7 @@ def _runs(parent: Span) -> Iterator[list[Span]]:
     run: list[Span] = []
     for child in sorted((child for child in parent.children if child.duration >= EACH), key=lambda child: child.start):
         call = inner_call(child)
-        if not call.is_call or call.duration < EACH or has_failed(child):
+        if not call.is_call or call.duration < EACH or has_failed(child) or asks_a_model(call.attributes):
             continue
         if run and child.start < run[-1].end - MILLISECOND:
             if len(run) >= CALLS:

@@ -60,11 +60,16 @@ def _was_retried(span: Span, parent: Span, shapes: Shapes) -> bool:
 
 
 def _came_from_nowhere(span: Span) -> bool:
+    """Return whether a request failed though each of its calls succeeded, and no exception says why.
+
+    Statuses such as 503 are answers on purpose. A span that calls nobody tells nothing: many tracers record no exception.
+    """
     if span.exception is not None or (span.error_type and not span.error_type.isdigit()):
         return False
-    if (http_status(span.attributes) or 500) < 500:
+    if http_status(span.attributes) not in (500, None) or "rpc.grpc.status_code" in span.attributes:
         return False
-    return _root_failed(span) and not any(below.failed for below in descendants(span))
+    below = descendants(span)
+    return any(each.kind == CLIENT for each in below) and not any(each.failed for each in below) and _root_failed(span)
 
 
 def _swallowed(span: Span, parent: Span) -> Finding:
