@@ -100,7 +100,9 @@ def is_cancelled(error_type: str) -> bool:
 
 def asks_a_model(attributes: Mapping[str, Any]) -> bool:
     """Return whether this is a call of a language model, which takes its time."""
-    return "gen_ai.operation.name" in attributes or "gen_ai.request.model" in attributes or "llm.model_name" in attributes
+    return (
+        "gen_ai.operation.name" in attributes or "gen_ai.request.model" in attributes or "llm.model_name" in attributes
+    )
 
 
 def is_connection(attributes: Mapping[str, Any]) -> bool:
@@ -139,6 +141,11 @@ def peer(attributes: Mapping[str, Any]) -> str:
         host = host or attributes.get("peer.service") or attributes.get("rpc.service") or ""
     host = str(host)
     return f"{host}:{port}" if port and ":" not in host else host
+
+
+def callee_name(attributes: Mapping[str, Any]) -> str:
+    """Return the name that a service most likely has which is called at this address: the first part of the host."""
+    return peer(attributes).partition(":")[0].partition(".")[0]
 
 
 def code_line(attributes: Mapping[str, Any]) -> str:

@@ -139,6 +139,11 @@ class Span:
         return self.kind == CLIENT and "db.system.name" not in self.attributes
 
     @property
+    def is_message(self) -> bool:
+        """Whether this is a single ASGI message (`http send`), as OpenTelemetry's own middleware records them."""
+        return "asgi.event.type" in self.attributes and self.kind == INTERNAL
+
+    @property
     def failed_hard(self) -> bool:
         """Whether this span failed by more than an answer such as 404."""
         return self.failed and not (self.kind == CLIENT and answers_the_caller(self.attributes))
@@ -230,8 +235,8 @@ class Trace:
                     self.orphans.append(span)
                 continue
             span.parent = parent
-            is_message = "asgi.event.type" in span.attributes and span.kind == INTERNAL
-            siblings = parent.messages if is_message and span.span_id not in with_children else parent.children
+            is_message = span.is_message and span.span_id not in with_children
+            siblings = parent.messages if is_message else parent.children
             siblings.append(span)
 
     def _walk(self, roots: list[Span]) -> None:

@@ -142,6 +142,13 @@ class Shapes:
         return ("wrapper", without_numbers(span.name), frozenset(beneath)) if beneath else None
 
 
+def lone_call(span: Span) -> Span:
+    """Return the one call or query that a span is around, however long the span goes on; else the span."""
+    while span.kind == INTERNAL and not span.is_database and len(span.children) == 1:
+        (span,) = span.children
+    return span
+
+
 def inner_call(span: Span) -> Span:
     """Return the one call or query that a span is around, if that takes nearly all of its time; else the span."""
     while span.kind == INTERNAL and not span.is_database and len(span.children) == 1:

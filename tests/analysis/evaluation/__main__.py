@@ -19,7 +19,7 @@ SEED = 16
 
 def generated(seed: int, *, times: int) -> Iterator[Labelled]:
     """Give the traces that a seed makes: more of each kind with more times."""
-    rng = random.Random(seed)  # noqa: S311  # nothing secret
+    rng = random.Random(seed)  # nothing secret
     yield from make_healthy(rng, times)
     yield from make_faults(rng, times)
     yield from make_disturbed(rng, max(times // 2, 1))

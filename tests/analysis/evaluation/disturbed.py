@@ -6,13 +6,13 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from analysis.evaluation import failing, injected
+from analysis.evaluation import failing, injected, unusual
 from analysis.evaluation.fault import CASES, PRESENT, Case, play
 from analysis.evaluation.labelled import Labelled
 from analysis.evaluation.scene import Scene, document
 from analysis.evaluation.stacks import STACKS, Stack
 
-__all__ = ["failing", "injected", "make_disturbed", "make_faults"]
+__all__ = ["failing", "injected", "make_disturbed", "make_faults", "unusual"]
 
 _APART = 10.0
 """Milliseconds from which clocks are apart."""
@@ -30,7 +30,7 @@ def make_disturbed(rng: random.Random, times: int) -> Iterator[Labelled]:
     faults = [each for each in CASES if each.level == PRESENT]
     inner = [each for each in CASES if not each.whole]
     for each in faults:
-        for disturb in (_shift_clocks, _lose_a_span, _double, _reorder):
+        for disturb in (_shift_clocks, _lose_a_span, _double, _reorder, _put_behind_sidecars):
             for stack in rng.sample(STACKS, times):
                 yield from disturb(rng, stack, each)
         if not each.whole:
@@ -106,7 +106,9 @@ def _lose_a_span(rng: random.Random, stack: Stack, each: Case) -> Iterator[Label
     orphans = frozenset(span.span_id for span in scene.spans if span.parent_id == lost.span_id)
     expected = {**made.expected, "broken-trace": orphans}
     allowed = made.allowed - set(expected)
-    yield replace(made, name=f"a span lost: {made.name}", document=document([scene]), expected=expected, allowed=allowed)
+    yield replace(
+        made, name=f"a span lost: {made.name}", document=document([scene]), expected=expected, allowed=allowed
+    )
 
 
 def _double(rng: random.Random, stack: Stack, each: Case) -> Iterator[Labelled]:
@@ -124,3 +126,11 @@ def _reorder(rng: random.Random, stack: Stack, each: Case) -> Iterator[Labelled]
     made = play(scene, [each])
     rng.shuffle(scene.spans)
     yield replace(made, name=f"out of order: {made.name}", document=document([scene]))
+
+
+def _put_behind_sidecars(rng: random.Random, stack: Stack, each: Case) -> Iterator[Labelled]:
+    """Have each service's sidecar record its calls once more."""
+    if each.code in ("killed", "bottleneck"):
+        return  # a sidecar answers 503 where a call breaks, and takes the time of its call
+    made = play(Scene(rng, stack, mesh=True), [each])
+    yield replace(made, name=f"behind sidecars: {made.name}")

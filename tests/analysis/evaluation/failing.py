@@ -6,8 +6,7 @@ from analysis.evaluation.fault import ABSENT, BELOW, Fault, case
 from analysis.evaluation.scene import CONSUMER, INTERNAL, PRODUCER, Scene, Told
 
 
-
-def _status_error(status: int) -> tuple[str, str]:
+def status_error(status: int) -> tuple[str, str]:
     """What a client raises for a status."""
     return "httpx.HTTPStatusError", f"Server error '{status} Failed' for url 'http://pricing:8080/prices/9'"
 
@@ -18,7 +17,8 @@ _FAILURE = ("retry-storm", "error-source")
 _UNIQUE = ("psycopg.errors.UniqueViolation", "duplicate key value violates unique constraint")
 
 
-def _raise(s: Scene, span: Told, error: tuple[str, str]) -> None:
+def put_error(s: Scene, span: Told, error: tuple[str, str]) -> None:
+    """Have an exception leave a span."""
     span.failed = True
     span.events.append(("exception", s.t, s.stack.failed(*error)))
 
@@ -36,7 +36,7 @@ def a_bug_in_the_request_itself(s: Scene) -> Fault:
 def a_bug_in_a_step(s: Scene) -> Fault:
     with s.inside("price the cart") as span:
         s.query(9)
-        _raise(s, span, _KEY_ERROR)
+        put_error(s, span, _KEY_ERROR)
     return Fault(expected={"error-source": [span]}, fails=_KEY_ERROR)
 
 
@@ -44,17 +44,18 @@ def a_bug_in_a_step(s: Scene) -> Fault:
 def a_query_that_fails(s: Scene) -> Fault:
     with s.inside("save") as span:
         query = s.query(9, "INSERT INTO orders (a) VALUES (?)", table="orders", error=_UNIQUE)
-        _raise(s, span, _UNIQUE)
+        put_error(s, span, _UNIQUE)
     return Fault(expected={"error-source": [query]}, fails=_UNIQUE)
 
 
 @case("error-source")
 def a_callee_that_throws(s: Scene) -> Fault:
-    with s.calling("pricing", "/prices/9", status=500) as call:
-        with s.serving("/prices/{id}", service="pricing", status=500, error=("ZeroDivisionError", "division by zero")) as served:
-            s.query(7)
+    with s.calling("pricing", "/prices/9", status=500) as call, s.serving(
+        "/prices/{id}", service="pricing", status=500, error=("ZeroDivisionError", "division by zero")
+    ) as served:
+        s.query(7)
     call.failed = True
-    return Fault(expected={"error-source": [served]}, fails=_status_error(500))
+    return Fault(expected={"error-source": [served]}, fails=status_error(500))
 
 
 @case("error-source")
@@ -68,11 +69,13 @@ def a_query_of_the_callee(s: Scene) -> Fault:
 
 @case("error-source")
 def a_chain_of_three_services(s: Scene) -> Fault:
-    with s.calling("cart", "/cart", status=502):
-        with s.serving("/cart", service="cart", status=502, error=_status_error(500)), s.calling("fraud", "/check", status=500):
-            with s.serving("/check", service="fraud", status=500, error=("ValueError", "no score")) as source:
-                s.query(12)
-    return Fault(expected={"error-source": [source]}, fails=_status_error(502))
+    with (
+        s.calling("cart", "/cart", status=502), s.serving("/cart", service="cart", status=502, error=status_error(500)),
+        s.calling("fraud", "/check", status=500),
+    ):
+        with s.serving("/check", service="fraud", status=500, error=("ValueError", "no score")) as source:
+            s.query(12)
+    return Fault(expected={"error-source": [source]}, fails=status_error(502))
 
 
 @case("error-source")
@@ -109,7 +112,7 @@ def an_early_failure_that_was_handled(s: Scene) -> Fault:
     s.ordinary(60)
     with s.inside("price the cart") as span:
         s.query(9)
-        _raise(s, span, _KEY_ERROR)
+        put_error(s, span, _KEY_ERROR)
     return Fault(expected={"error-source": [span]}, fails=_KEY_ERROR)
 
 
@@ -117,7 +120,7 @@ def an_early_failure_that_was_handled(s: Scene) -> Fault:
 def an_early_exception_that_was_handled(s: Scene) -> Fault:
     with s.inside("look into the cache") as handled:
         s.work(3)
-        _raise(s, handled, ("redis.ConnectionError", "refused"))
+        put_error(s, handled, ("redis.ConnectionError", "refused"))
     s.ordinary(60)
     query = s.query(9, "INSERT INTO orders (a) VALUES (?)", table="orders", error=_UNIQUE)
     return Fault(expected={"error-source": [query]}, allowed=frozenset({"swallowed-error"}), fails=_UNIQUE)
@@ -156,7 +159,7 @@ def a_403_of_the_callee_that_is_handed_on(s: Scene) -> Fault:
 def an_exception_in_a_step(s: Scene) -> Fault:
     with s.inside("apply the coupon") as span:
         s.query(9)
-        _raise(s, span, _KEY_ERROR)
+        put_error(s, span, _KEY_ERROR)
     return Fault(expected={"swallowed-error": [span]})
 
 
@@ -170,7 +173,9 @@ def a_500_of_a_callee(s: Scene) -> Fault:
 
 @case("swallowed-error")
 def a_query_whose_failure_nobody_sees(s: Scene) -> Fault:
-    query = s.query(9, "INSERT INTO audit (a) VALUES (?)", table="audit", error=("psycopg.OperationalError", "disk full"))
+    query = s.query(
+        9, "INSERT INTO audit (a) VALUES (?)", table="audit", error=("psycopg.OperationalError", "disk full")
+    )
     return Fault(expected={"swallowed-error": [query]})
 
 
@@ -194,7 +199,7 @@ def in_the_callee(s: Scene) -> Fault:
     with s.calling("cart", "/cart"), s.serving("/cart", service="cart"):
         with s.inside("check fraud") as span:
             s.query(9)
-            _raise(s, span, ("ValueError", "no score"))
+            put_error(s, span, ("ValueError", "no score"))
         s.query(5)
     return Fault(expected={"swallowed-error": [span]})
 
@@ -237,7 +242,7 @@ def a_consumer_that_fails_later(s: Scene) -> Fault:
     s.finish()
     with s.after(sent, 400), s.inside("mails process", CONSUMER, told, service="mailer") as span:
         s.ordinary(90)
-        _raise(s, span, ("SMTPException", "no route"))
+        put_error(s, span, ("SMTPException", "no route"))
     return Fault(allowed=frozenset({"error-source"}))
 
 
@@ -252,7 +257,7 @@ def three_attempts_that_fail(s: Scene) -> Fault:
         s.work(pause)
     sources = [span for span in s.spans if span.service == "fraud"]
     expected = {"retry-storm": found, "error-source": [*found, *sources]}
-    return Fault(expected=expected, fails=_status_error(503), causes=_FAILURE)
+    return Fault(expected=expected, fails=status_error(503), causes=_FAILURE)
 
 
 @case("retry-storm")
@@ -272,7 +277,7 @@ def attempts_in_spans_of_their_own(s: Scene) -> Fault:
             with s.inside(f"attempt {number + 1}") as attempt:
                 found += [attempt, s.call(s.rng.uniform(15, 40), "fraud", "/check", status=status)]
                 if status == 503:
-                    _raise(s, attempt, _status_error(503))
+                    put_error(s, attempt, status_error(503))
             s.work(25)
     return Fault(expected={"retry-storm": [above, *found]})
 
@@ -309,14 +314,14 @@ def retries_that_multiply(s: Scene) -> Fault:
     for _ in range(3):
         with s.calling("cart", "/cart", status=502) as call:
             found.append(call)
-            with s.serving("/cart", service="cart", status=502, error=_status_error(500)):
+            with s.serving("/cart", service="cart", status=502, error=status_error(500)):
                 for _ in range(3):
                     found.append(s.call(15, "fraud", "/check", status=500))
                     s.work(10)
         s.work(20)
     sources = [span for span in s.spans if span.service in ("fraud", "cart")]
     expected = {"retry-storm": found, "error-source": [*found, *sources]}
-    return Fault(expected=expected, fails=_status_error(502), causes=_FAILURE)
+    return Fault(expected=expected, fails=status_error(502), causes=_FAILURE)
 
 
 @case("retry-storm")
@@ -488,5 +493,3 @@ def a_consumer_that_comes_much_later(s: Scene) -> Fault:
 def _move(span: Told, ms: float) -> None:
     span.start += ms
     span.end += ms
-
-

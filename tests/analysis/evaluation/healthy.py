@@ -290,7 +290,7 @@ def cache(s: Scene) -> None:
 def blocking_pop(s: Scene) -> None:
     """A worker waits for work at a queue that Redis keeps."""
     with s.inside("poll", service="worker"):
-        s.redis(s.rng.uniform(900, 4900), "BLPOP jobs 5")
+        s.redis(s.rng.uniform(900, 4000), "BLPOP jobs 5")
         s.ordinary(300)
 
 

@@ -17,7 +17,9 @@ def _literal(s: Scene) -> str:
 @case("n-plus-one")
 def a_query_in_a_loop(s: Scene) -> Fault:
     count = s.rng.randrange(5, 40)
-    return Fault(expected={"n-plus-one": [s.query(max(3, 60 / count), _literal(s), table="addresses") for _ in range(count)]})
+    return Fault(
+        expected={"n-plus-one": [s.query(max(3, 60 / count), _literal(s), table="addresses") for _ in range(count)]}
+    )
 
 
 @case("n-plus-one")
@@ -49,7 +51,9 @@ def graphql_resolvers_that_ask_one_by_one(s: Scene) -> Fault:
     found = []
     with s.inside("graphql.execute") as above:
         for _ in range(s.rng.randrange(6, 30)):
-            with s.inside("graphql.resolve order.customer", INTERNAL, {"graphql.field.path": "orders.*.customer"}) as one:
+            with s.inside(
+                "graphql.resolve order.customer", INTERNAL, {"graphql.field.path": "orders.*.customer"}
+            ) as one:
                 found += [one, s.query(9, _literal(s), table="addresses")]
     return Fault(expected={"n-plus-one": [above, *found]})
 
@@ -117,7 +121,12 @@ def a_query_in_a_loop_with_other_things_between(s: Scene) -> Fault:
 def a_fold_of_like_queries(s: Scene) -> Fault:
     found = [s.query(4, _SQL + "?", table="addresses") for _ in range(4)]
     fold = s.query(150, _SQL + "?", table="addresses")
-    fold.attributes |= {"tracemw.folded.count": 37, "tracemw.folded.sum": 0.141, "tracemw.folded.max": 0.006, "tracemw.folded.min": 0.003}
+    fold.attributes |= {
+        "tracemw.folded.count": 37,
+        "tracemw.folded.sum": 0.141,
+        "tracemw.folded.max": 0.006,
+        "tracemw.folded.min": 0.003,
+    }
     return Fault(expected={"n-plus-one": [*found, fold]})
 
 
@@ -260,7 +269,11 @@ def one_update_that_waits_for_a_lock(s: Scene) -> Fault:
 @case("slow-query")
 def one_search_in_an_index(s: Scene) -> Fault:
     key = "db.system" if s.stack.old else "db.system.name"
-    told = {key: "elasticsearch", "db.operation" if s.stack.old else "db.operation.name": "search", "server.address": "es"}
+    told = {
+        key: "elasticsearch",
+        "db.operation" if s.stack.old else "db.operation.name": "search",
+        "server.address": "es",
+    }
     with s.inside("Elasticsearch/_search", CLIENT, told) as query:
         s.work(s.rng.uniform(560, 1200))
     return Fault(expected={"slow-query": [query]})
@@ -270,7 +283,11 @@ def one_search_in_an_index(s: Scene) -> Fault:
 def one_document_of_mongo(s: Scene) -> Fault:
     key = "db.system" if s.stack.old else "db.system.name"
     name = "mongodb.find" if s.stack.language == "node" else "find shop.orders"
-    told = {key: "mongodb", "db.operation" if s.stack.old else "db.operation.name": "find", "db.mongodb.collection": "orders"}
+    told = {
+        key: "mongodb",
+        "db.operation" if s.stack.old else "db.operation.name": "find",
+        "db.mongodb.collection": "orders",
+    }
     with s.inside(name, CLIENT, told) as query:
         s.work(s.rng.uniform(560, 1200))
     return Fault(expected={"slow-query": [query]})
@@ -442,9 +459,8 @@ def a_long_request(s: Scene) -> Fault:
 
 @case("long-trace", whole=True)
 def a_long_request_through_a_gateway(s: Scene) -> Fault:
-    with s.serving("/reports", service="gateway") as root:
-        with s.calling("shop", "/reports"), s.serving("/reports"):
-            s.ordinary(s.rng.uniform(5100, 8000))
+    with s.serving("/reports", service="gateway") as root, s.calling("shop", "/reports"), s.serving("/reports"):
+        s.ordinary(s.rng.uniform(5100, 8000))
     return Fault(expected={"long-trace": [root]})
 
 
@@ -531,7 +547,9 @@ def most_of_a_short_trace(s: Scene) -> Fault:
 @case("wide-trace")
 def sixty_calls_at_once(s: Scene) -> Fault:
     with s.inside("gather") as span:
-        s.together([lambda n=n: s.call(s.rng.uniform(20, 60), "stock", f"/items/{n}") for n in range(s.rng.randrange(52, 90))])
+        s.together(
+            [lambda n=n: s.call(s.rng.uniform(20, 60), "stock", f"/items/{n}") for n in range(s.rng.randrange(52, 90))]
+        )
     return Fault(expected={"wide-trace": [span]})
 
 
@@ -552,7 +570,9 @@ def a_long_loop(s: Scene) -> Fault:
 @case("wide-trace", BELOW)
 def fifty_calls_at_once(s: Scene) -> Fault:
     with s.inside("gather"):
-        s.together([lambda n=n: s.call(s.rng.uniform(20, 60), "stock", f"/items/{n}") for n in range(s.rng.randrange(40, 51))])
+        s.together(
+            [lambda n=n: s.call(s.rng.uniform(20, 60), "stock", f"/items/{n}") for n in range(s.rng.randrange(40, 51))]
+        )
     return Fault()
 
 
@@ -611,5 +631,3 @@ def sidecars_are_no_services(s: Scene) -> Fault:
     s.mesh = True
     _chain(s, _CHAIN[:4])
     return Fault()
-
-

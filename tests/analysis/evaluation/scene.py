@@ -85,7 +85,9 @@ class Scene:
         return span
 
     @contextmanager
-    def inside(self, name: str, kind: int = INTERNAL, attributes: Attributes | None = None, **more: Any) -> Iterator[Told]:
+    def inside(
+        self, name: str, kind: int = INTERNAL, attributes: Attributes | None = None, **more: Any
+    ) -> Iterator[Told]:
         """Have what follows happen in a span of its own."""
         span = self.begin(name, kind, attributes, **more)
         self.work(self.rng.uniform(0.1, 0.5))
@@ -119,7 +121,9 @@ class Scene:
                 pass
         if self.stack.language == "node":
             for layer in ("query", "expressInit", "jsonParser"):
-                with self.inside(f"middleware - {layer}", INTERNAL, {"express.name": layer, "express.type": "middleware"}):
+                with self.inside(
+                    f"middleware - {layer}", INTERNAL, {"express.name": layer, "express.type": "middleware"}
+                ):
                     pass
         if self.stack.language == "java":
             told = {"code.function": "show", "code.namespace": "com.shop.OrderController"}
@@ -213,7 +217,7 @@ class Scene:
     ) -> Told:
         """Run one statement, which takes so many milliseconds."""
         table = table or self.rng.choice(TABLES)
-        text = text or f"SELECT * FROM {table} WHERE id = {self.rng.choice(('%s', '$1', '?'))}"  # noqa: S608
+        text = text or f"SELECT * FROM {table} WHERE id = {self.rng.choice(('%s', '$1', '?'))}"
         name, told = self.stack.queried(system, text, table)
         span = self.begin(name, CLIENT, {**told, **more})
         self.work(ms)

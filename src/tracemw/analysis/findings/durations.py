@@ -8,7 +8,7 @@ from typing import Final
 from tracemw.analysis.conventions import asks_a_model, is_connection
 from tracemw.analysis.critical_path import covered, self_time
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching
-from tracemw.analysis.model import MILLISECOND, SERVER, Span, Trace, milliseconds
+from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, PRODUCER, SERVER, Span, Trace, milliseconds
 from tracemw.analysis.shapes import is_connect, is_statement, query_label
 
 LONG_TRACE: Final = 5000 * MILLISECOND
@@ -16,6 +16,8 @@ BOTTLENECK: Final = 100 * MILLISECOND
 BOTTLENECK_SHARE: Final = 0.8
 NORMAL: Final = 250 * MILLISECOND
 """Up to this long, it is normal that a request is one query, or all its own code: the first one of a process, say."""
+BATCH: Final = 100
+"""Spans above which a trace that no request has begun counts as a batch."""
 SLOW_QUERY: Final = 500 * MILLISECOND
 
 _BLOCKING: Final = frozenset(
@@ -27,7 +29,7 @@ _BLOCKING: Final = frozenset(
 def find_long_trace(trace: Trace) -> Iterator[Finding]:
     """Give a finding if the root took more than 5 seconds until its response began, as far as that is known."""
     root = trace.root
-    if root.duration <= LONG_TRACE or until_response(root) <= LONG_TRACE:
+    if root.duration <= LONG_TRACE or until_response(root) <= LONG_TRACE or _is_job(trace):
         return
     yield Finding(
         code="long-trace",
@@ -41,6 +43,13 @@ def find_long_trace(trace: Trace) -> Iterator[Finding]:
         numbers={"duration_ms": milliseconds(root.duration)},
         cost_ms=milliseconds(root.duration),
     )
+
+
+def _is_job(trace: Trace) -> bool:
+    """Return whether the trace is work in the background for which nobody waits: a message, or a batch."""
+    if trace.root.kind == INTERNAL:
+        return sum([span.folded for span in trace.spans]) > BATCH
+    return trace.root.kind in (CONSUMER, PRODUCER)
 
 
 def until_response(span: Span) -> int:

@@ -7,16 +7,17 @@ siblings come from one clock, so "after" holds there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from tracemw.analysis.conventions import http_status, is_cancelled
+from tracemw.analysis.conventions import callee_name, http_status, is_cancelled, is_proxy
 from tracemw.analysis.findings.finding import Finding, at, failing, line_of
-from tracemw.analysis.model import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Span, Trace, milliseconds
+from tracemw.analysis.model import CLIENT, CONSUMER, INTERNAL, MILLISECOND, PRODUCER, SERVER, Span, Trace, milliseconds
 from tracemw.analysis.shapes import call_label, is_statement
 
 _TIMEOUTS: Final = ("timeout", "timed out", "deadline")
 _MOST_ROOTS: Final = 5
+_APART: Final = 10 * MILLISECOND
 _ITS_END: Final = 0.1
 """The share of a request's time that counts as its end."""
 
@@ -25,35 +26,69 @@ def find_error_sources(trace: Trace) -> Iterator[Finding]:
     """Give a finding for each failed root. An orphan counts as one if a service begins with it."""
     if not trace.failed:
         return
-    roots = [root for root in trace.roots if root.failed_hard and _is_entry(root, trace)]
-    for root in roots[:_MOST_ROOTS]:
-        yield _finding(chain_of(root))
+    roots = [root for root in trace.roots if root.failed_hard and not root.is_message and _is_entry(root, trace)]
+    explained: set[Span] = set()
+    for root in sorted(roots, key=lambda root: root is not trace.root)[:_MOST_ROOTS]:
+        if root not in explained:
+            chain = chain_of(root, _failed_orphans(trace))
+            explained.update(chain)
+            yield _finding(chain)
 
 
 def _is_entry(root: Span, trace: Trace) -> bool:
     return root is trace.root or not root.parent_id or root.kind in (SERVER, CONSUMER)
 
 
-def chain_of(root: Span) -> list[Span]:
-    """Return the failed spans from a root down to the source."""
+def _failed_orphans(trace: Trace) -> list[Span]:
+    """Return the failed spans that would be beneath a lost one, but for those of single messages."""
+    found = list(trace.orphans)
+    for orphan in trace.orphans:
+        if not orphan.failed:
+            found += [*orphan.children, *_within_unmarked(orphan)]
+    return [span for span in found if span.failed_hard and not span.is_message]
+
+
+def chain_of(root: Span, orphans: Sequence[Span] = ()) -> list[Span]:
+    """Return the failed spans from a root down to the source. Where a link is lost, one of the failed orphans goes on."""
     chain = [root]
-    while (cause := _cause(chain[-1])) is not None:
+    while (cause := _cause(chain[-1]) or _beyond(chain[-1], orphans)) is not None and cause not in chain:
         chain.append(cause)
     return chain
+
+
+def _beyond(span: Span, orphans: Sequence[Span]) -> Span | None:
+    """Return the failed orphan that was beneath a span until a span between them was lost."""
+    is_call = not span.children and (span.kind == CLIENT or is_proxy(span.attributes))
+    if not is_call and span.kind == CLIENT:
+        return None
+    near = [
+        orphan
+        for orphan in orphans
+        if orphan is not span
+        and (
+            (span.start - _APART <= orphan.start and orphan.end <= span.end + _APART)
+            or (is_call and callee_name(span.attributes) == orphan.service)  # its clock may be another
+        )
+    ]
+    shown = next((orphan for orphan in near if _shows_in(orphan, span)), None)
+    return shown or (near[0] if near and is_call and not _is_timeout(span) else None)
 
 
 def _cause(span: Span) -> Span | None:
     """Return the child that brought a span down; None if the span is the source."""
     failed = _failed(span, span.children)
-    shown = next((child for child in failed if _shows_in(child, span)), None)
-    if shown is None:
-        hidden = _failed(span, _within_unmarked(span))
-        shown = next((each for each in hidden if _shows_in(each, span)), None)
-    if shown is not None or not failed:
-        return shown
+    hidden = [] if failed else _failed(span, _within_unmarked(span))
+    shown = [child for child in failed or hidden if _shows_in(child, span)]
+    if shown:
+        return _first_at_its_time(shown)
+    if hidden and hidden[0].failed_hard and span.end - hidden[0].end < _ITS_END * span.duration:
+        return hidden[0]
+    if not failed:
+        return None
     if span.kind == CLIENT:
         return None if _is_timeout(span) and http_status(span.attributes) is None else failed[0]
-    last = next((child for child in failed if child.failed_hard), None)
+    hard = [child for child in failed if child.failed_hard]
+    last = _first_at_its_time(hard) if hard else None
     if last is None:  # a 404 and its like are normal unless the caller shows it
         return None if span.exception or _went_on(failed[0], span) else failed[0]
     if span.exception is None:
@@ -62,7 +97,7 @@ def _cause(span: Span) -> Span | None:
 
 
 def _failed(span: Span, candidates: Iterable[Span]) -> list[Span]:
-    """Return those that failed while a span was waiting for them, the last to end first."""
+    """Return those that failed while a span was waiting for them, the last to end first; who was cancelled comes last."""
     found = [
         each
         for each in candidates
@@ -70,7 +105,14 @@ def _failed(span: Span, candidates: Iterable[Span]) -> list[Span]:
         and not (span.kind == PRODUCER or each.kind == CONSUMER)
         and not (each.start >= span.end and each.service == span.service)
     ]
-    return sorted(found, key=lambda each: (each.end, each.start), reverse=True)
+    return sorted(found, key=lambda each: (not is_cancelled(each.error_type), each.end, each.start), reverse=True)
+
+
+def _first_at_its_time(failed: Sequence[Span]) -> Span:
+    """Return the last that failed, or, if several ran side by side then, the one of these that failed first."""
+    last = failed[0]
+    at_once = [each for each in failed if each.end > last.start and not is_cancelled(each.error_type)]
+    return min(at_once, key=lambda each: each.end, default=last)
 
 
 def _within_unmarked(span: Span) -> list[Span]:
@@ -122,7 +164,10 @@ def _went_on(child: Span, parent: Span) -> bool:
     if (parent.end - child.end) < _ITS_END * parent.duration:
         return False
     return any(
-        other.start >= child.end and not other.failed and other.duration and (is_statement(other) or not other.is_database)
+        other.start >= child.end
+        and not other.failed
+        and other.duration
+        and (is_statement(other) or not other.is_database)
         for other in parent.children
     )
 

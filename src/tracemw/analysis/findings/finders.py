@@ -51,7 +51,7 @@ def find(trace: Trace) -> list[Finding]:
     found = [
         *find_killed(trace),
         *find_error_sources(trace),
-        *find_swallowed(trace, evidence.shapes),
+        *find_swallowed(trace),
         *find_retry_storms(trace),
         *find_pool_waits(trace),
         *find_leaked(trace),

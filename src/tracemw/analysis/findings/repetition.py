@@ -26,8 +26,6 @@ def find_n_plus_one(evidence: Evidence) -> Iterator[Finding]:
     """Give a finding for each shape or pattern that repeats. Parents of one name count as one, by the worst of them."""
     found: dict[tuple[str, str, Shape], list[Finding]] = {}
     for parent in evidence.trace.parents:
-        if sum([child.folded for child in parent.children]) < REPEATS:
-            continue
         for shape, group in _groups(parent, evidence):
             finding = _finding(parent, group, evidence)
             found.setdefault((parent.service, parent.name, shape), []).append(finding)
@@ -56,8 +54,16 @@ def _groups(parent: Span, evidence: Evidence) -> Iterator[tuple[Shape, list[Span
                 in_pattern |= shapes
                 yield ("pattern", shapes), group
     for shape, group in by_shape.items():
-        if shape not in in_pattern and sum(child.folded for child in group) >= REPEATS and _counts(group):
+        enough = PATTERN_REPEATS if _is_unit(shape) else REPEATS
+        if shape not in in_pattern and sum(child.folded for child in group) >= enough and _counts(group):
             yield shape, group
+
+
+def _is_unit(shape: Shape) -> bool:
+    """Return whether this is a span around two shapes and more, which is a pattern by itself."""
+    while shape[0] == "wrapper" and len(shape[2]) == 1:
+        (shape,) = shape[2]
+    return bool(shape[0] == "wrapper")
 
 
 def _patterns(order: list[tuple[Shape, Span]]) -> Iterator[tuple[frozenset[Shape], list[Span]]]:

@@ -10,8 +10,8 @@ from tracemw.analysis.evidence import Evidence
 from tracemw.analysis.findings.attempts_of_calls import has_failed
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching
 from tracemw.analysis.findings.repetition import REPEATS
-from tracemw.analysis.model import MILLISECOND, Span, milliseconds
-from tracemw.analysis.shapes import call_label, inner_call, shape_of_one, target
+from tracemw.analysis.model import INTERNAL, MILLISECOND, Span, milliseconds
+from tracemw.analysis.shapes import call_label, shape_of_one, target
 
 CALLS: Final = 3
 EACH: Final = 100 * MILLISECOND
@@ -28,7 +28,7 @@ def find_sequential_calls(evidence: Evidence) -> Iterator[Finding]:
         return
     for parent in evidence.trace.parents:
         for run in _runs(parent):
-            calls = [inner_call(child) for child in run]
+            calls = [_main_call(child) for child in run]
             shapes = {shape_of_one(call) for call in calls}
             if len({target(call) for call in calls}) < 2 or (len(shapes) == 1 and len(run) >= REPEATS):
                 continue  # polls and retries; what repeats that often is an n-plus-one
@@ -41,7 +41,7 @@ def find_sequential_calls(evidence: Evidence) -> Iterator[Finding]:
 def _runs(parent: Span) -> Iterator[list[Span]]:
     run: list[Span] = []
     for child in sorted((child for child in parent.children if child.duration >= EACH), key=lambda child: child.start):
-        call = inner_call(child)
+        call = _main_call(child)
         if not call.is_call or call.duration < EACH or has_failed(child) or asks_a_model(call.attributes):
             continue
         if run and child.start < run[-1].end - MILLISECOND:
@@ -51,6 +51,16 @@ def _runs(parent: Span) -> Iterator[list[Span]]:
         run.append(child)
     if len(run) >= CALLS:
         yield run
+
+
+def _main_call(span: Span) -> Span:
+    """Return the call for whose sake a wrapper is there: the one that takes more than half of its time."""
+    while span.kind == INTERNAL and not span.is_database and span.children:
+        longest = max(span.children, key=lambda child: child.end - child.start)
+        if longest.duration * 2 <= span.duration:
+            break
+        span = longest
+    return span
 
 
 def _finding(parent: Span, run: list[Span], calls: list[Span], saving: int) -> Finding:

@@ -75,7 +75,9 @@ def find_deep(trace: Trace) -> Iterator[Finding]:
         severity="hint",
         title=f"one request passes through {most + 1} services in a row: {' > '.join(services[:12])}",
         trace_id=trace.trace_id,
-        span_ids=tuple(span.span_id for span, above in zip(path, [None, *path], strict=False) if _is_hop(span, above))[-20:],
+        span_ids=tuple(span.span_id for span, above in zip(path, [None, *path], strict=False) if _is_hop(span, above))[
+            -20:
+        ],
         service=deepest.service,
         remedy="each hop adds latency and a way to fail: let services ask for what they need directly, or keep copies",
         query=f"{matching(path[0])} >> {matching(deepest)}",
