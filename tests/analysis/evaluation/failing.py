@@ -50,9 +50,12 @@ def a_query_that_fails(s: Scene) -> Fault:
 
 @case("error-source")
 def a_callee_that_throws(s: Scene) -> Fault:
-    with s.calling("pricing", "/prices/9", status=500) as call, s.serving(
-        "/prices/{id}", service="pricing", status=500, error=("ZeroDivisionError", "division by zero")
-    ) as served:
+    with (
+        s.calling("pricing", "/prices/9", status=500) as call,
+        s.serving(
+            "/prices/{id}", service="pricing", status=500, error=("ZeroDivisionError", "division by zero")
+        ) as served,
+    ):
         s.query(7)
     call.failed = True
     return Fault(expected={"error-source": [served]}, fails=status_error(500))
@@ -70,7 +73,8 @@ def a_query_of_the_callee(s: Scene) -> Fault:
 @case("error-source")
 def a_chain_of_three_services(s: Scene) -> Fault:
     with (
-        s.calling("cart", "/cart", status=502), s.serving("/cart", service="cart", status=502, error=status_error(500)),
+        s.calling("cart", "/cart", status=502),
+        s.serving("/cart", service="cart", status=502, error=status_error(500)),
         s.calling("fraud", "/check", status=500),
     ):
         with s.serving("/check", service="fraud", status=500, error=("ValueError", "no score")) as source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from analysis.evaluation.labelled import Labelled
@@ -15,7 +15,7 @@ PRESENT, BELOW, ABSENT = "present", "just below", "absent"
 class Fault:
     """What has been done to a trace."""
 
-    expected: dict[str, Sequence[Told]] = field(default_factory=dict)
+    expected: Mapping[str, Sequence[Told]] = field(default_factory=dict)
     allowed: frozenset[str] = frozenset()
     fails: tuple[str, str] | None = None
     """The exception that leaves the request, if the fault brings it down; an empty one leaves no record."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from analysis.evaluation.labelled import Labelled
 from analysis.evaluation.scene import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Scene, document
@@ -97,7 +98,7 @@ def side_by_side(s: Scene) -> None:
     with s.serving("/home"):
         s.ordinary(30)
         durations = [s.rng.uniform(60, 120) for _ in range(s.rng.randrange(5, 25))]
-        s.together([lambda ms=ms, n=n: s.call(ms, "stock", f"/items/{n}") for n, ms in enumerate(durations)])
+        s.together([partial(s.call, ms, "stock", f"/items/{n}") for n, ms in enumerate(durations)])
         s.ordinary(80)
 
 
@@ -453,7 +454,11 @@ HEALTHY: tuple[Happening, ...] = (
     deep_in_the_mesh,
 )
 
-_ONLY = {streams: ("python",), event_stream: ("python",), websocket: ("python", "ours")}
+_ONLY: dict[Happening, tuple[str, ...]] = {
+    streams: ("python",),
+    event_stream: ("python",),
+    websocket: ("python", "ours"),
+}
 
 
 def make_healthy(rng: random.Random, times: int) -> Iterator[Labelled]:

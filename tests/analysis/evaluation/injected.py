@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from analysis.evaluation.fault import ABSENT, BELOW, Fault, case
 from analysis.evaluation.scene import CLIENT, INTERNAL, Scene, Told
 
@@ -170,7 +172,7 @@ def seven_hosts(s: Scene) -> Fault:
 
 @case("n-plus-one", ABSENT)
 def a_fan_out_at_once(s: Scene) -> Fault:
-    s.together([lambda n=n: s.call(s.rng.uniform(40, 80), "stock", f"/items/{n}") for n in range(12)])
+    s.together([partial(s.call, s.rng.uniform(40, 80), "stock", f"/items/{n}") for n in range(12)])
     return Fault()
 
 
@@ -246,7 +248,7 @@ def queries_on_one_connection(s: Scene) -> Fault:
 
 @case("sequential-calls", ABSENT)
 def calls_that_run_together(s: Scene) -> Fault:
-    s.together([lambda h=h: s.call(s.rng.uniform(300, 400), h, f"/{h}/7") for h in ("stock", "billing", "geo")])
+    s.together([partial(s.call, s.rng.uniform(300, 400), h, f"/{h}/7") for h in ("stock", "billing", "geo")])
     return Fault()
 
 
@@ -548,7 +550,7 @@ def most_of_a_short_trace(s: Scene) -> Fault:
 def sixty_calls_at_once(s: Scene) -> Fault:
     with s.inside("gather") as span:
         s.together(
-            [lambda n=n: s.call(s.rng.uniform(20, 60), "stock", f"/items/{n}") for n in range(s.rng.randrange(52, 90))]
+            [partial(s.call, s.rng.uniform(20, 60), "stock", f"/items/{n}") for n in range(s.rng.randrange(52, 90))]
         )
     return Fault(expected={"wide-trace": [span]})
 
@@ -571,7 +573,7 @@ def a_long_loop(s: Scene) -> Fault:
 def fifty_calls_at_once(s: Scene) -> Fault:
     with s.inside("gather"):
         s.together(
-            [lambda n=n: s.call(s.rng.uniform(20, 60), "stock", f"/items/{n}") for n in range(s.rng.randrange(40, 51))]
+            [partial(s.call, s.rng.uniform(20, 60), "stock", f"/items/{n}") for n in range(s.rng.randrange(40, 51))]
         )
     return Fault()
 

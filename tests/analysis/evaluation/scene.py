@@ -188,7 +188,7 @@ class Scene:
         self.finish()
 
     def call(self, ms: float, host: str = "", path: str = "/items/7", *, serve: bool = True, **more: Any) -> Told:
-        """Call another service, which answers in about so many milliseconds. The time is exact as the caller sees it."""
+        """Call another service. The call takes exactly so many milliseconds."""
         host = host or self.rng.choice(HOSTS)
         began = self.t
         failing = {key: more[key] for key in ("error",) if key in more}

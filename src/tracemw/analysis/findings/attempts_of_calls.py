@@ -72,6 +72,8 @@ def what_is_tried(child: Span) -> Shape | None:
 
 def has_failed(child: Span) -> bool:
     """Return whether an attempt failed in a way that asks for another one."""
+    if not child.failed and not child.children:
+        return False
     call = lone_call(child)
     return call.failed_hard or child.failed_hard or (call.failed and asks_to_try_again(call.attributes))
 

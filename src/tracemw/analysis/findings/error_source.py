@@ -49,7 +49,7 @@ def _failed_orphans(trace: Trace) -> list[Span]:
 
 
 def chain_of(root: Span, orphans: Sequence[Span] = ()) -> list[Span]:
-    """Return the failed spans from a root down to the source. Where a link is lost, one of the failed orphans goes on."""
+    """Return the failed spans from a root down to the source. Where a link is lost, a failed orphan goes on."""
     chain = [root]
     while (cause := _cause(chain[-1]) or _beyond(chain[-1], orphans)) is not None and cause not in chain:
         chain.append(cause)
@@ -97,7 +97,7 @@ def _cause(span: Span) -> Span | None:
 
 
 def _failed(span: Span, candidates: Iterable[Span]) -> list[Span]:
-    """Return those that failed while a span was waiting for them, the last to end first; who was cancelled comes last."""
+    """Return those that failed while a span was waiting for them, the last to end first, those cancelled at the end."""
     found = [
         each
         for each in candidates

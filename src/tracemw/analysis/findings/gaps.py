@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Final
 
 from tracemw.analysis.conventions import code_line, is_connection, seconds
@@ -17,6 +18,7 @@ GAP_SHARE: Final = 0.3
 BLOCKED: Final = 0.1
 """Seconds."""
 
+_START: Final = attrgetter("start")
 _STACK: Final = "tracemw.stack"
 _BLOCKED: Final = "tracemw.loop.blocked"
 _WAITED: Final = "tracemw.loop.waited"
@@ -47,15 +49,15 @@ def find_idle_gaps(trace: Trace) -> Iterator[Finding]:
 
 def _longest_gap(span: Span, trace: Trace) -> tuple[int, int, Span | None]:
     """Return the longest time in which nothing runs: how long, from when on, and what ran before."""
-    busy = [(child.start, child.end, child) for child in (*span.children, *span.messages)]
+    busy = [*span.children, *span.messages]
     if trace.orphans:
-        busy += [(orphan.start, orphan.end, orphan) for orphan in trace.orphans if orphan is not span]
-    busy.sort(key=lambda each: each[:2])
+        busy += [orphan for orphan in trace.orphans if orphan is not span]
+    busy.sort(key=_START)
     longest, begin, before = 0, span.start, None
     until: int = span.start
     last: Span | None = None
-    for start, end, child in busy:
-        start = min(start, span.end)
+    for child in busy:
+        start, end = min(child.start, span.end), child.end
         if start - until > longest and not _is_pause(last, child):
             longest, begin, before = start - until, until, last
         if end > until:

@@ -8,7 +8,7 @@ from typing import Final
 from tracemw.analysis.conventions import is_proxy
 from tracemw.analysis.findings.finding import Finding, line_of, matching
 from tracemw.analysis.model import CLIENT, INTERNAL, PRODUCER, SERVER, Span, Trace, ancestors, milliseconds
-from tracemw.analysis.shapes import Shapes, is_statement
+from tracemw.analysis.shapes import Shapes
 
 WIDE: Final = 50
 DEEP: Final = 5
@@ -41,9 +41,9 @@ def find_wide(trace: Trace, shapes: Shapes) -> Iterator[Finding]:
 
 def _leaves(child: Span, shapes: Shapes) -> bool:
     """Return whether a span leaves its process, or is around something that does."""
-    if child.kind in (CLIENT, PRODUCER, SERVER):
-        return not child.is_database or is_statement(child)
-    return child.kind == INTERNAL and shapes.of(child) is not None
+    if child.kind in (PRODUCER, SERVER):
+        return True
+    return child.kind in (CLIENT, INTERNAL) and shapes.of(child) is not None
 
 
 def find_deep(trace: Trace) -> Iterator[Finding]:
@@ -90,5 +90,5 @@ def _is_hop(span: Span, above: Span | None) -> bool:
 
 
 def is_sidecar(span: Span) -> bool:
-    """Return whether a sidecar recorded this span: its attributes say so, or it repeats its parent or its only child."""
+    """Return whether a sidecar recorded this span, which the service has recorded, too."""
     return span.kind in (CLIENT, SERVER) and is_proxy(span.attributes)

@@ -68,7 +68,8 @@ def _was_retried(span: Span, parent: Span) -> bool:
 def _came_from_nowhere(span: Span, trace: Trace) -> bool:
     """Return whether a request failed though each of its calls succeeded, and no exception says why.
 
-    Statuses such as 503 are answers on purpose. A span that calls nobody tells nothing: many tracers record no exception.
+    Statuses such as 503 are answers on purpose. A span that calls nobody tells nothing, since many tracers record no
+    exceptions.
     """
     if span.exception is not None or (span.error_type and not span.error_type.isdigit()):
         return False
