@@ -27,10 +27,14 @@ def critical_path(root: Span) -> dict[Span, int]:
         span, low, high = pending.pop()
         own, until = 0, high
         for child in _from_the_end(span, low, high):
-            end = child.end if child.end < high else high
+            end = child.end
+            if end > high:
+                end = high
             if end <= until:
                 own += until - end
-                until = child.start if child.start > low else low
+                until = child.start
+                if until < low:
+                    until = low
                 if child.children:
                     pending.append((child, until, end))
                 else:
@@ -53,8 +57,11 @@ def covered(spans: Iterable[Span], low: int, high: int) -> int:
     """Return the nanoseconds between two times in which at least one of the spans runs."""
     total, until = 0, low
     for span in sorted(spans, key=_START):
-        start = span.start if span.start > until else until
-        end = span.end if span.end < high else high
+        start, end = span.start, span.end
+        if start < until:
+            start = until
+        if end > high:
+            end = high
         if end > start:
             total += end - start
             until = end

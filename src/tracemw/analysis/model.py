@@ -225,6 +225,11 @@ class Trace:
         self.root = max(whole_roots, key=lambda root: root.end - root.start)
         """The longest span without a parent."""
 
+    @property
+    def is_fragment(self) -> bool:
+        """Whether the root is missing. A request whose caller nobody traces is whole, although it has a parent."""
+        return self.root.parent_id != "" and (len(self.roots) > 1 or self.root.kind not in (SERVER, CONSUMER))
+
     def _link(self, by_id: dict[str, Span]) -> None:
         with_children = {span.parent_id for span in by_id.values()}
         for span in by_id.values():

@@ -6,10 +6,12 @@ import argparse
 import random
 import sys
 from collections.abc import Iterator
+from itertools import chain
 
 from analysis.evaluation.disturbed import make_disturbed, make_faults
 from analysis.evaluation.healthy import make_healthy
 from analysis.evaluation.labelled import Labelled
+from analysis.evaluation.recorded import read_recorded
 from analysis.evaluation.scoring import Score, score
 from analysis.evaluation.sets import make_sets
 from tracemw.analysis.findings.finders import CODES
@@ -48,7 +50,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED, help="what the generated traces are made from")
     parser.add_argument("--times", type=int, default=4, help="how often each case is made, in how many stacks")
     options = parser.parse_args()
-    made = score(generated(options.seed, times=options.times))
+    made = score(chain(read_recorded(), generated(options.seed, times=options.times)))
     for line in lines_of(made):
         print(line)
     if made.misses:

@@ -10,7 +10,7 @@ from typing import Final
 from tracemw.analysis.conventions import asks_to_try_again
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching
 from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, Span, Trace, ancestors, milliseconds
-from tracemw.analysis.shapes import Shape, call_label, lone_call, shape_of_one, target, without_numbers
+from tracemw.analysis.shapes import Shape, call_label, inner_call, lone_call, shape_of_one, target, without_numbers
 
 ATTEMPTS: Final = 3
 FAILED: Final = 2
@@ -76,6 +76,25 @@ def has_failed(child: Span) -> bool:
         return False
     call = lone_call(child)
     return call.failed_hard or child.failed_hard or (call.failed and asks_to_try_again(call.attributes))
+
+
+def is_pause(before: Span | None, after: Span) -> bool:
+    """Return whether the time between two spans is the pause between two attempts, or two polls, of one call."""
+    if before is None:
+        return False
+    call, following = inner_call(before), inner_call(after)
+    if not call.is_call and not has_failed(before):
+        return False
+    return target(call) == target(following)
+
+
+def pauses(span: Span) -> Iterator[int]:
+    """Give the nanoseconds of each pause between attempts or polls beneath a span."""
+    before: Span | None = None
+    for child in sorted(span.children, key=lambda child: child.start):
+        if before is not None and child.start > before.end and is_pause(before, child):
+            yield child.start - before.end
+        before = child
 
 
 def _finding(attempts: list[Span], tries: dict[Span, int]) -> Finding:

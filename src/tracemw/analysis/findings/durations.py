@@ -7,6 +7,7 @@ from typing import Final
 
 from tracemw.analysis.conventions import asks_a_model, is_connection
 from tracemw.analysis.critical_path import covered, self_time
+from tracemw.analysis.findings.attempts_of_calls import pauses
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching
 from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, PRODUCER, SERVER, Span, Trace, milliseconds
 from tracemw.analysis.shapes import is_connect, is_statement, query_label
@@ -20,6 +21,8 @@ BATCH: Final = 100
 """Spans above which a trace that no request has begun counts as a batch."""
 SLOW_QUERY: Final = 500 * MILLISECOND
 
+_STACK: Final = "tracemw.stack"
+_STREAMING: Final = "tracemw.streaming"
 _BLOCKING: Final = frozenset(
     {"BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "XREAD", "XREADGROUP", "LISTEN"}
 )
@@ -55,12 +58,20 @@ def _is_job(trace: Trace) -> bool:
 def until_response(span: Span) -> int:
     """Return the nanoseconds until a response began.
 
-    Spans of ASGI messages tell. A connection, such as a WebSocket, has its answer at once. Else this is the duration.
+    Spans of ASGI messages tell, and so does tracemw, up to which time it has seen the request without a response. A
+    connection, such as a WebSocket, has its answer at once. Else this is the duration.
     """
     if is_connection(span.attributes):
         return 0
+    if is_streaming(span):
+        return max((event.time - span.start for event in span.events if event.name == _STACK), default=0)
     sent = [message.start for message in span.messages if message.name.endswith(" send")]
     return min(sent) - span.start if sent else span.duration
+
+
+def is_streaming(span: Span) -> bool:
+    """Return whether tracemw has seen that the response began long before the request ended."""
+    return any(event.name == _STREAMING for event in span.events)
 
 
 def find_bottleneck(trace: Trace) -> Iterator[Finding]:
@@ -75,10 +86,10 @@ def find_bottleneck(trace: Trace) -> Iterator[Finding]:
             continue
         if total < NORMAL and (span.is_database or span.kind == SERVER):
             continue
-        if _waits_for_news(span) or asks_a_model(span.attributes):
+        if _waits_for_news(span) or asks_a_model(span.attributes) or is_connect(span):
             continue
         own = total - covered(span.children, span.start, span.start + total) if span is root else self_time(span)
-        if own < least:
+        if own < least or own - sum(pauses(span)) < least or _is_one_of_several(span, total):
             continue
         line = line_of((span,))
         served = next((child for child in span.children if child.service != span.service), None)
@@ -103,6 +114,15 @@ def find_bottleneck(trace: Trace) -> Iterator[Finding]:
             line=line,
         )
         return
+
+
+def _is_one_of_several(span: Span, total: int) -> bool:
+    """Return whether something else takes half of the trace at the same time, as in calls side by side."""
+    while span.parent is not None:
+        if any(each is not span and each.duration * 2 >= total for each in span.parent.children):
+            return True
+        span = span.parent
+    return False
 
 
 def find_slow_queries(trace: Trace) -> Iterator[Finding]:

@@ -7,11 +7,11 @@ from operator import attrgetter
 from typing import Final
 
 from tracemw.analysis.conventions import code_line, is_connection, seconds
-from tracemw.analysis.findings.attempts_of_calls import has_failed
-from tracemw.analysis.findings.durations import BOTTLENECK_SHARE
+from tracemw.analysis.findings.attempts_of_calls import is_pause
+from tracemw.analysis.findings.durations import BOTTLENECK_SHARE, is_streaming
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching, quoted
 from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, SERVER, Event, Span, Trace, milliseconds
-from tracemw.analysis.shapes import inner_call, is_connect, target
+from tracemw.analysis.shapes import is_connect
 
 GAP: Final = 500 * MILLISECOND
 GAP_SHARE: Final = 0.3
@@ -36,7 +36,11 @@ def find_idle_gaps(trace: Trace) -> Iterator[Finding]:
         if span.duration < GAP or span.kind not in (SERVER, INTERNAL, CONSUMER) or span.is_database or is_connect(span):
             continue
         stack = next((event for event in span.events if event.name == _STACK), None)
-        if is_connection(span.attributes) or (span.service == trace.root.service and span.start >= trace.root.end):
+        if (
+            is_connection(span.attributes)
+            or is_streaming(span)
+            or (span.service == trace.root.service and span.start >= trace.root.end)
+        ):
             continue
         if not span.children and not stack and (span.kind != INTERNAL or span.parent is None) and not span.messages:
             continue
@@ -58,23 +62,13 @@ def _longest_gap(span: Span, trace: Trace) -> tuple[int, int, Span | None]:
     last: Span | None = None
     for child in busy:
         start, end = min(child.start, span.end), child.end
-        if start - until > longest and not _is_pause(last, child):
+        if start - until > longest and not is_pause(last, child):
             longest, begin, before = start - until, until, last
         if end > until:
             until, last = end, child
     if span.end - until > longest and not (span.messages and last in span.messages):
         longest, begin, before = span.end - until, until, last
     return longest, begin, before
-
-
-def _is_pause(before: Span | None, after: Span) -> bool:
-    """Return whether this is the pause between two attempts, or two polls, of one call."""
-    if before is None:
-        return False
-    call, following = inner_call(before), inner_call(after)
-    if not call.is_call and not has_failed(before):
-        return False
-    return target(call) == target(following)
 
 
 def _gap(span: Span, length: int, begin: int, before: Span | None, stack: Event | None, total: int) -> Finding:
