@@ -51,7 +51,10 @@ class Rounds:
         for request in requests:
             age = _age(request, now)
             stacks = self._taken.get(request, 0)
-            if age is None or stacks == _MOST_STACKS:
+            if stacks == _MOST_STACKS:
+                taken[request] = stacks
+                continue
+            if age is None:
                 continue
             left = self._stack_after * 2**stacks - age
             if left <= 0 and request.is_awaited:

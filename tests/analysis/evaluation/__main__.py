@@ -14,6 +14,7 @@ from analysis.evaluation.labelled import Labelled
 from analysis.evaluation.recorded import read_recorded
 from analysis.evaluation.scoring import Score, score
 from analysis.evaluation.sets import make_sets
+from analysis.evaluation.speed import lines_of_speed
 from tracemw.analysis.findings.finders import CODES
 
 SEED = 16
@@ -50,8 +51,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED, help="what the generated traces are made from")
     parser.add_argument("--times", type=int, default=4, help="how often each case is made, in how many stacks")
     options = parser.parse_args()
-    made = score(chain(read_recorded(), generated(options.seed, times=options.times)))
-    for line in lines_of(made):
+    labelled = [*read_recorded(), *generated(options.seed, times=options.times)]
+    made = score(labelled)
+    for line in chain(lines_of(made), lines_of_speed(labelled)):
         print(line)
     if made.misses:
         print("\nMisses:")

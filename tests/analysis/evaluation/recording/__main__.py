@@ -1,7 +1,7 @@
-"""Record the traces: ``python -m analysis.evaluation.recording --traced-by opentelemetry --generation old``.
+"""Record traces: ``python -m analysis.evaluation.recording --traced-by opentelemetry --generation old``.
 
-Run it with `tests` as PYTHONPATH, in an environment of its own that has FastAPI, Flask, httpx, requests, SQLAlchemy, and
-what is to trace them: OpenTelemetry's instrumentations of these, or tracemw.
+Run it with `tests` as PYTHONPATH, in an environment of its own that has FastAPI, Flask, httpx, requests, SQLAlchemy,
+and what is to trace them: OpenTelemetry's instrumentations of these, or tracemw.
 """
 
 from __future__ import annotations
@@ -78,12 +78,15 @@ def _service(name: str, port: int, environment: dict[str, str]) -> Iterator[None
     command = [sys.executable, "-m", f"analysis.evaluation.recording.{name}", str(port)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
-            time.sleep(0.05)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
         yield
     finally:
         process.terminate()
