@@ -7,10 +7,21 @@ from operator import attrgetter
 from typing import Final
 
 from tracemw.analysis.conventions import code_line, is_connection, seconds
+from tracemw.analysis.critical_path import covered
 from tracemw.analysis.findings.attempts_of_calls import is_pause
 from tracemw.analysis.findings.durations import BOTTLENECK_SHARE, is_streaming
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching, quoted
-from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, SERVER, Event, Span, Trace, milliseconds
+from tracemw.analysis.model import (
+    CONSUMER,
+    INTERNAL,
+    MILLISECOND,
+    SERVER,
+    Event,
+    Span,
+    Trace,
+    descendants,
+    milliseconds,
+)
 from tracemw.analysis.shapes import is_connect
 
 GAP: Final = 500 * MILLISECOND
@@ -112,6 +123,9 @@ def _block(span: Span, event: Event, blocked: float) -> Finding:
         title = f"{span.name} of {span.service} blocks the event loop for {blocked * 1000:.0f} ms{at(line)}"
     else:
         title = f"{span.name} of {span.service} waits {blocked * 1000:.0f} ms for a blocked event loop{at(line)}"
+    begin = event.time + span.skew
+    end = begin + round(blocked * 1e9)
+    queries = covered([each for each in descendants(span) if each.is_database], begin, end)  # what else explains it
     return Finding(
         code="blocked-loop",
         severity="warning",
@@ -126,6 +140,6 @@ def _block(span: Span, event: Event, blocked: float) -> Finding:
             "blocked_by": blocker,
             "stack": str(event.attributes.get("code.stacktrace", "")),
         },
-        cost_ms=round(blocked * 1000, 3),
+        cost_ms=milliseconds(end - begin - queries),
         line=line,
     )
