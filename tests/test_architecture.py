@@ -17,7 +17,7 @@ import tracemw
 import tracemw.asgi
 from backend import backend_serving
 from calls import ask
-from tracemw import bootstrap
+from tracemw._setup import installation
 from tracemw._setup.endings import Endings
 from tracemw._setup.installation import Installation
 
@@ -39,7 +39,7 @@ def sampled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
     monkeypatch.setattr(Endings, "handle_signals", lambda self: None)
-    monkeypatch.setattr(bootstrap, "IN_THIS_PROCESS", Installation())
+    monkeypatch.setattr(installation, "IN_THIS_PROCESS", Installation())
     with backend_serving() as backend:
         tracing = tracemw.init("shop", endpoint=backend.url, sampling=1.0)
         yield

@@ -235,6 +235,14 @@ def test_a_configuration_file_is_ignored_aloud_and_once(name: str) -> None:
     assert ended.stdout.count(f"{name} is ignored: tracemw reads no configuration file") == 1
 
 
+def test_a_variable_that_is_misspelt_is_told_once_with_the_one_that_is_meant() -> None:
+    code = "import tracemw\ntracemw.init('shop')\ntracemw.shutdown()\ntracemw.init('shop')\n"
+    ended = run(code, OTEL_TRACES_EXPORTER="none", TRACEMW_TENNANT="blue", TRACEMW_FOLD_AFTER="30")
+    assert ended.returncode == 0
+    told = "TRACEMW_TENNANT is ignored: tracemw has no such variable. Use TRACEMW_TENANT"
+    assert [line for line in ended.stdout.splitlines() if "ignored" in line] == [told]
+
+
 CRASHES = pytest.mark.skipif(
     sys.version_info[:2] == (3, 12),
     reason="Python 3.12 itself crashes at the end, when it frees what modules in C hold",

@@ -19,7 +19,7 @@ FRAMEWORKS = {
     *("falcon", "fastapi", "flask", "litestar", "starlette"),
     *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc", "sqlalchemy", "greenlet"),
 }
-TOOLS = {"cli", "__main__", "viewer"}
+TOOLS = {"cli", "__main__", "mcp", "viewer"}
 SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
 DOORS = {
     *(
@@ -67,13 +67,15 @@ ALLOWED = {
     "spans": {"_otel"},
     "spikes": {"_otel", "_process", "config", "spikes"},
     "sampling": {"_otel", "config", "sampling", "spikes"},
-    "_recording": {"_otel", "_process", "_recording", "redaction", "sampling"},
+    "_recording": {"_db", "_otel", "_process", "_recording", "redaction", "sampling"},
     "_export": {"_db", "_export", "_otel", "_process", "_version", "config"},
     "_watch": {"_otel", "_process", "_watch"},
     "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "_watch", "config", "sampling", "spikes"},
     "bootstrap": {"_process", "_setup", "config", "sampling"},
+    "testing": {"_setup", "analysis", "testing"},
     "analysis": {"analysis"},
-    "cli": {"_process", "_version", "analysis", "cli", "config", "spikes", "viewer"},
+    "cli": {"_process", "_version", "analysis", "cli", "config", "mcp", "spikes", "viewer"},
+    "mcp": {"_version", "analysis", "mcp"},
     "viewer": {"analysis", "viewer"},
 }
 
@@ -202,6 +204,7 @@ PRIVATE = {
         "_events",
         "_kind",
         "_links",
+        "_most",
         "_name",
         "_start_time",
         "_status",

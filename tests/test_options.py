@@ -9,12 +9,14 @@ import re
 from collections.abc import Callable
 from typing import Any, get_type_hints
 
+import flask
 import httpx
 import httpx2
 import litestar
 import pytest
 import requests
 import urllib3
+from fastapi import FastAPI
 from opentelemetry import baggage
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, NumberDataPoint
 from opentelemetry.sdk.trace import TracerProvider
@@ -27,7 +29,7 @@ import tracemw.httpx2
 from backend import backend_serving
 from conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Meters, Recorded
 from servers import process
-from tracemw import asgi, wsgi
+from tracemw import asgi, fastapi, starlette, wsgi
 from tracemw.httpx import TraceTransport
 from tracemw.requests import trace_session
 from tracemw.urllib3 import trace_pool_manager
@@ -384,3 +386,19 @@ def test_a_switch_of_a_door_takes_nothing_but_true_or_false(value: object) -> No
         for make in (make for makes in CLIENT_DOORS.values() for make in makes):
             with pytest.raises(TypeError, match=f"{name} takes True or False, not {value!r}"):
                 make(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("door", "application"),
+    [
+        (asgi.TraceMiddleware, flask.Flask("shop")),
+        (starlette.TraceMiddleware, flask.Flask("shop")),
+        (fastapi.TraceMiddleware, flask.Flask("shop").wsgi_app),
+        (wsgi.TraceMiddleware, FastAPI()),
+        (asgi.TraceMiddleware, None),
+        (wsgi.TraceMiddleware, "shop:app"),
+    ],
+)
+def test_a_door_refuses_an_application_of_another_kind_and_says_which_it_takes(door: Any, application: Any) -> None:
+    with pytest.raises(TypeError, match=r"TraceMiddleware takes an? (ASGI|WSGI) application"):
+        door(application)

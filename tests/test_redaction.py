@@ -49,6 +49,68 @@ SECRET = "s3cret"  # what no text below may show
         ("invalid input for query argument $1: 's3cret' (an integer)", "invalid input for query argument $1: REDACTED"),
         ("Incorrect integer value: 's3cret' for column 'a'", "Incorrect integer value: 'REDACTED' for column 'a'"),
         ("duplicate key\nDETAIL:  Key (a)=(s3cret) exists.\nb", "duplicate key\nDETAIL:  REDACTED\nb"),
+        # SQLite
+        ('unrecognized token: "\'s3cret"', 'unrecognized token: "REDACTED"'),
+        ("near \"'s3cret'\": syntax error\n[SQL: a]", 'near "REDACTED": syntax error\n[SQL: a]'),
+        ('fts5: syntax error near "s3cret"', 'fts5: syntax error near "REDACTED"'),
+        ("JSON path error near 's3cret'", "JSON path error near 'REDACTED'"),
+        # PostgreSQL
+        ("syntax error at or near \"E's3cret'\"", 'syntax error at or near "REDACTED"'),
+        (
+            "unterminated quoted string at or near \"'s3cret\nor s3cret",
+            'unterminated quoted string at or near "REDACTED"',
+        ),
+        ('value "9s3cret" is out of range for type integer', 'value "REDACTED" is out of range for type integer'),
+        ('date/time field value out of range: "s3cret"', 'date/time field value out of range: "REDACTED"'),
+        ('malformed array literal: "s3cret"', 'malformed array literal: "REDACTED"'),
+        # MySQL
+        (
+            "(1064, \"the right syntax to use near 's3cret' and\nb = 's3cret' at line 1\")",
+            "(1064, \"the right syntax to use near 'REDACTED' at line 1\")",
+        ),
+        (
+            "(1292, \"Truncated incorrect INTEGER value: 's3cret'\")",
+            "(1292, \"Truncated incorrect INTEGER value: 'REDACTED'\")",
+        ),
+        (
+            "(1690, \"BIGINT value is out of range in '(s3cret - 1)'\")",
+            "(1690, \"BIGINT value is out of range in 'REDACTED'\")",
+        ),
+        # SQL Server
+        (
+            "[SQL Server]Incorrect syntax near 's3cret'. (102)\")",
+            "[SQL Server]Incorrect syntax near 'REDACTED'. (102)\")",
+        ),
+        (
+            "converting the varchar value 's3cret' to data type int.",
+            "converting the varchar value 'REDACTED' to data type int.",
+        ),
+        (
+            "The conversion of the varchar value 's3cret' overflowed an",
+            "The conversion of the varchar value 'REDACTED' overflowed an",
+        ),
+        ("in column 'a'. Truncated value: 's3cret'.", "in column 'a'. Truncated value: 'REDACTED'."),
+        (
+            "quotation mark after the character string 's3cret'.",
+            "quotation mark after the character string 'REDACTED'.",
+        ),
+        (
+            "in object 'dbo.T'. The duplicate key value is (s3cret, 1).",
+            "in object 'dbo.T'. The duplicate key value is (REDACTED)",
+        ),
+        (
+            "overflow error for data type tinyint, value = 1256.",
+            "overflow error for data type tinyint, value = REDACTED.",
+        ),
+        # Oracle
+        (
+            "ORA-01722: a string value containing 's3'cret' to a number",
+            "ORA-01722: a string value containing 'REDACTED'",
+        ),
+        (
+            "ORA-00001: constraint (HR.PK) violated\nORA-03301: row with column values (ID:'s3cret') already exists",
+            "ORA-00001: constraint (HR.PK) violated\nORA-03301: row with column values (REDACTED)",
+        ),
         ("(1062, \"Duplicate entry 's3'cret' for key 'a.b'\")", "(1062, \"Duplicate entry 'REDACTED' for key 'a.b'\")"),
     ],
 )
@@ -61,6 +123,13 @@ def test_secrets_of_urls_and_values_of_databases_are_taken_out_of_a_text(text: s
     "text",
     [
         *("", "joe@shop.example wrote", "sig=1", "f(sig=signature)", "/?SIG=1&design=2&sigma=3", "?sig=", "?sig"),
+        *(
+            'near "FROM": syntax error',
+            'syntax error at or near "FROM"',
+            "no such column: total",
+            "value too long for type text",
+        ),
+        'ORA-12899: value too large for column "S"."T"."C" (actual: 12, maximum: 5)',
         *("http://h/a@b", "http://h?a@b", "git@github.com:x/y", "a // b", "?q=a+b&page=2"),
     ],
 )
@@ -98,8 +167,11 @@ def test_a_text_shows_no_more_of_a_url_than_its_attribute_does(userinfo: str, pa
             "[SQL: " + "] " * 500_000,
         ),
         *("invalid input syntax for " * 40_000, "Incorrect a value: '" * 50_000, "[SQL: " + "$a$ $b$" * 140_000),
+        *("near \"'" * 300_000, "Truncated value: '" * 50_000, "Truncated value: '" + "' " * 400_000 + "\n'"),
+        *('invalid value for parameter "' * 30_000, "unterminated " * 70_000, "ORA-1: " * 140_000 + "'"),
+        *('value "' * 140_000, "duplicate key value is (" * 40_000, "the a value '" * 70_000),
     ],
-    ids=range(18),
+    ids=range(27),
 )
 def test_a_text_costs_time_by_its_length_only(text: str) -> None:
     began = time.process_time()

@@ -15,8 +15,8 @@ from opentelemetry.util._once import Once
 import tracemw
 from backend import backend_serving
 from conftest import Recorded
-from tracemw import bootstrap
 from tracemw._otel.stacktrace import LONGEST, stacktrace
+from tracemw._setup import installation
 from tracemw._setup.endings import Endings
 from tracemw._setup.installation import Installation
 
@@ -208,7 +208,7 @@ def test_the_limit_is_an_option_of_init(
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
     monkeypatch.setattr(Endings, "handle_signals", lambda self: None)
-    monkeypatch.setattr(bootstrap, "IN_THIS_PROCESS", Installation())
+    monkeypatch.setattr(installation, "IN_THIS_PROCESS", Installation())
     if variable is not None:
         monkeypatch.setenv("TRACEMW_STACKTRACE_LIMIT", variable)
     error = raised_by(calls(sys.getrecursionlimit() // 2, "raise ValueError('v')"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tracemw._setup.installation import IN_THIS_PROCESS
+from tracemw._setup.installation import current_installation
 from tracemw._setup.tracing import Tracing
 from tracemw.config import DELIVERY_TIMEOUT, Arguments, Config
 from tracemw.sampling import Sampling
@@ -126,7 +126,7 @@ def init(
         instrument=instrument,
         swallowed=swallowed,
     )
-    return IN_THIS_PROCESS.install(Config.resolve(arguments), sampling)
+    return current_installation().install(Config.resolve(arguments), sampling)
 
 
 def shutdown(timeout: float = DELIVERY_TIMEOUT) -> bool:
@@ -135,4 +135,4 @@ def shutdown(timeout: float = DELIVERY_TIMEOUT) -> bool:
     Returns:
         Whether the backend has accepted all spans; True without an `init` before.
     """
-    return IN_THIS_PROCESS.shutdown(timeout)
+    return current_installation().shutdown(timeout)

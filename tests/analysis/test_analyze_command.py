@@ -2,68 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from servers import free_port, socketserver_serving
+from analysis.commands import Ended, answering, run
+from servers import free_port
 from tracemw.analysis.load.query_api import QueryApi
 from tracemw.analysis.load.unreadable import QueryError
-from tracemw.cli import main
 from viewer.running import JSON, viewer
 
 CAPTURES = Path(__file__).parent / "captures"
 WEB = "00000000000000000a1b2c3d4e5f6071"
 
-Answers = Callable[[str, Any], tuple[int, bytes]]
-
-
-class Ended(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
 
 def analyze(*arguments: str, stdin: bytes = b"") -> Ended:
-    """Run the command in this process, which is quick."""
-    out, err, given = io.StringIO(), io.StringIO(), io.TextIOWrapper(io.BytesIO(stdin))
-    with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdin", given)
-        try:
-            status = main(["analyze", *arguments])
-        except SystemExit as error:
-            status = int(error.code or 0)
-    return Ended(status, out.getvalue(), err.getvalue())
-
-
-@contextmanager
-def answering(answers: Answers) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        wbufsize = -1  # head and body leave together
-
-        def do_GET(self) -> None:
-            status, body = answers(self.path, self.headers)
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            if status == 302:
-                self.send_header("location", "http://127.0.0.1:9/")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with socketserver_serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
-        yield url
+    return run("analyze", *arguments, stdin=stdin)
 
 
 def test_a_file_of_one_trace_gives_the_verdict_the_findings_and_the_tree() -> None:

@@ -49,6 +49,10 @@ REQUESTS = [
 ]
 
 
+ORDERS = _request("GET", "/orders")
+"""Asked for only with `--orders`."""
+
+
 def is_whole(data: bytes) -> bool:
     """Tell whether an answer has come to its end."""
     head, end, body = data.partition(b"\r\n\r\n")
@@ -220,8 +224,11 @@ def main() -> None:
     parser.add_argument("reference", type=int, help="the port of the untraced service")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--rate", type=float, default=0, help="requests in a second; 0 is as many as there can be")
+    parser.add_argument("--orders", action="store_true", help="ask for orders, too")
     parser.add_argument("--renew", type=int, default=0, help="requests to a connection; 0 is no end")
     options = vars(parser.parse_args())
+    if options.pop("orders"):
+        REQUESTS.append(ORDERS)
     load = Load(options.pop("port"), _expected(options.pop("reference")), **options)
     while _COMMANDS.readline():  # start
         made = load.run()

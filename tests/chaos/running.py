@@ -136,13 +136,22 @@ class Load(Program):
     Args:
         rate: Requests in a second; 0 is as many as there can be.
         renew: Requests after which a connection is replaced, so that each worker gets its share; 0 is never.
+        orders: Whether `/orders` is asked for, too.
     """
 
     def __init__(
-        self, service: Service, reference: Service, *, connections: int = 8, rate: float = 0, renew: int = 0
+        self,
+        service: Service,
+        reference: Service,
+        *,
+        connections: int = 8,
+        rate: float = 0,
+        renew: int = 0,
+        orders: bool = False,
     ) -> None:
         options = ("--connections", str(connections), "--rate", str(rate), "--renew", str(renew))
-        super().__init__("load.py", str(service.port), str(reference.port), *options)
+        more = ("--orders",) if orders else ()
+        super().__init__("load.py", str(service.port), str(reference.port), *options, *more)
 
     def start(self) -> None:
         """Begin a round."""

@@ -1,5 +1,8 @@
 """The services under load, one application for each kind of server: traced, unless `CHAOS_UNTRACED` is set.
 
+With `CHAOS_EVERYTHING`, half of the requests are sampled, and all that explains a request is on: the database, the
+watch, kept logs and, where the interpreter can tell, swallowed exceptions. `/orders` gives each something to tell.
+
 `/stats`, which is not traced, tells what has become of the spans of the process that answers. What it came to in the
 end stands in `CHAOS_BOOKS`, a folder, in the file `PID.json`.
 """
@@ -8,8 +11,12 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import os
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,11 +26,51 @@ import tracemw
 _tracing: tracemw.Tracing | None = None
 _CHUNKS = ["one", "two", "three"]
 
+_QUERIES = 30
+"""Queries of a request: the last ones are folded."""
+_RARELY = 50
+"""Requests of which one keeps its thread, or the event loop, for long enough to be told."""
+_POOL: dict[str, Any] = {"pool_size": 2, "max_overflow": 0}
+
+_logger = logging.getLogger("chaos")
+_orders = 0
+
 
 def _set_up() -> None:
     global _tracing
-    if "CHAOS_UNTRACED" not in os.environ:
+    if "CHAOS_UNTRACED" in os.environ:
+        return
+    if "CHAOS_EVERYTHING" not in os.environ:
         _tracing = tracemw.init("chaos")
+        return
+    from tracemw.logging import install
+    from tracemw.sampling import Sampling
+
+    swallowed = sys.version_info >= (3, 12)
+    _tracing = tracemw.init("chaos", sampling=Sampling(ratio=0.5, stack_after=0.05), swallowed=swallowed)
+    install(kept_logs="DEBUG")
+
+
+def _traced(engine: Any) -> Any:
+    if _tracing is None or "CHAOS_EVERYTHING" not in os.environ:
+        return engine
+    from tracemw.sqlalchemy import trace_engine
+
+    return trace_engine(engine, pool_wait=0.001)
+
+
+def _database() -> str:
+    return f"/{os.environ['CHAOS_BOOKS']}/{os.getpid()}.db"
+
+
+def _have_something_to_tell() -> None:
+    global _orders
+    _orders += 1
+    _logger.debug("order %d", _orders)
+    with suppress(LookupError):
+        raise LookupError("nobody is told")
+    if _orders % _RARELY == 0:
+        time.sleep(0.12)
 
 
 def _stats() -> dict[str, Any]:
@@ -66,6 +113,18 @@ def asgi() -> Any:
         response.set_cookie("lid", "on")
         return response
 
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+    engine = _traced(create_async_engine(f"sqlite+aiosqlite://{_database()}", poolclass=AsyncAdaptedQueuePool, **_POOL))
+
+    async def orders(request: Request) -> Response:
+        _have_something_to_tell()
+        async with engine.connect() as connection:
+            found = [await connection.scalar(text("SELECT 1 + :n"), {"n": number}) for number in range(_QUERIES)]
+        return JSONResponse(found)
+
     async def stats(request: Request) -> Response:
         return JSONResponse(_stats())
 
@@ -74,6 +133,7 @@ def asgi() -> Any:
         Route("/echo", echo, methods=["POST"]),
         Route("/stream", stream),
         Route("/teapot", teapot),
+        Route("/orders", orders),
         Route("/stats", stats),
     ]
     app = Starlette(routes=routes)
@@ -122,6 +182,17 @@ def wsgi() -> Any:
         response.set_cookie("spout", "there")
         response.set_cookie("lid", "on")
         return response
+
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import QueuePool
+
+    engine = _traced(create_engine(f"sqlite://{_database()}", poolclass=QueuePool, **_POOL))
+
+    @app.get("/orders")
+    def orders() -> Any:
+        _have_something_to_tell()
+        with engine.connect() as connection:
+            return [connection.scalar(text("SELECT 1 + :n"), {"n": number}) for number in range(_QUERIES)]
 
     @app.get("/stats")
     def stats() -> Any:

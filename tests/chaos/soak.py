@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chaos.books import audit
+from chaos.books import audit, audit_everything
 from chaos.misbehaving import FAULTS, HEALTHY
 from chaos.running import WORKERS, Backend, Footprint, Load, Port, Server, Service, certificates_in, serving
 from servers import wait_until
@@ -59,8 +60,12 @@ class Rest:
 class Soak:
     """One service, its load, and its backend's port."""
 
-    def __init__(self, server: Server, service: Service, load: Load, port: Port, chance: random.Random) -> None:
+    def __init__(
+        self, server: Server, service: Service, load: Load, port: Port, chance: random.Random, *, everything: bool
+    ) -> None:
         self.server = server
+        self.name = f"{server}, all on" if everything else str(server)
+        self._audit: Callable[..., object] = audit_everything if everything else audit
         self.rests: list[Rest] = []
         self._service = service
         self._load = load
@@ -93,7 +98,7 @@ class Soak:
         assert after.keys() == self._before.keys(), "a worker has died"
         assert (made.failed, made.altered) == ([], []), (made.failed[:5], made.altered[:5])
         told = [_less(after[pid], self._before[pid]) for pid in pids]
-        audit(made.trace_ids, told, self._port.received(forget=True))
+        self._audit(made.trace_ids, told, self._port.received(forget=True))
         self._before = after
         self.rests.append(
             Rest(
@@ -116,9 +121,9 @@ class Soak:
             AssertionError: when it takes more of the machine.
         """
         first, last = (self.rests[index].footprint for index in (0, -1))
-        assert last.megabytes - first.megabytes < GROWTH, f"{self.server}: {first} .. {last}"
-        assert last.threads <= first.threads, f"{self.server}: {first} .. {last}"
-        assert last.descriptors <= first.descriptors + WORKERS[self.server], f"{self.server}: {first} .. {last}"
+        assert last.megabytes - first.megabytes < GROWTH, f"{self.name}: {first} .. {last}"
+        assert last.threads <= first.threads + WORKERS[self.server], f"{self.name}: {first} .. {last}"
+        assert last.descriptors <= first.descriptors + WORKERS[self.server], f"{self.name}: {first} .. {last}"
 
     def megabytes_per_minute(self, seconds: float) -> float:
         """Return the slope of the memory at rest, when rests are so many seconds apart."""
@@ -131,27 +136,31 @@ class Soak:
 
 
 def soak(folder: Path, *, rests: int, seconds: float, seed: int, say: Callable[[str], object]) -> list[Soak]:
-    """Have a service under each server soak, with so many rests, so many seconds apart.
+    """Have two services under each server soak, with so many rests, so many seconds apart.
+
+    One of the two has on all that explains a request: see `chaos.service`.
 
     Raises:
         AssertionError: when anything is not as it should be.
     """
-    say(f"seed {seed}\n{'':12}{Rest.HEADER}")
+    say(f"seed {seed}\n{'':20}{Rest.HEADER}")
     with ExitStack() as stack:
         backend = stack.enter_context(Backend(folder))
         soaks: list[Soak] = []
-        for server in WORKERS:
+        for server, everything in itertools.product(WORKERS, (False, True)):
             port = backend.open(secure=True)
             trusting = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(folder / "ca.pem")}
+            more = {"CHAOS_EVERYTHING": "1"} if everything else {}
             reference = stack.enter_context(serving(server, folder))
-            service = stack.enter_context(serving(server, folder, port, **SETTINGS, **trusting))
-            load = stack.enter_context(Load(service, reference, renew=200))
-            soaks.append(Soak(server, service, load, port, random.Random(f"{server} {seed}")))
+            service = stack.enter_context(serving(server, folder, port, **SETTINGS, **trusting, **more))
+            load = stack.enter_context(Load(service, reference, renew=200, orders=everything))
+            chance = random.Random(f"{server} {everything} {seed}")
+            soaks.append(Soak(server, service, load, port, chance, everything=everything))
         pool = stack.enter_context(ThreadPoolExecutor(len(soaks)))
         for number in range(rests):
             for one, going_on in [(one, pool.submit(one.go_on, seconds)) for one in soaks]:
                 going_on.result()
-                say(f"{one.server:9}{number + 1:3}{one.rests[-1]}")
+                say(f"{one.name:17}{number + 1:3}{one.rests[-1]}")
         for one in soaks:
             one.check()
     return soaks
@@ -198,7 +207,7 @@ def main() -> None:
     for one in soaks:
         requests = sum(rest.requests for rest in one.rests)
         slope = one.megabytes_per_minute(SECONDS)
-        _say(f"{one.server}: {requests} requests, none failed or altered; memory {slope:+.2f} MB a minute")
+        _say(f"{one.name}: {requests} requests, none failed or altered; memory {slope:+.2f} MB a minute")
 
 
 def _say(text: str) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from db.postgresql import postgresql_serving, programs
 from tracemw.sqlalchemy import trace_engine
 
-_IS_REQUIRED = os.environ.get("TRACEMW_REQUIRE_POSTGRESQL") == "1"
+_IS_REQUIRED = os.environ.get("TESTS_REQUIRE_POSTGRESQL") == "1"
 
 TABLES = MetaData()
 ITEMS = Table(

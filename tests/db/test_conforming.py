@@ -42,11 +42,11 @@ SUMMED_UP = {"db.query.summary": "SET", "db.operation.name": "SET"}
 
 
 def test_former_names_become_those_of_now_and_what_is_private_goes() -> None:
-    assert conformed("SELECT shop", FORMER) == ("SELECT orders", NOW)
+    assert conformed("SELECT shop", FORMER) == ("SELECT orders", NOW, False)
 
 
 def test_a_span_that_conforms_stays_as_it_is() -> None:
-    assert conformed("SELECT orders", NOW) == ("SELECT orders", NOW)
+    assert conformed("SELECT orders", NOW) == ("SELECT orders", NOW, False)
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,18 @@ def test_a_span_that_conforms_stays_as_it_is() -> None:
     ],
 )
 def test_only_what_may_be_told_of_a_statement_is_told(given: dict[str, Any], told: dict[str, Any]) -> None:
-    name, made = conformed("name", given)
+    name, made, _ = conformed("name", given)
     system = made.pop("db.system.name")
     assert system in ("redis", "mongodb", "elasticsearch", "sqlite", "microsoft.sql_server", "postgresql")
     assert made == told
     assert name == told.get("db.query.summary", "name")
+
+
+def test_a_batch_is_called_so() -> None:
+    batch = {**NOW, "db.operation.batch.size": 3, "db.operation.name": "BATCH SELECT", "db.query.summary": "BATCH"}
+    name, made, _ = conformed("SELECT", batch)
+    assert (name, made["db.query.summary"]) == ("BATCH SELECT orders", "BATCH SELECT orders")
+    assert made["db.operation.name"] == "BATCH SELECT"
 
 
 def sent(span: ReadableSpan) -> tuple[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, entry_points
 from pathlib import Path
 
@@ -45,6 +46,42 @@ def test_the_spans_of_an_instrumentation_that_init_turns_on_leave_by_the_convent
     assert not {"db.system", "db.statement", "db.name", "db.user"} & set(found)
 
 
+OF_OTHERS = """
+import sqlite3, tracemw
+tracing = tracemw.init("shop", instrument=("sqlite3",))
+connection = sqlite3.connect(":memory:", isolation_level=None)
+cursor = connection.cursor()
+with tracemw.span("request"):
+    cursor.execute("BEGIN")
+    for number in range(500):
+        cursor.execute(f"SELECT {number} + 1")  # the loop
+    cursor.execute("COMMIT")
+    try:
+        cursor.execute("COMMIT")
+    except sqlite3.OperationalError:
+        pass
+assert tracing.stats().trivial == 2
+"""
+
+
+def test_of_others_spans_trivial_ones_stay_out_and_repeats_are_folded_and_tell_their_line() -> None:
+    with backend_serving() as backend:
+        ended = run(OF_OTHERS, backend)
+        assert (ended.returncode, ended.stdout) == (0, "")
+        assert Counter(backend.names) == {"SELECT": 21, "COMMIT": 1, "request": 1}
+        spans = {each.span_id: each for each in backend.spans}
+    lines, counts = [], []
+    for span in spans.values():
+        found = {pair.key: pair.value.string_value or pair.value.int_value for pair in span.attributes}
+        if span.name == "SELECT":
+            assert found["db.query.text"] == "SELECT ? + ?"
+            lines.append(found.get("code.line.number"))
+            counts.append(found.get("tracemw.folded.count"))
+    (line,) = [number for number, each in enumerate(OF_OTHERS.splitlines(), 1) if each.endswith("# the loop")]
+    assert Counter(lines) == {None: 4, line: 17}
+    assert Counter(counts) == {None: 20, 480: 1}
+
+
 def test_one_that_is_missing_is_an_error_that_names_the_package() -> None:
     with pytest.raises(ValueError, match=r"instrument='nosuch'.*pip install opentelemetry-instrumentation-nosuch"):
         find(["nosuch"])
@@ -79,6 +116,17 @@ def test_auto_leaves_out_what_tracemw_has_a_door_for() -> None:
     assert "sqlite3" in names
     assert "sqlalchemy" in {each.name for each in entry_points(group="opentelemetry_instrumentor")}
     assert "sqlalchemy" not in names
+
+
+@pytest.mark.parametrize("value", ["psycopg, sqlite3", "sqlite3", "*"])
+def test_auto_leaves_out_what_the_environment_disables(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", value)
+    config = resolve(instrument="auto")
+    names = {each.name for each in find(config.instrument, config.not_by_auto)}
+    assert "sqlite3" not in names
+    assert ("psycopg" in names) == (value == "sqlite3")
+    named = resolve(instrument=("sqlite3",))
+    assert [each.name for each in find(named.instrument, named.not_by_auto)] == ["sqlite3"]
 
 
 def test_auto_leaves_out_each_library_that_has_a_door() -> None:

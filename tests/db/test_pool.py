@@ -162,6 +162,30 @@ def test_a_connection_that_the_garbage_collector_gives_back_is_an_event_with_the
         connection.close()
 
 
+@pytest.mark.parametrize("has_taker", [True, False])
+def test_a_leak_that_shows_outside_of_all_spans_is_an_error_of_its_own(
+    engine: Engine, recorded: Recorded, has_taker: bool
+) -> None:
+    def leak() -> Any:
+        return engine.connect()  # leaked
+
+    if has_taker:
+        with tracemw.span("request"):
+            connection = leak()
+    else:
+        connection = leak()
+    taker = recorded.all
+    recorded.clear()
+    del connection
+    gc.collect()
+    (span,) = recorded.all
+    assert (span.name, span.parent, span.status.status_code) == ("connection leaked", None, StatusCode.ERROR)
+    assert [event.name for event in span.events] == ["connection leaked"]
+    assert told(span)["code.function.name"] == leak.__qualname__
+    assert told(span).get("tracemw.pool.trace_id") == (f"{taker[0].context.trace_id:032x}" if has_taker else None)
+    assert [link.context.span_id for link in span.links] == [each.context.span_id for each in taker]
+
+
 def test_a_connection_that_is_given_back_leaks_nothing(engine: Engine, recorded: Recorded) -> None:
     with tracemw.span("request"):
         with engine.connect():

@@ -118,6 +118,7 @@ def test_a_literal_becomes_a_question_mark_as_the_system_writes_it(
         *("BEGIN", "begin;", "BEGIN ISOLATION LEVEL SERIALIZABLE", "START TRANSACTION", "COMMIT", "ROLLBACK;", "END"),
         *("SAVEPOINT a", "RELEASE SAVEPOINT a", "ROLLBACK TO SAVEPOINT a", "PRAGMA foreign_keys = ON", "SELECT 1"),
         *("select 1;", "SELECT 1 FROM DUAL", "PREPARE TRANSACTION 'x'", "COMMIT PREPARED 'x'", "XA START 'x'"),
+        *("SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;", "RESET ALL", "DISCARD ALL"),
         *("SET TRANSACTION READ ONLY", "/* ping */ SELECT 1", "SELECT $1"),
     ],
 )
@@ -128,6 +129,7 @@ def test_a_statement_that_only_steers_is_trivial(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        *("SELECT pg_advisory_unlock_all(), 1", "RESET ALL; DELETE FROM orders", "RESET ALL DELETE"),
         *("SELECT 1, 2", "SELECT 1 FROM orders", "BEGIN charge(1); END;", "PREPARE find AS SELECT 1", "SET x = 1"),
         *("SELECT count(*)", "beginning", "COMMIT; DELETE FROM orders", ""),
     ],

@@ -21,6 +21,7 @@ from docs.pages import ROOT
 from servers import wait_until
 from settings_reference import help_of, variables_read
 from tracemw.cli import COMMANDS, make_parser
+from tracemw.config import OWN_VARIABLES
 from tracemw.sampling import Rule, Sampling
 
 
@@ -171,6 +172,7 @@ def test_every_environment_variable_is_in_the_reference(ids: set[str]) -> None:
     variables = variables_read() | variables_named()
     assert len(variables) > 50
     assert {name for name in variables if f"envvar-{name}" not in ids} == set()
+    assert {name for name in variables if name.startswith("TRACEMW_")} == OWN_VARIABLES
 
 
 @pytest.mark.parametrize("command", [command.name for command in COMMANDS])

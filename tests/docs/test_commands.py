@@ -163,6 +163,14 @@ def test_the_spikes_of_the_page_begin_and_end(shell: Shell) -> None:
     assert "all new traces" in shell.run(off_all)
 
 
+def test_the_tests_of_the_page_on_testing_pass(shell: Shell) -> None:
+    for block in blocks("docs/how-to/testing.md"):
+        if block.kind == "file" and block.name:
+            shell.write(block.name, block.text)
+    (command,) = story("plugin")
+    assert "2 passed" in shell.run(command)
+
+
 def test_a_control_file_for_a_cluster_is_made(shell: Shell, tmp_path: Path) -> None:
     (command,) = story("control file")
     shell.run(command)

@@ -13,7 +13,7 @@ import tracemw
 from backend import Backend, backend_serving
 from conformance.server_doors import DOORS, Door
 from recording.local_traces import Init, Running
-from tracemw import bootstrap
+from tracemw._setup import installation
 from tracemw._setup.endings import Endings
 from tracemw._setup.installation import Installation
 from tracemw.sampling import Rule, Sampling
@@ -31,7 +31,7 @@ def init(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[Init]:
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
     monkeypatch.setattr(Endings, "handle_signals", lambda self: None)
-    monkeypatch.setattr(bootstrap, "IN_THIS_PROCESS", Installation())
+    monkeypatch.setattr(installation, "IN_THIS_PROCESS", Installation())
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "65536")  # what is lost on the way out is no matter of the recorder
     running: list[tracemw.Tracing] = []
 

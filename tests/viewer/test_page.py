@@ -37,7 +37,7 @@ def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, _CHROMIUM_NAMES)), None)
     if path is None:
         missing = f"no Chromium found: none of {', '.join(_CHROMIUM_NAMES)} is on the PATH"
-        if os.environ.get("TRACEMW_REQUIRE_BROWSER") == "1":
+        if os.environ.get("TESTS_REQUIRE_BROWSER") == "1":
             pytest.fail(missing)
         pytest.skip(missing)
     with sync_playwright() as playwright:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +25,7 @@ from calls import WSGIServer
 from recording.local_traces import Init, attributes
 from servers import uvicorn_serving, wait_until
 from tracemw._otel.served import served
+from tracemw._watch.run_queue import RunQueue
 from watch.watched import line_of, told
 
 BLOCK = 0.3
@@ -130,6 +134,55 @@ def test_a_request_that_waited_for_a_blocked_loop_tells_who_has_blocked_it(init:
     assert event.attributes["tracemw.loop.blocked_by"] == spans["GET /block"].trace_id.hex()
     assert BLOCK / 2 < event.attributes["tracemw.seconds"] < 2 * BLOCK
     assert not told(spans["GET /block"], "tracemw.loop.waited")
+
+
+def test_each_of_several_requests_that_block_the_loop_one_after_another_tells_it(init: Init, url: str) -> None:
+    running = init(1.0)
+    ask(*[f"{url}/block"] * 6)
+    events = [told(span, "tracemw.loop.blocked") for span in running.spans]
+    assert [len(each) for each in events] == [1] * 6
+    assert {event.line for (event,) in events} == {(__file__, line_of("it blocks", block))}
+    assert all(BLOCK / 2 < event.attributes["tracemw.seconds"] < 2 * BLOCK for (event,) in events)
+
+
+@pytest.fixture
+def starving() -> Iterator[None]:
+    """Another process keeps the first processor busy."""
+    first = min(os.sched_getaffinity(0))
+    code = f"import os\nos.sched_setaffinity(0, {{{first}}})\nprint(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as busy:
+        assert busy.stdout is not None
+        busy.stdout.readline()
+        yield
+        busy.kill()
+
+
+@app.get("/starve")
+async def starve() -> str:
+    this = threading.get_native_id()
+    all_processors = os.sched_getaffinity(this)
+    os.sched_setaffinity(this, {min(all_processors)})
+    os.setpriority(os.PRIO_PROCESS, this, 19)
+    run_queue = RunQueue(this)
+    enough = run_queue.waited() + 250_000_000
+    while run_queue.waited() < enough:  # it has no processor
+        pass
+    os.sched_setaffinity(this, all_processors)
+    return "ok"
+
+
+@pytest.mark.serial
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux counts how long a thread waits for a processor")
+@pytest.mark.usefixtures("starving")
+def test_a_request_whose_event_loop_has_no_processor_tells_that_and_blames_nobody(init: Init) -> None:
+    running = init(1.0)
+    with uvicorn_serving(app) as fresh:
+        ask(f"{fresh}/wait")  # until the loop beats
+        ask(f"{fresh}/starve")
+    spans = {span.name: span for span in running.spans}
+    (event,) = told(spans["GET /starve"], "tracemw.loop.starved")
+    assert event.attributes["tracemw.seconds"] > 0.1
+    assert not told(spans["GET /starve"], "tracemw.loop.blocked")
 
 
 def test_a_request_that_waits_for_a_thread_tells_how_long_and_what_the_threads_do(init: Init, url: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tracemw._db.statements import Statements
 from tracemw._db.systems import grammar_of, system_name
@@ -66,6 +66,15 @@ class _Systems(dict[str, tuple[str, Statements | None]]):
         return self.setdefault(given, (name, None if grammar is None else Statements(grammar)))
 
 
+class Conformed(NamedTuple):
+    """A database span, as the conventions have it."""
+
+    name: str
+    attributes: dict[str, Any]
+    is_trivial: bool
+    """Whether the statement only steers a transaction, or only asks whether anybody is there."""
+
+
 _keys: Final = _Keys()
 _systems: Final = _Systems()
 
@@ -75,8 +84,8 @@ def is_of_database(attributes: Mapping[str, Any]) -> bool:
     return "db.system.name" in attributes or "db.system" in attributes
 
 
-def conformed(name: str, attributes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the name and the attributes of a database span, as the conventions have them.
+def conformed(name: str, attributes: Mapping[str, Any]) -> Conformed:
+    """Return a database span, as the conventions have it.
 
     Args:
         name: The span's name.
@@ -87,7 +96,7 @@ def conformed(name: str, attributes: Mapping[str, Any]) -> tuple[str, dict[str, 
         new = _keys[key]
         if new is not None:
             made[new] = value
-    statements = None
+    statements, is_trivial = None, False
     system = made.get("db.system.name")
     if type(system) is str:
         made["db.system.name"], statements = _systems[system]
@@ -96,7 +105,7 @@ def conformed(name: str, attributes: Mapping[str, Any]) -> tuple[str, dict[str, 
         made["db.namespace"] = str(namespace)
     text = made.get("db.query.text")
     if text is None:
-        return name, made
+        return Conformed(name, made, False)
     if type(text) is not str:
         del made["db.query.text"]
     elif statements is None:
@@ -105,14 +114,35 @@ def conformed(name: str, attributes: Mapping[str, Any]) -> tuple[str, dict[str, 
             del made["db.query.text"]
     else:
         statement = statements[text]
+        is_trivial = statement.is_trivial
+        batch = made.get("db.operation.batch.size")
+        of_batch = "BATCH " if type(batch) is int and batch > 1 else ""
         made["db.query.text"] = statement.text
         if statement.operation is not None:  # others write the operation along with the database, or in lower case
-            made["db.operation.name"] = statement.operation
+            made["db.operation.name"] = of_batch + statement.operation
         if statement.table is not None:
             made.setdefault("db.collection.name", statement.table)
         if statement.summary:
-            made["db.query.summary"] = name = statement.summary
-    return name, made
+            made["db.query.summary"] = name = of_batch + statement.summary
+    return Conformed(name, made, is_trivial)
+
+
+def shape_of(name: str, attributes: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """Return what like database spans have in common: their names and statements, both without literals.
+
+    None for a span that is not a database's.
+    """
+    system = attributes.get("db.system.name") or attributes.get("db.system")
+    if type(system) is not str:
+        return None
+    text = attributes.get("db.query.text") or attributes.get("db.statement")
+    if type(text) is not str:
+        return name, None
+    statements = _systems[system][1]
+    if statements is None:
+        return name, _command(text)
+    statement = statements[text]
+    return statement.summary or name, statement.text
 
 
 def _command(text: str) -> str | None:

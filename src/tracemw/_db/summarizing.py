@@ -53,7 +53,9 @@ _BEFORE_OBJECT: Final = frozenset(
 
 _TRIVIAL: Final = re.compile(
     r"(?:abort|begin|commit|end|pragma|release|rollback|savepoint|xa|(?:prepare|save|set|start)\s+tran\w*+)\b[^;]*+;?"
-    r"|select\s++(?:\?|[@:$]\w++|%s)(?:\s++from\s++dual)?\s*+;?",
+    r"|select\s++(?:\?|[@:$]\w++|%s)(?:\s++from\s++dual)?\s*+;?"
+    # What pools of PostgreSQL send when a connection is given back.
+    r"|(?:(?:select\s++pg_advisory_unlock_all\(\)|close\s++all|unlisten\s++\*|(?:discard|reset)\s++all)\s*+(?:;\s*+|\Z))++",
     re.IGNORECASE,
 )
 
@@ -85,7 +87,7 @@ def summary_of(text: str) -> Summary:
 
 
 def is_trivial(text: str) -> bool:
-    """Tell whether a sanitized statement only steers a transaction, or only asks whether anybody is there."""
+    """Tell whether a sanitized statement only steers a transaction or connection, or asks whether anybody is there."""
     return _TRIVIAL.fullmatch(text) is not None
 
 

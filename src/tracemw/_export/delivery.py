@@ -29,7 +29,7 @@ from tracemw._export.portions import REMEMBERED_FOR, Portions
 from tracemw._export.process_exporter import ProcessExporter
 from tracemw._export.queue import SpanQueue
 from tracemw._export.retries import FIRST_PAUSE, Retries
-from tracemw._export.stats import BREAKER_OPEN, CAUSES, QUEUE_BYTES, QUEUE_FULL, SHUTDOWN, TOO_LARGE, Stats
+from tracemw._export.stats import BREAKER_OPEN, CAUSES, QUEUE_BYTES, QUEUE_FULL, SHUTDOWN, TOO_LARGE, TRIVIAL, Stats
 from tracemw._export.worker import Worker
 from tracemw._process.forks import begin_anew_with, check, inherits
 from tracemw.config import DELIVERY_TIMEOUT, Config
@@ -203,6 +203,7 @@ class Delivery(SpanProcessor):
             dropped={**{cause: counted[cause] for cause in CAUSES}, SHUTDOWN: counted[SHUTDOWN] + counted[LATE]},
             queued=queued,
             in_flight=sending,
+            trivial=counted[TRIVIAL],
             retries=self._retries.count + self._batches.halvings,
             breaker=self._breaker.state,
             last_error=self._losses.last_error,

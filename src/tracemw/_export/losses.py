@@ -16,6 +16,7 @@ from tracemw._export.stats import (
     RETRIES_EXHAUSTED,
     SHUTDOWN,
     TOO_LARGE,
+    TRIVIAL,
 )
 from tracemw._process.log import log
 
@@ -64,7 +65,7 @@ class Losses:
     """The error of the latest attempt that failed."""
 
     def __init__(self, destination: str, *, limits: Mapping[str, int], quiet: float = _QUIET_SECONDS) -> None:
-        self.counts = dict.fromkeys((EXPORTED, REJECTED, UNKNOWN, LATE, *CAUSES), 0)
+        self.counts = dict.fromkeys((EXPORTED, REJECTED, UNKNOWN, LATE, TRIVIAL, *CAUSES), 0)
         self.last_error = None
         self._destination = destination
         self._limits = limits
@@ -78,7 +79,7 @@ class Losses:
     def lost(self) -> int:
         """Return how many spans are lost."""
         counts = self.counts
-        return sum(counts.values()) - counts[EXPORTED] - counts[LATE]
+        return sum(counts.values()) - counts[EXPORTED] - counts[LATE] - counts[TRIVIAL]
 
     def hear(self, outcome: Outcome) -> None:
         """Note an error. If the backend has accepted the spans with a warning, log the first such warning."""

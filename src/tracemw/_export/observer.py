@@ -119,7 +119,7 @@ def _total(name: str, past: Totals, source: Source | None) -> Counter[frozenset[
 
 
 def _processed(stats: Stats, _: Source) -> Iterator[tuple[int, Attributes]]:
-    finished = stats.exported + stats.rejected + stats.unknown
+    finished = stats.exported + stats.rejected + stats.unknown + stats.trivial
     yield finished + stats.dropped[RETRIES_EXHAUSTED] + stats.dropped[ENCODING] + stats.in_flight, _PROCESSOR
     for cause in (QUEUE_FULL, QUEUE_BYTES, TOO_LARGE, BREAKER_OPEN, SHUTDOWN):
         error = "already_shutdown" if cause == SHUTDOWN else cause  # the conventions' name for it

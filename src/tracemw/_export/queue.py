@@ -8,7 +8,7 @@ from itertools import islice
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from tracemw._export.stats import ENCODING, QUEUE_BYTES, QUEUE_FULL, TOO_LARGE
+from tracemw._export.stats import ENCODING, QUEUE_BYTES, QUEUE_FULL, TOO_LARGE, TRIVIAL
 
 
 class SpanQueue:
@@ -20,7 +20,7 @@ class SpanQueue:
     Any thread may call any method, and a signal handler may do so in the midst of that: see docs/architecture.md.
 
     Args:
-        encode: Makes a record of a span. Returns None when it cannot.
+        encode: Makes a record of a span. Returns None when it cannot, and `b""` for a span that need not leave.
         wake: Tells the worker that spans wait. Returns False when there is no worker.
         counts: Where dropped spans are counted, by cause.
         most_spans: How many spans may wait.
@@ -73,8 +73,8 @@ class SpanQueue:
         # again; bytes it passes over. And a worker that encodes a whole batch would hold the interpreter for long.
         encode = self._encode  # a function in a field: `self._encode(span)` would look for a method first
         record = encode(span)
-        if record is None:
-            self._counts[ENCODING] += 1
+        if not record:
+            self._counts[ENCODING if record is None else TRIVIAL] += 1
             return
         size = len(record)
         queued = self._bytes + size

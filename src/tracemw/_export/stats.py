@@ -16,6 +16,9 @@ RETRIES_EXHAUSTED: Final = "retries_exhausted"
 ENCODING: Final = "encoding"
 SHUTDOWN: Final = "shutdown"
 
+TRIVIAL: Final = "trivial"
+"""Not a cause: spans that have nothing to tell."""
+
 CAUSES: Final = (QUEUE_FULL, QUEUE_BYTES, TOO_LARGE, BREAKER_OPEN, RETRIES_EXHAUSTED, ENCODING, SHUTDOWN)
 """Why spans are dropped on their way out, before the backend has a say."""
 
@@ -69,6 +72,10 @@ class Stats:
     folded: int = 0
     """Spans that another span stands for: one of many like ones beneath one parent (`fold_after`)."""
 
+    trivial: int = 0
+    """Database spans of other instrumentations that have nothing to tell, and are not sent: those of BEGIN, COMMIT,
+    `SELECT 1` and their like, unless they have failed, or have taken 100 milliseconds."""
+
     kept: Mapping[str, int] = field(default_factory=dict)
     """Unsampled local traces that were kept, by reason: `error`, `slow` or `manual`."""
 
@@ -93,4 +100,4 @@ class Stats:
         """All spans that have ended, or are not recorded: the sum of what became of them."""
         lost = self.rejected + self.unknown + sum(self.dropped.values())
         waiting = self.queued + self.in_flight + self.held
-        return self.unsampled + self.exported + lost + waiting + self.folded
+        return self.unsampled + self.exported + lost + waiting + self.folded + self.trivial

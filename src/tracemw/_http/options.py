@@ -1,8 +1,10 @@
-"""What the options of all doors have in common: a door refuses what is no option, by the door's own name."""
+"""What doors refuse when they are made, by their own names: unknown options, and applications of another kind."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
+from typing import Any
 
 
 def refuse_unknown(door: str, given: Iterable[str], options: type) -> None:
@@ -19,3 +21,28 @@ def refuse_unknown(door: str, given: Iterable[str], options: type) -> None:
     for name in given:
         if name not in options.__annotations__:
             raise TypeError(f"{door} has no option {name!r}; use one of {', '.join(options.__annotations__)}")
+
+
+def refuse_other_kind(door: str, application: Any, kind: str, arguments: tuple[str, ...]) -> None:
+    """Refuse what is not called as the applications of a door are: WSGI at a door for ASGI, and the other way round.
+
+    Args:
+        door: The class that the user has called.
+        application: What the user wants to trace.
+        kind: What the door traces, such as `an ASGI application`.
+        arguments: What such an application is called with.
+
+    Raises:
+        TypeError: for what cannot be called, or not with so many arguments.
+    """
+    names = ", ".join(arguments)
+    if not callable(application):
+        raise TypeError(f"{door} takes {kind}, not {application!r}")
+    try:
+        signature = inspect.signature(application, follow_wrapped=False)
+    except ValueError:  # written in C, without a signature
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise TypeError(f"{door} takes {kind}, which is called with ({names}), and {application!r} is not") from None

@@ -43,6 +43,16 @@ def install_provider(provider: TracerProvider) -> None:
         trace.set_tracer_provider(provider)
 
 
+def replace_provider(provider: TracerProvider | None) -> TracerProvider | None:
+    """Set the global tracer provider in place of another one, for a while, and return the other one; None for none.
+
+    OpenTelemetry takes one provider for good. This is for tests, which put the other one back.
+    """
+    was = cast("TracerProvider | None", _API.get("_TRACER_PROVIDER"))
+    _API["_TRACER_PROVIDER"] = provider
+    return was
+
+
 def installed_meter_provider() -> MeterProvider | None:
     """Return the global meter provider, if one is loaded. The API's own function loads one that a variable names."""
     metrics = sys.modules.get("opentelemetry.metrics._internal")

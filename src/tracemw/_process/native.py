@@ -33,6 +33,7 @@ __all__ = [
     "Socket",
     "Thread",
     "get_ident",
+    "get_native_id",
     "getaddrinfo",
     "make_lock",
     "make_taken_lock",
@@ -54,6 +55,7 @@ def _original(module: str, name: str) -> Any:
 _start: Final[Callable[..., int]] = _original("_thread", "start_new_thread")
 _own: Final[Any] = _original("_thread", "_local")()
 get_ident: Final[Callable[[], int]] = _original("_thread", "get_ident")
+get_native_id: Final[Callable[[], int]] = _original("_thread", "get_native_id")
 make_lock: Final[Callable[[], Lock]] = _original("_thread", "allocate_lock")
 sleep: Final[Callable[[float], None]] = _original("time", "sleep")
 

@@ -7,10 +7,13 @@ ends, if all of these hold:
   or one of a database. A folded HTTP call would leave its server's span without a parent.
 * It has not failed, and has neither events nor links.
 * So many like ones have ended beneath its parent, which is open. Spans are like if they have the same name, kind and
-  scope, and the same query.
+  scope, and the same query: what differs in literals only is the same.
 
 The first span that is folded stands for all. It goes when its parent ends, or after a minute, with the time from the
 first start to the last end, and with the attributes `tracemw.folded.*`.
+
+Whoever counts repeats knows a query in a loop. So the spans of others' database instrumentations, which do not tell
+where the loop is, get the line of code here. Those of the door for SQLAlchemy have it already.
 
 There is no lock: where several fields change together, no call stands among the steps (docs/architecture.md).
 """
@@ -22,6 +25,8 @@ from typing import Any, Final
 
 from opentelemetry.trace import SpanKind, StatusCode
 
+from tracemw._db.conforming import shape_of
+from tracemw._otel.callers import calling_line
 from tracemw._recording.books import Books
 from tracemw._recording.processors import Processors
 from tracemw._recording.span import UNSET, Span
@@ -31,6 +36,11 @@ LONGEST: Final = 60 * 10**9
 
 _MOST_SHAPES: Final = 100
 """Shapes that are counted beneath one parent. Spans of further shapes stay as they are."""
+
+_REPEATS: Final = 5
+"""The execution of a statement beneath one parent from which on others' spans get the line of code."""
+_SLOW: Final = 100_000_000
+"""Nanoseconds from which the span of another's statement gets that line, too."""
 
 _CLIENT: Final = SpanKind.CLIENT
 _INTERNAL: Final = SpanKind.INTERNAL
@@ -102,9 +112,6 @@ def fold(span: Span) -> bool:
     recorder, processor = tracer.recorder, tracer.span_processor
     if parent is None or parent._end_time is not None or recorder is None or type(processor) is not Processors:
         return False
-    # A foreign processor that has seen the start of the span waits for its end.
-    if not (processor.is_private and not processor.ending if span.is_held else processor.are_plain):
-        return False
     shape = _shape_of(span)
     if shape is None:
         return False
@@ -116,7 +123,12 @@ def fold(span: Span) -> bool:
             return False
         found = folds.setdefault(shape, Fold())
     found.seen += 1
+    if span._kind is _CLIENT and getattr(span.instrumentation_scope, "name", "") != "tracemw":
+        _tell_line(span, found.seen)
     if found.seen <= tracer.fold_after:
+        return False
+    # A foreign processor that has seen the start of the span waits for its end.
+    if not (processor.is_private and not processor.ending if span.is_held else processor.are_plain):
         return False
     if found.first is not None and (span._end_time or 0) - found.first._start_time > LONGEST:
         _hand_on(found, recorder.books)
@@ -143,6 +155,16 @@ def _hand_on(found: Fold, books: Books) -> None:
         span._tracer.hand_on(span)
 
 
+def _tell_line(span: Span, seen: int) -> None:
+    """Tell the line of code that has executed a statement, if the statement is repeated or slow."""
+    if seen < _REPEATS and (span._end_time or 0) - span._start_time < _SLOW:
+        return
+    line = calling_line()
+    attributes = span._attributes
+    if line is not None and len(attributes) + 3 <= span._most and "code.line.number" not in attributes:
+        attributes.update(line.attributes())
+
+
 def _shape_of(span: Span) -> Hashable | None:
     """Return what like spans have in common; None for a span that is never folded."""
     attributes = span._attributes
@@ -150,14 +172,7 @@ def _shape_of(span: Span) -> Hashable | None:
         return None
     if span._status is not UNSET and span._status.status_code is StatusCode.ERROR:
         return None
-    query = None
     if span._kind is _CLIENT:
-        # The second names are of the former conventions, which other instrumentations still use by default.
-        if "db.system.name" not in attributes and "db.system" not in attributes:
-            return None
-        query = attributes.get("db.query.text") or attributes.get("db.statement")
-        if type(query) is not str:
-            query = None
-    elif span._kind is not _INTERNAL:
-        return None
-    return span._tracer, span._kind is _CLIENT, span._name, query
+        query = shape_of(span._name, attributes)
+        return None if query is None else (span._tracer, *query)
+    return (span._tracer, span._name) if span._kind is _INTERNAL else None

@@ -23,16 +23,17 @@ from tracemw._setup.between_requests import send_between_requests
 from tracemw._setup.endings import PROCESS_EXIT, Endings
 from tracemw._setup.instrumentations import find, turn_on
 from tracemw._setup.outlet import Outlet
-from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for
+from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for, span_exporter_for
 from tracemw._setup.tracing import Foreign, Tracing
 from tracemw._watch import Watchdog, watchdog_for
-from tracemw.config import DELIVERY_TIMEOUT, Config, ignored_files
+from tracemw.config import DELIVERY_TIMEOUT, Config, ignored_files, unknown_variables
 from tracemw.sampling import Sampling
 from tracemw.spikes import Watch
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
 
+    from tracemw._export.exporter import Exporter
     from tracemw._export.observer import Observer
     from tracemw._watch.swallowed import Swallowed
 
@@ -54,6 +55,7 @@ class Installation:
         self._observer: Observer | None = None
         self._watchdog: Watchdog | None = None
         self._tracing: Tracing | None = None
+        self._settings: tuple[Config, Sampling] | None = None
         self._is_replaceable = False
         self._said: set[str] = set()
         """The ignored variables that the log has named."""
@@ -73,7 +75,7 @@ class Installation:
             ValueError: for an instrumentation that is asked for, and is not installed.
         """
         require_the_gil()
-        instrumentations = [] if config.disabled else find(config.instrument)
+        instrumentations = [] if config.disabled else find(config.instrument, config.not_by_auto)
         wait_for(self._lock, LONGEST_WAIT)
         try:
             if self._tracing is not None and self._tracing.active:
@@ -83,11 +85,16 @@ class Installation:
                     )
                 self._tracing.shutdown()
             self._is_replaceable = is_replaceable
-            self._tracing = self._set_up(config, sampling)
+            self._tracing, self._settings = self._set_up(config, sampling), (config, sampling)
             turn_on(instrumentations)
             return self._tracing
         finally:
             self._lock.release()
+
+    @property
+    def settings(self) -> tuple[Config, Sampling] | None:
+        """What the latest `init` was told; None without one, and after its shutdown."""
+        return self._settings if self._tracing is not None and self._tracing.active else None
 
     def shutdown(self, timeout: float) -> bool:
         """Shut the latest `Tracing` down. Return whether all spans were accepted within `timeout` seconds."""
@@ -124,7 +131,7 @@ class Installation:
         if config.service is None:
             _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
         send_between_requests(self._outlet.send_here)
-        pipeline = pipeline_for(config, sampling, self._outlet.take)
+        pipeline = pipeline_for(config, sampling, self._outlet.take, self._exporter_for(config))
         self._outlet.lead_to(pipeline.delivery)
         provider = self._arm_provider(config, pipeline)
         provider.show_unsampled(sampling.show_unsampled)
@@ -156,11 +163,19 @@ class Installation:
             self._provider = TracerProvider(sampler, resource, shutdown_on_exit=False, recorder=recorder)
             self._provider.own_limits = limits
             self._provider.add_span_processor(self._outlet)
-            install_provider(self._provider)
-            self._endings.register()
+            self._publish(self._provider)
         else:
             self._provider.rearm(sampler=sampler, resource=resource, recorder=recorder, own_limits=limits)
         return self._provider
+
+    def _exporter_for(self, config: Config, /) -> Callable[[], Exporter] | None:
+        """Return what makes the exporter of spans; None to export nothing."""
+        return span_exporter_for(config)
+
+    def _publish(self, provider: TracerProvider) -> None:
+        """Make the provider the global one, for good."""
+        install_provider(provider)
+        self._endings.register()
 
     def _name_baggage(self, provider: TracerProvider, keys: tuple[str, ...]) -> None:
         if self._baggage is None and keys:
@@ -191,9 +206,21 @@ class Installation:
                     "OTEL_* variables, and unset this one",
                     name,
                 )
+        for name, meant in unknown_variables().items():
+            if name not in self._said:
+                self._said.add(name)
+                _logger.warning("%s is ignored: tracemw has no such variable. Use %s", name, meant)
 
 
 IN_THIS_PROCESS: Final = Installation()
+
+STANDING_IN: Final[list[Installation]] = []
+"""Installations of tests. The last one stands in for that of the process."""
+
+
+def current_installation() -> Installation:
+    """Return the installation that `init` and `shutdown` work on."""
+    return STANDING_IN[-1] if STANDING_IN else IN_THIS_PROCESS
 
 
 def _leave_alone(provider: trace.TracerProvider) -> Tracing:

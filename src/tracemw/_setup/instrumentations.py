@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
@@ -28,8 +28,12 @@ _CHECK: Final = "opentelemetry.instrumentation.dependencies"
 """The module that knows what an instrumentation needs. It comes with every instrumentation, and is no dependency."""
 
 
-def find(wanted: Iterable[str]) -> list[EntryPoint]:
+def find(wanted: Iterable[str], not_by_auto: Collection[str] = ()) -> list[EntryPoint]:
     """Return the instrumentations with these names; for `auto`, all that can be turned on.
+
+    Args:
+        wanted: The names.
+        not_by_auto: The names of those that `auto` leaves out; `*` is all of them.
 
     Raises:
         ValueError: for one that is not installed, or whose library is not; the error names the package to install.
@@ -38,7 +42,9 @@ def find(wanted: Iterable[str]) -> list[EntryPoint]:
     found: dict[str, EntryPoint] = {}
     for name in wanted:
         if name == AUTO:
-            found |= {each.name: each for each in installed.values() if _is_for_auto(each)}
+            if "*" not in not_by_auto:
+                left = [each for each in installed.values() if each.name not in not_by_auto]
+                found |= {each.name: each for each in left if _is_for_auto(each)}
             continue
         if name not in installed:
             raise ValueError(

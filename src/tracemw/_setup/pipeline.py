@@ -48,16 +48,22 @@ class Pipeline:
     """The pipeline in words, without secrets."""
 
 
-def pipeline_for(config: Config, sampling: Sampling, take: Callable[[ReadableSpan], None]) -> Pipeline:
+def pipeline_for(
+    config: Config,
+    sampling: Sampling,
+    take: Callable[[ReadableSpan], None],
+    make_exporter: Callable[[], Exporter] | None,
+) -> Pipeline:
     """Return the pipeline that the settings ask for.
 
     Args:
         config: The settings of the process.
         sampling: What `init` was told about sampling.
         take: Takes each span of an unsampled trace that is kept.
+        make_exporter: Makes the exporter of each process; None to export nothing.
     """
     sampler = sampler_for(config, sampling.rules)
-    delivery = Delivery(_exporter_to(config.traces, "traces"), config) if config.exporter == "otlp" else None
+    delivery = None if make_exporter is None else Delivery(make_exporter, config)
     recorder = FlightRecorder(
         take,
         is_on=sampling.keep_errors and delivery is not None and not config.sampler.endswith("always_off"),
@@ -98,6 +104,11 @@ def meter_provider_for(config: Config, backend: Backend, resource: Callable[[], 
         histograms=config.metrics_histograms,
     )
     return MeterProvider([reader], resource=resource(), shutdown_on_exit=False)
+
+
+def span_exporter_for(config: Config) -> Callable[[], Exporter] | None:
+    """Return what makes the exporter of spans that the settings ask for; None if they ask for none."""
+    return _exporter_to(config.traces, "traces") if config.exporter == "otlp" else None
 
 
 def _exporter_to(backend: Backend, signal: str) -> Callable[[], Exporter]:

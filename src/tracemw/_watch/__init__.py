@@ -4,7 +4,8 @@ One thread a process looks at the requests being served (`tracemw._otel.served`)
 request begins the thread, and the thread sleeps while nobody is served. The modules, from the top:
 
 * `watchdog`: the thread, and when it looks. `rounds` says what it does then.
-* `heartbeat`: event loops that somebody blocks; `thread_pool`: tasks that wait for a thread.
+* `heartbeat`: event loops that somebody blocks; `run_queue`: those that have no processor, and are blocked by nobody.
+* `thread_pool`: tasks that wait for a thread.
 * `stacks`: the stacks of those who work for a request: threads, asyncio's tasks, greenlets.
 * `stack_text`: such stacks as the text and the attributes of an event.
 * `collector`: long pauses of the garbage collector. It needs no thread.

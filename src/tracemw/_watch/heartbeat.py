@@ -10,42 +10,72 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import Context
 from time import monotonic_ns
 from typing import Any, Final
 
 from tracemw._otel.served import Served, leave_note
-from tracemw._process.native import get_ident
+from tracemw._process.native import get_ident, get_native_id
+from tracemw._watch.run_queue import RunQueue
 from tracemw._watch.stack_text import code_attributes
 from tracemw._watch.stacks import running_in
 from tracemw._watch.thread_pool import PoolQueues
 
 LOOK: Final = 0.05
 """Seconds between two looks at the beats."""
+_CLOSE_LOOK: Final = 0.01
+"""Seconds between two looks while a loop is blocked: several requests may block it, one after another."""
 _BEAT: Final = 0.02
 """Seconds between two beats."""
 _SUSPECT: Final = 50_000_000
 """Nanoseconds that a beat is overdue when the stack is read."""
 _BLOCKED: Final = 100_000_000
-"""Nanoseconds from which a loop counts as blocked."""
+"""Nanoseconds from which a loop counts as blocked, or as starved."""
 
 BLOCKED: Final = "tracemw.loop.blocked"
 """The event of a request that has blocked its event loop."""
 WAITED: Final = "tracemw.loop.waited"
 """The event of a request whose event loop was blocked by somebody else."""
+STARVED: Final = "tracemw.loop.starved"
+"""The event of a request whose event loop had no processor."""
 SECONDS: Final = "tracemw.seconds"
 """The attribute that says how long, on each event of time that belongs to nobody."""
+WITHOUT_PROCESSOR: Final = "tracemw.loop.without_processor"
+"""The attribute that says for how many of the seconds a blocked loop had no processor either."""
 BLOCKER: Final = "tracemw.loop.blocked_by"
 """The attribute that names the trace of the request that has blocked the loop."""
 
 
 class Block:
-    """One time for which an event loop was blocked. The end is known when the loop comes round."""
+    """One time for which an event loop did not come round, because of one request, or of none.
 
-    def __init__(self, at: int) -> None:
+    Args:
+        at: The beginning, in nanoseconds of the monotonic clock.
+        owner: The request that blocks the loop, if it is one.
+        run_queue: The waits of the loop's thread for a processor.
+        waited_before: What those had come to at the beginning.
+    """
+
+    def __init__(self, at: int, owner: Served | None, run_queue: RunQueue, waited_before: int) -> None:
         self.at = at
-        self.ended: int | None = None
+        self.owner = owner
+        self.seen = at
+        """When the watch has seen latest that the block goes on."""
+        self._run_queue = run_queue
+        self._waited_before = waited_before
+        self._known: tuple[int, int] | None = None
+
+    def end(self, at: int) -> None:
+        """Note the end."""
+        self._known = self.lasted(at)
+
+    def lasted(self, now: int) -> tuple[int, int]:
+        """Return how long the block has lasted, and for how long of that there was no processor, in nanoseconds."""
+        if self._known is not None:
+            return self._known
+        lasted = now - self.at
+        return lasted, min(max(self._run_queue.waited() - self._waited_before, 0), lasted)
 
 
 class BlockNote:
@@ -58,8 +88,28 @@ class BlockNote:
         self.name = name
 
     def attributes(self, now: int) -> Mapping[str, Any] | None:
-        lasted = (self._block.ended or now) - self.at
-        return {**self._told, SECONDS: round(lasted / 1e9, 3)} if lasted > _BLOCKED else None
+        lasted, starved = self._block.lasted(now)
+        if lasted - starved <= _BLOCKED:  # whoever is on the stack just had no processor
+            return None
+        told = {**self._told, SECONDS: round(lasted / 1e9, 3)}
+        if starved > _SUSPECT:
+            told[WITHOUT_PROCESSOR] = round(starved / 1e9, 3)
+        return told
+
+
+class StarvedNote:
+    """What one request has to do with a loop that had no processor."""
+
+    name = STARVED
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+        self.at = block.at
+
+    def attributes(self, now: int) -> Mapping[str, Any] | None:
+        lasted, starved = self._block.lasted(now)
+        is_block = lasted - starved > _BLOCKED
+        return None if is_block or starved <= _BLOCKED else {SECONDS: round(starved / 1e9, 3)}
 
 
 class Heart:
@@ -75,6 +125,9 @@ class Heart:
         self._beats = False
         self._goes_on = False
         self._thread: int | None = None
+        self._run_queue = RunQueue(0)
+        """The waits of the loop's thread, which the first beat tells."""
+        self._waited_before = 0
         self._block: Block | None = None
         self._pools = PoolQueues()
 
@@ -96,39 +149,58 @@ class Heart:
         """Let the beat run out: the watch sleeps."""
         self._goes_on = False
 
-    def look(self, requests: Iterable[Served], limit: int) -> None:
+    def look(self, requests: Sequence[Served], limit: int) -> bool:
         """Find out who blocks the loop if its beat is overdue. The watch's thread calls this.
 
         Args:
             requests: The requests on the loop.
             limit: Bytes that a stack may take.
+
+        Returns:
+            Whether the beat is overdue.
         """
-        loop, due = self._loop(), self._due
-        if not self._beats or self._block is not None or loop is None or not loop.is_running():
-            return
-        if monotonic_ns() - due < _SUSPECT:
-            return
+        loop, due, now = self._loop(), self._due, monotonic_ns()
+        if not self._beats or loop is None or not loop.is_running():
+            return False
+        if now - due < _SUSPECT:
+            self._waited_before = self._run_queue.waited()
+            return False
+        if not requests:
+            return True
         owner, stack = running_in(loop, self._thread)
-        self._block = block = Block(due)
+        latest = self._block
+        if latest is None:
+            block = Block(due, owner, self._run_queue, self._waited_before)
+        elif owner is latest.owner:
+            latest.seen = now
+            return True
+        else:  # the next one of those that run in the same turn
+            latest.end(latest.seen)
+            block = Block(now, owner, self._run_queue, self._run_queue.waited())
+        self._block = block
         if self._due != due:  # the loop has come round meanwhile
             self._block = None
-            return
+            return False
         told = code_attributes([stack], limit)
         of_others = {name: value for name, value in told.items() if name != "code.stacktrace"}
         if owner is not None:
             leave_note(owner, BlockNote(block, BLOCKED, told))
+            leave_note(owner, StarvedNote(block))
             if owner.span is not None:
                 of_others[BLOCKER] = owner.span.get_span_context().trace_id.to_bytes(16, "big").hex()
         for request in requests:
             if request is not owner:
                 leave_note(request, BlockNote(block, WAITED, of_others))
+                leave_note(request, StarvedNote(block))
+        return True
 
     def _beat(self) -> None:
         now = monotonic_ns()
         block, self._block = self._block, None
         if block is not None:
-            block.ended = now
-        self._thread = get_ident()
+            block.end(now)
+        if self._thread is None:
+            self._thread, self._run_queue = get_ident(), RunQueue(get_native_id())
         loop = self._loop()
         self._beats = self._goes_on and loop is not None
         if not self._beats or loop is None:
@@ -150,8 +222,8 @@ class Hearts:
         self._limit = stacktrace_limit
         self._all: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Heart] = weakref.WeakKeyDictionary()
 
-    def look(self, requests: Iterable[Served]) -> bool:
-        """Look at each loop that has requests once. Return whether a loop is known."""
+    def look(self, requests: Iterable[Served]) -> float | None:
+        """Look at each loop once. Return after how many seconds to look again; None when no loop is known."""
         by_loop: dict[asyncio.AbstractEventLoop, list[Served]] = {}
         for request in requests:
             if request.loop is not None:
@@ -159,12 +231,12 @@ class Hearts:
         for loop in by_loop:
             if loop not in self._all:
                 self._all[loop] = Heart(loop)
-        hearts = list(self._all.items())
-        for loop, heart in hearts:
+        pause = None
+        for loop, heart in list(self._all.items()):
             heart.begin()
-            if loop in by_loop:
-                heart.look(by_loop[loop], self._limit)
-        return bool(hearts)
+            is_overdue = heart.look(by_loop.get(loop, ()), self._limit)
+            pause = _CLOSE_LOOK if is_overdue or pause == _CLOSE_LOOK else LOOK
+        return pause
 
     def rest(self) -> None:
         """Let all beats run out."""

@@ -45,8 +45,12 @@ class Rounds:
         """Look once. Return after how many seconds to look again."""
         pause = min(_LONGEST_PAUSE, self._stack_after)
         requests = list(served)
-        if self._hearts is not None and (self._hearts.look(requests) or not requests):
-            pause = LOOK  # the next request may block an event loop, and nothing wakes the watch before it sleeps
+        if self._hearts is not None:
+            look_again = self._hearts.look(requests)
+            if look_again is not None:
+                pause = min(pause, look_again)
+            elif not requests:
+                pause = LOOK  # the next request may block an event loop, and nothing wakes the watch before it sleeps
         now, taken, due = monotonic_ns(), {}, []
         for request in requests:
             age = _age(request, now)

@@ -1,4 +1,4 @@
-"""The stacks of those who work for requests: threads, asyncio's tasks down the chain of their awaits, and greenlets.
+"""The stacks of those who work for requests: threads, tasks down the chain of their awaits, and greenlets.
 
 Nothing is noted while requests run well, so the workers are found when somebody asks. One of these holds for a worker:
 
@@ -37,6 +37,7 @@ _POOLS: Final = {
     "WorkerThread.run": "context",  # anyio
     "_WorkItem.run": "self",  # concurrent.futures, and asyncio.to_thread
     "SyncToAsync.thread_handler": "func",  # asgiref
+    "to_thread_run_sync.<locals>.worker_fn": "context",  # trio
 }
 
 
@@ -68,14 +69,30 @@ def stacks_of(requests: Collection[Served]) -> dict[Served, list[Stack]]:
         # This thread may be a request's own: a signal handler has come here.
         top = _outside(innermost) if thread == get_ident() else innermost
         _add_owner(top, _THREAD, wanted, running, found)
-    if not all(found.values()) and "greenlet" in sys.modules:
-        greenlet: type = sys.modules["greenlet"].greenlet
-        for each in gc.get_objects():
-            if issubclass(type(each), greenlet):
-                _add_owner(getattr(each, "gr_frame", None), _THREAD, wanted, running, found)
+    if not all(found.values()):
+        _find_among_objects(wanted, running, found)
     for stacks in found.values():
         stacks.sort(key=lambda stack: (not stack.is_through_the_door, stack.order))
     return found
+
+
+def _find_among_objects(
+    wanted: dict[int, Served], running: dict[FrameType, Served], found: dict[Served, list[Stack]]
+) -> None:
+    """Find greenlets and the tasks of trio. From another thread, nothing leads to them but the garbage collector."""
+    greenlet = getattr(sys.modules.get("greenlet"), "greenlet", None)
+    trio_task = getattr(sys.modules.get("trio.lowlevel"), "Task", None)
+    if greenlet is None and trio_task is None:
+        return
+    for each in gc.get_objects():
+        kind: Any = type(each)
+        if kind is trio_task:
+            if not getattr(each.coro, "cr_running", False):  # otherwise its stack is that of the thread
+                request, stack, _ = _of_coroutine(each.coro, each.context, 0, wanted)
+                if request is not None:
+                    found[request].append(stack)
+        elif greenlet is not None and issubclass(kind, greenlet):
+            _add_owner(getattr(each, "gr_frame", None), _THREAD, wanted, running, found)
 
 
 def running_in(loop: asyncio.AbstractEventLoop, thread: int | None) -> tuple[Served | None, Stack]:
@@ -106,7 +123,9 @@ def running_in(loop: asyncio.AbstractEventLoop, thread: int | None) -> tuple[Ser
 
 def request_of_task(task: asyncio.Task[Any]) -> Served | None:
     """Return the request that a task works for, if it is being served."""
-    return _by_context(task, {id(each): each for each in list(served)})
+    context = _context_of(task)
+    request: Any = None if context is None else exchange_within(context)
+    return request if request in served else None
 
 
 def request_of_work(work: object) -> Served | None:
@@ -147,23 +166,28 @@ def _add_owner(
 
 def _of_task(task: asyncio.Task[Any], wanted: dict[int, Served]) -> tuple[Served | None, Stack, FrameType | None]:
     """Return the request that a task works for, its stack, and its outermost frame."""
-    frames = list(_down(task.get_coro()))[::-1]
     kind, _, number = task.get_name().partition("-")
     order = int(number) if kind == "Task" and number.isdecimal() else 0
+    return _of_coroutine(task.get_coro(), _context_of(task), order, wanted)
+
+
+def _of_coroutine(
+    coroutine: Any, context: contextvars.Context | None, order: float, wanted: dict[int, Served]
+) -> tuple[Served | None, Stack, FrameType | None]:
+    """Return the request that a task's coroutine works for, its stack, and its outermost frame."""
+    frames = list(_down(coroutine))[::-1]
     for depth, frame in enumerate(frames):
         owner = _owner_by(frame, None, wanted)
         if owner is not None:
             return owner, _stack(frames[: depth + 1], True, order), frames[-1]
-    return _by_context(task, wanted), _stack(frames, False, order), frames[-1] if frames else None
+    request = None if context is None else wanted.get(id(exchange_within(context)))
+    return request, _stack(frames, False, order), frames[-1] if frames else None
 
 
-def _by_context(task: asyncio.Task[Any], wanted: dict[int, Served]) -> Served | None:
-    """Return the request that a task's context is of."""
-    # The task has its context in C, and has no public name for it before Python 3.12.
-    for referent in gc.get_referents(task):
-        if type(referent) is contextvars.Context:
-            return wanted.get(id(exchange_within(referent)))
-    return None
+def _context_of(task: asyncio.Task[Any]) -> contextvars.Context | None:
+    """Return the context of a task, which has it in C, and has no public name for it before Python 3.12."""
+    found = (each for each in gc.get_referents(task) if type(each) is contextvars.Context)
+    return next(found, None)
 
 
 def _owner_by(frame: FrameType, inner: FrameType | None, wanted: dict[int, Served]) -> Served | None:

@@ -25,6 +25,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tracemw._http.exchange import ServerExchange
+from tracemw._http.options import refuse_other_kind
 from tracemw._http.server import ServerTracing
 from tracemw._http.settings import ServerOptions, shows_options
 from tracemw._otel.context import attach, current_context, detach
@@ -49,13 +50,12 @@ class TraceMiddleware:
         **options: See `tracemw.ServerOptions`.
 
     Raises:
-        TypeError: for an unknown option, or an application that cannot be called.
+        TypeError: for an unknown option, or what is no ASGI application.
         ValueError: for an option whose value is not accepted.
     """
 
     def __init__(self, app: ASGIApp, **options: Unpack[ServerOptions]) -> None:
-        if not callable(app):
-            raise TypeError(f"tracemw.asgi.TraceMiddleware takes an ASGI application, not {app!r}")
+        refuse_other_kind("tracemw.asgi.TraceMiddleware", app, "an ASGI application", ("scope", "receive", "send"))
         self.app = app
         self._tracing = ServerTracing(**options)
 

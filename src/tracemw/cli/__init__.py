@@ -3,9 +3,13 @@
 The way through the room:
 
 * ``command``: the parts of a command, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
-* ``view``, ``analyze``, ``spike``: one command each, which loads what it needs when it runs, and never a door
-* ``analyzing``: what ``analyze`` does
+* ``view``, ``analyze``, ``compare``, ``mcp``, ``spike``: one command each. It loads what it needs when it runs, and
+  never a door
+* ``analyzing``, ``comparing``: what ``analyze`` and ``compare`` do
+* ``sides``: the sides of a comparison as users type them
+* ``fetching``: traces that a search of a server finds
 * ``lengths_of_time``: times as users type them
+* ``annotations``: what a pipeline of GitHub shows beside the code
 * ``output``: how commands write to the terminal
 * this module: the parser over all commands
 """
@@ -13,16 +17,19 @@ The way through the room:
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Final
 
 from tracemw._version import __version__
 from tracemw.cli.analyze import ANALYZE
-from tracemw.cli.command import Command
+from tracemw.cli.command import ERROR, Command
+from tracemw.cli.compare import COMPARE
+from tracemw.cli.mcp import MCP
 from tracemw.cli.spike import SPIKE
 from tracemw.cli.view import VIEW
 
-COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, SPIKE)
+COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, COMPARE, MCP, SPIKE)
 
 _EXAMPLE: Final = """\
 example:
@@ -34,7 +41,11 @@ example:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, by default those of ``sys.argv``. Return the exit status."""
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return ERROR
     status: int = options.run(options)
     return status
 
@@ -48,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tracemw {__version__}")
-    parsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    parsers = parser.add_subparsers(metavar="COMMAND", dest="command")
     for command in COMMANDS:
         own = parsers.add_parser(
             command.name,

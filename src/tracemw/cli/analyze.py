@@ -22,20 +22,19 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--service", metavar="NAME", help="traces in which this service has a part")
     parser.add_argument(
         "--since",
-        type=_range,
+        type=look_back,
         default=3600.0,
         metavar="TIME",
         help="how far back a search goes (default: 1h; at most 7d)",
     )
     parser.add_argument(
         "--limit",
-        type=_limit,
+        type=limit,
         default=1000,
         metavar="N",
         help="traces that a search gives at most (default: %(default)s)",
     )
-    parser.add_argument("--url", default=_VIEWER, help="Tempo's query API, or the viewer (default: %(default)s)")
-    parser.add_argument("--tenant", metavar="NAME", help="the tenant to ask for (default: TRACEMW_TENANT)")
+    add_server_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--fail-on",
@@ -43,7 +42,21 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="CODES",
         help="findings that make the exit status 1, such as error-source,n-plus-one",
     )
+    add_annotate_option(parser)
     parser.set_defaults(usage_error=parser.error)
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which server to ask for traces."""
+    parser.add_argument("--url", default=_VIEWER, help="Tempo's query API, or the viewer (default: %(default)s)")
+    parser.add_argument("--tenant", metavar="NAME", help="the tenant to ask for (default: TRACEMW_TENANT)")
+
+
+def add_annotate_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that has GitHub show what is wrong."""
+    parser.add_argument(
+        "--annotate", action="store_true", help="print annotations for GitHub, which its Actions get in any case"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -56,14 +69,24 @@ def _run(options: argparse.Namespace) -> int:
     return analyze(options)
 
 
-def _range(text: str) -> float:
+def look_back(text: str) -> float:
+    """Return the seconds that a search goes back.
+
+    Raises:
+        argparse.ArgumentTypeError: for more than a search may cover, and for what is no time.
+    """
     seconds = seconds_of(text)
     if not 1 <= seconds <= _LONGEST:
         raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a time from 1s to 7d")
     return seconds
 
 
-def _limit(text: str) -> int:
+def limit(text: str) -> int:
+    """Return how many traces a search gives at most.
+
+    Raises:
+        argparse.ArgumentTypeError: for anything but a whole number from 1 to 100000.
+    """
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 100_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a whole number from 1 to 100000")
     return int(text)
@@ -91,7 +114,8 @@ example:
   tracemw analyze - --fail-on error-source,n-plus-one < traces.json
 
 The exit status is 1 if there is a finding that is more than a hint, or one of those that --fail-on names. Certificates
-and headers for Tempo are those of the OTEL_EXPORTER_OTLP_* variables.
+and headers for Tempo are those of the OTEL_EXPORTER_OTLP_* variables. In GitHub's Actions, what makes the status 1 is
+annotated at its line of code.
 """,
     add_options=_add_options,
     run=_run,

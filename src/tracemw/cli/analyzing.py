@@ -8,29 +8,23 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from tracemw.analysis.findings.finding import Finding, quoted
 from tracemw.analysis.grouping import Survey, judge_all, look_at
-from tracemw.analysis.load.query_api import QueryApi
 from tracemw.analysis.load.reading import read_traces
 from tracemw.analysis.load.unreadable import NoTraceError
 from tracemw.analysis.model import Trace
 from tracemw.analysis.report.as_json import of_many, of_one
 from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
+from tracemw.analysis.verdict import Verdict
+from tracemw.cli.annotations import Annotation, annotate
 from tracemw.cli.command import FINDINGS, FINE
+from tracemw.cli.fetching import fetch, narrowed, open_api
 from tracemw.cli.output import fail, progress, say, show
-from tracemw.config.arguments import Arguments
-from tracemw.config.headers import headers_for
-from tracemw.config.tls import Tls
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
-_FILTER: Final = re.compile(r"""\s*\{\s*((?:[^{}"`]|"(?:[^"\\]|\\.)*"|`[^`]*`)*?)\s*\}\s*""")
-"""One filter of spans, whose strings may have braces."""
-_AT_ONCE: Final = 8
-"""Traces that are fetched side by side, and held in memory."""
 _TOLD_EVERY: Final = 100
 """Traces of a file after which the terminal tells how far the work is."""
 
@@ -57,37 +51,19 @@ def _named(options: argparse.Namespace) -> list[Trace]:
         return read_traces(file.read_bytes())
     if not _ID.fullmatch(options.trace):
         raise NoTraceError(f"{options.trace} is neither a file nor a trace id of up to 32 hex digits")
-    return [_api(options).trace(options.trace)]
-
-
-def _api(options: argparse.Namespace) -> QueryApi:
-    tls = Tls.resolve("traces", Arguments(), needs_context=options.url.startswith("https:"))
-    headers = headers_for("traces", "http/protobuf", None, options.tenant)
-    return QueryApi(options.url, headers=headers, context=tls.context)
+    return [open_api(options).trace(options.trace)]
 
 
 def _found(options: argparse.Namespace) -> Iterator[Trace]:
-    """Give the traces that a search finds, some of them fetched side by side."""
-    api, now = _api(options), int(time.time())
-    query = _query(options.query, options.service)
+    """Give the traces that a search finds."""
+    api, now = open_api(options), int(time.time())
+    query = options.query or "{ }"
+    if options.service is not None:
+        query = narrowed(options.query, f"resource.service.name = {quoted(options.service)}")
     ids = api.search(query, start=now - int(options.since), end=now + 1, limit=options.limit)
     if not ids:
         raise NoTraceError(f"no trace matches {query}; look further back with --since, and see --url and --tenant")
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        for begin in range(0, len(ids), _AT_ONCE):
-            yield from threads.map(api.trace, ids[begin : begin + _AT_ONCE])
-            progress(f"{min(begin + _AT_ONCE, len(ids))} of {len(ids)} traces")
-
-
-def _query(query: str | None, service: str | None) -> str:
-    """Return the TraceQL of a search. Of a query that is one filter, the service narrows the spans; else the traces."""
-    if service is None:
-        return query or "{ }"
-    own = f"resource.service.name = {quoted(service)}"
-    filtered = _FILTER.fullmatch(query or "{ }")
-    if filtered is None:
-        return f"{{ {own} }} && {query}"
-    return f"{{ {own} && ({filtered[1]}) }}" if filtered[1] else f"{{ {own} }}"
+    yield from fetch(api, ids)
 
 
 def _one(trace: Trace, options: argparse.Namespace) -> int:
@@ -101,7 +77,7 @@ def _one(trace: Trace, options: argparse.Namespace) -> int:
             "tracemw analyze: this is half a trace: the root is not there, and what is there may look worse or better "
             "than it was; fetch the trace once more, and see whether every service exports its spans"
         )
-    return _status(findings, options.fail_on)
+    return _ended(findings, verdict, options)
 
 
 def _many(traces: Iterator[Trace], options: argparse.Namespace) -> int:
@@ -117,11 +93,17 @@ def _many(traces: Iterator[Trace], options: argparse.Namespace) -> int:
         say(json.dumps(of_many(survey, verdict, groups)))
     else:
         show(lines_of_many(survey, verdict, groups))
-    return _status([group.exemplar for group in groups], options.fail_on)
+    return _ended([group.exemplar for group in groups], verdict, options)
 
 
-def _status(findings: Sequence[Finding], fail_on: frozenset[str] | None) -> int:
+def _ended(findings: Sequence[Finding], verdict: Verdict, options: argparse.Namespace) -> int:
     """Return 1 for findings of the codes that are named, or, where none are named, for any that is more than a hint."""
-    if fail_on is not None:
-        return FINDINGS if any(finding.code in fail_on for finding in findings) else FINE
-    return FINDINGS if any(finding.severity != "hint" for finding in findings) else FINE
+    codes: frozenset[str] | None = options.fail_on
+    wrong = [each for each in findings if (each.severity != "hint" if codes is None else each.code in codes)]
+    annotate(
+        [Annotation(each.code, f"{each.title}; {each.remedy}", each.line) for each in wrong],
+        verdict=verdict.sentence,
+        asked=options.annotate,
+        as_json=options.json,
+    )
+    return FINDINGS if wrong else FINE

@@ -20,12 +20,14 @@ from tracemw.config.arguments import Arguments
 from tracemw.config.backend import Backend
 from tracemw.config.configuration import DELIVERY_TIMEOUT, Config, control_file, ignored_files
 from tracemw.config.endpoint import Endpoint
+from tracemw.config.environment import OWN_VARIABLES, unknown_variables
 from tracemw.config.methods import KNOWN_METHODS, known_methods
 from tracemw.config.propagators import unknown_propagators
 
 __all__ = [
     "DELIVERY_TIMEOUT",
     "KNOWN_METHODS",
+    "OWN_VARIABLES",
     "Arguments",
     "Backend",
     "Config",
@@ -34,4 +36,5 @@ __all__ = [
     "ignored_files",
     "known_methods",
     "unknown_propagators",
+    "unknown_variables",
 ]

@@ -12,6 +12,7 @@ from tracemw.config.environment import get, read
 from tracemw.config.parsers import (
     boolean,
     milliseconds,
+    names,
     one_of,
     pairs,
     positive_int,
@@ -111,6 +112,9 @@ class Config:
     instrument: tuple[str, ...] = ()
     """The official instrumentations to turn on; `auto` for all that are installed."""
 
+    not_by_auto: tuple[str, ...] = ()
+    """The instrumentations that `auto` leaves out (`OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`); `*` is all."""
+
     stacktrace_limit: int = 2000
     """How many bytes the stack trace of a recorded exception may take (`TRACEMW_STACKTRACE_LIMIT`)."""
 
@@ -188,6 +192,7 @@ class Config:
             baggage=tuple(arguments.baggage),
             blame=cls.blame if blame is None else blame,
             instrument=("auto",) if arguments.instrument == "auto" else tuple(arguments.instrument),
+            not_by_auto=read("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", names) or (),
             stacktrace_limit=arguments.stacktrace_limit
             or read("TRACEMW_STACKTRACE_LIMIT", positive_int)
             or cls.stacktrace_limit,

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from difflib import get_close_matches
+from typing import Final, TypeVar
 
 T = TypeVar("T")
+
+OWN_VARIABLES: Final = frozenset(
+    {
+        "TRACEMW_BATCH_BYTES",
+        "TRACEMW_BLAME",
+        "TRACEMW_CONTROL_FILE",
+        "TRACEMW_FOLD_AFTER",
+        "TRACEMW_QUEUE_BYTES",
+        "TRACEMW_STACKTRACE_LIMIT",
+        "TRACEMW_SWALLOWED",
+        "TRACEMW_TENANT",
+    }
+)
+"""The variables that are tracemw's own."""
 
 
 def get(variable: str) -> str | None:
@@ -26,3 +41,10 @@ def of_signal(signal: str, name: str, argument: str | None, parse: Callable[[str
         return parse(name.lower(), argument)
     own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}"
     return read(own if get(own) is not None else f"OTEL_EXPORTER_OTLP_{name}", parse)
+
+
+def unknown_variables() -> dict[str, str]:
+    """Return the variables that look like tracemw's own and are none, each with the names that may be meant."""
+    unknown = sorted(name for name in os.environ if name.startswith("TRACEMW_") and name not in OWN_VARIABLES)
+    own = sorted(OWN_VARIABLES)
+    return {name: ", ".join(get_close_matches(name, own, n=1) or own) for name in unknown}

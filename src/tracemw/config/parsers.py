@@ -89,6 +89,12 @@ def positive_milliseconds(name: str, value: str) -> float:
     return seconds
 
 
+def names(name: str, value: str) -> tuple[str, ...]:
+    """Return the names of `one,another`."""
+    del name
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
 def pairs(name: str, value: str, *, is_secret: bool = False) -> dict[str, str]:
     """Return the pairs of `key=value,key=value`, percent-decoded."""
     found = {}

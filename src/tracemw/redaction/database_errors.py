@@ -1,8 +1,8 @@
 """Values are taken out of what databases say of an error, within a text such as an exception's message.
 
 These texts repeat values: the statement, which SQLAlchemy and PostgreSQL show; SQLAlchemy's list of the parameters;
-PostgreSQL's line DETAIL; and messages of PostgreSQL and MySQL about a value that has the wrong form, or is there
-already.
+PostgreSQL's line DETAIL; the token at which a parser stopped; and messages about a value that has the wrong form, is
+too large, or is there already. Names of tables, columns and constraints stay.
 """
 
 from __future__ import annotations
@@ -10,7 +10,19 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_SIGNS: Final = ("[SQL: ", "[parameters: ", "DETAIL: ", "LINE ", "Duplicate entry '", "invalid input ", "Incorrect ")
+_SIGNS: Final = (
+    *("[SQL: ", "[parameters: ", "DETAIL: ", "LINE ", "Duplicate entry '", "invalid input ", "ncorrect ", "near "),
+    *(
+        "unrecognized token",
+        "out of range",
+        "malformed ",
+        "unterminated ",
+        "ORA-",
+        " value",
+        "bad JSON path",
+        "character string '",
+    ),
+)
 """A text without any of these has no value to redact."""
 
 _STATEMENT: Final = re.compile(r"\[SQL: .*?(?:\](?=\s*(?:\[parameters: |\(Background on |\Z))|\Z)", re.DOTALL)
@@ -22,15 +34,39 @@ _LITERAL: Final = re.compile(
 _PARAMETERS: Final = re.compile(r"\[parameters: .*")
 _DETAIL: Final = re.compile(r"\bDETAIL: .*")
 _INVALID: Final = re.compile(r"\b(invalid input (?:syntax |value )?for [^:\n]{1,80}+: ).*")
-_QUOTED: Final = re.compile(
-    r"(?<=Duplicate entry ').{0,512}?(?=' for key)|\b(Incorrect \w{1,20}+ value: ').{0,512}?(?=' for )"
+_ORACLE: Final = re.compile(r"\b(ORA-\d{1,5}+: [^'\n]*+)'.*")
+
+_IN_PARENTHESES: Final = re.compile(r"\b(duplicate key value is |row with column values )\(.*")
+_NUMBER: Final = re.compile(r"\b(data type \w{1,20}+, value = )[^\s.]++(?:\.\d++)?")
+_TOO_LARGE: Final = re.compile(r"\b(value )\"[^\"\n]{0,512}+\"(?= is out of range)")
+
+_FOLLOWED: Final = re.compile(
+    r"(\bDuplicate entry |\b[Ii]ncorrect \w{1,20}+ value: |\bright syntax to use near "  # MySQL
+    r"|\b(?:converting|conversion of) the \w{1,20}+ value )"  # SQL Server
+    r"'.*?(?:'(?= for (?:key|column|function)\b| at line \d| to data type\b| overflowed\b"
+    r"|\"?\)?(?:\n(?:\n|\[SQL: |\(Background )|\Z))|\Z)",
+    re.DOTALL,
 )
+"""A value in quotes, of messages that go on after the value."""
+
+_LAST: Final = re.compile(
+    r"(\bvalue is out of range in "  # MySQL
+    r"|\bIncorrect syntax near |\bafter the character string |\bTruncated value: "  # SQL Server
+    r"|\bvalue out of range: |\bmalformed \w{1,20}+ literal: |\bunterminated [\w ]{1,40}? at or near "  # PostgreSQL
+    r"|\binvalid value for parameter \"[^\"\n]{1,80}+\": "
+    r"|\bunrecognized token: |\bfts5: syntax error near |\bJSON path error near |\bbad JSON path: "  # SQLite
+    r"|\bnear (?=[\"'](?:[\w&]{0,2}[\"']|[\d$.])))"  # a token at which a parser stopped, if that is a literal
+    r"([\"']).*?(?:\2(?=(?:(?!\2)[^\n]){0,80}(?:\n|\Z))|\Z)",
+    re.DOTALL,
+)
+"""A value in quotes, of messages in which it comes last. So the quote that ends it is the last one of a line: values
+may have quotes of their own."""
 
 
 def redact_values(text: str) -> str:
     """Replace the values that a database's error repeats.
 
-    Literals of a statement become `?`. Everything else becomes REDACTED, most of it up to the end of its line.
+    Literals of a statement become `?`. Everything else becomes REDACTED, some of it up to the end of its line.
     """
     for sign in _SIGNS:
         if sign in text:
@@ -42,7 +78,12 @@ def redact_values(text: str) -> str:
     text = _PARAMETERS.sub("[parameters: REDACTED]", text)
     text = _DETAIL.sub("DETAIL:  REDACTED", text)
     text = _INVALID.sub(r"\1REDACTED", text)
-    return _QUOTED.sub(lambda found: f"{found[1] or ''}REDACTED", text)
+    text = _ORACLE.sub(r"\1'REDACTED'", text)
+    text = _IN_PARENTHESES.sub(r"\1(REDACTED)", text)
+    text = _NUMBER.sub(r"\1REDACTED", text)
+    text = _TOO_LARGE.sub(r'\1"REDACTED"', text)
+    text = _FOLLOWED.sub(r"\1'REDACTED'", text)
+    return _LAST.sub(r"\1\2REDACTED\2", text)
 
 
 def _without_literals(statement: re.Match[str]) -> str:

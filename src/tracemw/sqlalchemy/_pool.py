@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, cast
 from weakref import ref
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from sqlalchemy import exc
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
@@ -30,6 +30,8 @@ from tracemw.sqlalchemy._pool_metrics import PoolMeters
 
 _MOST_SHOWN: Final = 3
 """Holders that a wait tells of: the oldest ones."""
+_LEAKED: Final = "connection leaked"
+"""The event of a connection that the garbage collector has given back, and the span of one that no other span tells."""
 _OPENED: Final = "tracemw.opened"
 """The key in a connection's `info` of when it was opened, by the monotonic clock in nanoseconds."""
 
@@ -174,19 +176,30 @@ class PoolTracing:
         if self._holders.get(holder.record) is not lost:
             return
         self.given_back(None, holder.record)
-        span = holder.span
-        if span is None or not span.is_recording():  # its request is over; this is where it shows
-            span = span_in(current_context())
-        if span is not None and span.is_recording():
-            told: dict[str, AttributeValue] = {
-                "db.client.connection.pool.name": self.name,
-                "tracemw.pool.held_for": (monotonic_ns() - holder.since) / 1e9,
-            }
-            if holder.trace_id:
-                told["tracemw.pool.trace_id"] = holder.trace_id
-            if holder.line is not None:
-                told |= holder.line.attributes()
-            span.add_event("connection leaked", told)
+        told: dict[str, AttributeValue] = {
+            "db.client.connection.pool.name": self.name,
+            "tracemw.pool.held_for": (monotonic_ns() - holder.since) / 1e9,
+        }
+        if holder.trace_id:
+            told["tracemw.pool.trace_id"] = holder.trace_id
+        if holder.line is not None:
+            told |= holder.line.attributes()
+        for span in (holder.span, span_in(current_context())):  # that of whoever took it, or where it shows
+            if span is not None and span.is_recording():
+                span.add_event(_LEAKED, told)
+                return
+        self._tell_alone(holder, told)
+
+    def _tell_alone(self, holder: Holder, told: dict[str, AttributeValue]) -> None:
+        """Tell of a leak in a trace of its own: an ERROR, so that sampling keeps it."""
+        tracer = self._tracers.get()
+        if tracer is None:
+            return
+        links = [Link(holder.span.get_span_context())] if holder.span is not None else []
+        span = tracer.start_span(_LEAKED, Context(), SpanKind.INTERNAL, told, links)
+        span.add_event(_LEAKED, told)
+        span.set_status(StatusCode.ERROR)
+        span.end()
 
     # The spans of waits.
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 from weakref import ref
 
 from tracemw._http.exchange import ServerExchange
+from tracemw._http.options import refuse_other_kind
 from tracemw._http.server import ServerTracing
 from tracemw._http.settings import ServerOptions, shows_options
 from tracemw._otel.context import attach, current_context, detach
@@ -56,13 +57,12 @@ class TraceMiddleware:
         **options: See `tracemw.ServerOptions`.
 
     Raises:
-        TypeError: for an unknown option, or an application that cannot be called.
+        TypeError: for an unknown option, or what is no WSGI application.
         ValueError: for an option whose value is not accepted.
     """
 
     def __init__(self, app: WSGIApplication, **options: Unpack[ServerOptions]) -> None:
-        if not callable(app):
-            raise TypeError(f"tracemw.wsgi.TraceMiddleware takes a WSGI application, not {app!r}")
+        refuse_other_kind("tracemw.wsgi.TraceMiddleware", app, "a WSGI application", ("environ", "start_response"))
         self.app = app
         self._tracing = ServerTracing(**options)
 

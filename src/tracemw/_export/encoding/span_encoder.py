@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.util import BoundedList
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 
 from tracemw._db.conforming import conformed, is_of_database
 from tracemw._export.encoding.envelopes import Group, Groups
@@ -43,6 +43,9 @@ _NOTHING: Final = ()
 """The events, and the links, of most of our spans. All empty tuples are this one object."""
 
 _SERVER: Final = SpanKind.SERVER
+_ERROR: Final = StatusCode.ERROR
+_LONG: Final = 100_000_000
+"""Nanoseconds from which a trivial database statement has something to tell."""
 
 _KIND_AND_TIMES: Final = Struct("<BBBQBQ").pack
 
@@ -87,19 +90,23 @@ class SpanEncoder:
         return self._memo.misses
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
-        """Return the request that carries `spans`, without those that cannot be encoded."""
-        return self.request([record for span in spans if (record := self.record(span)) is not None])
+        """Return the request that carries `spans`, without those for which `record` has none."""
+        return self.request([record for span in spans if (record := self.record(span))])
 
     def record(self, span: ReadableSpan) -> bytes | None:
-        """Return a span for `request`; None when it cannot be encoded.
+        """Return a span for `request`; None when it cannot be encoded, and nothing (`b""`) when it has nothing to tell.
 
-        Such spans are counted in `spans_left_out`, and the first one is logged.
+        Spans that cannot be encoded are counted in `spans_left_out`, and the first one is logged. Nothing to tell has
+        the span of a trivial database statement, such as BEGIN, which somebody else has made, and which has neither
+        failed nor taken long.
         """
         try:
             try:
                 message = self._span(span)
             except Exception:
                 message = self._span(cast("ReadableSpan", MendedSpan(span)))
+            if not message:
+                return message
             try:
                 resource, scope = span._resource, span._instrumentation_scope
             except AttributeError:
@@ -160,7 +167,9 @@ class SpanEncoder:
         if type(attributes) is not dict and (type(attributes) is not BoundedAttributes or attributes.dropped):
             rest = count_field(b"\x50", span.dropped_attributes) + rest
         if kind is not _SERVER and attributes and is_of_database(attributes):
-            name, attributes = conformed(name, attributes)
+            name, attributes, is_trivial = conformed(name, attributes)
+            if is_trivial and end - start < _LONG and not _has_failed(status):
+                return b""
         key_values = self._memo.key_values(attributes)
         # Span: 1 trace_id, 2 span_id, 3 trace_state, 4 parent_span_id, 5 name, 6 kind, 7 start_time_unix_nano,
         # 8 end_time_unix_nano, 9 attributes, 10 dropped_attributes_count, 11 events, 12 dropped_events_count,
@@ -208,6 +217,10 @@ def _vacant(events: object, links: object) -> bool:
     if type(events) is not BoundedList or type(links) is not BoundedList:
         return False
     return not (events._dq or links._dq or events.dropped or links.dropped)  # type: ignore[attr-defined]
+
+
+def _has_failed(status: Status | None) -> bool:
+    return status is not None and status.status_code is _ERROR
 
 
 def _ends(status: Status | None) -> tuple[bytes, bytes]:

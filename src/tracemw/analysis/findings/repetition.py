@@ -24,18 +24,23 @@ _START: Final = attrgetter("start")
 _SHOWN: Final = 50
 
 
-def find_n_plus_one(evidence: Evidence) -> Iterator[Finding]:
-    """Give a finding for each shape or pattern that repeats. Parents of one name count as one, by the worst of them."""
+def find_n_plus_one(evidence: Evidence, together: int = TOGETHER) -> Iterator[Finding]:
+    """Give a finding for each shape or pattern that repeats. Parents of one name count as one, by the worst of them.
+
+    Args:
+        evidence: The trace.
+        together: Nanoseconds that the repeats must take together to count.
+    """
     found: dict[tuple[str, str, Shape], list[Finding]] = {}
     for parent in evidence.trace.parents:
-        for shape, group in _groups(parent, evidence):
+        for shape, group in _groups(parent, evidence, together):
             finding = _finding(parent, group, evidence)
             found.setdefault((parent.service, parent.name, shape), []).append(finding)
     for alike in found.values():
         yield max(alike, key=lambda finding: finding.cost_ms)
 
 
-def _groups(parent: Span, evidence: Evidence) -> Iterator[tuple[Shape, list[Span]]]:
+def _groups(parent: Span, evidence: Evidence, together: int) -> Iterator[tuple[Shape, list[Span]]]:
     by_shape: dict[Shape, list[Span]] = {}
     shape_of = evidence.shapes.of
     in_order = sorted(parent.children, key=_START)
@@ -51,12 +56,12 @@ def _groups(parent: Span, evidence: Evidence) -> Iterator[tuple[Shape, list[Span
     if len(often) > 1:
         order = [(shape, child) for child in in_order if (shape := shape_of(child)) in often and not has_failed(child)]
         for shapes, group in _patterns(order):
-            if not in_pattern & shapes and _counts(group):
+            if not in_pattern & shapes and _counts(group, together):
                 in_pattern |= shapes
                 yield ("pattern", shapes), group
     for shape, group in by_shape.items():
         enough = PATTERN_REPEATS if _is_unit(shape) else REPEATS
-        if shape not in in_pattern and sum(child.folded for child in group) >= enough and _counts(group):
+        if shape not in in_pattern and sum(child.folded for child in group) >= enough and _counts(group, together):
             yield shape, group
 
 
@@ -84,9 +89,9 @@ def _patterns(order: list[tuple[Shape, Span]]) -> Iterator[tuple[frozenset[Shape
             begin = index + 1
 
 
-def _counts(group: list[Span]) -> bool:
+def _counts(group: list[Span], together: int) -> bool:
     """Return whether a group takes long enough, runs one after another, and is no poll."""
-    return sum(child.busy for child in group) >= TOGETHER and not _is_parallel(group) and not _is_poll(group)
+    return sum(child.busy for child in group) >= together and not _is_parallel(group) and not _is_poll(group)
 
 
 def _is_parallel(group: list[Span]) -> bool:

@@ -1,6 +1,7 @@
 """Spans from bytes of whichever format, and from a server that has them.
 
 * ``reading``: which format bytes are in, and traces of them
+* ``files``: traces whose spans may be in several files
 * ``otlp_json``: OTLP as JSON, with hex ids or, as Tempo answers, base64 ids
 * ``otlp_binary``: OTLP as protobuf
 * ``jaeger_json``, ``zipkin_json``: what these two export

@@ -23,17 +23,25 @@ def read_traces(data: bytes) -> list[Trace]:
         NotTracesError: for anything else, and for half a file.
         NoTraceError: if there are no spans.
     """
+    traces = group(read_spans(data))
+    if not traces:
+        raise NoTraceError("there are no spans; check the query, the time range, or how the file was made")
+    return traces
+
+
+def read_spans(data: bytes) -> Iterator[Span]:
+    """Give the spans of a file, whose format is told by its content.
+
+    Raises:
+        NotTracesError: for anything else, and for half a file.
+    """
     start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
-    spans = _of_json(start) if start[:1] in (b"{", b"[") else spans_of_bytes(data)
     try:
-        traces = group(spans)
+        yield from _of_json(start) if start[:1] in (b"{", b"[") else spans_of_bytes(data)
     except NotTracesError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise NotTracesError(f"a span cannot be read ({type(error).__name__}: {error}); {_KNOWN}") from error
-    if not traces:
-        raise NoTraceError("there are no spans; check the query, the time range, or how the file was made")
-    return traces
 
 
 def group(spans: Iterable[Span]) -> list[Trace]:

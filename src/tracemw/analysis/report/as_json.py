@@ -19,7 +19,7 @@ def of_one(trace: Trace, verdict: Verdict, findings: list[Finding]) -> Mapping[s
         "trace_id": trace.trace_id,
         "duration_ms": milliseconds(trace.root.duration),
         "spans": len(trace.spans),
-        "findings": [_finding(finding) for finding in findings],
+        "findings": [of_finding(finding) for finding in findings],
     }
 
 
@@ -31,7 +31,7 @@ def of_many(made: Survey, verdict: Verdict, groups: list[Group]) -> Mapping[str,
         "traces": made.traces,
         "findings": [
             {
-                **_finding(group.exemplar),
+                **of_finding(group.exemplar),
                 "traces": group.traces,
                 "share": round(group.share, 6),
                 "cost_in_all_ms": round(group.cost_ms, 3),
@@ -41,7 +41,8 @@ def of_many(made: Survey, verdict: Verdict, groups: list[Group]) -> Mapping[str,
     }
 
 
-def _finding(finding: Finding) -> Mapping[str, Any]:
+def of_finding(finding: Finding) -> Mapping[str, Any]:
+    """Return the part of a document on one finding."""
     return {
         "code": finding.code,
         "severity": finding.severity,

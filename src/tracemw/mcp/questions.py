@@ -1,0 +1,154 @@
+"""An agent's questions, asked of Tempo or of the viewer."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from tracemw.analysis.findings.finding import quoted
+from tracemw.analysis.grouping import Survey, judge_all, look_at
+from tracemw.analysis.load.query_api import QueryApi
+from tracemw.analysis.load.unreadable import NoTraceError, QueryError
+from tracemw.analysis.model import Span, Trace, milliseconds
+from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
+from tracemw.mcp.answering import answer
+from tracemw.mcp.reproducing import lines_to_reproduce
+
+_SINCE: Final = re.compile(r"([1-9]\d{0,5})([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LONGEST: Final = 7 * 86_400
+_AT_ONCE: Final = 8
+_MOST_LISTED: Final = 20
+_MOST_SURVEYED: Final = 300
+_MOST_PROOF: Final = 3
+_STACK: Final = 12
+"""Lines of a stack that are shown, the innermost ones."""
+
+
+class Questions:
+    """What an agent may ask of one server. Each method returns an answer of at most `MOST_TOKENS`.
+
+    Args:
+        api: The server.
+
+    Raises:
+        LookupError: from each method, if there is no such trace or span.
+        ValueError: from each method, if the server cannot be asked, or an argument is not accepted.
+    """
+
+    def __init__(self, api: QueryApi) -> None:
+        self._api = api
+
+    def find_traces(
+        self,
+        *,
+        query: str | None,
+        service: str | None,
+        route: str | None,
+        failing: bool,
+        slower_than_ms: float,
+        since: str,
+    ) -> str:
+        """Return the slowest of the traces that match, a line each, with its verdict."""
+        asked = query or _filter(service=service, route=route, failing=failing, slower_than_ms=slower_than_ms)
+        traces = sorted(self._found(asked, since, _MOST_LISTED), key=lambda trace: trace.root.duration, reverse=True)
+        lines = [f"{len(traces)} traces match {asked}; slowest first"]
+        for trace in traces:
+            root = trace.root
+            failed = " FAILED" if root.failed else ""
+            lines.append(
+                f"{trace.trace_id} {root.name} [{root.service}] {milliseconds(root.duration):.0f} ms, "
+                f"{len(trace.spans)} spans{failed}: {look_at(trace)[0].sentence}"
+            )
+        return answer(lines, rest="narrow the search with service, route, failing or slower_than_ms")
+
+    def findings(self, *, service: str | None, query: str | None, since: str) -> str:
+        """Return what is wrong with the traces of a service, grouped and counted, worst first."""
+        survey = Survey()
+        for trace in self._found(query or _filter(service=service), since, _MOST_SURVEYED):
+            survey.add(trace)
+        groups = survey.groups()
+        lines = [line.text for line in lines_of_many(survey, judge_all(survey, groups), groups)]
+        return answer(lines, rest="name a service, or a query")
+
+    def show_trace(self, trace_id: str) -> str:
+        """Return the verdict on a trace, its findings, and its spans as a folded tree."""
+        trace = self._api.trace(trace_id)
+        verdict, findings = look_at(trace)
+        first, *more = (line.text for line in lines_of_one(trace, verdict, findings))
+        proof = [
+            f"spans that prove {finding.code}: {', '.join(finding.span_ids[:_MOST_PROOF])}"
+            for finding in findings[:_MOST_PROOF]
+        ]
+        return answer([first, *proof, *more], rest="see one span with show_span")
+
+    def show_span(self, trace_id: str, span_id: str) -> str:
+        """Return one span's attributes and events."""
+        trace = self._api.trace(trace_id)
+        span = next((span for span in trace.spans if span.span_id == span_id.lower()), None)
+        if span is None:
+            raise LookupError(f"trace {trace_id} has no span {span_id}; show_trace names the spans of findings")
+        return answer(_lines_of_span(span), rest="the stored trace has the rest")
+
+    def reproduce(self, trace_id: str) -> str:
+        """Return how to send a request like the one of a trace, without values."""
+        return answer(lines_to_reproduce(self._api.trace(trace_id)), rest="show_trace has the whole trace")
+
+    def _found(self, query: str, since: str, limit: int) -> Iterator[Trace]:
+        now = int(time.time())
+        ids = self._api.search(query, start=now - _seconds(since), end=now + 1, limit=limit)
+        if not ids:
+            raise NoTraceError(
+                f"no trace of the last {since} matches {query}; look further back with since, or ask for less"
+            )
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            for begin in range(0, len(ids), _AT_ONCE):
+                yield from threads.map(self._api.trace, ids[begin : begin + _AT_ONCE])
+
+
+def _filter(
+    *, service: str | None = None, route: str | None = None, failing: bool = False, slower_than_ms: float = 0.0
+) -> str:
+    """Return the TraceQL that finds the requests of a service and route."""
+    conditions = []
+    if service is not None:
+        conditions.append(f"resource.service.name = {quoted(service)}")
+    if route is not None:
+        conditions.append(f"span.http.route = {quoted(route)}")
+    if failing:
+        conditions.append("status = error")
+    if slower_than_ms > 0:
+        conditions.append(f"duration > {slower_than_ms:g}ms")
+    return f"{{ {' && '.join(conditions)} }}" if conditions else "{ }"
+
+
+def _seconds(since: str) -> int:
+    found = _SINCE.fullmatch(since.strip())
+    seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
+    if not 0 < seconds <= _LONGEST:
+        raise QueryError(f"since={since!r} is not accepted; use a time such as 15m, 1h or 7d, at most 7d")
+    return seconds
+
+
+def _lines_of_span(span: Span) -> Iterator[str]:
+    failed = f", FAILED {span.status_message}" if span.failed else ""
+    yield f"{span.name} [{span.service}] {span.kind}, {milliseconds(span.duration):.1f} ms{failed}"
+    if span.parent is not None:
+        yield f"beneath {span.parent.name} ({span.parent.span_id})"
+    yield from (f"{key} = {value!r}" for key, value in sorted(span.attributes.items()))
+    for event in span.events:
+        yield f"event {event.name}, {milliseconds(event.time - span.start):.1f} ms after the start"
+        yield from _lines_of_event(event.attributes)
+
+
+def _lines_of_event(attributes: dict[str, Any]) -> Iterator[str]:
+    for key, value in sorted(attributes.items()):
+        lines = str(value).splitlines() or [""]
+        if len(lines) == 1:
+            yield f"  {key} = {lines[0]}"
+            continue
+        yield f"  {key}, its last lines:"
+        yield from (f"    {line}" for line in lines[-_STACK:])
