@@ -60,8 +60,8 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	fi
 	@touch $@
 
-demo: install ## three real services, real traffic, their traces (ONCE=1: check every trace and exit)
-	@$(BIN)/python -m examples.demo $(if $(filter-out 0,$(ONCE)),--once)
+demo: install ## three real services and their traces (ONCE=1: check and exit; INCIDENT=timeout|n-plus-one|ghost-error)
+	@$(BIN)/python -m examples.demo $(if $(filter-out 0,$(ONCE)),--once) $(addprefix --incident ,$(INCIDENT))
 
 test: lint test-side-by-side test-serial test-sdk ## linter, type checker and the whole suite
 

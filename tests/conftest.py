@@ -56,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("SSL_CERT_FILE", None)
     os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
     os.environ.update([NO_BLAME])  # for servers that several tests share
+    os.environ["TRACEMW_WARN"] = "false"  # whether or not somebody looks on at a terminal
     kind = TracerProvider if config.getoption("recorder") == "tracemw" else SdkTracerProvider
     provider = kind(sampler=ALWAYS_ON, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(_exporter))

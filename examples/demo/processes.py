@@ -84,7 +84,7 @@ class Children:
             process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 cwd=self.folder,
-                env={**_inherited(), **self._python_path(), **environment},
+                env={**inherited(), **self._python_path(), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -101,13 +101,14 @@ class Children:
         for child in self._running:
             child.check()
 
-    def stop(self) -> list[str]:
-        """Stop all at the same time; return the names of those that had to be killed."""
+    def stop(self, *names: str) -> list[str]:
+        """Stop those of these names, or all, at the same time; return the names of those that had to be killed."""
         killed = []
-        for child in self._running:
+        stopping = [child for child in self._running if not names or child.name in names]
+        for child in stopping:
             child.process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
-        for child in self._running:
+        for child in stopping:
             try:
                 child.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -116,7 +117,7 @@ class Children:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.process.pid, signal.SIGKILL)
             child.process.wait()
-        self._running.clear()
+            self._running.remove(child)
         return killed
 
     def _python_path(self) -> dict[str, str]:
@@ -136,7 +137,7 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
     """Return our environment without what would change the traces: the demo shows tracemw as it comes."""
     settings = ("OTEL_", "TRACEMW_", "FASTAPI_OTEL_")
     plain = {"TEMPO_ENDPOINT", "SERVICE_VERSION", "ENVIRONMENT"}

@@ -35,7 +35,7 @@ def prepare(engine: Engine) -> None:
 
 tracemw.init("profile")
 
-engine = create_engine("sqlite:///profile.db", pool_size=4, max_overflow=0, pool_timeout=5)
+engine = create_engine("sqlite:///profile.db", pool_size=4, max_overflow=0, pool_timeout=2)
 prepare(engine)
 # From here on each query is a span of the request that asks it; preparing the table belongs to none.
 trace_engine(engine)

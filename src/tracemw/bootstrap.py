@@ -35,6 +35,7 @@ def init(
     blame: bool | None = None,
     instrument: Iterable[str] = (),
     swallowed: bool | None = None,
+    warn: bool | None = None,
 ) -> Tracing:
     """Set up tracing for this process: provider, resource, sampling, export over OTLP, and a clean shutdown.
 
@@ -87,6 +88,9 @@ def init(
         swallowed: Whether spans tell the exceptions that the application handles and that end no span
             (`tracemw.swallowed`), else `TRACEMW_SWALLOWED`, else False. Python 3.11 cannot tell: there, a warning says
             so.
+        warn: Whether the log says, in one line for each place and minute, when a request runs an N+1, swallows an
+            error, waits for a connection, or blocks the event loop, else `TRACEMW_WARN`. By default it does where
+            stderr is a terminal, unless the environment is production.
 
     Raises:
         ValueError: for a value that is not accepted. The error names the argument or variable and what is accepted.
@@ -125,6 +129,7 @@ def init(
         blame=blame,
         instrument=instrument,
         swallowed=swallowed,
+        warn=warn,
     )
     return current_installation().install(Config.resolve(arguments), sampling)
 

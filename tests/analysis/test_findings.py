@@ -9,7 +9,7 @@ import pytest
 from analysis.building import EPOCH, Builder, exception, found
 from tracemw._setup.endings import PROCESS_EXIT
 from tracemw.analysis.findings.finders import CODES, find
-from tracemw.analysis.grouping import Survey
+from tracemw.analysis.grouping import Survey, look_at
 from tracemw.analysis.model import Event, Trace
 from tracemw.analysis.verdict import judge
 
@@ -192,6 +192,68 @@ def test_a_5xx_without_any_exception_is_swallowed() -> None:
     front = built.request(0, 90, failed=True, http__response__status_code=500)
     built.query(front, 5, 80)
     assert found(built)["swallowed-error"].span_ids == (front.span_id,)
+
+
+def test_a_failure_that_was_swallowed_on_its_way_is_the_source_and_the_place_is_named() -> None:
+    built = Builder()
+    boom = exception("app.TooManyError", "3 at once", '  File "/srv/fraud.py", line 12, in score\n    raise')
+    front = built.request(0, 90, failed=True, http__response__status_code=502)
+    process = built.add(front, "payment.process", 10, 80)
+    call = built.call(process, 20, 70, host="fraud", failed=True, http__response__status_code=500)
+    served = built.request(21, 69, call, service="fraud", failed=True, http__response__status_code=500)
+    check = built.add(served, "check", 30, 60, failed=True, events=(boom,), code__function__name="score")
+    findings = found(built)
+    source, swallowed = findings["error-source"], findings["swallowed-error"]
+    assert source.span_ids == tuple(span.span_id for span in (check, served, call, front))
+    assert "(fraud.py:12, score)" in source.title
+    assert "it is swallowed in payment.process of shop" in source.title
+    assert swallowed.span_ids == (check.span_id, served.span_id, call.span_id, process.span_id)
+
+
+def test_a_failure_without_an_exception_on_record_is_the_source_and_is_not_said_to_be_swallowed() -> None:
+    built = Builder()
+    front = built.request(0, 90, failed=True, http__response__status_code=500)
+    show = built.add(front, "OrderController.show", 1, 85)
+    call = built.call(show, 20, 84, host="fraud", failed=True, http__response__status_code=500)
+    findings = found(built)
+    assert findings["error-source"].span_ids == (call.span_id, front.span_id)
+    assert "swallowed-error" not in findings
+
+
+def test_a_failure_that_something_made_up_for_is_not_the_hidden_source() -> None:
+    built = Builder()
+    front = built.request(0, 90, failed=True, http__response__status_code=500)
+    step = built.add(front, "load", 10, 80)
+    built.query(step, 20, 30, failed=True, events=(exception("OperationalError", "gone away"),))
+    built.query(step, 40, 60)
+    findings = found(built)
+    assert findings["error-source"].span_ids == (front.span_id,)
+
+
+def test_the_verdict_tells_how_much_the_worst_retries_multiplied() -> None:
+    built = Builder()
+    front = built.request(0, 95, failed=True, http__response__status_code=500)
+    for number in range(3):
+        start = number * 30
+        call = built.call(front, start, start + 28, host="b", failed=True, http__response__status_code=500)
+        served = built.request(start, start + 28, call, service="b", failed=True, http__response__status_code=500)
+        for attempt in range(3):
+            at = start + attempt * 9
+            built.call(served, at, at + 8, host="c", failed=True, http__response__status_code=500)
+    verdict, _ = look_at(built.trace())
+    assert "retries made 9 calls of one" in verdict.sentence
+
+
+def test_a_finding_that_another_one_explains_in_each_trace_does_not_come_first() -> None:
+    survey = Survey()
+    for number in range(3):
+        built = Builder(f"{number + 1:032x}")
+        timeout = exception("TimeoutError", "QueuePool limit")
+        front = built.request(0, 2100, failed=True, http__response__status_code=500, events=(timeout,))
+        built.add(front, "pool wait", 10, 2010, failed=True, events=(timeout,))
+        survey.add(built.trace())
+    codes_in_order = [group.exemplar.code for group in survey.groups()]
+    assert codes_in_order[:2] == ["pool-wait", "error-source"]
 
 
 @pytest.mark.parametrize(("own", "is_found"), [(80, True), (79, False)])

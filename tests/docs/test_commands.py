@@ -42,8 +42,10 @@ def test_a_command_is_there_with_these_options(block: Block, command: str) -> No
             extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
             named = re.findall(r"tracemw\[(.*?)\]", " ".join(requirements))
             assert {extra for each in named for extra in each.split(",")} <= set(extras)
-        case ["make", target]:
-            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        case ["make", target, *variables]:
+            makefile = (ROOT / "Makefile").read_text()
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+            assert all(f"$({variable.partition('=')[0]})" in makefile for variable in variables)
         case ["export", *assignments]:
             assert {each.partition("=")[0] for each in assignments} <= variables_read() | OF_OPENTELEMETRY
         case ["tracemw", *arguments]:

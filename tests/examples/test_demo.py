@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 120
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds child processes in /proc")
 
@@ -120,6 +120,32 @@ def test_once_shows_a_good_and_a_failing_trace_and_finds_no_fault(demos: list[De
     sent = re.search(said, demo.output, re.MULTILINE)
     assert sent is not None, demo.output
     assert re.search(rf"^{int(sent[1]) - int(sent[2])} traces, 0 faults$", demo.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("incident", "warned"),
+    [("timeout", "pool-wait"), ("n-plus-one", "n-plus-one"), ("ghost-error", "swallowed-error")],
+)
+def test_the_injected_cause_of_an_incident_is_named_and_one_line_has_warned_of_it(
+    demos: list[Demo], incident: str, warned: str
+) -> None:
+    demo = Demo("--once", "--incident", incident)
+    demos.append(demo)
+    assert demo.wait() == 0, demo.output
+    assert demo.lines[-1] == "This is the injected cause.\n"
+    assert len([line for line in demo.lines if line.startswith(f"{warned}: ")]) == 1, demo.output
+
+
+def test_an_incident_whose_cause_is_not_named_is_status_1(demos: list[Demo], tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import tracemw.sqlalchemy\ntracemw.sqlalchemy.trace_engine = lambda engine: engine\n"
+    )
+    demo = Demo("--once", "--incident", "timeout", environment={"PYTHONPATH": str(tmp_path)})
+    demos.append(demo)
+    assert demo.wait() == 1, demo.output
+    assert re.fullmatch(
+        r"This is not the injected cause: it does not name pool-wait, profile\.py:\d+\n", demo.lines[-1]
+    ), demo.output
 
 
 @needs_proc

@@ -171,7 +171,7 @@ def test_an_argument_of_the_wrong_type_is_an_error() -> None:
     for name in ("baggage", "instrument"):
         with pytest.raises(TypeError, match=f"{name} takes several names, not 5"):
             resolve(**{name: 5})
-    for name in ("metrics", "blame", "swallowed"):
+    for name in ("metrics", "blame", "swallowed", "warn"):
         for value in ("false", "yes", 0):
             with pytest.raises(TypeError, match=f"{name} takes True or False, not {value!r}"):
                 resolve(**{name: value})

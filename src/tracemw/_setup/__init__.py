@@ -4,7 +4,7 @@ The way through the room:
 
 * ``installation``: what this process has installed; `init` arms it, `shutdown` ends it
 * ``pipeline``: from the configuration to sampler, resource, delivery, flight recorder and exporters
-* ``outlet``, ``baggage_keys``: the span processors of the provider, which each `init` sets
+* ``outlet``, ``baggage_keys``, ``development_warnings``: the span processors of the provider, which each `init` sets
 * ``between_requests``: how spans are sent where no thread can
 * ``endings``: the ways in which the process may end; queued spans are delivered first
 * ``tracing``: what `init` returns to the application

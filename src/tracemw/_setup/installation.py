@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from tracemw._export.exporter import Exporter
     from tracemw._export.observer import Observer
+    from tracemw._setup.development_warnings import DevelopmentWarnings
     from tracemw._watch.swallowed import Swallowed
 
 _logger = logging.getLogger("tracemw")
@@ -51,6 +52,7 @@ class Installation:
         self._provider: TracerProvider | None = None
         self._outlet = Outlet()
         self._baggage: BaggageKeys | None = None
+        self._warnings: DevelopmentWarnings | None = None
         self._endings = Endings(self.end)
         self._observer: Observer | None = None
         self._watchdog: Watchdog | None = None
@@ -136,6 +138,7 @@ class Installation:
         provider = self._arm_provider(config, pipeline)
         provider.show_unsampled(sampling.show_unsampled)
         self._name_baggage(provider, config.baggage)
+        self._warn(provider, config)
         meter_provider = _install_metrics(config, lambda: provider.resource)
         watch = Watch(config.control_file, pipeline.sampler.share) if config.control_file is not None else None
         self._watchdog = watchdog_for(
@@ -183,6 +186,16 @@ class Installation:
             provider.add_span_processor(self._baggage)
         if self._baggage is not None:
             self._baggage.keys = keys
+
+    def _warn(self, provider: TracerProvider, config: Config) -> None:
+        if self._warnings is None and config.warn:
+            from tracemw._setup.development_warnings import DevelopmentWarnings  # here, since production needs none
+
+            self._warnings = DevelopmentWarnings()
+            provider.add_span_processor(self._warnings)
+        if self._warnings is not None:
+            self._warnings.is_on = config.warn
+            self._warnings.viewer = _viewer_of(config)
 
     def _observe(self, pipeline: Pipeline, tracing: Tracing) -> None:
         """Have a global meter provider, if there is one, count what becomes of the spans of this and later `init`s."""
@@ -234,6 +247,14 @@ def _leave_alone(provider: trace.TracerProvider) -> Tracing:
         kind,
     )
     return Tracing(provider, f"a tracer provider of others, {kind}", delivery=Foreign(provider))
+
+
+def _viewer_of(config: Config) -> str | None:
+    """Return the address at which a viewer shows the spans, if they go to one: the viewer listens on this machine."""
+    endpoint = config.traces.endpoint
+    if config.exporter != "otlp" or config.traces.protocol == "grpc" or not endpoint.is_loopback:
+        return None
+    return f"{endpoint.scheme}://{endpoint.authority}"
 
 
 def _watch_swallowed() -> Swallowed:

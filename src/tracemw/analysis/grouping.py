@@ -33,6 +33,9 @@ class Group:
     cost_ms: float = 0.0
     """Milliseconds in all of these traces."""
 
+    leading_ms: float = 0.0
+    """Milliseconds in those traces of which this is the worst finding."""
+
     share: float = 0.0
     """Of all requests: how many have it, from 0 to 1."""
 
@@ -56,7 +59,8 @@ class Survey:
         self._dependencies.add(trace, stands_for)
         self._leaks.add(trace)
         best: dict[tuple[str, ...], Finding] = {}
-        for finding in find(trace):
+        findings = find(trace)
+        for finding in findings:
             best.setdefault((finding.code, finding.service, without_numbers(finding.query)), finding)
         for key, finding in best.items():
             group = self._groups.get(key)
@@ -67,11 +71,13 @@ class Survey:
             group.traces += 1
             group.weight += stands_for
             group.cost_ms += finding.cost_ms
+            if finding is findings[0]:
+                group.leading_ms += finding.cost_ms
             if finding.cost_ms > group.exemplar.cost_ms:
                 group.exemplar = finding
 
     def groups(self) -> list[Group]:
-        """Return what was found, worst first: by severity, then by what the group costs in all."""
+        """Return what was found, worst first: by severity, then by what it costs where nothing else is worse."""
         for group in self._groups.values():
             group.share = group.weight / self._weight if self._weight else 0.0
         over_many = [
@@ -79,7 +85,9 @@ class Survey:
             for finding in (*self._dependencies.findings(), *self._leaks.findings())
         ]
         found = [*self._groups.values(), *over_many]
-        return sorted(found, key=lambda group: (rank(group.exemplar)[:2], -group.cost_ms, -group.traces))
+        return sorted(
+            found, key=lambda group: (rank(group.exemplar)[:2], -group.leading_ms, -group.cost_ms, -group.traces)
+        )
 
 
 def judge_all(made: Survey, groups: list[Group]) -> Verdict:

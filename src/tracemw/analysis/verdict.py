@@ -37,9 +37,10 @@ def judge(trace: Trace, findings: Sequence[Finding]) -> Verdict:
 
 
 def _retried(findings: Sequence[Finding]) -> str:
-    storm = next((finding for finding in findings if finding.code == "retry-storm"), None)
-    if storm is None:
+    storms = [finding for finding in findings if finding.code == "retry-storm"]
+    if not storms:
         return ""
+    storm = max(storms, key=lambda finding: int(finding.numbers["attempts_in_all"]))
     return f" (retries made {storm.numbers['attempts_in_all']} calls of one: {storm.numbers['call']})"
 
 

@@ -40,6 +40,7 @@ class Arguments:
     blame: bool | None = None
     instrument: Iterable[str] = ()
     swallowed: bool | None = None
+    warn: bool | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -53,7 +54,7 @@ class Arguments:
             raise TypeError(f"baggage takes several keys, such as ({self.baggage!r},), not one string")
         if isinstance(self.instrument, str) and self.instrument != "auto":
             raise TypeError(f'instrument takes several names, such as ({self.instrument!r},), or "auto"')
-        for name in ("metrics", "blame", "swallowed"):
+        for name in ("metrics", "blame", "swallowed", "warn"):
             if not isinstance(getattr(self, name), (bool, type(None))):
                 raise TypeError(f"{name} takes True or False, not {getattr(self, name)!r}")
         for name, parse in (("stacktrace_limit", positive_int), ("fold_after", whole_number)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -38,7 +39,8 @@ HISTOGRAMS: Final = ("explicit_bucket_histogram", "base2_exponential_bucket_hist
 _IGNORED_FILES: Final = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
 """`OTEL_CONFIG_FILE` and `OTEL_EXPERIMENTAL_CONFIG_FILE` name a configuration file of OpenTelemetry. tracemw reads no
 such file, and says so in the log."""
-_RATIO_BY_ENVIRONMENT: Final = {"production": 0.1, "prod": 0.1, "staging": 0.5}
+_PRODUCTION: Final = ("production", "prod")
+_RATIO_BY_ENVIRONMENT: Final = {**dict.fromkeys(_PRODUCTION, 0.1), "staging": 0.5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,10 @@ class Config:
     swallowed: bool = False
     """Whether spans tell the exceptions that the application swallows (`TRACEMW_SWALLOWED`)."""
 
+    warn: bool = False
+    """Whether the log says what goes wrong in a request (`TRACEMW_WARN`). By default it does where stderr is a
+    terminal, unless the environment is production."""
+
     value_limit: int = 32_768
     """How many bytes of an attribute's value are exported, 32 KiB by default. If `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` or
     `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is set, spans cut values to that many characters, and this limit has room
@@ -198,6 +204,7 @@ class Config:
             or cls.stacktrace_limit,
             fold_after=cls.fold_after if fold_after is None else fold_after,
             swallowed=swallowed,
+            warn=_warns(arguments.warn, environment),
             value_limit=_value_limit(cls.value_limit),
             control_file=control_file(),
             disabled=read("OTEL_SDK_DISABLED", boolean) or False,
@@ -219,6 +226,16 @@ def _bytes(name: str, argument: object) -> int | None:
     if argument is not None:
         return size_in_bytes(name, argument)
     return read(f"TRACEMW_{name.upper()}", size_in_bytes)
+
+
+def _warns(argument: bool | None, environment: str | None) -> bool:
+    given = read("TRACEMW_WARN", boolean) if argument is None else argument
+    if given is not None:
+        return given
+    try:
+        return (environment or "").lower() not in _PRODUCTION and sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is no stderr, or it is closed
+        return False
 
 
 def _value_limit(default: int) -> int:

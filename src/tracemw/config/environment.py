@@ -19,6 +19,7 @@ OWN_VARIABLES: Final = frozenset(
         "TRACEMW_STACKTRACE_LIMIT",
         "TRACEMW_SWALLOWED",
         "TRACEMW_TENANT",
+        "TRACEMW_WARN",
     }
 )
 """The variables that are tracemw's own."""

@@ -2,7 +2,8 @@
 
 From a failed root, the failed children that brought it down lead to the source. A child did if its exception or status
 shows in its parent, or if nothing else went on after it. An error that was caught and handled is not followed. Times of
-siblings come from one clock, so "after" holds there.
+siblings come from one clock, so "after" holds there. Where the way ends without an exception, it may go on beneath
+children that look fine (`hidden_failures`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 
 from tracemw.analysis.conventions import callee_name, http_status, is_cancelled, is_proxy
 from tracemw.analysis.findings.finding import Finding, at, failing, line_of
+from tracemw.analysis.findings.hidden_failures import hidden_cause, line_of_handler, swallowing_span
 from tracemw.analysis.model import CLIENT, CONSUMER, INTERNAL, MILLISECOND, PRODUCER, SERVER, Span, Trace, milliseconds
 from tracemw.analysis.shapes import call_label, is_statement
 
@@ -51,9 +53,12 @@ def _failed_orphans(trace: Trace) -> list[Span]:
 def chain_of(root: Span, orphans: Sequence[Span] = ()) -> list[Span]:
     """Return the failed spans from a root down to the source. Where a link is lost, a failed orphan goes on."""
     chain = [root]
-    while (cause := _cause(chain[-1]) or _beyond(chain[-1], orphans)) is not None and cause not in chain:
+    while True:
+        last = chain[-1]
+        cause = _cause(last) or hidden_cause(last) or _beyond(last, orphans)
+        if cause is None or cause in chain:
+            return chain
         chain.append(cause)
-    return chain
 
 
 def _beyond(span: Span, orphans: Sequence[Span]) -> Span | None:
@@ -210,6 +215,11 @@ def _finding(chain: list[Span]) -> Finding:
     services = list(dict.fromkeys(through))
     way = f", through {' > '.join(services[1:-1])}" if len(services) > 2 else ""
     where = "" if source is root else f", from {source.name} of {source.service}"
+    remedy = "look at the source first; what failed above only passed the error on"
+    swallowing = swallowing_span(chain)
+    if swallowing is not None:
+        way += f"; it is swallowed in {swallowing.name} of {swallowing.service}{at(line_of_handler(swallowing))}"
+        remedy = f"look at the source first, and have {swallowing.name} record what it catches"
     return Finding(
         code="error-source",
         severity="error",
@@ -220,7 +230,7 @@ def _finding(chain: list[Span]) -> Finding:
         remedy=(
             "nobody waits for this any longer: see why the caller gave up"
             if is_cancelled(source.error_type)
-            else "look at the source first; what failed above only passed the error on"
+            else remedy
         ),
         query=failing(source),
         numbers={
@@ -235,7 +245,10 @@ def _finding(chain: list[Span]) -> Finding:
 
 def line_of_failure(chain: list[Span]) -> str:
     """Return the line of code where a chain of failures began, as its spans or the source's stack trace tell."""
-    return line_of(chain[-1:]) or _line_of_stacktrace(chain[-1]) or line_of(chain[::-1])
+    own = line_of(chain[-1:])
+    if ":" in own:
+        return own
+    return _line_of_stacktrace(chain[-1]) or own or line_of(chain[::-1])  # a function alone says less than its stack
 
 
 def _line_of_stacktrace(span: Span) -> str:

@@ -8,7 +8,19 @@ from tracemw.analysis.conventions import http_status, is_cancelled
 from tracemw.analysis.findings.attempts_of_calls import what_is_tried
 from tracemw.analysis.findings.error_source import chain_of, failure_of, line_of_failure
 from tracemw.analysis.findings.finding import Finding, at, failing, line_of, quoted
-from tracemw.analysis.model import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Span, Trace, descendants, milliseconds
+from tracemw.analysis.findings.hidden_failures import hidden_cause, line_of_handler, swallowing_span
+from tracemw.analysis.model import (
+    CLIENT,
+    CONSUMER,
+    INTERNAL,
+    PRODUCER,
+    SERVER,
+    Span,
+    Trace,
+    ancestors,
+    descendants,
+    milliseconds,
+)
 from tracemw.analysis.shapes import without_numbers
 
 
@@ -41,7 +53,13 @@ def _is_swallowed(span: Span, parent: Span, trace: Trace) -> bool:
     told = span.exception or span.error_type or span.status_message or "rpc.grpc.status_code" in span.attributes
     if not told and (status is None or status < 500):
         return False
-    return not _root_failed(parent, trace) and not _was_retried(span, parent)
+    return (not _root_failed(parent, trace) or _brought_down(span)) and not _was_retried(span, parent)
+
+
+def _brought_down(span: Span) -> bool:
+    """Return whether a failed request has no other cause than this failure, of which its caller shows nothing."""
+    above = next((each for each in ancestors(span) if each.failed), None)
+    return above is not None and hidden_cause(above) is span and swallowing_span([above, *chain_of(span)]) is not None
 
 
 def _root_failed(span: Span, trace: Trace) -> bool:
@@ -86,7 +104,7 @@ def _came_from_nowhere(span: Span, trace: Trace) -> bool:
 def _swallowed(span: Span, parent: Span) -> Finding:
     chain = chain_of(span)
     source = chain[-1]
-    thrown, swallowed = line_of_failure(chain), _line_of_handler(parent) or line_of((parent,))
+    thrown, swallowed = line_of_failure(chain), line_of_handler(parent)
     served = [
         other
         for other in parent.children
@@ -111,18 +129,6 @@ def _swallowed(span: Span, parent: Span) -> Finding:
         numbers={"failure": failure_of(source), "thrown_in": source.service, "swallowed_in": parent.service},
         line=swallowed or thrown,
     )
-
-
-def _line_of_handler(span: Span) -> str:
-    """Return the line that handled an exception, as tracemw notes it on events."""
-    for event in span.events:
-        file, number = (
-            event.attributes.get("tracemw.handled.file.path"),
-            event.attributes.get("tracemw.handled.line.number"),
-        )
-        if file:
-            return f"{str(file).rpartition('/')[2]}:{number}"
-    return ""
 
 
 def _without_exception(span: Span) -> Finding:
