@@ -40,6 +40,8 @@ def answering(answers: Answers) -> Iterator[str]:
     """Run a server that answers a target and headers with a status and a body."""
 
     class Handler(BaseHTTPRequestHandler):
+        wbufsize = -1  # head and body leave together
+
         def do_GET(self) -> None:
             status, body = answers(self.path, self.headers)
             self.send_response(status)

@@ -199,6 +199,99 @@ def test_wrong_usage_ends_with_status_2(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in ended.stderr
 
 
+CUT_OFF = (CAPTURES / "input.otlp.json").read_bytes()[:5000]
+
+
+@pytest.mark.parametrize(
+    ("data", "remedy"),
+    [
+        (CUT_OFF, "broken or cut off"),
+        ((CAPTURES / "search-all.json").read_bytes(), "use --query to fetch its traces"),
+        (b'{"users": [{"name": "ada"}]}', "use JSON or protobuf of OTLP"),
+        (b"[1, 2, 3]", "use JSON or protobuf of OTLP"),
+        (b'{"data": null}', "use JSON or protobuf of OTLP"),
+        (b"name,age\nada,36\n", "neither JSON nor protobuf"),
+        (b'{"resourceSpans": []}', "there are no spans"),
+        (b'{"batches": []}', "there are no spans"),
+        (b"", "there are no spans"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_what_is_no_trace_is_told_plainly(data: bytes, remedy: str, more: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "given").write_bytes(data)
+    for ended in (analyze(str(tmp_path / "given"), *more), analyze("-", *more, stdin=data)):
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.startswith("tracemw analyze: ")
+        assert remedy in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def _spans(*spans: tuple[str, str, int]) -> bytes:
+    made = [
+        {
+            "traceId": "0a" * 16,
+            "spanId": own,
+            "parentSpanId": parent,
+            "name": "work",
+            "kind": kind,
+            "startTimeUnixNano": 1,
+        }
+        for own, parent, kind in spans
+    ]
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": made}]}]}).encode()
+
+
+def test_half_a_trace_is_analysed_and_says_so() -> None:
+    ended = analyze("-", stdin=_spans(("01" * 8, "09" * 8, 3), ("02" * 8, "08" * 8, 3)))
+    assert ended.returncode == 2
+    assert "broken-trace" in ended.stdout
+    assert "the root is not there" in ended.stderr
+
+
+def test_a_request_whose_caller_is_not_traced_is_no_half() -> None:
+    ended = analyze("-", stdin=_spans(("01" * 8, "09" * 8, 2), ("02" * 8, "01" * 8, 3)))
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_memory_does_not_grow_with_the_traces_of_a_search() -> None:
+    """The command runs in a process of its own, which says how much memory it took at most."""
+    few, many = (_peak_of_a_search(traces) for traces in (50, 1000))
+    assert many - few < 10_000_000
+
+
+def _peak_of_a_search(traces: int) -> int:
+    span = json.loads(_spans(*((f"{number:016x}", "" if number == 1 else f"{1:016x}", 3) for number in range(1, 60))))
+    found = {"traces": [{"traceID": f"{number:032x}"} for number in range(1, traces + 1)]}
+
+    def answers(path: str, _headers: Any) -> tuple[int, bytes]:
+        if path.startswith("/api/search?"):
+            return 200, json.dumps(found).encode()
+        trace_id = urlsplit(path).path.rpartition("/")[2]
+        return 200, json.dumps({"trace": span}).replace("0a" * 16, trace_id).encode()
+
+    code = (
+        "import resource, sys; from tracemw.cli import main; status = main(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(status)"
+    )
+    with answering(answers) as url:
+        command = [
+            sys.executable,
+            "-c",
+            code,
+            "analyze",
+            "--query",
+            "{ }",
+            "--limit",
+            str(traces),
+            "--url",
+            url,
+            "--json",
+        ]
+        ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert json.loads(ended.stdout)["traces"] == traces, ended.stderr
+    return int(ended.stderr.splitlines()[-1]) * 1024
+
+
 def test_an_id_that_is_no_hex_is_refused_before_anybody_is_asked() -> None:
     with pytest.raises(QueryError, match="use up to 32 hex digits"):
         QueryApi("http://127.0.0.1:9").trace("../../x")

@@ -63,7 +63,7 @@ def test_polls_are_neither_repetition_nor_retries_nor_a_gap() -> None:
     front = built.request(0, 2000)
     for number in range(8):
         built.call(front, number * 250, number * 250 + 10, path="/jobs/7")
-    assert set(found(built)) == {"bottleneck"}  # a request that mostly waits, which is but a hint
+    assert not found(built)
 
 
 def test_calls_side_by_side_give_none() -> None:

@@ -191,6 +191,23 @@ def test_a_response_that_has_begun_is_not_waited_for(init: Init) -> None:
     assert stacks[1] >= 1
 
 
+def test_a_response_that_goes_on_for_long_says_so_once(init: Init) -> None:
+    running = init(1.0, stack_after=SOON)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(10):
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            await asyncio.sleep(SOON)
+        await send({"type": "http.response.body", "body": b""})
+
+    with uvicorn_serving(tracemw.asgi.TraceMiddleware(app), lifespan="off") as url:
+        httpx.get(url, timeout=20)
+    (span,) = running.spans
+    assert len(told(span, "tracemw.streaming")) == 1
+    assert not told(span, "tracemw.stack")
+
+
 def test_without_stacks_and_blame_nobody_watches(init: Init) -> None:
     init(1.0, stack_after=None, more={"blame": False})
     assert watch.wake is None

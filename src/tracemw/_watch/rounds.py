@@ -14,6 +14,8 @@ from tracemw._watch.stacks import stacks_of
 
 STACK: Final = "tracemw.stack"
 """The event that tells where a slow request was."""
+STREAMING: Final = "tracemw.streaming"
+"""The event that tells that the response had begun by then: what is slow is its body, or it is a connection."""
 AFTER: Final = "tracemw.stack.after"
 """The attribute that says after how many seconds."""
 
@@ -53,13 +55,19 @@ class Rounds:
         for request in requests:
             age = _age(request, now)
             stacks = self._taken.get(request, 0)
-            if age is None or stacks == _MOST_STACKS:
+            if stacks == _MOST_STACKS:
+                taken[request] = stacks
+                continue
+            if age is None:
                 continue
             left = self._stack_after * 2**stacks - age
             if left <= 0 and request.is_awaited:
                 due.append((request, age))
                 stacks += 1
                 left = self._stack_after * 2**stacks - age
+            elif left <= 0:
+                leave_note(request, Seen(now, STREAMING, {AFTER: round(age, 3)}))
+                stacks = _MOST_STACKS
             if stacks:
                 taken[request] = stacks
             pause = min(pause, left) if left > 0 else pause

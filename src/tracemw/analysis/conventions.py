@@ -98,6 +98,25 @@ def is_cancelled(error_type: str) -> bool:
     return error_type.endswith(_CANCELLED)
 
 
+def asks_a_model(attributes: Mapping[str, Any]) -> bool:
+    """Return whether this is a call of a language model, which takes its time."""
+    return (
+        "gen_ai.operation.name" in attributes or "gen_ai.request.model" in attributes or "llm.model_name" in attributes
+    )
+
+
+def is_connection(attributes: Mapping[str, Any]) -> bool:
+    """Return whether a request became a connection that lasts: a WebSocket, or a stream of events."""
+    if attributes.get("url.scheme", attributes.get("http.scheme")) in ("ws", "wss") or http_status(attributes) == 101:
+        return True
+    return "text/event-stream" in str(attributes.get("http.response.header.content-type", ""))
+
+
+def is_proxy(attributes: Mapping[str, Any]) -> bool:
+    """Return whether a sidecar recorded this span, such as Istio's Envoy, beside what the service itself recorded."""
+    return attributes.get("component") == "proxy" or "upstream_cluster" in attributes or "istio.mesh_id" in attributes
+
+
 def path(attributes: Mapping[str, Any]) -> str:
     """Return the path of a request without its query; empty when there is none."""
     found = attributes.get("url.path")
@@ -122,6 +141,11 @@ def peer(attributes: Mapping[str, Any]) -> str:
         host = host or attributes.get("peer.service") or attributes.get("rpc.service") or ""
     host = str(host)
     return f"{host}:{port}" if port and ":" not in host else host
+
+
+def callee_name(attributes: Mapping[str, Any]) -> str:
+    """Return the name that a service most likely has which is called at this address: the first part of the host."""
+    return peer(attributes).partition(":")[0].partition(".")[0]
 
 
 def code_line(attributes: Mapping[str, Any]) -> str:

@@ -6,8 +6,12 @@ Source: Zhang et al., CRISP: Critical Path Analysis of Large-Scale Microservice 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
+from typing import Final
 
 from tracemw.analysis.model import CONSUMER, PRODUCER, Span
+
+_START: Final = attrgetter("start")
 
 
 def critical_path(root: Span) -> dict[Span, int]:
@@ -22,31 +26,38 @@ def critical_path(root: Span) -> dict[Span, int]:
     while pending:
         span, low, high = pending.pop()
         own, until = 0, high
-        for end, begins, child in _from_the_end(span, low, high):
+        for child in _from_the_end(span, low, high):
+            end = child.end
+            if end > high:
+                end = high
             if end <= until:
                 own += until - end
-                until = -begins
-                pending.append((child, until, end))
+                until = child.start
+                if until < low:
+                    until = low
+                if child.children:
+                    pending.append((child, until, end))
+                else:
+                    parts[child] = end - until
         parts[span] = own + until - low
     return parts
 
 
-def _from_the_end(span: Span, low: int, high: int) -> list[tuple[int, int, Span]]:
-    """Return the children within a time: their end, their start below zero, and the span; the last to end first."""
-    found = []
-    for child in span.children:
-        start = max(low, child.start)
-        end = min(high, child.end)
-        if start <= end and not (span.kind == PRODUCER and child.kind == CONSUMER):
-            found.append((end, -start, child))
-    found.sort(key=lambda each: each[:2], reverse=True)
+def _from_the_end(span: Span, low: int, high: int) -> list[Span]:
+    """Return the children within a time, the last to end first; of several, the first to start."""
+    found = [child for child in span.children if child.start <= high and child.end >= low]
+    if span.kind == PRODUCER:
+        found = [child for child in found if child.kind != CONSUMER]
+    found.sort(key=_START)
+    found.sort(key=lambda child: min(child.end, high), reverse=True)
     return found
 
 
 def covered(spans: Iterable[Span], low: int, high: int) -> int:
     """Return the nanoseconds between two times in which at least one of the spans runs."""
     total, until = 0, low
-    for start, end in sorted((span.start, span.end) for span in spans):
+    for span in sorted(spans, key=_START):
+        start, end = span.start, span.end
         if start < until:
             start = until
         if end > high:

@@ -24,8 +24,12 @@ class Evidence:
 
     def on_path(self, spans: Iterable[Span]) -> int:
         """Return the nanoseconds that spans, with all beneath them, hold the root's end."""
-        every = {each for span in spans for each in (span, *descendants(span))}
-        return sum(self.path.get(span, 0) for span in every)
+        every = set(spans)
+        for span in tuple(every):
+            if span.children:
+                every.update(descendants(span))
+        path = self.path
+        return sum([path[span] for span in every if span in path])
 
     def saving(self, group: list[Span], remaining: int) -> int:
         """Return how many nanoseconds the root would shrink if a group of siblings took `remaining` instead.

@@ -139,6 +139,11 @@ class Span:
         return self.kind == CLIENT and "db.system.name" not in self.attributes
 
     @property
+    def is_message(self) -> bool:
+        """Whether this is a single ASGI message (`http send`), as OpenTelemetry's own middleware records them."""
+        return "asgi.event.type" in self.attributes and self.kind == INTERNAL
+
+    @property
     def failed_hard(self) -> bool:
         """Whether this span failed by more than an answer such as 404."""
         return self.failed and not (self.kind == CLIENT and answers_the_caller(self.attributes))
@@ -220,6 +225,11 @@ class Trace:
         self.root = max(whole_roots, key=lambda root: root.end - root.start)
         """The longest span without a parent."""
 
+    @property
+    def is_fragment(self) -> bool:
+        """Whether the root is missing. A request whose caller nobody traces is whole, although it has a parent."""
+        return self.root.parent_id != "" and (len(self.roots) > 1 or self.root.kind not in (SERVER, CONSUMER))
+
     def _link(self, by_id: dict[str, Span]) -> None:
         with_children = {span.parent_id for span in by_id.values()}
         for span in by_id.values():
@@ -230,8 +240,8 @@ class Trace:
                     self.orphans.append(span)
                 continue
             span.parent = parent
-            is_message = "asgi.event.type" in span.attributes and span.kind == INTERNAL
-            siblings = parent.messages if is_message and span.span_id not in with_children else parent.children
+            is_message = span.is_message and span.span_id not in with_children
+            siblings = parent.messages if is_message else parent.children
             siblings.append(span)
 
     def _walk(self, roots: list[Span]) -> None:
@@ -302,9 +312,13 @@ class Trace:
 
 
 def _shift(child: Span, parent: Span) -> int:
-    """Return by how much a child of another service is moved: not at all, with its parent, or into its middle."""
+    """Return by how much a child of another service is moved: not at all, with its parent, or into its middle.
+
+    A request that begins after its caller had the answer had another clock, too. After a timeout, that may be so.
+    """
     earliest = parent.start - _SKEW
-    if child.start >= earliest and (not parent.skew or child.start <= parent.end):
+    answered = child.kind == SERVER and parent.kind == CLIENT and not parent.failed
+    if child.start >= earliest and (child.start <= parent.end or not (parent.skew or answered)):
         return 0
     if parent.skew and child.start + parent.skew >= earliest:
         return parent.skew

@@ -18,8 +18,16 @@ _CONNECTS: Final = frozenset({"connect", "pool wait", "ping", "commit", "rollbac
 _LONGEST_CONNECT: Final = max(map(len, _CONNECTS))
 _COMMENT: Final = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _LITERAL: Final = re.compile(
-    r"'(?:[^']|'')*'|\$\d+|%\(\w+\)s|%s|(?<![\w:]):\w+|(?<![\w.])-?\d+(?:\.\d+)?(?![\w.])|\b(?:NULL|TRUE|FALSE)\b",
-    re.IGNORECASE,
+    r"""['$%:\d\-NnTtFf](?:  # a set of first characters, which `re` looks for fast
+      (?<=')(?:[^']|'')*'
+    | (?<=\$)\d+
+    | (?<=%)(?:\(\w+\))?[sS]
+    | (?<=:)(?<![\w:]:)\w+
+    | (?<=-)(?<![\w.]-)\d+(?:\.\d+)?(?![\w.])
+    | (?<=\d)(?<![\w.]\d)\d*(?:\.\d+)?(?![\w.])
+    | (?<!\w[NnTtFf])(?:(?<=[Nn])[Uu][Ll][Ll]|(?<=[Tt])[Rr][Uu][Ee]|(?<=[Ff])[Aa][Ll][Ss][Ee])\b
+    )""",
+    re.VERBOSE,
 )
 _LIST: Final = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)(?:\s*,\s*\(\s*\?(?:\s*,\s*\?)*\s*\))*")
 _TABLE: Final = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+[\"`\[]?([\w.]+)", re.IGNORECASE)
@@ -36,7 +44,9 @@ def statement(text: str) -> str:
     if "/*" in text or "--" in text:
         text = _COMMENT.sub(" ", text)
     text = _LITERAL.sub("?", text)
-    return " ".join(_LIST.sub("(?)", text).split())
+    if "?," in text or "? ," in text:
+        text = _LIST.sub("(?)", text)
+    return " ".join(text.split())
 
 
 @lru_cache(maxsize=10_000)
@@ -47,11 +57,13 @@ def without_numbers(text: str) -> str:
 
 def is_statement(span: Span) -> bool:
     """Return whether this is a statement to a database, and not a connect or the like."""
-    if not span.is_database:
+    attributes = span.attributes
+    if "db.system.name" not in attributes or (span.kind != CLIENT and span.kind != INTERNAL):
         return False
-    if len(span.name) <= _LONGEST_CONNECT and span.name.lower() in _CONNECTS:
+    name = span.name
+    if len(name) <= _LONGEST_CONNECT and name.lower() in _CONNECTS:
         return False
-    operation = span.attributes.get("db.operation.name")
+    operation = attributes.get("db.operation.name")
     return operation is None or str(operation).lower() not in _CONNECTS
 
 
@@ -106,10 +118,15 @@ def shape_of_one(span: Span) -> Shape | None:
     return None
 
 
+def asked(span: Span) -> str:
+    """Return what exactly a query or call asked: its text or path with all values, else the span's name."""
+    text = span.attributes.get("db.query.text")
+    return str(text) if text else conventions.path(span.attributes) or span.name
+
+
 def target(span: Span) -> Shape:
     """Return whom and what exactly a query or call asked: two with the same target are attempts of one."""
-    text = span.attributes.get("db.query.text")
-    return (shape_of_one(span), str(text) if text else conventions.path(span.attributes) or span.name)
+    return (shape_of_one(span), asked(span))
 
 
 class Shapes:
@@ -140,6 +157,13 @@ class Shapes:
     def _around(self, span: Span) -> Shape | None:
         beneath = {shape for child in span.children if (shape := self._known[child]) is not None}
         return ("wrapper", without_numbers(span.name), frozenset(beneath)) if beneath else None
+
+
+def lone_call(span: Span) -> Span:
+    """Return the one call or query that a span is around, however long the span goes on; else the span."""
+    while span.kind == INTERNAL and not span.is_database and len(span.children) == 1:
+        (span,) = span.children
+    return span
 
 
 def inner_call(span: Span) -> Span:

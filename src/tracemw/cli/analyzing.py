@@ -26,6 +26,8 @@ from tracemw.cli.fetching import open_api
 from tracemw.cli.output import fail, progress, say, show
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
+_TOLD_EVERY: Final = 100
+"""Traces of a file after which the terminal tells how far the work is."""
 
 
 def analyze(options: argparse.Namespace) -> int:
@@ -71,6 +73,11 @@ def _one(trace: Trace, options: argparse.Namespace) -> int:
         say(json.dumps(of_one(trace, verdict, findings)))
     else:
         show(lines_of_one(trace, verdict, findings))
+    if trace.is_fragment:
+        return fail(
+            "tracemw analyze: this is half a trace: the root is not there, and what is there may look worse or better "
+            "than it was; fetch the trace once more, and see whether every service exports its spans"
+        )
     return _ended(findings, verdict, options)
 
 
@@ -78,6 +85,8 @@ def _many(traces: Iterator[Trace], options: argparse.Namespace) -> int:
     survey = Survey()
     for trace in traces:
         survey.add(trace)
+        if survey.traces % _TOLD_EVERY == 0:
+            progress(f"{survey.traces} traces are analysed")
     progress("")
     groups = survey.groups()
     verdict = judge_all(survey, groups)

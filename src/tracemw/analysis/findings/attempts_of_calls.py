@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from math import prod
 from typing import Final
 
 from tracemw.analysis.conventions import asks_to_try_again
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching
-from tracemw.analysis.model import MILLISECOND, Span, Trace, ancestors, milliseconds
-from tracemw.analysis.shapes import Shape, call_label, inner_call, shape_of_one, target
+from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, Span, Trace, ancestors, milliseconds
+from tracemw.analysis.shapes import Shape, call_label, inner_call, lone_call, shape_of_one, target, without_numbers
 
 ATTEMPTS: Final = 3
 FAILED: Final = 2
+
+_ATTEMPT: Final = re.compile(r"attempt|\bretry\b|\btry\b", re.IGNORECASE)
 
 
 def find_retry_storms(trace: Trace) -> Iterator[Finding]:
@@ -26,7 +29,7 @@ def find_retry_storms(trace: Trace) -> Iterator[Finding]:
     tries: dict[Span, int] = {}
     for parent in trace.parents:
         for attempts in _runs(parent):
-            storms.setdefault((parent.service, shape_of_one(inner_call(attempts[0]))), []).append(attempts)
+            storms.setdefault((parent.service, what_is_tried(attempts[0])), []).append(attempts)
             tries |= dict.fromkeys(attempts, len(attempts))
     for alike in storms.values():
         yield _finding(max(alike, key=len), tries)
@@ -36,9 +39,9 @@ def _runs(parent: Span) -> Iterator[list[Span]]:
     """Give the attempts of one call, one after another, of which each but the last has failed."""
     by_target: dict[Shape, list[Span]] = {}
     for child in sorted(parent.children, key=lambda child: child.start):
-        call = inner_call(child)
-        if shape_of_one(call) is not None:
-            by_target.setdefault(target(call), []).append(child)
+        tried = what_is_tried(child)
+        if tried is not None:
+            by_target.setdefault(tried, []).append(child)
     for group in by_target.values():
         run: list[Span] = []
         for child in group:
@@ -53,21 +56,57 @@ def _runs(parent: Span) -> Iterator[list[Span]]:
             yield run
 
 
+def what_is_tried(child: Span) -> Shape | None:
+    """Return what two attempts of one thing have in common; None if this span is no attempt of anything.
+
+    An attempt is a call or a query, maybe within a span of its own, or a message that is delivered again. A span that
+    says so in its name is one, whatever is beneath.
+    """
+    call = lone_call(child)
+    if shape_of_one(call) is not None:
+        return target(call)
+    if child.kind == CONSUMER or (child.kind == INTERNAL and _ATTEMPT.search(child.name)):
+        return ("attempt", child.service, without_numbers(child.name))
+    return None
+
+
 def has_failed(child: Span) -> bool:
     """Return whether an attempt failed in a way that asks for another one."""
-    call = inner_call(child)
+    if not child.failed and not child.children:
+        return False
+    call = lone_call(child)
     return call.failed_hard or child.failed_hard or (call.failed and asks_to_try_again(call.attributes))
 
 
+def is_pause(before: Span | None, after: Span) -> bool:
+    """Return whether the time between two spans is the pause between two attempts, or two polls, of one call."""
+    if before is None:
+        return False
+    call, following = inner_call(before), inner_call(after)
+    if not call.is_call and not has_failed(before):
+        return False
+    return target(call) == target(following)
+
+
+def pauses(span: Span) -> Iterator[int]:
+    """Give the nanoseconds of each pause between attempts or polls beneath a span."""
+    before: Span | None = None
+    for child in sorted(span.children, key=lambda child: child.start):
+        if before is not None and child.start > before.end and is_pause(before, child):
+            yield child.start - before.end
+        before = child
+
+
 def _finding(attempts: list[Span], tries: dict[Span, int]) -> Finding:
-    first = inner_call(attempts[0])
+    first = lone_call(attempts[0])
+    first = first if shape_of_one(first) is not None else attempts[0]
     parent = attempts[0].parent or first
     above = [tries[span] for span in ancestors(attempts[0]) if span in tries]
     total = len(attempts) * prod(above)
     failed = sum(has_failed(attempt) for attempt in attempts)
     taken = attempts[-1].end - attempts[0].start
     multiplied = f", and {total} times in all, since callers above retry as well" if above else ""
-    line = line_of([inner_call(attempt) for attempt in attempts] + [parent])
+    line = line_of([lone_call(attempt) for attempt in attempts] + [parent])
     return Finding(
         code="retry-storm",
         severity="warning",

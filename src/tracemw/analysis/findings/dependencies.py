@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Final
 
 from tracemw.analysis.conventions import answers_the_caller, http_status, is_cancelled, peer
@@ -24,12 +25,24 @@ class _Calls:
         self.weight = self.failed_weight = 0.0
         self.trace_id = self.last_trace = self.span_id = self.failure = ""
 
+    def take_in(self, others: _Calls) -> None:
+        """Add the calls of another address of the same service."""
+        self.count += others.count
+        self.failed += others.failed
+        self.traces += others.traces
+        self.weight += others.weight
+        self.failed_weight += others.failed_weight
+        if others.failed:
+            self.trace_id, self.span_id, self.failure = others.trace_id, others.span_id, others.failure
+
 
 class Dependencies:
     """Counts calls between services over many traces. The spans themselves are not kept."""
 
     def __init__(self) -> None:
         self._calls: dict[tuple[str, str], _Calls] = {}
+        self._names: dict[str, str] = {}
+        """Services by the address at which they are called."""
 
     def add(self, trace: Trace, weight: float) -> None:
         """Count the calls of a trace. Weight 0 is for traces that are no sample of the traffic, which are left out."""
@@ -38,7 +51,7 @@ class Dependencies:
         for span in trace.spans:
             if not span.is_call:
                 continue
-            key = (span.service, _callee(span))
+            key = (span.service, self._callee(span))
             calls = self._calls.get(key)
             if calls is None:
                 if not key[1] or len(self._calls) >= _MOST:
@@ -56,7 +69,7 @@ class Dependencies:
 
     def findings(self) -> Iterator[Finding]:
         """Give a finding for each pair of services with five calls and more, of which 5 % and more failed."""
-        for (caller, callee), calls in self._calls.items():
+        for (caller, callee), calls in self._by_service().items():
             if calls.count < CALLS or calls.traces < _TRACES or not calls.failed:
                 continue
             share = calls.failed_weight / calls.weight
@@ -74,12 +87,26 @@ class Dependencies:
                 numbers={"calls": calls.count, "failed": calls.failed, "share": round(share, 4), "caller": caller},
             )
 
+    def _callee(self, span: Span) -> str:
+        """Return whom a call is for: an address, else the service that served it."""
+        address = str(span.attributes.get("peer.service") or peer(span.attributes))
+        for child in span.children:
+            if child.service != span.service:
+                if address and len(self._names) < _MOST:
+                    self._names[address] = child.service
+                return address or child.service
+        return address
 
-def _callee(span: Span) -> str:
-    for child in span.children:
-        if child.service != span.service:
-            return child.service
-    return str(span.attributes.get("peer.service") or peer(span.attributes))
+    def _by_service(self) -> dict[tuple[str, str], _Calls]:
+        """Return the calls by the names of services, so far as an answered call has told them."""
+        merged: dict[tuple[str, str], _Calls] = {}
+        for (caller, address), calls in self._calls.items():
+            key = (caller, self._names.get(address, address))
+            if key in merged:
+                merged[key].take_in(calls)
+            else:
+                merged[key] = copy(calls)
+        return merged
 
 
 def _is_outage(span: Span) -> bool:

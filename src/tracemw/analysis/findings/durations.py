@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tracemw.analysis.critical_path import self_time
+from tracemw.analysis.conventions import asks_a_model, is_connection
+from tracemw.analysis.critical_path import covered, self_time
+from tracemw.analysis.findings.attempts_of_calls import pauses
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching
-from tracemw.analysis.model import MILLISECOND, Span, Trace, milliseconds
+from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, PRODUCER, SERVER, Span, Trace, milliseconds
 from tracemw.analysis.shapes import is_connect, is_statement, query_label
 
 LONG_TRACE: Final = 5000 * MILLISECOND
 BOTTLENECK: Final = 100 * MILLISECOND
 BOTTLENECK_SHARE: Final = 0.8
+NORMAL: Final = 250 * MILLISECOND
+"""Up to this long, it is normal that a request is one query, or all its own code: the first one of a process, say."""
+BATCH: Final = 100
+"""Spans above which a trace that no request has begun counts as a batch."""
 SLOW_QUERY: Final = 500 * MILLISECOND
 
+_STACK: Final = "tracemw.stack"
+_STREAMING: Final = "tracemw.streaming"
 _BLOCKING: Final = frozenset(
     {"BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "XREAD", "XREADGROUP", "LISTEN"}
 )
@@ -24,7 +32,7 @@ _BLOCKING: Final = frozenset(
 def find_long_trace(trace: Trace) -> Iterator[Finding]:
     """Give a finding if the root took more than 5 seconds until its response began, as far as that is known."""
     root = trace.root
-    if root.duration <= LONG_TRACE or until_response(root) <= LONG_TRACE:
+    if root.duration <= LONG_TRACE or until_response(root) <= LONG_TRACE or _is_job(trace):
         return
     yield Finding(
         code="long-trace",
@@ -40,23 +48,48 @@ def find_long_trace(trace: Trace) -> Iterator[Finding]:
     )
 
 
+def _is_job(trace: Trace) -> bool:
+    """Return whether the trace is work in the background for which nobody waits: a message, or a batch."""
+    if trace.root.kind == INTERNAL:
+        return sum([span.folded for span in trace.spans]) > BATCH
+    return trace.root.kind in (CONSUMER, PRODUCER)
+
+
 def until_response(span: Span) -> int:
-    """Return the nanoseconds until a response began. Spans of ASGI messages tell; else this is the duration."""
+    """Return the nanoseconds until a response began.
+
+    Spans of ASGI messages tell, and so does tracemw, up to which time it has seen the request without a response. A
+    connection, such as a WebSocket, has its answer at once. Else this is the duration.
+    """
+    if is_connection(span.attributes):
+        return 0
+    if is_streaming(span):
+        return max((event.time - span.start for event in span.events if event.name == _STACK), default=0)
     sent = [message.start for message in span.messages if message.name.endswith(" send")]
     return min(sent) - span.start if sent else span.duration
 
 
+def is_streaming(span: Span) -> bool:
+    """Return whether tracemw has seen that the response began long before the request ended."""
+    return any(event.name == _STREAMING for event in span.events)
+
+
 def find_bottleneck(trace: Trace) -> Iterator[Finding]:
     """Give a finding if one span's own time is 80 % of the trace, which took at least 100 ms."""
-    total = until_response(trace.root)
+    root = trace.root
+    total = until_response(root)
     if total < BOTTLENECK or len(trace.spans) < 2:
         return
     least = BOTTLENECK_SHARE * total
     for span in trace.long if least >= BOTTLENECK else trace.spans:
-        if span.duration < least or span.start < trace.root.start or span.end > trace.root.end:
+        if span.duration < least or span.start < root.start or span.end > root.end:
             continue
-        own = min(self_time(span), total) if span is trace.root else self_time(span)
-        if own < least:
+        if total < NORMAL and (span.is_database or span.kind == SERVER):
+            continue
+        if _waits_for_news(span) or asks_a_model(span.attributes) or is_connect(span):
+            continue
+        own = total - covered(span.children, span.start, span.start + total) if span is root else self_time(span)
+        if own < least or own - sum(pauses(span)) < least or _is_one_of_several(span, total):
             continue
         line = line_of((span,))
         served = next((child for child in span.children if child.service != span.service), None)
@@ -81,6 +114,15 @@ def find_bottleneck(trace: Trace) -> Iterator[Finding]:
             line=line,
         )
         return
+
+
+def _is_one_of_several(span: Span, total: int) -> bool:
+    """Return whether something else takes half of the trace at the same time, as in calls side by side."""
+    while span.parent is not None:
+        if any(each is not span and each.duration * 2 >= total for each in span.parent.children):
+            return True
+        span = span.parent
+    return False
 
 
 def find_slow_queries(trace: Trace) -> Iterator[Finding]:

@@ -8,63 +8,128 @@ children that look fine (`hidden_failures`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from tracemw.analysis.conventions import http_status, is_cancelled
+from tracemw.analysis.conventions import callee_name, http_status, is_cancelled, is_proxy
 from tracemw.analysis.findings.finding import Finding, at, failing, line_of
 from tracemw.analysis.findings.hidden_failures import hidden_cause, line_of_handler, swallowing_span
-from tracemw.analysis.model import CLIENT, CONSUMER, PRODUCER, SERVER, Span, Trace, milliseconds
-from tracemw.analysis.shapes import call_label
+from tracemw.analysis.model import CLIENT, CONSUMER, INTERNAL, MILLISECOND, PRODUCER, SERVER, Span, Trace, milliseconds
+from tracemw.analysis.shapes import call_label, is_statement
 
 _TIMEOUTS: Final = ("timeout", "timed out", "deadline")
 _MOST_ROOTS: Final = 5
+_APART: Final = 10 * MILLISECOND
+_ITS_END: Final = 0.1
+"""The share of a request's time that counts as its end."""
 
 
 def find_error_sources(trace: Trace) -> Iterator[Finding]:
     """Give a finding for each failed root. An orphan counts as one if a service begins with it."""
     if not trace.failed:
         return
-    roots = [root for root in trace.roots if root.failed_hard and _is_entry(root, trace)]
-    for root in roots[:_MOST_ROOTS]:
-        yield _finding(chain_of(root))
+    roots = [root for root in trace.roots if root.failed_hard and not root.is_message and _is_entry(root, trace)]
+    explained: set[Span] = set()
+    for root in sorted(roots, key=lambda root: root is not trace.root)[:_MOST_ROOTS]:
+        if root not in explained:
+            chain = chain_of(root, _failed_orphans(trace))
+            explained.update(chain)
+            yield _finding(chain)
 
 
 def _is_entry(root: Span, trace: Trace) -> bool:
     return root is trace.root or not root.parent_id or root.kind in (SERVER, CONSUMER)
 
 
-def chain_of(root: Span) -> list[Span]:
-    """Return the failed spans from a root down to the source."""
+def _failed_orphans(trace: Trace) -> list[Span]:
+    """Return the failed spans that would be beneath a lost one, but for those of single messages."""
+    found = list(trace.orphans)
+    for orphan in trace.orphans:
+        if not orphan.failed:
+            found += [*orphan.children, *_within_unmarked(orphan)]
+    return [span for span in found if span.failed_hard and not span.is_message]
+
+
+def chain_of(root: Span, orphans: Sequence[Span] = ()) -> list[Span]:
+    """Return the failed spans from a root down to the source. Where a link is lost, a failed orphan goes on."""
     chain = [root]
-    while (cause := _cause(chain[-1]) or hidden_cause(chain[-1])) is not None:
+    while True:
+        last = chain[-1]
+        cause = _cause(last) or hidden_cause(last) or _beyond(last, orphans)
+        if cause is None or cause in chain:
+            return chain
         chain.append(cause)
-    return chain
+
+
+def _beyond(span: Span, orphans: Sequence[Span]) -> Span | None:
+    """Return the failed orphan that was beneath a span until a span between them was lost."""
+    is_call = not span.children and (span.kind == CLIENT or is_proxy(span.attributes))
+    if not is_call and span.kind == CLIENT:
+        return None
+    near = [
+        orphan
+        for orphan in orphans
+        if orphan is not span
+        and (
+            (span.start - _APART <= orphan.start and orphan.end <= span.end + _APART)
+            or (is_call and callee_name(span.attributes) == orphan.service)  # its clock may be another
+        )
+    ]
+    shown = next((orphan for orphan in near if _shows_in(orphan, span)), None)
+    return shown or (near[0] if near and is_call and not _is_timeout(span) else None)
 
 
 def _cause(span: Span) -> Span | None:
     """Return the child that brought a span down; None if the span is the source."""
-    failed = [
-        child
-        for child in span.children
-        if child.failed
-        and not (span.kind == PRODUCER or child.kind == CONSUMER)
-        and not (child.start >= span.end and child.service == span.service)
-    ]
+    failed = _failed(span, span.children)
+    hidden = [] if failed else _failed(span, _within_unmarked(span))
+    shown = [child for child in failed or hidden if _shows_in(child, span)]
+    if shown:
+        return _first_at_its_time(shown)
+    if hidden and hidden[0].failed_hard and span.end - hidden[0].end < _ITS_END * span.duration:
+        return hidden[0]
     if not failed:
         return None
-    failed.sort(key=lambda child: (child.end, child.start), reverse=True)
-    shown = next((child for child in failed if _shows_in(child, span)), None)
-    if shown is not None:
-        return shown
     if span.kind == CLIENT:
         return None if _is_timeout(span) and http_status(span.attributes) is None else failed[0]
-    last = next((child for child in failed if child.failed_hard), None)
+    hard = [child for child in failed if child.failed_hard]
+    last = _first_at_its_time(hard) if hard else None
     if last is None:  # a 404 and its like are normal unless the caller shows it
         return None if span.exception or _went_on(failed[0], span) else failed[0]
     if span.exception is None:
         return None if _succeeded_later(last, span) else last
     return None if _went_on(last, span) else last
+
+
+def _failed(span: Span, candidates: Iterable[Span]) -> list[Span]:
+    """Return those that failed while a span was waiting for them, the last to end first, those cancelled at the end."""
+    found = [
+        each
+        for each in candidates
+        if each.failed
+        and not (span.kind == PRODUCER or each.kind == CONSUMER)
+        and not (each.start >= span.end and each.service == span.service)
+    ]
+    return sorted(found, key=lambda each: (not is_cancelled(each.error_type), each.end, each.start), reverse=True)
+
+
+def _first_at_its_time(failed: Sequence[Span]) -> Span:
+    """Return the last that failed, or, if several ran side by side then, the one of these that failed first."""
+    last = failed[0]
+    at_once = [each for each in failed if each.end > last.start and not is_cancelled(each.error_type)]
+    return min(at_once, key=lambda each: each.end, default=last)
+
+
+def _within_unmarked(span: Span) -> list[Span]:
+    """Return what is within spans of the same service that are not marked as failed, as many tracers leave them."""
+    within: list[Span] = []
+    pending = list(span.children)
+    while pending:
+        child = pending.pop()
+        if not child.failed and child.kind == INTERNAL and child.service == span.service:
+            within += child.children
+            pending += child.children
+    return within
 
 
 def _shows_in(child: Span, parent: Span) -> bool:
@@ -97,8 +162,19 @@ def _told_by(span: Span) -> str:
 
 
 def _went_on(child: Span, parent: Span) -> bool:
-    """Return whether other work began and succeeded after a failure, which therefore was handled."""
-    return any(other.start >= child.end and not other.failed and other.duration for other in parent.children)
+    """Return whether other work began and succeeded after a failure, which therefore was handled.
+
+    What a request does at its very end, such as a rollback or an error page, is no other work.
+    """
+    if (parent.end - child.end) < _ITS_END * parent.duration:
+        return False
+    return any(
+        other.start >= child.end
+        and not other.failed
+        and other.duration
+        and (is_statement(other) or not other.is_database)
+        for other in parent.children
+    )
 
 
 def _succeeded_later(child: Span, parent: Span) -> bool:

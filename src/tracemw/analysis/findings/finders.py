@@ -41,7 +41,7 @@ CODES: Final = (
 """Every code: causes before symptoms."""
 
 _SEVERITIES: Final = ("error", "warning", "hint")
-_SYMPTOMS: Final = frozenset({"long-trace", "bottleneck", "wide-trace", "deep-trace", "broken-trace"})
+_SYMPTOMS: Final = frozenset({"long-trace", "wide-trace", "deep-trace", "broken-trace"})
 _FAILURES: Final = frozenset({"killed", "error-source", "swallowed-error", "retry-storm"})
 
 
@@ -51,7 +51,7 @@ def find(trace: Trace) -> list[Finding]:
     found = [
         *find_killed(trace),
         *find_error_sources(trace),
-        *find_swallowed(trace, evidence.shapes),
+        *find_swallowed(trace),
         *find_retry_storms(trace),
         *find_pool_waits(trace),
         *find_leaked(trace),
@@ -59,9 +59,9 @@ def find(trace: Trace) -> list[Finding]:
         *find_sequential_calls(evidence),
         *find_slow_queries(trace),
         *find_blocked_loops(trace),
+        *find_bottleneck(trace),
         *find_idle_gaps(trace),
         *find_long_trace(trace),
-        *find_bottleneck(trace),
         *find_wide(trace, evidence.shapes),
         *find_deep(trace),
         *find_broken(trace),

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Final
 
-from tracemw.analysis.conventions import code_line, seconds
-from tracemw.analysis.findings.attempts_of_calls import has_failed
+from tracemw.analysis.conventions import code_line, is_connection, seconds
+from tracemw.analysis.critical_path import covered
+from tracemw.analysis.findings.attempts_of_calls import is_pause
+from tracemw.analysis.findings.durations import BOTTLENECK_SHARE, is_streaming
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching, quoted
-from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, SERVER, Event, Span, Trace, milliseconds
-from tracemw.analysis.shapes import inner_call, is_connect, target
+from tracemw.analysis.model import (
+    CONSUMER,
+    INTERNAL,
+    MILLISECOND,
+    SERVER,
+    Event,
+    Span,
+    Trace,
+    descendants,
+    milliseconds,
+)
+from tracemw.analysis.shapes import is_connect
 
 GAP: Final = 500 * MILLISECOND
 GAP_SHARE: Final = 0.3
 BLOCKED: Final = 0.1
 """Seconds."""
 
+_START: Final = attrgetter("start")
 _STACK: Final = "tracemw.stack"
 _BLOCKED: Final = "tracemw.loop.blocked"
 _WAITED: Final = "tracemw.loop.waited"
@@ -27,33 +41,39 @@ def find_idle_gaps(trace: Trace) -> Iterator[Finding]:
     """Give a finding for each span that waits 500 ms in one go, and 30 % of its time, while nothing beneath it runs.
 
     A call or query is no gap, nor is the pause before another attempt, nor time that spans with a missing parent fill.
-    A request that is one span alone tells nothing.
+    A request that is one span alone tells nothing, and for a task after the response nobody waits.
     """
     for span in trace.long:
         if span.duration < GAP or span.kind not in (SERVER, INTERNAL, CONSUMER) or span.is_database or is_connect(span):
             continue
         stack = next((event for event in span.events if event.name == _STACK), None)
+        if (
+            is_connection(span.attributes)
+            or is_streaming(span)
+            or (span.service == trace.root.service and span.start >= trace.root.end)
+        ):
+            continue
         if not span.children and not stack and (span.kind != INTERNAL or span.parent is None) and not span.messages:
             continue
         if any(event.name in _TOLD for event in span.events):
             continue
         length, begin, before = _longest_gap(span, trace)
         if length >= GAP and length >= GAP_SHARE * span.duration:
-            yield _gap(span, length, begin, before, stack)
+            yield _gap(span, length, begin, before, stack, trace.root.duration)
 
 
 def _longest_gap(span: Span, trace: Trace) -> tuple[int, int, Span | None]:
     """Return the longest time in which nothing runs: how long, from when on, and what ran before."""
-    busy = [(child.start, child.end, child) for child in (*span.children, *span.messages)]
+    busy = [*span.children, *span.messages]
     if trace.orphans:
-        busy += [(orphan.start, orphan.end, orphan) for orphan in trace.orphans if orphan is not span]
-    busy.sort(key=lambda each: each[:2])
+        busy += [orphan for orphan in trace.orphans if orphan is not span]
+    busy.sort(key=_START)
     longest, begin, before = 0, span.start, None
     until: int = span.start
     last: Span | None = None
-    for start, end, child in busy:
-        start = min(start, span.end)
-        if start - until > longest and not _is_pause(last, child):
+    for child in busy:
+        start, end = min(child.start, span.end), child.end
+        if start - until > longest and not is_pause(last, child):
             longest, begin, before = start - until, until, last
         if end > until:
             until, last = end, child
@@ -62,22 +82,13 @@ def _longest_gap(span: Span, trace: Trace) -> tuple[int, int, Span | None]:
     return longest, begin, before
 
 
-def _is_pause(before: Span | None, after: Span) -> bool:
-    """Return whether this is the pause between two attempts, or two polls, of one call."""
-    if before is None:
-        return False
-    call, following = inner_call(before), inner_call(after)
-    if not call.is_call and not has_failed(before):
-        return False
-    return target(call) == target(following)
-
-
-def _gap(span: Span, length: int, begin: int, before: Span | None, stack: Event | None) -> Finding:
+def _gap(span: Span, length: int, begin: int, before: Span | None, stack: Event | None, total: int) -> Finding:
     line = (code_line(stack.attributes) if stack else "") or line_of((span,))
     after = f" after {before.name}" if before is not None else ""
+    is_all = not span.children and length >= BOTTLENECK_SHARE * total
     return Finding(
         code="idle-gap",
-        severity="warning",
+        severity="hint" if is_all else "warning",  # long computing looks the same, and is a bottleneck
         title=f"{span.name} of {span.service} waits {milliseconds(length):.0f} ms{after} with nothing below{at(line)}",
         trace_id=span.trace_id,
         span_ids=(span.span_id,),
@@ -112,6 +123,9 @@ def _block(span: Span, event: Event, blocked: float) -> Finding:
         title = f"{span.name} of {span.service} blocks the event loop for {blocked * 1000:.0f} ms{at(line)}"
     else:
         title = f"{span.name} of {span.service} waits {blocked * 1000:.0f} ms for a blocked event loop{at(line)}"
+    begin = event.time + span.skew
+    end = begin + round(blocked * 1e9)
+    queries = covered([each for each in descendants(span) if each.is_database], begin, end)  # what else explains it
     return Finding(
         code="blocked-loop",
         severity="warning",
@@ -126,6 +140,6 @@ def _block(span: Span, event: Event, blocked: float) -> Finding:
             "blocked_by": blocker,
             "stack": str(event.attributes.get("code.stacktrace", "")),
         },
-        cost_ms=round(blocked * 1000, 3),
+        cost_ms=milliseconds(end - begin - queries),
         line=line,
     )

@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tracemw.analysis.conventions import code_line, http_status
+from tracemw.analysis.conventions import callee_name, code_line, http_status, is_cancelled
 from tracemw.analysis.findings.finding import Finding, at, line_of, quoted
 from tracemw.analysis.model import MILLISECOND, Span, Trace, milliseconds
 
 _SIGNALS: Final = frozenset({"SIGABRT", "SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT", "SIGHUP", "process_exit"})
 """What tracemw gives as `error.type` to spans that are open when a process ends."""
 
-_BROKEN: Final = (
-    "RemoteProtocolError",
-    "ConnectionResetError",
-    "ConnectionError",
-    "ServerDisconnected",
-    "BrokenPipe",
-    "RemoteDisconnected",
-    "ReadError",
-    "IncompleteRead",
-    "Connection aborted",
-    "UNAVAILABLE",
+_UNBROKEN: Final = (
+    "connecterror",
+    "connectionrefused",
+    "connection refused",
+    "econnrefused",
+    "newconnectionerror",
+    "connectexception",
+    "unknownhost",
+    "enotfound",
+    "timeout",
+    "timed out",
+    "deadline",
 )
-_REFUSED: Final = ("ConnectError", "ConnectionRefused", "NewConnectionError", "ConnectTimeout")
-"""Connections that never were do not end a request."""
+"""Connections that never were, and callers that gave up: neither ends a request."""
 
+_UNAVAILABLE: Final = 14
 _MARGIN: Final = 10 * MILLISECOND
 
 
@@ -40,21 +41,30 @@ def find_killed(trace: Trace) -> Iterator[Finding]:
         return
     if trace.orphans:
         for call in trace.failed:
-            if call.is_call and not call.children and http_status(call.attributes) is None and _broke(call):
+            if call.is_call and not call.children and _broke(call):
                 left = [orphan for orphan in trace.orphans if _is_left_by(orphan, call)]
                 if left:
                     yield _cut_off(call, left)
 
 
 def _broke(call: Span) -> bool:
+    if http_status(call.attributes) is not None or call.attributes.get("rpc.grpc.status_code") not in (
+        None,
+        _UNAVAILABLE,
+    ):
+        return False
     event = call.exception
     message = event.attributes.get("exception.message") if event else ""
-    told = f"{call.error_type} {message} {call.status_message}"
-    return any(word in told for word in _BROKEN) and not any(word in told for word in _REFUSED)
+    told = f"{call.error_type} {message} {call.status_message}".lower()
+    return bool(told.strip()) and not is_cancelled(call.error_type) and not any(word in told for word in _UNBROKEN)
 
 
 def _is_left_by(orphan: Span, call: Span) -> bool:
-    return orphan.service != call.service and call.start - _MARGIN <= orphan.start <= call.end + _MARGIN
+    if orphan.service == call.service:
+        return False
+    if call.start - _MARGIN <= orphan.start <= call.end + _MARGIN:
+        return True
+    return callee_name(call.attributes) == orphan.service  # its clock may be another
 
 
 def _marked(spans: list[Span]) -> Finding:

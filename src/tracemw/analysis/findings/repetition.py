@@ -6,19 +6,21 @@ One shape five times, or a pattern of two to eight of them three times. Retries,
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Final
 
 from tracemw.analysis.evidence import Evidence
 from tracemw.analysis.findings.attempts_of_calls import has_failed
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching
 from tracemw.analysis.model import MILLISECOND, Span, milliseconds
-from tracemw.analysis.shapes import Shape, call_label, inner_call, query_label, target
+from tracemw.analysis.shapes import Shape, asked, call_label, inner_call, query_label
 
 REPEATS: Final = 5
 TOGETHER: Final = 50 * MILLISECOND
 PATTERN_REPEATS: Final = 3
 PATTERN_LONGEST: Final = 8
 
+_START: Final = attrgetter("start")
 _SHOWN: Final = 50
 
 
@@ -31,8 +33,6 @@ def find_n_plus_one(evidence: Evidence, together: int = TOGETHER) -> Iterator[Fi
     """
     found: dict[tuple[str, str, Shape], list[Finding]] = {}
     for parent in evidence.trace.parents:
-        if sum([child.folded for child in parent.children]) < REPEATS:
-            continue
         for shape, group in _groups(parent, evidence, together):
             finding = _finding(parent, group, evidence)
             found.setdefault((parent.service, parent.name, shape), []).append(finding)
@@ -41,28 +41,35 @@ def find_n_plus_one(evidence: Evidence, together: int = TOGETHER) -> Iterator[Fi
 
 
 def _groups(parent: Span, evidence: Evidence, together: int) -> Iterator[tuple[Shape, list[Span]]]:
-    shaped = sorted(
-        (
-            (child.start, number, shape, child)
-            for number, child in enumerate(parent.children)
-            if (shape := evidence.shapes.of(child)) is not None and not has_failed(child)
-        ),
-        key=lambda each: each[:2],
-    )
     by_shape: dict[Shape, list[Span]] = {}
-    for _, _, shape, child in shaped:
-        by_shape.setdefault(shape, []).append(child)
+    shape_of = evidence.shapes.of
+    in_order = sorted(parent.children, key=_START)
+    for child in in_order:
+        shape = shape_of(child)
+        if shape is not None and not has_failed(child):
+            if shape in by_shape:
+                by_shape[shape].append(child)
+            else:
+                by_shape[shape] = [child]
     often = {shape: group for shape, group in by_shape.items() if len(group) >= PATTERN_REPEATS}
     in_pattern: set[Shape] = set()
     if len(often) > 1:
-        order = [(shape, child) for _, _, shape, child in shaped if shape in often]
+        order = [(shape, child) for child in in_order if (shape := shape_of(child)) in often and not has_failed(child)]
         for shapes, group in _patterns(order):
             if not in_pattern & shapes and _counts(group, together):
                 in_pattern |= shapes
                 yield ("pattern", shapes), group
     for shape, group in by_shape.items():
-        if shape not in in_pattern and sum(child.folded for child in group) >= REPEATS and _counts(group, together):
+        enough = PATTERN_REPEATS if _is_unit(shape) else REPEATS
+        if shape not in in_pattern and sum(child.folded for child in group) >= enough and _counts(group, together):
             yield shape, group
+
+
+def _is_unit(shape: Shape) -> bool:
+    """Return whether this is a span around two shapes and more, which is a pattern by itself."""
+    while shape[0] == "wrapper" and len(shape[2]) == 1:
+        (shape,) = shape[2]
+    return bool(shape[0] == "wrapper")
 
 
 def _patterns(order: list[tuple[Shape, Span]]) -> Iterator[tuple[frozenset[Shape], list[Span]]]:
@@ -98,9 +105,10 @@ def _is_parallel(group: list[Span]) -> bool:
 
 def _is_poll(group: list[Span]) -> bool:
     """Return whether one thing is asked for again and again, with pauses that are longer than the calls."""
-    calls = [inner_call(child) for child in group]
-    if not calls[0].is_call or len({target(call) for call in calls}) > 1:
+    first = inner_call(group[0])
+    if not first.is_call or any(asked(inner_call(child)) != asked(first) for child in group[1:]):
         return False
+    calls = [inner_call(child) for child in group]
     working = sum(call.duration for call in calls)
     return group[-1].end - group[0].start - working > working
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from tracemw.analysis.conventions import is_proxy
 from tracemw.analysis.findings.finding import Finding, line_of, matching
 from tracemw.analysis.model import CLIENT, INTERNAL, PRODUCER, SERVER, Span, Trace, ancestors, milliseconds
-from tracemw.analysis.shapes import Shapes, is_statement
+from tracemw.analysis.shapes import Shapes
 
 WIDE: Final = 50
 DEEP: Final = 5
@@ -40,29 +41,31 @@ def find_wide(trace: Trace, shapes: Shapes) -> Iterator[Finding]:
 
 def _leaves(child: Span, shapes: Shapes) -> bool:
     """Return whether a span leaves its process, or is around something that does."""
-    if child.kind in (CLIENT, PRODUCER, SERVER):
-        return not child.is_database or is_statement(child)
-    return child.kind == INTERNAL and shapes.of(child) is not None
+    if child.kind in (PRODUCER, SERVER):
+        return True
+    return child.kind in (CLIENT, INTERNAL) and shapes.of(child) is not None
 
 
 def find_deep(trace: Trace) -> Iterator[Finding]:
     """Give a finding if a path crosses from service to service more than five times."""
     if len(trace.spans) <= DEEP or (len(trace.services) < 2):
         return
-    crossings: dict[Span, int] = {}
+    crossings: dict[Span, tuple[int, str]] = {}
     deepest, most = trace.root, 0
     for span in trace.spans:
         parent = span.parent
-        count = 0
-        if parent is not None:
-            count = crossings.get(parent, 0) + (parent.service != span.service)
-        if count:
-            crossings[span] = count
+        if parent is None:
+            continue
+        count, service = crossings.get(parent, (0, parent.service))
+        if service != span.service and not is_sidecar(span):
+            count, service = count + 1, span.service
+        if count or service != parent.service:
+            crossings[span] = count, service
             if count > most:
                 deepest, most = span, count
     if most <= DEEP:
         return
-    path = [deepest, *ancestors(deepest)][::-1]
+    path = [span for span in (deepest, *ancestors(deepest)) if not is_sidecar(span)][::-1]
     services = [path[0].service]
     for span in path:
         if span.service != services[-1]:
@@ -72,7 +75,7 @@ def find_deep(trace: Trace) -> Iterator[Finding]:
         severity="hint",
         title=f"one request passes through {most + 1} services in a row: {' > '.join(services[:12])}",
         trace_id=trace.trace_id,
-        span_ids=tuple(span.span_id for span in path if span.parent is None or span.service != span.parent.service)[
+        span_ids=tuple(span.span_id for span, above in zip(path, [None, *path], strict=False) if _is_hop(span, above))[
             -20:
         ],
         service=deepest.service,
@@ -80,3 +83,12 @@ def find_deep(trace: Trace) -> Iterator[Finding]:
         query=f"{matching(path[0])} >> {matching(deepest)}",
         numbers={"crossings": most, "services": services},
     )
+
+
+def _is_hop(span: Span, above: Span | None) -> bool:
+    return above is None or span.service != above.service
+
+
+def is_sidecar(span: Span) -> bool:
+    """Return whether a sidecar recorded this span, which the service has recorded, too."""
+    return span.kind in (CLIENT, SERVER) and is_proxy(span.attributes)

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracemw.analysis.conventions import http_status, is_cancelled
+from tracemw.analysis.findings.attempts_of_calls import what_is_tried
 from tracemw.analysis.findings.error_source import chain_of, failure_of, line_of_failure
 from tracemw.analysis.findings.finding import Finding, at, failing, line_of, quoted
 from tracemw.analysis.findings.hidden_failures import hidden_cause, line_of_handler, swallowing_span
-from tracemw.analysis.model import CLIENT, CONSUMER, PRODUCER, SERVER, Span, Trace, ancestors, descendants, milliseconds
-from tracemw.analysis.shapes import Shapes
+from tracemw.analysis.model import (
+    CLIENT,
+    CONSUMER,
+    INTERNAL,
+    PRODUCER,
+    SERVER,
+    Span,
+    Trace,
+    ancestors,
+    descendants,
+    milliseconds,
+)
+from tracemw.analysis.shapes import without_numbers
 
 
-def find_swallowed(trace: Trace, shapes: Shapes) -> Iterator[Finding]:
+def find_swallowed(trace: Trace) -> Iterator[Finding]:
     """Give a finding for each failure beneath a span that looks fine, and for a 5xx without any failure on record.
 
     A retry that succeeded makes up for a failure. A fallback on purpose looks the same as a swallowed error, so another
@@ -22,9 +34,9 @@ def find_swallowed(trace: Trace, shapes: Shapes) -> Iterator[Finding]:
         return
     found: dict[tuple[str, str, str], Finding] = {}
     for span in trace.failed:
-        if span.kind == SERVER and _came_from_nowhere(span):
+        if span.kind == SERVER and _came_from_nowhere(span, trace):
             finding = _without_exception(span)
-        elif span.parent is not None and not span.parent.failed and _is_swallowed(span, span.parent, shapes):
+        elif span.parent is not None and not span.parent.failed and _is_swallowed(span, span.parent, trace):
             finding = _swallowed(span, span.parent)
         else:
             continue
@@ -32,15 +44,16 @@ def find_swallowed(trace: Trace, shapes: Shapes) -> Iterator[Finding]:
     yield from found.values()
 
 
-def _is_swallowed(span: Span, parent: Span, shapes: Shapes) -> bool:
+def _is_swallowed(span: Span, parent: Span, trace: Trace) -> bool:
     if not span.failed_hard or parent.kind == PRODUCER or span.kind == CONSUMER:
         return False
     if is_cancelled(span.error_type) or (span.start >= parent.end and span.service == parent.service):
         return False
     status = http_status(span.attributes)
-    if span.exception is None and not span.error_type and (status is None or status < 500) and not span.status_message:
+    told = span.exception or span.error_type or span.status_message or "rpc.grpc.status_code" in span.attributes
+    if not told and (status is None or status < 500):
         return False
-    return (not _root_failed(parent) or _brought_down(span)) and not _was_retried(span, parent, shapes)
+    return (not _root_failed(parent, trace) or _brought_down(span)) and not _was_retried(span, parent)
 
 
 def _brought_down(span: Span) -> bool:
@@ -49,29 +62,43 @@ def _brought_down(span: Span) -> bool:
     return above is not None and hidden_cause(above) is span and swallowing_span([above, *chain_of(span)]) is not None
 
 
-def _root_failed(span: Span) -> bool:
+def _root_failed(span: Span, trace: Trace) -> bool:
+    """Return whether the request failed in which a span is; where the spans between are lost, the whole trace's."""
     while span.parent is not None:
         span = span.parent
-    return span.failed
+    return span.failed or (bool(span.parent_id) and span.kind == INTERNAL and trace.root.failed)
 
 
-def _was_retried(span: Span, parent: Span, shapes: Shapes) -> bool:
-    """Return whether the same call, or the same work around it, succeeded later beneath the same parent."""
-    shape = shapes.of(span)
-    return any(
-        other.start >= span.end
-        and not other.failed
-        and (other.name == span.name if shape is None else shapes.of(other) == shape)
-        for other in parent.children
-    )
+def _was_retried(span: Span, parent: Span) -> bool:
+    """Return whether the same call, or the same work around it, succeeded later beneath the same parent.
+
+    Work that has succeeded before is of another thing each time, as the items of a batch are.
+    """
+    tried = what_is_tried(span)
+    if tried is not None:
+        name = without_numbers(span.name)
+        later = (other for other in parent.children if other.start >= span.end and not other.failed)
+        return any(without_numbers(other.name) == name and what_is_tried(other) == tried for other in later)
+    good = [other for other in parent.children if other.name == span.name and not other.failed]
+    return bool(good) and all(other.start >= span.end for other in good)
 
 
-def _came_from_nowhere(span: Span) -> bool:
+def _came_from_nowhere(span: Span, trace: Trace) -> bool:
+    """Return whether a request failed though each of its calls succeeded, and no exception says why.
+
+    Statuses such as 503 are answers on purpose. A span that calls nobody tells nothing, since many tracers record no
+    exceptions.
+    """
     if span.exception is not None or (span.error_type and not span.error_type.isdigit()):
         return False
-    if (http_status(span.attributes) or 500) < 500:
+    if http_status(span.attributes) not in (500, None) or "rpc.grpc.status_code" in span.attributes:
         return False
-    return _root_failed(span) and not any(below.failed for below in descendants(span))
+    below = descendants(span)
+    return (
+        any(each.kind == CLIENT for each in below)
+        and not any(each.failed for each in below)
+        and _root_failed(span, trace)
+    )
 
 
 def _swallowed(span: Span, parent: Span) -> Finding:
