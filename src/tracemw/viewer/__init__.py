@@ -7,6 +7,7 @@ The way through this room:
 * ``app``           the routes; ``isolation`` refuses the requests of other people's web pages
 * ``receiver``      the endpoint that takes spans: ``receiving`` reads them, ``storing`` keeps them in SQLite
 * ``queries``       the endpoints that answer: ``querying`` reads the question, ``storing`` finds the spans
+* ``explaining``    the endpoints that say what `tracemw.analysis` finds, by way of ``answering``
 * ``page/``         the web page, plain ES modules without a build step
 
 Everything from outside is bounded where it comes in: in bytes, objects, CPU time and patience. ``allowance`` has the

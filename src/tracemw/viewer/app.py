@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from tracemw.viewer.allowance import Allowance
 from tracemw.viewer.budget import BudgetError
+from tracemw.viewer.explaining import Explanations
 from tracemw.viewer.isolation import IsolationMiddleware
 from tracemw.viewer.queries import Queries
 from tracemw.viewer.querying.literals import QueryError
@@ -23,6 +24,7 @@ from tracemw.viewer.storing.database import StoreError
 from tracemw.viewer.storing.store import Store
 
 _PAGE = Path(__file__).parent / "page"
+_ADDRESSES = ("/", "/trace/{trace_id:str}", "/findings", "/routes", "/map", "/compare/{before:str}/{after:str}")
 
 
 def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = Allowance()) -> Starlette:  # noqa: B008  # frozen
@@ -35,6 +37,7 @@ def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = 
     """
     receiver = Receiver(store, allowance)
     queries = Queries(store, allowance)
+    explanations = Explanations(store, allowance)
     return Starlette(
         routes=[
             Route("/v1/traces", receiver.receive_traces, methods=["POST"]),
@@ -47,8 +50,11 @@ def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = 
             Route("/api/search/tag/{name:path}/values", queries.tag_values),
             Route("/viewer/traces", queries.list_traces),
             Route("/viewer/status", queries.status),
-            Route("/", _page),
-            Route("/trace/{trace_id:str}", _page),
+            Route("/viewer/trace/{trace_id:str}", explanations.trace),
+            Route("/viewer/trace/{trace_id:str}/span/{span_id:str}", explanations.span),
+            Route("/viewer/trace/{trace_id:str}/matches", explanations.matches),
+            Route("/viewer/survey", explanations.survey),
+            *(Route(path, _page) for path in _ADDRESSES),
             Mount("/page", _PageFiles(directory=_PAGE)),
         ],
         middleware=[Middleware(IsolationMiddleware, local_only=local_only)],

@@ -12,7 +12,7 @@ from tracemw.analysis.model import INTERNAL, Event, Resource, Span
 
 
 def spans_of_bytes(data: bytes) -> Iterator[Span]:
-    """Give the spans of a message.
+    """Return the spans of the bytes of a message.
 
     Raises:
         NotTracesError: for bytes that are no such message.
@@ -25,6 +25,11 @@ def spans_of_bytes(data: bytes) -> Iterator[Span]:
         message.ParseFromString(data)
     except DecodeError:
         raise NotTracesError("neither JSON nor protobuf of OTLP; use a file of OTLP, Tempo, Jaeger or Zipkin") from None
+    return spans_of_message(message)
+
+
+def spans_of_message(message: Any) -> Iterator[Span]:
+    """Give the spans of a `TracesData`, or of a message with the same fields."""
     for group in message.resource_spans:
         attributes = _attributes(group.resource.attributes)
         resource = Resource(str(attributes.get("service.name", "")), attributes)
