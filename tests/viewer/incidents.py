@@ -61,7 +61,7 @@ def timeout(trace: int, start: int = NOON) -> list[Spans]:
         trace, 1, 0, "POST /checkout", 0, 3012, http__response__status_code=500, error="TimeoutError",
         error__type="TimeoutError", **more,
     )  # fmt: skip
-    line = {
+    line: dict[str, Any] = {
         "code__file__path": "/srv/storefront/orders.py",
         "code__line__number": 88,
         "code__function__name": "reserve",
@@ -73,7 +73,8 @@ def timeout(trace: int, start: int = NOON) -> list[Spans]:
            exception__stacktrace=_STACK)  # fmt: skip
     wait = span(
         trace, 4, 1, name="pool wait", at=9, took=2994, kind=INTERNAL, error="TimeoutError",
-        db__system__name="postgresql", db__client__connection__pool__name="shop", tracemw__pool__size=2,
+        db__system__name="postgresql", db__namespace="shop", db__client__connection__pool__name="shop",
+        tracemw__pool__size=2,
         tracemw__pool__held=2, tracemw__pool__holders__line=["refunds.py:31 in settle", "refunds.py:31 in settle"],
         tracemw__pool__holders__age=[184.2, 97.5], tracemw__pool__holders__trace_id=[f"{7:032x}", f"{8:032x}"],
         **line, **more,
@@ -93,7 +94,7 @@ def n_plus_one(trace: int, start: int = NOON, queries: int = 41, each: float = 4
     """A profile whose addresses are loaded one by one."""
     more = {"start": start}
     took = 22 + queries * (each + 0.2)
-    line = {
+    line: dict[str, Any] = {
         "code__file__path": "/srv/profile/app.py",
         "code__line__number": 57,
         "code__function__name": "orders_of",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -13,56 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from .running import Viewer
 from .samples import CHECKOUT, Spans, checkout, hex_id, one, span
 
 pytestmark = pytest.mark.browser
-
-_CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
-_CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, _CHROMIUM_NAMES)), None)
-    if path is None:
-        missing = f"no Chromium found: none of {', '.join(_CHROMIUM_NAMES)} is on the PATH"
-        if os.environ.get("TESTS_REQUIRE_BROWSER") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=_CHROMIUM_ARGUMENTS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Browser, viewer: Viewer) -> Iterator[Page]:
-    """A page of which nothing may leave for another host, and which may not complain."""
-    context = browser.new_context(base_url=viewer.url, viewport={"width": 1280, "height": 800}, color_scheme="light")
-    context.set_default_timeout(10_000)
-    page = context.new_page()
-    requests: list[str] = []
-    complaints: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    context.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith((viewer.url, "data:"))] == []
 
 
 def test_an_empty_viewer_tells_how_to_send_traces_and_shows_the_first_one_by_itself(page: Page, viewer: Viewer) -> None:

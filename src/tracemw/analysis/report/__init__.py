@@ -7,5 +7,6 @@
 * ``line``: one line, and how it is shown
 * ``explanation``: one trace as a page shows it
 * ``overview``: many traces as a page shows them
+* ``otlp_span``: all that one span has
 * ``repeats``: children that are alike, told once
 """

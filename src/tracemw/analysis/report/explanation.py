@@ -14,7 +14,7 @@ from tracemw.analysis.findings.finding import Finding
 from tracemw.analysis.model import MILLISECOND, Event, Span, Trace
 from tracemw.analysis.report.as_json import of_one
 from tracemw.analysis.report.repeats import with_repeats
-from tracemw.analysis.shapes import Shapes, call_label, is_connect
+from tracemw.analysis.shapes import Shapes, call_label, is_connect, query_label
 from tracemw.analysis.verdict import Verdict
 
 _MOST_NOTES: Final = 20
@@ -42,48 +42,46 @@ def explain(trace: Trace, verdict: Verdict, findings: list[Finding]) -> dict[str
     path = critical_path(trace.root)
     shapes = Shapes()
     likes = {
-        other: first for parent in trace.spans for first, others in with_repeats(parent, shapes) for other in others
+        other: first for parent in trace.parents for first, others in with_repeats(parent, shapes) for other in others
     }
     services = {name: number for number, name in enumerate(dict.fromkeys(span.service for span in spans))}
-    orphans = set(trace.orphans)
+    rows = {span: _row(span, services[span.service], start) for span in spans}
+    for span, own in path.items():
+        rows[span]["path"] = own
+    for span, first in likes.items():
+        rows[span]["like"] = first.span_id
+    for span in trace.orphans:
+        rows[span]["orphan"] = True
     return {
         **of_one(trace, verdict, findings),
         "start": str(start),
         "length": max(span.end for span in spans) - start,
         "root": trace.root.span_id,
         "services": list(services),
-        "rows": [
-            {
-                "service": services[span.service],
-                **_row(span, start),
-                **({"path": path[span]} if span in path else {}),
-                **({"like": likes[span].span_id} if span in likes else {}),
-                **({"orphan": True} if span in orphans else {}),
-            }
-            for span in spans
-        ],
+        "rows": list(rows.values()),
         "waits": list(_waits(trace, findings, start)),
     }
 
 
-def _row(span: Span, start: int) -> dict[str, Any]:
-    """Return one span: `id`, `parent`, `name`, `kind`, `start` and `took`.
+def _row(span: Span, service: int, start: int) -> dict[str, Any]:
+    """Return one span: `id`, `parent`, `name`, `service` (the index of its name), `kind`, `start` and `took`.
 
     If there is something to say, also: `label` (what a reader calls the query or call), `failed`, `line` (of code),
     `folded` (how many spans this one stands for) with `busy` (their nanoseconds in all), `skew` (by how much its clock
-    was put right) and `notes` (its events). The row of a trace adds `service` (the index of its name), `path` (own
-    nanoseconds on the critical path; absent when it is not on the path), `like` (the id of the sibling that stands for
-    it) and `orphan` (its parent is not there).
+    was put right) and `notes` (its events). The trace adds `path` (own nanoseconds on the critical path; absent when
+    the span is not on the path), `like` (the id of the sibling that stands for it) and `orphan` (its parent is not
+    there).
     """
     row: dict[str, Any] = {
         "id": span.span_id,
         "parent": span.parent.span_id if span.parent else "",
         "name": span.name,
+        "service": service,
         "kind": span.kind.lower(),
         "start": span.start - start,
         "took": span.end - span.start,
     }
-    label = call_label(span)
+    label = call_label(span) if span.is_call else query_label(span)
     if label != span.name:
         row["label"] = label
     if span.failed:

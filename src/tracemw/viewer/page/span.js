@@ -36,6 +36,7 @@ export function SpanPanel({ span, trace, colour, close }) {
       </dl>
       ${span.skew !== undefined && html`<p class="note">The clock of ${span.service} is ${duration(Math.abs(span.skew))} ${span.skew > 0 ? "behind" : "ahead"}; the page has put that right.</p>`}
       <${CodeLine} attribute=${attribute} line=${span.line} />
+      ${data === null && html`<p class="note">There are no further details of this span here.</p>`}
       ${details?.dropped.length > 0 && html`<p class="note">Dropped by the service: ${details.dropped.map(([what, number]) => `${number} ${what}`).join(", ")}</p>`}
       ${details &&
       html`
@@ -150,7 +151,7 @@ function Stack({ text }) {
     element.current.scrollTop = element.current.scrollHeight; // the most recent call comes last
   }, [text]);
   return html`
-    <pre tabindex="0" role="region" aria-label="Stack trace" ref=${element}>${text
+    <pre tabindex="0" role="group" aria-label="Stack trace" ref=${element}>${text
         .split("\n")
         .map((line) => (line.startsWith(">") ? html`<b>${line}\n</b>` : `${line}\n`))}</pre>
   `;

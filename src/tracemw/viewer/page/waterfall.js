@@ -7,7 +7,8 @@ import { NoteRow, RepeatsRow, SpanRow } from "./row.js";
 import { visibleRows, wayTo } from "./rows.js";
 
 const ROW = 28; // pixels, the same as --row in base.css
-const SPARE = 12; // rows that are drawn beyond each edge, so that scrolling shows no gap
+const SPARE = 8; // rows that are drawn beyond each edge, so that scrolling shows no gap
+const STEP = 4; // rows by which the drawn ones move on
 const TICKS = 4;
 
 export function Waterfall({ trace, colours, chosenId, choose, matches, notes, find }) {
@@ -22,11 +23,16 @@ export function Waterfall({ trace, colours, chosenId, choose, matches, notes, fi
   const repeats = useMemo(() => trace.spans.filter((span) => span.repeats.length).map((span) => span.id), [trace]);
 
   useLayoutEffect(() => {
-    const measure = () => setView({ top: scroller.current.scrollTop, height: scroller.current.clientHeight });
     const observer = new ResizeObserver(measure);
     observer.observe(scroller.current);
     return () => observer.disconnect();
   }, []);
+
+  const measure = () => {
+    const { scrollTop, clientHeight } = scroller.current;
+    const top = Math.floor(scrollTop / ROW / STEP) * STEP * ROW;
+    setView((before) => (before.top === top && before.height === clientHeight ? before : { top, height: clientHeight }));
+  };
 
   // Whoever chooses a span wants to see it, wherever it is hidden.
   useEffect(() => {
@@ -96,7 +102,7 @@ export function Waterfall({ trace, colours, chosenId, choose, matches, notes, fi
   };
 
   const first = Math.max(0, Math.floor(view.top / ROW) - SPARE);
-  const last = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + SPARE);
+  const last = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + STEP + SPARE);
   return html`
     <div class="waterfall">
       <div class="tools" role="toolbar" aria-label="Spans">
@@ -136,7 +142,7 @@ export function Waterfall({ trace, colours, chosenId, choose, matches, notes, fi
         aria-label="Spans by start time; arrow keys move, Enter shows a span"
         aria-activedescendant=${`row-${rows[active].key}`}
         onKeyDown=${onKeyDown}
-        onScroll=${(event) => setView({ top: event.currentTarget.scrollTop, height: event.currentTarget.clientHeight })}
+        onScroll=${measure}
       >
         <div class="sheet" role="presentation" style=${{ height: `${rows.length * ROW}px` }}>
           ${rows.slice(first, Math.max(last, 0)).map((row, index) => {
