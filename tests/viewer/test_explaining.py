@@ -80,6 +80,13 @@ def test_a_survey_has_findings_routes_and_ways_of_the_traces_that_pass_the_filte
     assert viewer.http.get("/viewer/survey", params={"known": told["version"]}).status_code == 204
 
 
+def test_a_list_is_told_the_cause_of_each_trace_that_has_one(viewer: Viewer) -> None:
+    viewer.send(*incidents.n_plus_one(1), *incidents.healthy(2))
+    told = viewer.get("/viewer/causes")
+    assert {trace: cause["code"] for trace, cause in told["causes"].items()} == {hex_id(1): "n-plus-one"}
+    assert viewer.http.get("/viewer/causes", params={"known": told["version"]}).status_code == 204
+
+
 def test_a_survey_of_more_traces_than_are_looked_at_is_refused(viewer: Viewer) -> None:
     response = viewer.http.get("/viewer/survey", params={"limit": 1001})
     assert (response.status_code, response.text) == (

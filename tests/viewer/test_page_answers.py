@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from . import incidents
 from .conftest import page_of
 from .cost import cost, needs_proc
-from .running import Viewer, viewer
+from .running import PATIENCE, Viewer, viewer
 from .samples import SECOND, Spans, hex_id, one, span
 
 pytestmark = pytest.mark.browser
@@ -55,6 +55,13 @@ def test_the_cause_of_an_incident_is_in_sight_without_a_click(page: Page, trace:
     for text in said:
         expect(verdict).to_contain_text(text)
     expect(verdict).to_be_in_viewport()
+
+
+def test_the_list_tells_what_is_wrong_with_each_trace(page: Page) -> None:
+    page.goto("/")
+    row = page.get_by_role("row").filter(has_text="profile runs SELECT addresses 41 times")
+    expect(row.get_by_role("img", name="warning")).to_be_visible()
+    expect(page.get_by_role("row").filter(has=page.get_by_role("img"))).to_have_count(3)
 
 
 def test_a_trace_that_is_fine_says_so_and_where_the_time_went(page: Page) -> None:
@@ -269,7 +276,7 @@ def test_a_trace_of_50000_spans_opens_in_two_seconds_of_cpu_and_scrolls(browser:
         before = seconds()
         with cost(running) as spent:
             page.goto(f"/trace/{hex_id(7)}")
-            page.get_by_role("treeitem").first.wait_for()
+            page.get_by_role("treeitem").first.wait_for(timeout=1000 * PATIENCE)
         opened = seconds() - before
         assert page.get_by_role("treeitem").count() < 60
         page.evaluate(

@@ -53,6 +53,7 @@ def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = 
             Route("/viewer/trace/{trace_id:str}", explanations.trace),
             Route("/viewer/trace/{trace_id:str}/span/{span_id:str}", explanations.span),
             Route("/viewer/trace/{trace_id:str}/matches", explanations.matches),
+            Route("/viewer/causes", explanations.causes),
             Route("/viewer/survey", explanations.survey),
             *(Route(path, _page) for path in _ADDRESSES),
             Mount("/page", _PageFiles(directory=_PAGE)),

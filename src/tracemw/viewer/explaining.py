@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -29,8 +29,11 @@ from tracemw.viewer.querying.literals import QueryError
 from tracemw.viewer.querying.parameters import parse_search, parse_trace_id
 from tracemw.viewer.querying.search import find
 from tracemw.viewer.storing.store import Store
+from tracemw.viewer.storing.summaries import Summary
 
 _MOST_SURVEYED = 1_000  # traces
+_LARGEST_JUDGED = 5_000  # spans of a trace whose cause a list tells; a larger one is looked at when somebody opens it
+_CAUSES_REMEMBERED = 20_000
 _MOST_MATCHES = 10_000
 
 
@@ -40,6 +43,7 @@ class Explanations:
     def __init__(self, store: Store, allowance: Allowance) -> None:
         self._store = store
         self._answers = Answers(allowance.search_seconds)
+        self._causes: dict[tuple[bytes, int, int, int], Mapping[str, str] | None] = {}
 
     async def trace(self, request: Request) -> Response:
         """``GET /viewer/trace/{id}``: one trace as the page shows it; null if it is not there."""
@@ -87,6 +91,44 @@ class Explanations:
             return _json({"spans": list(islice(found, _MOST_MATCHES))})
 
         return await self._answers.respond(request, None, make)
+
+    async def causes(self, request: Request) -> Response:
+        """``GET /viewer/causes``: what is wrong with each trace of a list, by trace id. Parameters are the list's."""
+        parameters = {name: value for name, value in request.query_params.items() if name != "known"}
+        search = parse_search(parameters)
+        version = self._store.totals().arrival
+        if request.query_params.get("known") == str(version):
+            return Response(status_code=204)
+
+        def make(budget: Budget) -> bytes:
+            causes = {}
+            try:
+                for found in find(self._store, search, budget):
+                    cause = self._cause(found.summary, budget)
+                    if cause is not None:
+                        causes[found.summary.trace_id.hex()] = cause
+            except BudgetError:
+                pass  # the next look goes on from here
+            return _json({"version": version, "causes": causes})
+
+        return await self._answers.respond(request, ("causes", version, *sorted(parameters.items())), make)
+
+    def _cause(self, summary: Summary, budget: Budget) -> Mapping[str, str] | None:
+        """Return the finding behind the verdict on a trace, if it is more than a hint."""
+        if summary.spans > _LARGEST_JUDGED:
+            return None
+        key = (summary.trace_id, summary.spans, summary.errors, summary.end)
+        if key not in self._causes:
+            trace = self._trace(summary.trace_id, budget)
+            finding = look_at(trace)[0].finding if trace is not None else None
+            if len(self._causes) >= _CAUSES_REMEMBERED:
+                self._causes.clear()
+            self._causes[key] = (
+                {"code": finding.code, "severity": finding.severity, "title": finding.title}
+                if finding is not None and finding.severity != "hint"
+                else None
+            )
+        return self._causes[key]
 
     async def survey(self, request: Request) -> Response:
         """``GET /viewer/survey``: findings, routes and map of the newest traces. Parameters are those of the list."""

@@ -8,6 +8,7 @@ import { ago, count, dateTime, duration, serviceColours, timeOfDay } from "./for
 import { useListKeys } from "./keys.js";
 import { useAnswer } from "./loading.js";
 import { source } from "./source.js";
+import { Severity } from "./verdict.js";
 
 const LOOK_MILLISECONDS = 2000;
 
@@ -20,6 +21,7 @@ export function TraceList({ address }) {
     return { traces: list.traces, status };
   };
   const { data, error } = useAnswer(ask, [query, live], live ? LOOK_MILLISECONDS : 0);
+  const { causes } = useAnswer((known, signal) => source.causes(query, known, signal), [query, live], live ? LOOK_MILLISECONDS : 0).data ?? {};
   const main = useRef();
   const { shown, held, release } = useStillness(data?.traces, query, main);
   useListKeys(main);
@@ -41,7 +43,7 @@ export function TraceList({ address }) {
       <${Filters} filters=${filters} services=${status?.services} change=${change} limits=${["20", "50", "200", "1000"]} usual="50" />
       ${error && html`<p class="problem" role="alert">${error}</p>`}
       ${held > 0 && html`<button type="button" class="held" onClick=${release}>${count(held, "new trace")}: show</button>`}
-      ${shown?.length ? html`<${Table} traces=${shown} known=${status.services} />` : shown && !error && html`<${Empty} filtered=${filtered} />`}
+      ${shown?.length ? html`<${Table} traces=${shown} causes=${causes ?? {}} known=${status.services} />` : shown && !error && html`<${Empty} filtered=${filtered} />`}
     </main>
   `;
 }
@@ -70,7 +72,7 @@ function useStillness(traces, query, main) {
   }, [traces, query, kept.current.traces]);
 }
 
-function Table({ traces, known }) {
+function Table({ traces, causes, known }) {
   const colours = serviceColours(new Set([...known, ...traces.flatMap((trace) => Object.keys(trace.services))]));
   const longest = traces.reduce((most, trace) => Math.max(most, Number(trace.durationNanos)), 1);
   return html`
@@ -85,13 +87,13 @@ function Table({ traces, known }) {
         </tr>
       </thead>
       <tbody>
-        ${traces.map((trace) => html`<${Row} key=${trace.traceId} trace=${trace} colours=${colours} longest=${longest} />`)}
+        ${traces.map((trace) => html`<${Row} key=${trace.traceId} trace=${trace} cause=${causes[trace.traceId]} colours=${colours} longest=${longest} />`)}
       </tbody>
     </table></div>
   `;
 }
 
-function Row({ trace, colours, longest }) {
+function Row({ trace, cause, colours, longest }) {
   const start = BigInt(trace.startTimeUnixNano);
   const complete = trace.rootService !== null;
   const service = complete ? trace.rootService : trace.firstService;
@@ -104,7 +106,7 @@ function Row({ trace, colours, longest }) {
         </a>
         ${trace.errors > 0 && html`<span class="badge error">${count(trace.errors, "error")}</span>`}
         ${!complete && html`<span class="badge" title="The trace's first span has not arrived">no root</span>`}
-        <code>${trace.traceId}</code>
+        ${cause ? html`<p class=${`cause ${cause.severity}`}><${Severity} severity=${cause.severity} /> ${cause.title}</p>` : html`<code>${trace.traceId}</code>`}
       </td>
       <td class="services">
         ${Object.keys(trace.services).map(
