@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +61,12 @@ def page(browser: Browser, viewer: Viewer) -> Iterator[Page]:
     """A page of the viewer."""
     with page_of(browser, viewer.url) as page:
         yield page
+
+
+def photograph(page: Page, name: str) -> None:
+    """Take a picture for the documentation, if `TESTS_PICTURES` names a directory for it."""
+    if directory := os.environ.get("TESTS_PICTURES"):
+        page.screenshot(path=Path(directory) / name)
 
 
 @contextmanager

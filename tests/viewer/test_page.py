@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from .conftest import photograph
 from .running import Viewer
 from .samples import CHECKOUT, Spans, checkout, hex_id, one, span
 
@@ -49,8 +48,7 @@ def test_from_the_list_over_the_error_filter_to_the_attributes_of_the_failed_spa
     expect(panel.get_by_role("row", name="service.name")).to_contain_text("payments")
     expect(panel.get_by_label("Stack trace")).to_contain_text("raise CardDeclined(reply.reason)")
 
-    if target := os.environ.get("TRACEMW_SCREENSHOT"):
-        page.screenshot(path=Path(target))
+    photograph(page, "viewer.png")
 
     page.reload()
     expect(page.get_by_role("treeitem")).to_have_count(15)

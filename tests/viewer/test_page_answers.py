@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from . import incidents
-from .conftest import page_of
+from .conftest import page_of, photograph
 from .cost import cost, needs_proc
 from .running import PATIENCE, Viewer, viewer
 from .samples import SECOND, Spans, hex_id, one, span
@@ -86,6 +86,8 @@ def test_a_finding_leads_to_its_span_and_the_address_keeps_the_way(page: Page) -
 def test_repeats_are_one_row_that_opens(page: Page) -> None:
     page.goto(f"/trace/{hex_id(REPEATING)}")
     repeats = page.get_by_role("treeitem", name="40 more like SELECT addresses")
+    repeats.wait_for()
+    photograph(page, "viewer-trace.png")
     expect(repeats).to_have_attribute("aria-expanded", "false")
     expect(page.get_by_role("treeitem")).to_have_count(7)
     repeats.click()
@@ -149,6 +151,8 @@ def test_spans_are_found_by_names_attributes_and_logs(page: Page, text: str, man
 def test_findings_of_many_traces_are_counted_and_lead_to_a_trace_that_shows_them(page: Page) -> None:
     page.goto("/findings")
     groups = page.get_by_role("list", name="Findings, worst first").get_by_role("listitem")
+    page.get_by_role("button", name="n-plus-one").wait_for()
+    photograph(page, "viewer-findings.png")
     page.get_by_role("button", name="n-plus-one").click()
     expect(groups).to_have_count(1)
     expect(groups).to_contain_text("1 of 33")

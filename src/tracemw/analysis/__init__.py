@@ -10,6 +10,7 @@ The way through the room:
 * ``findings/``: one module per finding or family, over one trace or over many
 * ``verdict``: the one sentence on a trace
 * ``grouping``: findings of many traces, grouped and counted
+* ``traffic``: the routes of services, and who calls whom; ``latencies`` counts how long calls take
 * ``report/``: all of this in words and documents, for whoever shows it
 
 Nothing here imports a door or the SDK. All but ``load/`` is free of I/O and needs the standard library only.

@@ -106,7 +106,7 @@ function Row({ trace, cause, colours, longest }) {
         </a>
         ${trace.errors > 0 && html`<span class="badge error">${count(trace.errors, "error")}</span>`}
         ${!complete && html`<span class="badge" title="The trace's first span has not arrived">no root</span>`}
-        ${cause ? html`<p class=${`cause ${cause.severity}`}><${Severity} severity=${cause.severity} /> ${cause.title}</p>` : html`<code>${trace.traceId}</code>`}
+        ${cause ? html`<p class=${`cause ${cause.severity}`}><${Severity} severity=${cause.severity} /><span>${cause.title}</span></p>` : html`<code>${trace.traceId}</code>`}
       </td>
       <td class="services">
         ${Object.keys(trace.services).map(
@@ -120,7 +120,7 @@ function Row({ trace, cause, colours, longest }) {
         <span>${duration(Number(trace.durationNanos))}</span>
         <span class="share" aria-hidden="true"><i style=${{ width: `${(100 * Number(trace.durationNanos)) / longest}%` }}></i></span>
       </td>
-      <td class="number when" title=${dateTime(start)}><span class="exact">${timeOfDay(start)}</span><small>${ago(start)}</small></td>
+      <td class="number when" title=${dateTime(start)}>${timeOfDay(start)}<small>${ago(start)}</small></td>
     </tr>
   `;
 }
