@@ -11,6 +11,7 @@ The way through the room:
 * ``verdict``: the one sentence on a trace
 * ``grouping``: findings of many traces, grouped and counted
 * ``comparison/``: two sets of traces, and what sets them apart; ``gathering/`` gets these two
+* ``traffic``: the routes of services, and who calls whom; ``latencies`` counts how long calls take
 * ``report/``: all of this in words and documents, for whoever shows it
 
 Nothing here imports a door or the SDK. All but ``load/`` and ``gathering/`` is free of I/O, and needs the

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from tracemw.viewer.allowance import Allowance
 from tracemw.viewer.budget import BudgetError
+from tracemw.viewer.explaining import Explanations
 from tracemw.viewer.isolation import IsolationMiddleware
 from tracemw.viewer.queries import Queries
 from tracemw.viewer.querying.literals import QueryError
@@ -24,6 +25,7 @@ from tracemw.viewer.storing.store import Store
 
 _TEMPO_VERSION = "3.1.0"
 _PAGE = Path(__file__).parent / "page"
+_ADDRESSES = ("/", "/trace/{trace_id:str}", "/findings", "/routes", "/map", "/compare/{before:str}/{after:str}")
 
 
 def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = Allowance()) -> Starlette:  # noqa: B008  # frozen
@@ -36,6 +38,7 @@ def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = 
     """
     receiver = Receiver(store, allowance)
     queries = Queries(store, allowance)
+    explanations = Explanations(store, allowance)
     return Starlette(
         routes=[
             Route("/v1/traces", receiver.receive_traces, methods=["POST"]),
@@ -54,8 +57,12 @@ def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = 
             Route("/api/metrics/query", queries.metrics_instant),
             Route("/viewer/traces", queries.list_traces),
             Route("/viewer/status", queries.status),
-            Route("/", _page),
-            Route("/trace/{trace_id:str}", _page),
+            Route("/viewer/trace/{trace_id:str}", explanations.trace),
+            Route("/viewer/trace/{trace_id:str}/span/{span_id:str}", explanations.span),
+            Route("/viewer/trace/{trace_id:str}/matches", explanations.matches),
+            Route("/viewer/causes", explanations.causes),
+            Route("/viewer/survey", explanations.survey),
+            *(Route(path, _page) for path in _ADDRESSES),
             Mount("/page", _PageFiles(directory=_PAGE)),
         ],
         middleware=[Middleware(IsolationMiddleware, local_only=local_only)],

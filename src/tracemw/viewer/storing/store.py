@@ -85,6 +85,11 @@ class Store:
         """
         return read_trace(self._pool, trace_id)
 
+    def version(self, trace_id: bytes) -> int | None:
+        """Return a number that grows with each change of a trace; None for an unknown trace."""
+        rows = self._pool.read("SELECT arrival FROM traces WHERE trace_id = ?", (trace_id,))
+        return rows[0][0] if rows else None
+
     def summaries(
         self, condition: SqlCondition, budget: Budget, only: Collection[bytes] | None = None
     ) -> Iterator[Summary]:
