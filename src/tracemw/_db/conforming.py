@@ -105,7 +105,7 @@ def conformed(name: str, attributes: Mapping[str, Any]) -> tuple[str, dict[str, 
             del made["db.query.text"]
     else:
         statement = statements[text]
-        made["db.query.text"] = statement.text
+        made["db.query.text"] = statement.parameterised
         if statement.operation is not None:  # others write the operation along with the database, or in lower case
             made["db.operation.name"] = statement.operation
         if statement.table is not None:
