@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMultiSpanProcessor
 
 from tracemw._otel.recorder import is_ours
 
@@ -36,6 +37,8 @@ class Processors(SynchronousMultiSpanProcessor):
     """The processors that hear of held spans at once, by hook: start, ending, end."""
     later: tuple[SpanProcessor, ...] = ()
     """The processors that hear only of kept spans."""
+    redact: Callable[[ReadableSpan], ReadableSpan] | None = None
+    """Makes of a span the copy that foreign processors see; None if they see the span."""
     shows_unsampled = False
     """Whether foreign processors hear of all held spans at once, as OpenTelemetry has it."""
 
@@ -58,6 +61,10 @@ class Processors(SynchronousMultiSpanProcessor):
             self.has_foreign = not all(map(is_ours, processors))
             self.are_plain = not self.ending and all(map(is_ours, self.ended))
             self._sort()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Hand on a span of a tracer that is not ours, and only what may leave of it."""
+        super().on_end(span if self.redact is None else self.redact(span))
 
     def show_unsampled(self, shows: bool) -> None:
         """Say whether foreign processors hear of all held spans at once."""

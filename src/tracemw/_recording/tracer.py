@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import copy_context
 from random import Random, getrandbits
 from time import monotonic_ns, time_ns
@@ -68,6 +68,8 @@ class Tracer(SdkTracer):
 
     recorder: FlightRecorder | None = None
     """Holds unsampled traces. Without a recorder, unsampled traces are not recorded."""
+    redact: Callable[[ReadableSpan], ReadableSpan] | None = None
+    """Makes of an ended span the copy that foreign processors see; None if they see the span."""
     limits: Limits
     own_limits: OwnLimits
     fold_after: int
