@@ -12,7 +12,7 @@ from examples.incidents.ghost_error.retries import Retries
 from tracemw.fastapi import TraceMiddleware
 
 PROFILE_URL = os.environ.get("PROFILE_URL", "http://127.0.0.1:8001")
-PATIENCE = 0.4
+PATIENCE = 0.8
 
 
 class Charge(BaseModel):

@@ -11,6 +11,7 @@ T = TypeVar("T")
 
 OWN_VARIABLES: Final = frozenset(
     {
+        "TRACEMW_ALLOW",
         "TRACEMW_BATCH_BYTES",
         "TRACEMW_BLAME",
         "TRACEMW_CONTROL_FILE",
