@@ -255,17 +255,19 @@ ROWS = [
     ),
     Row(
         name="fastapi-watched",
-        title="the same endpoint, with the watch and kept logs and without: CPU added, sampled and delivered",
+        title="FastAPI, two selects, two log records and a call, with what explains requests: CPU added and delivered",
         unit="us",
         base="subtract",
         burst=(256, 64),
         counted=(16, 48),
         contestants=[
-            Contestant(name=name, target="endpoints:realistic", options={"door": door}, goal=goal, spans=spans)
+            Contestant(name=name, target="endpoints:watched", options={"door": door}, goal=goal, spans=spans)
             for name, door, goal, spans in (
-                ("watch and logs", "ours_with_logs", None, 4),
-                ("watch", "ours", None, 4),
-                ("neither", "ours_unwatched", _floors(1.2), 4),
+                ("all of it", "ours_with_logs", None, 4),
+                ("watchdog and heartbeat", "ours", None, 4),
+                ("watchdog", "ours_without_blame", None, 4),
+                ("kept logs", "ours_with_logs_alone", None, 4),
+                ("nothing", "ours_unwatched", _floors(1.2), 4),
                 ("untraced", "untraced", None, None),
             )
         ],
@@ -381,6 +383,26 @@ ROWS = [
         Way("sqlalchemy", door="ours"),
         [("official", Way("sqlalchemy", door="official"), _ratio(3))],
         Way("sqlalchemy"),
+    ),
+    Row(
+        name="sqlalchemy-repeats",
+        title="5,000 selects in a loop of one request, folded and not: CPU added, sampled and exported",
+        unit="us",
+        base="subtract",
+        burst=(4, 1),
+        counted=None,
+        contestants=[
+            Contestant(name="folded", target="databases:repeats", options={"door": "ours"}, spans=22),
+            Contestant(
+                name="not folded",
+                target="databases:repeats",
+                options={"door": "ours"},
+                env={"TRACEMW_FOLD_AFTER": "0"},
+                goal=_ratio(2),
+                spans=5001,
+            ),
+            Contestant(name="untraced", target="databases:repeats"),
+        ],
     ),
     _encode("encode", "a span encoded, of batches of 512 with 9 to 12 attributes, values repeat", 2, unique=False),
     _encode("encode-unique", "the same, every value is new", 1.5, unique=True),

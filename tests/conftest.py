@@ -41,6 +41,9 @@ OLDER_SDK: Final = "_extended_attributes" in vars(BoundedAttributes(immutable=Fa
 NO_BLAME: Final = ("TRACEMW_BLAME", "false")
 """On a busy machine an event loop waits for the processor, and looks blocked. Only tests of that are to see it."""
 
+ALL_KEYS: Final = ("TRACEMW_ALLOW", "*")
+"""Tests record attributes of their own. Only tests of redaction are to see them redacted."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -55,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Hundreds of httpx clients would read the certificates of all authorities, half of their tests' time.
     os.environ.pop("SSL_CERT_FILE", None)
     os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
-    os.environ.update([NO_BLAME])  # for servers that several tests share
+    os.environ.update([NO_BLAME, ALL_KEYS])  # for servers that several tests share
     os.environ["TRACEMW_WARN"] = "false"  # whether or not somebody looks on at a terminal
     kind = TracerProvider if config.getoption("recorder") == "tracemw" else SdkTracerProvider
     provider = kind(sampler=ALWAYS_ON, shutdown_on_exit=False)
@@ -185,6 +188,7 @@ def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("OTEL_", "TRACEMW_")) or name in ours or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv(*NO_BLAME)
+    monkeypatch.setenv(*ALL_KEYS)
 
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -40,7 +40,7 @@ DOORS = {
 
 # What each room may import of tracemw itself. A room that is not listed here has no business in the tree.
 ALLOWED = {
-    "__init__": {"_http", "_setup", "_version", "bootstrap", "logging", "spans", *DOORS},
+    "__init__": {"_http", "_recording", "_setup", "_version", "bootstrap", "logging", "redaction", "spans", *DOORS},
     "__main__": {"cli"},
     "_version": set(),
     "_process": {"_process"},
@@ -68,10 +68,23 @@ ALLOWED = {
     "spikes": {"_otel", "_process", "config", "spikes"},
     "sampling": {"_otel", "config", "sampling", "spikes"},
     "_recording": {"_db", "_otel", "_process", "_recording", "redaction", "sampling"},
-    "_export": {"_db", "_export", "_otel", "_process", "_version", "config"},
+    "_export": {"_db", "_export", "_otel", "_process", "_version", "config", "redaction"},
     "_watch": {"_otel", "_process", "_watch"},
-    "_setup": {"_setup", "_otel", "_process", "_export", "_recording", "_watch", "config", "sampling", "spikes"},
-    "bootstrap": {"_process", "_setup", "config", "sampling"},
+    "_setup": {
+        *(
+            "_setup",
+            "_otel",
+            "_process",
+            "_export",
+            "_recording",
+            "_watch",
+            "config",
+            "redaction",
+            "sampling",
+            "spikes",
+        ),
+    },
+    "bootstrap": {"_process", "_setup", "config", "redaction", "sampling"},
     "testing": {"_setup", "analysis", "testing"},
     "analysis": {"analysis"},
     "cli": {"_process", "_version", "analysis", "cli", "config", "mcp", "spikes", "viewer"},

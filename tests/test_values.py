@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
 import tracemw
 from conftest import OLDER_SDK, Recorded
-from tracemw._export.encoding import SpanEncoder
+from encoding.samples import an_encoder
 from tracemw._otel.cleaning import DEEPEST, LONGEST, cleaned, cut, shown
 from tracemw._recording import TracerProvider
 
@@ -112,7 +112,7 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 def attributes_in(exporter: InMemorySpanExporter, name: str) -> dict[str, Any]:
     (span,) = [span for span in exporter.get_finished_spans() if span.name == name]
-    record = SpanEncoder().record(span)
+    record = an_encoder().record(span)
     assert record is not None
     return dict(span.attributes or {})
 
@@ -175,7 +175,7 @@ def test_a_span_of_our_recorder_takes_any_value_everywhere(make: Callable[[], An
     assert [event["good"] for event in events if event.get("good") == 1] == [1, 1]
     assert [link.attributes["good"] for link in first.links if link.attributes] == [1, 1]
     assert first.name == "named"
-    encoder = SpanEncoder()
+    encoder = an_encoder()
     assert [encoder.record(span) is not None for span in (first, second)] == [True, True]
 
 
@@ -316,7 +316,7 @@ def test_a_text_that_fits_stays_whole(size: int) -> None:
 
 
 def size_of(value: Any) -> int:
-    record = SpanEncoder().record(value)
+    record = an_encoder().record(value)
     assert record is not None
     return len(record)
 
@@ -350,7 +350,7 @@ def test_what_leaves_of_a_long_value_is_bounded_and_says_so(key: str) -> None:
     span.add_link(SpanContext(1, 2, is_remote=False), {key: LONG[key]})
     span.end()
     for each in exporter.get_finished_spans():
-        record = SpanEncoder().record(each)
+        record = an_encoder().record(each)
         assert record is not None
         assert len(record) < 5 * LONGEST
         assert b"[cut, " in record
@@ -366,7 +366,7 @@ def test_what_leaves_of_a_long_value_of_somebody_elses_span_is_bounded_and_says_
     value = LONG[key] if key != "numbers" else range(100_000)
     provider.get_tracer("test").start_span("work", attributes={key: value}).end()
     (span,) = exporter.get_finished_spans()
-    record = SpanEncoder().record(span)
+    record = an_encoder().record(span)
     assert record is not None
     assert len(record) < 5 * LONGEST
     assert b"[cut, " in record
@@ -376,7 +376,7 @@ def test_a_long_name_key_status_and_message_are_cut_too(recorded: Recorded) -> N
     with pytest.raises(ValueError, match="xxx"), tracemw.span("x" * 1_000_000, **{"k" * 1_000_000: 1}):
         raise ValueError("x" * 1_000_000)
     (span,) = recorded.all
-    record = SpanEncoder().record(span)
+    record = an_encoder().record(span)
     assert record is not None
     assert len(record) < 5 * LONGEST
     assert record.count(b"[cut, ") >= 4
@@ -389,7 +389,7 @@ def test_a_limit_that_is_set_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     provider.get_tracer("test").start_span("x", attributes={"a": "é" * 200_000, "b": ["é" * 200_000]}).end()
     (span,) = exporter.get_finished_spans()
-    record = SpanEncoder(longest=400_000).record(span)
+    record = an_encoder(longest=400_000).record(span)
     assert record is not None
     assert record.count("é".encode() * 100_000) == 2
     assert b"[cut" not in record

@@ -1,8 +1,9 @@
-"""A select from SQLite by SQLAlchemy, beneath a parent of its own each time, as in a request."""
+"""Selects from SQLite by SQLAlchemy: one beneath a parent of its own each time, as in a request, or a loop of them."""
 
 from __future__ import annotations
 
 from random import getrandbits
+from typing import Any
 
 from opentelemetry import context, trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
@@ -13,16 +14,14 @@ from sqlalchemy.schema import Column, MetaData, Table
 from benchmarks.contestants import Burst, cpu, pipelines
 
 _ITEMS = Table("items", MetaData(), Column("id", Integer, primary_key=True), Column("name", String(40)))
+_REPEATS = 5000
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 def sqlalchemy(*, door: str | None = None) -> Burst:
     """Select an item, traced by a door."""
     pipeline = {"ours": pipelines.ours, "official": pipelines.sdk}.get(door or "", pipelines.none)()
-    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-    _ITEMS.create(engine)
-    with engine.begin() as connection:
-        connection.execute(_ITEMS.insert().values(id=1, name="mug"))
+    engine = _engine()
     if door == "ours":
         from tracemw.sqlalchemy import trace_engine
 
@@ -45,3 +44,33 @@ def sqlalchemy(*, door: str | None = None) -> Burst:
         pipeline.flush()
 
     return cpu(lambda operations: lambda: call(operations))
+
+
+def repeats(*, door: str | None = None) -> Burst:
+    """Select an item 5,000 times in a loop beneath one span."""
+    engine = _engine()
+    pipeline = pipelines.ours() if door else pipelines.none()
+    if door:
+        from tracemw.sqlalchemy import trace_engine
+
+        trace_engine(engine)
+    wanted = select(_ITEMS).where(_ITEMS.c.id == 1)
+    tracer = trace.get_tracer("shop")
+    connection = engine.connect()
+
+    def call(operations: int) -> None:
+        for _ in range(operations):
+            with tracer.start_as_current_span("request"):
+                for _ in range(_REPEATS):
+                    connection.execute(wanted).one()
+        pipeline.flush()
+
+    return cpu(lambda operations: lambda: call(operations))
+
+
+def _engine() -> Any:
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    _ITEMS.create(engine)
+    with engine.begin() as connection:
+        connection.execute(_ITEMS.insert().values(id=1, name="mug"))
+    return engine

@@ -35,6 +35,20 @@ def realistic(*, door: str) -> Burst:
     return _driven(app, Outbound(engine, client), door)
 
 
+def watched(*, door: str) -> Burst:
+    """Serve an endpoint that selects twice, logs twice, and calls another service, in a loop that goes round."""
+    from benchmarks.contestants.shop import shop
+
+    app, engine, client = shop(explains=True)
+
+    async def coming_round(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+        await asyncio.sleep(0)  # without this, a burst would block the event loop
+
+    pipeline = Pipeline(none().provider, getattr(peers, door)(app, Outbound(engine, client)))
+    return driven(coming_round, pipeline, "plain")
+
+
 def _driven(app: Any, outbound: Outbound | None, door: str, *, cold: bool = False) -> Burst:
     pipeline = Pipeline(none().provider, getattr(peers, door)(app, outbound))
     if door == "untraced":

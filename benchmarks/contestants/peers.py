@@ -55,14 +55,25 @@ def ours_with_logs(app: Any, outbound: Outbound | None) -> Flush:
     return ours(app, outbound)
 
 
+def ours_with_logs_alone(app: Any, outbound: Outbound | None) -> Flush:
+    import tracemw.logging
+
+    tracemw.logging.install(kept_logs="DEBUG")
+    return ours(app, outbound, watch=False)
+
+
+def ours_without_blame(app: Any, outbound: Outbound | None) -> Flush:
+    return ours(app, outbound, blame=False)
+
+
 def ours_unwatched(app: Any, outbound: Outbound | None) -> Flush:
     return ours(app, outbound, watch=False)
 
 
-def ours(app: Any, outbound: Outbound | None, *, watch: bool = True) -> Flush:
+def ours(app: Any, outbound: Outbound | None, *, watch: bool = True, blame: bool = True) -> Flush:
     from tracemw.fastapi import TraceMiddleware
 
-    pipeline = pipelines.ours(watch=watch)
+    pipeline = pipelines.ours(watch=watch, blame=blame)
     app.add_middleware(TraceMiddleware)
     if outbound:
         from tracemw.httpx import trace_client

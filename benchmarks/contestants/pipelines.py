@@ -29,15 +29,20 @@ def none() -> Pipeline:
     return Pipeline(trace.get_tracer_provider(), lambda: None)
 
 
-def ours(*, sampling: float = 1.0, keep_errors: bool = True, metrics: bool = False, watch: bool = True) -> Pipeline:
-    """Set tracemw up, in its one line; without `watch` nobody looks at the requests being served."""
+def ours(
+    *, sampling: float = 1.0, keep_errors: bool = True, metrics: bool = False, watch: bool = True, blame: bool = True
+) -> Pipeline:
+    """Set tracemw up, in its one line.
+
+    Without `watch` nobody looks at the requests being served, and without `blame` only at those that are slow.
+    """
     import tracemw
     from tracemw.sampling import Sampling
 
     # An older checkout that is compared has neither option, and no watch.
     unwatched: dict[str, Any] = {} if watch else {"stack_after": None}
     wanted = Sampling(ratio=sampling, keep_errors=keep_errors, **unwatched)
-    more: dict[str, Any] = {} if watch else {"blame": False}
+    more: dict[str, Any] = {} if watch and blame else {"blame": False}
     name = os.environ["BENCH_NAME"]
     tracing = tracemw.init(name, endpoint=sink(), sampling=wanted, metrics=metrics or None, **more)
 

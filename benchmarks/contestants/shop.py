@@ -1,7 +1,11 @@
-"""A service as people write them: it validates a body, selects an object from SQLite, and calls another service."""
+"""A service as people write them: it validates a body, selects an object from SQLite, and calls another service.
+
+The one that explains itself selects twice, and logs what it does at DEBUG, which nobody writes.
+"""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import httpx
@@ -41,7 +45,10 @@ class Charge(BaseModel):
     left: int
 
 
-def shop() -> tuple[FastAPI, Any, httpx.AsyncClient]:
+_logger = logging.getLogger("shop")
+
+
+def shop(*, explains: bool = False) -> tuple[FastAPI, Any, httpx.AsyncClient]:
     """Return the application, its engine and its client, which is answered within the process."""
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     _Table.metadata.create_all(engine)
@@ -51,7 +58,6 @@ def shop() -> tuple[FastAPI, Any, httpx.AsyncClient]:
     client = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: httpx.Response(200, json={"charge": 7})))
     app = FastAPI()
 
-    @app.post("/orders/{step}")
     async def order(step: str, wanted: Order) -> Charge:
         with Session(engine) as session:
             item = session.scalars(select(Item).where(Item.name == wanted.item)).one()
@@ -59,4 +65,13 @@ def shop() -> tuple[FastAPI, Any, httpx.AsyncClient]:
         answer = await client.post("http://payments.example.com/charges", json={"price": price})
         return Charge(charge=answer.json()["charge"], price=price, left=left)
 
+    async def explained(step: str, wanted: Order) -> Charge:
+        with Session(engine) as session:
+            cheapest = session.scalars(select(Item).order_by(Item.price).limit(1)).one()
+            _logger.debug("the cheapest item is %s", cheapest.name)
+        charge = await order(step, wanted)
+        _logger.debug("step %s is charged: %d", step, charge.charge)
+        return charge
+
+    app.post("/orders/{step}")(explained if explains else order)
     return app, engine, client

@@ -145,7 +145,7 @@ async def investigate(console: Console, shop: Shop, store: TraceStore, incident:
     missing = {incident.code} - {cause.code}
     console.print(f"\n$ tracemw analyze {' '.join(of_all)}", style="bold", soft_wrap=True)
     console.print(cause.verdict, markup=False, soft_wrap=True)
-    for command, named in incident.asked(cause.trace_id):
+    for command, named in incident.asked(cause.trace_id) if cause.trace_id else ():
         console.print(f"\n$ tracemw {' '.join((*command, *where))}", style="bold", soft_wrap=True)
         said = await tracemw(*command, *where)
         console.print(said.rstrip(), markup=False, soft_wrap=True)

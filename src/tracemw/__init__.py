@@ -35,11 +35,15 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds, so that a type checker 
     from tracemw._http.client import ClientOptions
     from tracemw._http.facts import RequestFacts
     from tracemw._http.settings import ServerOptions
+    from tracemw._recording.redacted import RedactingExporter
     from tracemw._setup.tracing import Stats, Tracing
     from tracemw.bootstrap import init, shutdown
+    from tracemw.redaction import Redaction
 
 __all__ = [
     "ClientOptions",
+    "RedactingExporter",
+    "Redaction",
     "RequestFacts",
     "ServerOptions",
     "Stats",
@@ -62,6 +66,8 @@ _DOORS = (
 _MODULES = (*_DOORS, "logging")
 _HOMES = {
     "ClientOptions": "tracemw._http.client",
+    "RedactingExporter": "tracemw._recording.redacted",
+    "Redaction": "tracemw.redaction",
     "RequestFacts": "tracemw._http.facts",
     "ServerOptions": "tracemw._http.settings",
     "Stats": "tracemw._setup.tracing",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from tracemw._setup.installation import current_installation
 from tracemw._setup.tracing import Tracing
 from tracemw.config import DELIVERY_TIMEOUT, Arguments, Config
+from tracemw.redaction import Redaction
 from tracemw.sampling import Sampling
 
 
@@ -30,6 +31,8 @@ def init(
     sampling: float | Sampling | None = None,
     metrics: bool | None = None,
     baggage: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    redaction: Redaction | None = None,
     stacktrace_limit: int | None = None,
     fold_after: int | None = None,
     blame: bool | None = None,
@@ -73,7 +76,14 @@ def init(
         metrics: Whether to export HTTP metrics to the same backend, with a meter provider of tracemw's own. Doors use
             the global meter provider in any case.
         baggage: The keys of incoming baggage that become attributes of this process's spans, such as `("tenant.id",)`.
-            All other baggage is passed on, and is not recorded.
+            All other baggage is passed on, and is not recorded. These keys are allowed.
+        allow: The keys of your own attributes whose values may leave, such as `{"payment.amount", "order.*"}`, together
+            with `TRACEMW_ALLOW` (separated by commas) and `[tool.tracemw] allow` in the `pyproject.toml` of the working
+            directory. Values of other keys leave as `[REDACTED]`, unless the key is one of the semantic conventions
+            that is no value of a user. A glob lets no key pass that tells a secret, such as `order.password`: name that
+            one in full. `url.query.<name>` lets the values of a name in queries pass. Outside of production and
+            staging, numbers and booleans pass, too.
+        redaction: A rule of your own for what would be redacted, a `tracemw.redaction.Redaction`.
         stacktrace_limit: How many bytes the stack trace of a recorded exception may take, else
             `TRACEMW_STACKTRACE_LIMIT`, else 2000, since Grafana Tempo shows 2,048 bytes of a value. The first frame,
             the last ones and the exceptions' messages stay. The text says how much is left out.
@@ -103,6 +113,8 @@ def init(
     `Tracing` that flushes that provider. A provider that tracemw has installed for `opentelemetry-instrument` takes
     the new settings.
     """
+    if redaction is not None and not isinstance(redaction, Redaction):
+        raise TypeError(f"redaction takes a tracemw.redaction.Redaction, not {type(redaction).__name__}")
     if not isinstance(sampling, Sampling):
         sampling = Sampling(ratio=sampling)
     arguments = Arguments(
@@ -124,6 +136,7 @@ def init(
         ratio=sampling.ratio,
         metrics=metrics,
         baggage=baggage,
+        allow=allow,
         stacktrace_limit=stacktrace_limit,
         fold_after=fold_after,
         blame=blame,
@@ -131,7 +144,7 @@ def init(
         swallowed=swallowed,
         warn=warn,
     )
-    return current_installation().install(Config.resolve(arguments), sampling)
+    return current_installation().install(Config.resolve(arguments), sampling, redaction)
 
 
 def shutdown(timeout: float = DELIVERY_TIMEOUT) -> bool:

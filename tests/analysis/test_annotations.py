@@ -45,7 +45,8 @@ def test_the_line_of_code_is_found_in_the_repository(
     monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
     said = run("compare", "--before", slow[0], "--after", slow[1], "--fail-on", "regression", "--annotate").stdout
     assert "::error file=profile%2C new/app.py,line=57,title=regression::`SELECT addresses` in profile grew" in said
-    assert ", 100%25 of the growth" in said
+    (route, *_) = errors(said)
+    assert route.startswith("::error title=regression::GET /orders got slower: p95 ")
 
 
 def test_with_json_the_output_stays_json(slow: tuple[str, str]) -> None:
@@ -68,3 +69,13 @@ def test_the_summary_of_the_job_is_added_to(
     written = summary.read_text()
     assert written.startswith("before\n**GET /orders got slower: p95 ")
     assert "\n- n-plus-one: profile runs SELECT addresses 41 times" in written
+
+
+def test_what_github_reads_is_escaped(tmp_path: Path) -> None:
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    for seed, file in ((1, before), (2, after)):
+        Traffic(seed=seed, count=60, addresses=1 if seed == 1 else 41).write(file)
+        file.write_text(file.read_text().replace('"/orders"', '"/50%\\n::warning::x"'))
+    said = run("compare", "--before", str(before), "--after", str(after), "--annotate").stdout
+    assert "::error title=regression::GET /50%25%0A::warning::x got slower" in said
+    assert not any(line.startswith("::warning") for line in said.splitlines())

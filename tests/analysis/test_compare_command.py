@@ -55,7 +55,7 @@ def test_the_verdict_comes_first_and_names_route_span_group_growth_and_line(rele
     assert verdict.startswith(
         "GET /orders got slower: p95 19.7 -> 206 ms (18.3..21.7 -> 203..215); `SELECT addresses` "
     )
-    assert "in profile grew from 1 to 41 calls a request (app.py:57, addresses_of), 100% of the growth" in verdict
+    assert "in profile grew from 1 to 41 calls a request (app.py:57, addresses_of), all of the growth" in verdict
     assert verdict.endswith("; new: n-plus-one")
     assert "GET /profiles/{id} of profile  slower\n" in rest
     assert "shop: GET /orders > shop: GET profile > profile: GET /profiles/{id} > profile: SELECT addresses\n" in rest

@@ -17,6 +17,10 @@ from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError
 from tracemw.analysis.model import Event, Trace
 from tracemw.analysis.report.as_json import of_many, of_one
 from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
+from tracemw.analysis.report.explanation import explain
+from tracemw.analysis.report.otlp_span import otlp_span
+from tracemw.analysis.report.overview import survey_document
+from tracemw.analysis.traffic import Traffic
 
 NAMES = [
     *("http.request.method", "http.response.status_code", "http.status_code", "http.route", "url.path", "url.full"),
@@ -97,6 +101,15 @@ def test_every_trace_gets_a_verdict_that_can_be_shown(built: Builder) -> None:
     groups = survey.groups()
     json.loads(json.dumps(of_many(survey, judge_all(survey, groups), groups)))
     assert list(lines_of_many(survey, judge_all(survey, groups), groups))
+    shown = json.loads(json.dumps(explain(trace, verdict, findings), allow_nan=False))
+    rows = {row["id"]: row for row in shown["rows"]}
+    assert sum(row.get("path", 0) for row in shown["rows"]) == rows[shown["root"]]["took"]
+    assert all(rows[row["like"]]["parent"] == row["parent"] for row in shown["rows"] if "like" in row)
+    assert all(row["start"] >= 0 and row["start"] + row["took"] <= shown["length"] for row in shown["rows"])
+    json.dumps([otlp_span(span) for span in trace.spans], allow_nan=False)
+    traffic = Traffic()
+    traffic.add(trace)
+    json.dumps(survey_document(survey, judge_all(survey, groups), groups, traffic), allow_nan=False)
 
 
 DOCUMENTS = [

@@ -25,6 +25,8 @@ class Traffic:
     """How often `SELECT addresses` runs in a request."""
     failing: int = 0
     """How many requests fail."""
+    bare: bool = False
+    """Whether requests have no spans beneath them."""
     wrapped: bool = False
     """Whether a new span is around all others."""
     threshold: Callable[[int], str] = lambda number: ""
@@ -59,6 +61,9 @@ class _Request:
         start = EPOCH / 1e6 + self._number * 100
         root = self._span("shop", "", "GET /orders", 2, {"http.request.method": "GET", "http.route": "/orders"})
         above = root
+        if self._traffic.bare:
+            _last(root, start, start + self._takes(10.0))
+            return self._finished(root)
         if self._traffic.wrapped:
             above = self._span("shop", root["spanId"], "middleware", 1, {})
         at = start + self._takes(1.0)
@@ -79,6 +84,9 @@ class _Request:
         if above is not root:
             _last(above, start, at)
         _last(root, start, at)
+        return self._finished(root)
+
+    def _finished(self, root: dict[str, Any]) -> dict[str, Any]:
         if self._failed:
             root["status"] = {"code": 2}
         state = self._traffic.threshold(self._number)

@@ -96,7 +96,7 @@ class Soak:
             len(made.trace_ids) + sum(stats["ended"] for stats in self._before.values()), timeout=60
         )
         assert after.keys() == self._before.keys(), "a worker has died"
-        assert (made.failed, made.altered) == ([], []), (made.failed[:5], made.altered[:5])
+        assert (made.failed, made.altered) == ([], []), (made.failed[:5], made.altered[:5], self._service.log[-4000:])
         told = [_less(after[pid], self._before[pid]) for pid in pids]
         self._audit(made.trace_ids, told, self._port.received(forget=True))
         self._before = after

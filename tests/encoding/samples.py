@@ -17,6 +17,8 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.encoding.memo import KeptValues, SimpleValues
+from tracemw.redaction import Answer, Redaction
+from tracemw.redaction.policy import Policy
 
 CONTEXT = SpanContext(
     0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, is_remote=False, trace_flags=TraceFlags(1)
@@ -30,6 +32,11 @@ PRIVATE += ["_status", "_resource", "_instrumentation_scope"]
 def a_span(**fields: Any) -> ReadableSpan:
     settings = {"name": "GET /", "context": CONTEXT, "resource": RESOURCE, "instrumentation_scope": SCOPE, **fields}
     return ReadableSpan(**{"start_time": 1_700_000_000_000_000_000, "end_time": 1_700_000_000_000_000_001, **settings})
+
+
+def an_encoder(**options: Any) -> SpanEncoder:
+    """An encoder that lets all leave. What it makes of secrets is for the tests of redaction."""
+    return SpanEncoder(policy=Policy({"*"}, Redaction(rule=lambda found: Answer.KEEP)), **options)
 
 
 class LeanSpan(SdkSpan):

@@ -8,21 +8,21 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from encoding.samples import (
     a_span,
+    an_encoder,
     official,
     parse,
 )
-from tracemw._export.encoding import SpanEncoder
 
 
 def test_a_replaced_resource_is_encoded_anew() -> None:
-    encoder = SpanEncoder()
+    encoder = an_encoder()
     for i in range(120):  # two equal ones each time
         spans = [a_span(resource=Resource({"service.instance.id": str(i // 2)})) for _ in range(2)]
         assert encoder.encode(spans) == official(spans)
 
 
 def test_spans_of_more_resources_than_are_remembered_bring_their_own_along() -> None:
-    encoder = SpanEncoder()
+    encoder = an_encoder()
     records = []
     for i in range(600):  # each is freed, and its id may be used by the next
         resource = Resource({"service.instance.id": str(i)}, schema_url="https://the.test")
@@ -42,7 +42,7 @@ def test_spans_of_more_resources_than_are_remembered_bring_their_own_along() -> 
 
 
 def test_equal_scopes_whose_values_differ_in_type_keep_their_own_values_from_batch_to_batch() -> None:
-    encoder = SpanEncoder()
+    encoder = an_encoder()
     for value in (1, True, 1.0):
         span = a_span(instrumentation_scope=InstrumentationScope("s", attributes={"a": value}))
         assert encoder.encode([span]) == official([span])
@@ -53,7 +53,7 @@ def test_spans_of_equal_resources_and_scopes_share_a_group_in_the_order_they_cam
         a_span(name=str(i), resource=Resource({"a": i % 2}), instrumentation_scope=InstrumentationScope(f"s{i % 3}"))
         for i in range(24)
     ]
-    request = SpanEncoder().encode(spans)
+    request = an_encoder().encode(spans)
     assert request == official(spans)
     assert [len(resource.scope_spans) for resource in parse(request).resource_spans] == [3, 3]
 
@@ -67,7 +67,7 @@ def test_the_hash_of_a_resource_is_taken_once(monkeypatch: pytest.MonkeyPatch) -
         return of_resource(resource)
 
     monkeypatch.setattr(Resource, "__hash__", note)
-    encoder = SpanEncoder()
+    encoder = an_encoder()
     for _ in range(3):
         encoder.encode([a_span(), a_span()])
     assert len(hashed) == 1
@@ -81,5 +81,5 @@ def test_a_resource_that_cannot_be_hashed_is_encoded() -> None:
     resource = Unhashable({"a": 1})
     with pytest.raises(TypeError):
         official([a_span(resource=resource)])
-    request = SpanEncoder().encode([a_span(resource=resource), a_span(resource=resource)])
+    request = an_encoder().encode([a_span(resource=resource), a_span(resource=resource)])
     assert request == official([a_span(resource=Resource({"a": 1})), a_span(resource=Resource({"a": 1}))])

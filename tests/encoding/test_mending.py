@@ -14,10 +14,10 @@ from encoding.samples import (
     LeanSpan,
     Lookalike,
     a_span,
+    an_encoder,
     official,
     spans_in,
 )
-from tracemw._export.encoding import SpanEncoder
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_field_that_is_none_costs_that_field_alone(fault: dict[str, Any], left
     bad = a_span(**{**usual, **fault})
     with pytest.raises(Exception):  # noqa: B017, PT011  the official encoder raises this and that
         official([bad])
-    encoder = SpanEncoder()
+    encoder = an_encoder()
     (got,) = spans_in(encoder.encode([bad]))
     assert (got.name, len(got.events), len(got.links)) == left
     assert [attribute.key for attribute in got.attributes] == ([] if "attributes" in fault else ["a"])
@@ -80,7 +80,7 @@ def test_no_span_leaves_with_its_end_before_its_start_or_a_time_that_is_none(
     wrap: Any, start: Any, end: Any, sent: Any
 ) -> None:
     span = a_span(start_time=start, end_time=end, events=[Event("e", timestamp=-5)])
-    (got,) = spans_in(SpanEncoder().encode([wrap(span)]))
+    (got,) = spans_in(an_encoder().encode([wrap(span)]))
     if sent is None:
         assert got.start_time_unix_nano == got.end_time_unix_nano
         assert abs(got.start_time_unix_nano - time.time_ns()) < 60 * 10**9

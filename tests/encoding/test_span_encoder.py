@@ -25,19 +25,19 @@ from encoding.samples import (
     LeanSpan,
     Lookalike,
     a_span,
+    an_encoder,
     attributes_in,
     entries,
     official,
     spans_in,
 )
 from encoding.strategies import batches
-from tracemw._export.encoding import SpanEncoder
 
 
 @given(batches())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_the_bytes_are_those_of_the_official_encoder(drawn: list[list[ReadableSpan]]) -> None:
-    encoders = [SpanEncoder(memo_size=1), SpanEncoder(memo_size=20), SpanEncoder()]
+    encoders = [an_encoder(memo_size=1), an_encoder(memo_size=20), an_encoder()]
     for spans in drawn + drawn:
         expected = official(spans)
         for encoder in encoders:
@@ -58,7 +58,7 @@ def test_spans_of_the_sdk_are_encoded_as_the_official_encoder_does() -> None:
         outer.add_event("event", {"k": 1.5})
     assert isinstance(outer, ReadableSpan)
     assert isinstance(inner, ReadableSpan)
-    assert SpanEncoder().encode([inner, outer]) == official([inner, outer])
+    assert an_encoder().encode([inner, outer]) == official([inner, outer])
 
 
 def test_what_has_been_dropped_is_told_though_nothing_was_kept() -> None:
@@ -67,19 +67,19 @@ def test_what_has_been_dropped_is_told_though_nothing_was_kept() -> None:
         events=BoundedList.from_seq(0, [Event("e", timestamp=1)]),
         links=BoundedList.from_seq(0, [Link(CONTEXT), Link(CONTEXT)]),
     )
-    (got,) = spans_in(SpanEncoder().encode([span]))
+    (got,) = spans_in(an_encoder().encode([span]))
     assert (got.dropped_attributes_count, got.dropped_events_count, got.dropped_links_count) == (1, 1, 2)
-    assert SpanEncoder().encode([span]) == official([span])
+    assert an_encoder().encode([span]) == official([span])
 
 
 def test_no_spans_make_an_empty_request() -> None:
-    assert SpanEncoder().encode([]) == b""
+    assert an_encoder().encode([]) == b""
 
 
 def test_a_wrapper_that_has_only_the_public_properties_is_encoded() -> None:
     spans = [a_span(attributes={"a": 1}, events=[Event("e", {"b": 2}, 3)], links=[Link(CONTEXT)]), a_span()]
     wrapped: list[Any] = [Lookalike(span) for span in spans]
-    assert SpanEncoder().encode(wrapped) == official(spans)
+    assert an_encoder().encode(wrapped) == official(spans)
 
 
 def test_the_private_names_that_are_read_are_the_sdks() -> None:
@@ -101,14 +101,14 @@ def test_attributes_may_be_any_mapping() -> None:
             return 2
 
     span = a_span(attributes=Odd(), events=[Event("e", Odd(), 1)])
-    assert SpanEncoder().encode([span]) == official([span])
+    assert an_encoder().encode([span]) == official([span])
 
 
 def test_a_span_that_cannot_be_encoded_does_not_lose_its_batch(caplog: pytest.LogCaptureFixture) -> None:
     bad = a_span(context=None)
     with pytest.raises(Exception):  # noqa: B017, PT011  the official encoder raises this and that
         official([bad])
-    encoder = SpanEncoder()
+    encoder = an_encoder()
     good = [a_span(name="a"), a_span(name="b")]
     assert encoder.encode([good[0], bad, good[1], bad]) == official(good)
     assert encoder.encode([bad]) == b""
@@ -125,7 +125,7 @@ def test_a_dict_that_grows_while_it_is_read_is_encoded_from_a_copy() -> None:
             return super().__iter__()
 
     live: dict[str, Any] = {"a": 1}
-    encoder = SpanEncoder()
+    encoder = an_encoder()
     encoder.encode([a_span(attributes={"a": 1, "grows": [1], "z": 2})])
     live.update(grows=Grows([1, 2]), z=2)
     span = LeanSpan(a_span())
@@ -153,7 +153,7 @@ def test_attributes_set_from_another_thread_meanwhile_lose_no_span(
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        encoder = SpanEncoder()
+        encoder = an_encoder()
         until = time.monotonic() + 0.5
         while time.monotonic() < until:
             got = attributes_in(encoder.encode([span]))
@@ -169,7 +169,7 @@ def test_attributes_set_from_another_thread_meanwhile_lose_no_span(
 
 def test_threads_that_share_an_encoder_do_not_get_into_each_others_way() -> None:
     # Values that come back and values that do not, states and statuses of their own, and a memo that is always full.
-    encoder = SpanEncoder(memo_size=100)
+    encoder = an_encoder(memo_size=100)
     wrong: list[object] = []
 
     def work(number: int) -> None:
@@ -202,7 +202,7 @@ def test_threads_that_share_an_encoder_do_not_get_into_each_others_way() -> None
 
 
 def test_a_signal_handler_may_encode_wherever_it_interrupts() -> None:
-    encoder = SpanEncoder(memo_size=50)
+    encoder = an_encoder(memo_size=50)
     spans = [a_span(attributes={f"key{i % 9}": f"value {i}"}) for i in range(60)]
     expected = [official([span]) for span in spans]
     handled = 0

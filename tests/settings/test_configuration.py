@@ -14,7 +14,8 @@ from tracemw.config.endpoint import DEFAULT_ENDPOINT
 def test_without_any_setting_spans_go_where_the_viewer_listens_and_all_are_sampled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("TRACEMW_BLAME")  # which is set for all tests
+    for name in ("TRACEMW_BLAME", "TRACEMW_ALLOW"):  # which are set for all tests
+        monkeypatch.delenv(name)
     config = resolve(service="shop")
     assert config == Config(service="shop", version=None, environment=None)
     assert str(config.traces.endpoint) == str(DEFAULT_ENDPOINT) == "http://localhost:4318/v1/traces"

@@ -39,7 +39,7 @@ class Viewer:
 
     def found(self, **parameters: str | int) -> list[str]:
         """The ids of the traces that Tempo's search finds, in its order."""
-        return [trace["traceID"] for trace in self.get("/api/search", **parameters)["traces"]]
+        return [trace["traceID"].zfill(32) for trace in self.get("/api/search", **parameters)["traces"]]
 
     def stop(self) -> int:
         self.http.close()

@@ -113,7 +113,7 @@ payments.gateway.CardDeclined: insufficient funds
 
 
 def checkout(trace: int = CHECKOUT, start: int = NOON) -> list[Spans]:
-    """A checkout over three services; payments declines the card, and storefront answers 502."""
+    """A checkout over three services; payments fails over a card that is declined, and storefront answers 502."""
     server, client = Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT
 
     def s(number: int, parent: int, name: str, at: float, took: float, **options: Any) -> Span:
@@ -147,7 +147,7 @@ def checkout(trace: int = CHECKOUT, start: int = NOON) -> list[Spans]:
         query(3, 2, "SELECT carts", 6, 18, "SELECT * FROM carts WHERE id = $1"),
         query(4, 2, "SELECT cart_items", 27, 39, "SELECT * FROM cart_items WHERE cart_id = $1"),
         s(5, 1, "GET /profiles/{id}", 74, 96, kind=client, http__response__status_code=200),
-        s(6, 1, "POST /charges", 178, 208, kind=client, error="", http__response__status_code=402, error__type="402"),
+        s(6, 1, "POST /charges", 178, 208, kind=client, error="", http__response__status_code=500, error__type="500"),
         s(7, 1, "render error page", 390, 19),
     )  # fmt: skip
     profile = (
@@ -158,7 +158,7 @@ def checkout(trace: int = CHECKOUT, start: int = NOON) -> list[Spans]:
     )
     payments = (
         s(31, 6, "POST /charges", 186, 190, kind=server, error="", http__route="/charges",
-          http__response__status_code=402),
+          http__response__status_code=500),
         s(32, 31, "check limits", 190, 29),
         declined,
         query(34, 31, "INSERT declines", 342, 27, "INSERT INTO declines VALUES ($1, $2)"),

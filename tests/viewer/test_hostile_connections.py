@@ -86,6 +86,23 @@ def test_a_peer_that_does_not_read_its_response_costs_no_memory_and_is_closed(im
     assert len(impatient.http.get("/api/v2/traces/1", timeout=PATIENCE).content) > 40_000_000
 
 
+def test_peers_that_do_not_read_their_lists_cost_little_memory_together() -> None:
+    name = "n" * 1_000  # shown as the root's name, and as the first span's
+    with start_viewer() as attacked, contextlib.ExitStack() as open_:
+        spans = tuple(span(number, 1, name=name) for number in range(1, 5_001))
+        attacked.send(Spans("shop", spans)).raise_for_status()
+        size = len(attacked.http.get("/viewer/traces?limit=5000").content)
+        assert size > 10 * MEGABYTE
+        ask = b"GET /viewer/traces?limit=5000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with cost(attacked) as paid:
+            stuck = [open_.enter_context(contextlib.closing(connect(attacked, ask, room=4096))) for _ in range(24)]
+            assert len(attacked.http.get("/viewer/traces?limit=5000", timeout=PATIENCE).content) == size
+            for connection in stuck:
+                with contextlib.suppress(ConnectionResetError):  # it had to make room
+                    connection.recv(15)
+        assert paid.memory < 16 * size, paid.memory / size  # of those that wait, and of those in the making
+
+
 @pytest.mark.parametrize(
     "sent",
     [

@@ -17,7 +17,7 @@ from .samples import CHECKOUT, NOON, ODD, SECOND, Spans, attributes, checkout, h
 
 def test_the_viewer_is_ready_at_once(viewer: Viewer) -> None:
     response = viewer.http.get("/ready")
-    assert (response.status_code, response.text) == (200, "ready")
+    assert (response.status_code, response.text) == (200, "ready\n")
 
 
 def test_api_v2_gives_a_trace_in_protobufs_json_and_v1_the_same_as_batches(viewer: Viewer) -> None:
@@ -53,23 +53,24 @@ def test_api_v2_gives_a_trace_in_protobufs_json_and_v1_the_same_as_batches(viewe
                     ],
                 }
             ]
-        }
+        },
+        "metrics": {},
     }
     assert viewer.get(f"/api/traces/{hex_id(0xAB)}") == {"batches": body["trace"]["resourceSpans"]}
 
 
 def test_a_trace_id_may_lack_its_leading_zeros_and_must_be_hex(viewer: Viewer) -> None:
     viewer.send(one(0xAB))
-    assert viewer.get("/api/v2/traces/ab") == viewer.get("/api/v2/traces/00AB") != {"trace": {}}
-    for bad in ("xyz", "0" * 33, "-1"):
+    assert viewer.get("/api/v2/traces/ab") == viewer.get("/api/v2/traces/00AB") != {"trace": {}, "metrics": {}}
+    for bad, says in (("xyz", "hex characters"), ("0" * 33, "larger than 128 bits"), ("-1", "hex characters")):
         response = viewer.http.get(f"/api/traces/{bad}")
         assert response.status_code == 400
-        assert "hex" in response.text
+        assert says in response.text
 
 
 def test_an_unknown_trace_is_404_from_v1_and_empty_from_v2(viewer: Viewer) -> None:
     assert viewer.http.get("/api/traces/1234").status_code == 404
-    assert viewer.get("/api/v2/traces/1234") == {"trace": {}}
+    assert viewer.get("/api/v2/traces/1234") == {"trace": {}, "metrics": {}}
 
 
 def test_everything_in_a_span_survives_to_a_client_that_accepts_protobuf(viewer: Viewer) -> None:
@@ -120,7 +121,7 @@ def test_a_search_result_has_tempos_shape(viewer: Viewer) -> None:
     spans = found.pop("spanSets")
     assert found.pop("spanSet") == spans[0]
     assert found == {
-        "traceID": hex_id(CHECKOUT),
+        "traceID": hex_id(CHECKOUT).lstrip("0"),
         "rootServiceName": "storefront",
         "rootTraceName": "POST /checkout/{cart_id}",
         "startTimeUnixNano": str(NOON),
@@ -135,9 +136,12 @@ def test_a_search_result_has_tempos_shape(viewer: Viewer) -> None:
     assert spans[0]["spans"] == [
         {
             "spanID": format(31, "016x"),
-            "name": "POST /charges",
             "startTimeUnixNano": str(NOON + 186_000_000),
             "durationNanos": str(190_000_000),
+            "attributes": [
+                {"key": "service.name", "value": {"stringValue": "payments"}},
+                {"key": "status", "value": {"stringValue": "error"}},
+            ],
         }
     ]
 
@@ -152,8 +156,11 @@ def test_search_gives_the_newest_first_twenty_of_them_unless_told_otherwise(view
     assert viewer.found() == [hex_id(number) for number in range(30, 10, -1)]
     assert viewer.found(limit=2) == [hex_id(30), hex_id(29)]
     assert viewer.found(q="{ name = `work` }", limit=2) == [hex_id(30), hex_id(29)]
-    assert viewer.found(start=NOON // SECOND + 29) == [hex_id(30), hex_id(29)]
-    assert viewer.found(end=NOON // SECOND + 2) == [hex_id(2), hex_id(1)]
+    noon = NOON // SECOND
+    assert viewer.found(start=noon + 29, end=noon + 60) == [hex_id(30), hex_id(29)]
+    assert viewer.found(start=1, end=noon + 2) == [hex_id(2), hex_id(1)]
+    (first,) = viewer.get("/viewer/traces", start=noon + 30)["traces"]  # the page's list takes one without the other
+    assert first["traceId"] == hex_id(30)
 
 
 @pytest.fixture(name="three", scope="module")
@@ -204,7 +211,9 @@ def viewer_with_three_traces() -> Iterator[Viewer]:
         ({"q": "{ status = error || kind = server }"}, {1, 2}),
         ({"q": "{ status != error && (kind = server || .code = 502) }"}, {1}),
         ({"q": "{ span.code >= 200 && span.code < 502 }"}, {1}),
-        ({"q": "{ span.code > 499.5 }"}, {2}),
+        ({"q": "{ span.code > 499.5 }"}, set()),  # as in Tempo, an integer never exceeds a literal with a point
+        ({"q": "{ span.ratio > 0.25 }"}, {2}),
+        ({"q": "{ span.ratio > 0 }"}, set()),
         ({"q": "{ span.code != 200 }"}, {2}),
         ({"q": '{ span.code = "200" }'}, set()),
         ({"q": "{ span.cached = true }"}, {2}),
@@ -228,22 +237,37 @@ def test_a_search_finds_the_traces_of_which_some_span_matches(
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"limit": "0"}, "limit"),
-        ({"limit": "many"}, "limit"),
+        ({"limit": "0"}, "invalid limit: must be a positive number"),
+        ({"limit": "many"}, "invalid limit: must be a positive number"),
         ({"start": "yesterday"}, "unix seconds"),
-        ({"start": "20", "end": "10"}, "start must not be after end"),
+        ({"start": "20", "end": "10"}, "http parameter start must be before end. received start=20 end=10"),
+        ({"start": "10"}, "http parameter start must be before end. received start=10 end=0"),
         ({"minDuration": "5 parsecs"}, "duration '5 parsecs' is not accepted; use one such as 600ms"),
         ({"maxDuration": "-1s"}, "duration"),
         ({"tags": 'a="open'}, "key=value"),
-        ({"q": "{} | count() > 50"}, "'| count() > 50' is not understood"),
-        ({"q": "{ } >> { }"}, "'>' is not understood"),
-        ({"q": "{ span.a = }"}, "'}' is not understood"),
-        ({"q": "{ event.name = `x` }"}, "'event.name' is not understood"),
-        ({"q": "{ status = purple }"}, "'purple' is not understood"),
-        ({"q": '{ name =~ "(" }'}, "regular expression"),
-        ({"q": "{" + "(" * 5000}, "nested parentheses"),
+        (
+            {"q": "{} | count() >"},
+            "invalid TraceQL query: parse error at line 1, col 15: syntax error: unexpected $end",
+        ),
+        ({"q": "{} | count(1) > 2"}, "col 12: syntax error: unexpected INTEGER, expecting )"),
+        ({"q": "{} | rate()"}, "metrics are answered at /api/metrics/query_range"),
+        ({"q": "{} | sum(name) > 2"}, "aggregate field expressions must resolve to a number type: sum(name)"),
+        ({"q": "{ } >> "}, "col 8: syntax error: unexpected $end"),
+        ({"q": "{ span.a = }"}, "parse error at line 1, col 12: syntax error: unexpected }"),
+        ({"q": "{ status = error }\n| nonsense()"}, "line 2, col 3: syntax error: unexpected IDENTIFIER"),
+        ({"q": "{ events.name = `x` }"}, "col 3: unknown identifier: events"),
+        ({"q": "{ status = purple }"}, "col 12: unknown identifier: purple"),
+        ({"q": "{ status = 2 }"}, "binary operations must operate on the same type: status = 2"),
+        ({"q": "{ kind = 2 }"}, "binary operations must operate on the same type: kind = 2"),
+        ({"q": "{ status > error }"}, "illegal operation for the given types: status > error"),
+        ({"q": "{ name }"}, "must resolve to a boolean: { name }"),
+        ({"q": '{ name =~ "(" }'}, "invalid regex: `(`"),
+        ({"q": '{ name = "open }'}, "col 10: syntax error: unexpected"),
+        ({"q": "{" + "(" * 5000}, "more than 50 nested expressions"),
+        ({"q": "(" * 5000}, "more than 50 nested expressions"),
+        ({"q": " && ".join(["{}"] * 30)}, "more than 20 filters"),
         ({"q": "{ span.a = 99999999999999999999999 }"}, "use a number of 64 bits"),
-        ({"q": "{}", "tags": "a=b"}, "exclude each other"),
+        ({"q": "{}", "tags": "a=b"}, "invalid request: can't specify tags and q in the same query"),
     ],
 )
 def test_a_search_that_is_not_understood_is_refused_with_the_reason(
@@ -257,11 +281,34 @@ def test_a_search_that_is_not_understood_is_refused_with_the_reason(
 def test_tags_and_their_values_are_listed(three: Viewer) -> None:
     names = three.get("/api/search/tags")["tagNames"]
     assert names == sorted(names)
-    assert {"service.name", "http.route", "code", "name", "status"} <= set(names)
+    assert {"service.name", "http.route", "code"} <= set(names)
     assert three.get("/api/search/tag/service.name/values")["tagValues"] == ["shop", "stock"]
     assert three.get("/api/search/tag/code/values")["tagValues"] == ["200", "502"]
     assert three.get("/api/search/tag/name/values")["tagValues"] == ["GET /a", "GET /b", "poll"]
     assert three.get("/api/search/tag/nothing/values")["tagValues"] == []
+
+
+def test_tags_and_their_values_are_listed_by_scope_and_type(three: Viewer) -> None:
+    def values(name: str, **parameters: str) -> list[tuple[str, str]]:
+        found = three.get(f"/api/v2/search/tag/{name}/values", **parameters)["tagValues"]
+        return [(value["type"], value["value"]) for value in found]
+
+    scopes = {scope["name"]: scope["tags"] for scope in three.get("/api/v2/search/tags")["scopes"]}
+    assert scopes.keys() == {"intrinsic", "resource", "span"}
+    assert scopes["resource"] == ["deployment.environment", "service.name", "service.version"]
+    assert "nestedSetParent" not in scopes["intrinsic"]
+    (only,) = three.get("/api/v2/search/tags", scope="span", q="{ .service.name = `stock` }", limit="1")["scopes"]
+    assert only == {"name": "span", "tags": ["http.route"]}
+    assert three.http.get("/api/v2/search/tags?scope=bad").text == "invalid scope: bad"
+    assert values("span.code") == [("int", "200"), ("int", "502")]
+    assert values("span.ratio") == [("float", "0.5")]
+    assert values("span.cached") == [("bool", "true")]
+    assert values("status") == [("keyword", "unset"), ("keyword", "ok"), ("keyword", "error")]
+    assert values("resource.service.name", q="{ status = error }") == [("string", "shop")]
+    assert values("name", limit="2") == [("string", "GET /a"), ("string", "GET /b")]
+    assert values("duration") == []
+    bad = three.http.get("/api/v2/search/tag/.bad name/values")
+    assert (bad.status_code, "failed to parse identifier .bad name" in bad.text) == (400, True)
 
 
 def test_the_pages_list_counts_exactly_and_filters_by_service_errors_and_text(three: Viewer) -> None:
@@ -284,6 +331,8 @@ def test_every_kind_of_value_is_valid_json_in_every_answer(viewer: Viewer) -> No
 
     viewer.send(*ODD).raise_for_status()
     tags = [f"/api/search/tag/{name}/values" for name in ("nan", "list", "none")]
+    tags += [f"/api/v2/search/tag/span.{name}/values" for name in ("nan", "list", "none")]
+    tags += ["/api/metrics/query_range?q={}|sum_over_time(span.nan)&start=1&end=9000", "/api/v2/search/tags"]
     asked = ["/api/v2/traces/abc", "/api/traces/abc", "/api/search?q={}&spss=100", "/viewer/traces", "/api/search/tags"]
     for path in asked + tags:
         response = viewer.http.get(path)

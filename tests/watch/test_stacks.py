@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -19,6 +21,7 @@ import tracemw.flask
 from recording.local_traces import Init, kept_for
 from servers import uvicorn_serving, wait_until, werkzeug_serving
 from tracemw._otel.served import served, watch
+from tracemw._watch import stacks
 from watch.watched import Gate, line_of, server_span, told
 
 SOON = 0.05
@@ -214,3 +217,8 @@ def test_without_stacks_and_blame_nobody_watches(init: Init) -> None:
 def test_a_time_that_is_none_is_refused(init: Init, value: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="stack_after"):
         init(1.0, stack_after=value)
+
+
+def test_the_watch_never_holds_all_objects_for_that_breaks_tuples_which_other_threads_fill() -> None:
+    for path in Path(stacks.__file__).parent.glob("*.py"):
+        assert not re.search(r"gc\.get_(?:objects|referrers)\(", path.read_text()), path

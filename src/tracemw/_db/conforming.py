@@ -117,7 +117,7 @@ def conformed(name: str, attributes: Mapping[str, Any]) -> Conformed:
         is_trivial = statement.is_trivial
         batch = made.get("db.operation.batch.size")
         of_batch = "BATCH " if type(batch) is int and batch > 1 else ""
-        made["db.query.text"] = statement.text
+        made["db.query.text"] = statement.parameterised
         if statement.operation is not None:  # others write the operation along with the database, or in lower case
             made["db.operation.name"] = of_batch + statement.operation
         if statement.table is not None:
@@ -142,7 +142,8 @@ def shape_of(name: str, attributes: Mapping[str, Any]) -> tuple[str, str | None]
     if statements is None:
         return name, _command(text)
     statement = statements[text]
-    return statement.summary or name, statement.text
+    of_batch = "BATCH " if "db.operation.batch.size" in attributes else ""
+    return of_batch + (statement.summary or name), statement.text
 
 
 def _command(text: str) -> str | None:

@@ -14,6 +14,12 @@ _LONGEST_KEPT: Final = 16_384
 """Statements that are remembered, and the characters that such a statement may have."""
 
 
+class Parameterised(str):
+    """The text of a statement that has no literals. It may leave the process as it is."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A statement as spans tell it."""
@@ -26,6 +32,8 @@ class Statement:
     """The operation, if there is but one (`db.operation.name`)."""
     table: str | None
     """The table, if there is but one (`db.collection.name`)."""
+    parameterised: Parameterised
+    """The text once more, marked."""
     is_trivial: bool
     """Whether the statement only steers a transaction, or only asks whether anybody is there."""
 
@@ -33,7 +41,7 @@ class Statement:
     def of(cls, text: str) -> Statement:
         """Return the statement of a text that is sanitized already."""
         summary = summary_of(text)
-        return cls(text, summary.text, summary.operation, summary.table, is_trivial(text))
+        return cls(text, summary.text, summary.operation, summary.table, Parameterised(text), is_trivial(text))
 
     @classmethod
     def read(cls, text: str, grammar: Grammar) -> Statement:

@@ -33,6 +33,7 @@ from tracemw._export.stats import BREAKER_OPEN, CAUSES, QUEUE_BYTES, QUEUE_FULL,
 from tracemw._export.worker import Worker
 from tracemw._process.forks import begin_anew_with, check, inherits
 from tracemw.config import DELIVERY_TIMEOUT, Config
+from tracemw.redaction.policy import Policy
 
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
 _FLAGS: Final = 3
@@ -48,6 +49,7 @@ class Delivery(SpanProcessor):
     Args:
         make_exporter: Makes the exporter. The worker calls this once in each process that ends spans.
         config: The settings of the process: the backend, the limits, and the delay.
+        policy: What may leave; by default, all keys that are allowed unasked.
         first_pause: Seconds between the first and the second attempt.
         failures: How many attempts must fail in a row before the backend is left alone.
         interval: Seconds that the backend is left alone.
@@ -62,6 +64,7 @@ class Delivery(SpanProcessor):
         make_exporter: Callable[[], Exporter],
         config: Config,
         *,
+        policy: Policy | None = None,
         first_pause: float = FIRST_PAUSE,
         failures: int = FAILURES,
         interval: float = INTERVAL,
@@ -69,12 +72,13 @@ class Delivery(SpanProcessor):
     ) -> None:
         self.config = config
         self._make_exporter = make_exporter
+        self._policy = policy
         self._delay = min(config.delay, LONGEST_WAIT)
         self._first_pause = first_pause
         self._failures = failures
         self._interval = interval
         self._remembered_for = remembered_for
-        self._compose(SpanEncoder(longest=config.value_limit), refuses=None)
+        self._compose(self._new_encoder(), refuses=None)
         _deliveries.add(self)
 
     def _compose(self, encoder: SpanEncoder, *, refuses: str | None) -> None:
@@ -117,13 +121,16 @@ class Delivery(SpanProcessor):
         self._is_over = False
         self.take = self._queue.take
 
+    def _new_encoder(self) -> SpanEncoder:
+        return SpanEncoder(longest=self.config.value_limit, policy=self._policy)
+
     def leave_to_parent(self) -> None:
         """Begin anew in a process that has just been forked: it has no worker, and the parent sends the queue."""
         exporter, queue, worker = self._exporter, self._queue, self._worker
         # uWSGI's master has no thread (see `_process.native.Thread`). One of its workers inherits the queued spans.
         is_heir = len(queue) > 0 and not worker.is_started and inherits()
         # Records belong to the encoder that has made them.
-        encoder = self._encoder if is_heir else SpanEncoder(longest=self.config.value_limit)
+        encoder = self._encoder if is_heir else self._new_encoder()
         self._compose(encoder, refuses=LATE if queue.refuses == LATE else None)
         if is_heir:
             self._queue.inherit(queue)

@@ -13,9 +13,11 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from tracemw._export import exporter as outcomes
 from tracemw._export.answers import printable
 from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
+from tracemw._export.redacted_metrics import redact_metrics
 from tracemw._process.log import log
 from tracemw._process.native import make_taken_lock
 from tracemw.config import Backend
+from tracemw.redaction.policy import Policy
 
 _FIRST_PAUSE: Final = 1.0
 """Seconds before the second attempt. Each further pause is twice as long."""
@@ -31,10 +33,12 @@ class MetricsExporter:
     Args:
         exporter: Makes the attempts.
         backend: Where the metrics go, and how.
+        policy: What may leave.
     """
 
-    def __init__(self, exporter: Exporter, backend: Backend) -> None:
+    def __init__(self, exporter: Exporter, backend: Backend, policy: Policy) -> None:
         self._exporter = exporter
+        self._policy = policy
         self._destination = str(backend.endpoint)
         self._timeout = backend.timeout
         self._pid = os.getpid()
@@ -48,7 +52,7 @@ class MetricsExporter:
         if self._pid != os.getpid():  # forked; the connection is the parent's
             self._exporter.leave_to_parent()
             self._pid, self._ending = os.getpid(), make_taken_lock()
-        body: bytes = encode_metrics(metrics_data).SerializeToString()
+        body: bytes = encode_metrics(redact_metrics(metrics_data, self._policy)).SerializeToString()
         deadline = time.monotonic() + min(self._timeout, timeout)
         outcome = self._attempts(ExportRequest(self._exporter.pack(body), 0), deadline)
         if outcome.answer is Answer.ACCEPTED:

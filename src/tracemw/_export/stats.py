@@ -83,6 +83,10 @@ class Stats:
     """Exceptions that the application has handled within a span, and that have ended no span
     (`tracemw.init(swallowed=True)`)."""
 
+    redacted: Mapping[str, int] = field(default_factory=dict)
+    """Values that were redacted, by the key of their attribute, or by `name`, `status`, `tracestate` or `text`. A value
+    that leaves on two ways, by a processor of your own, say, counts twice."""
+
     processor_errors: int = 0
     """How often a span processor of somebody else has raised. The spans themselves are in the other numbers."""
 

@@ -68,6 +68,8 @@ class ServerExchange:
     """The event loop that the request arrived in; None for a request that a thread serves."""
     notes: list[Note] | None
     """What the watch has seen of the request."""
+    worker: object
+    """Who serves the request, for the watch, where neither an event loop nor a thread tells."""
     kept_logs = 0
     """How many log records have become events of the request's spans."""
 
@@ -101,7 +103,9 @@ class ServerExchange:
     def __init__(self) -> None:
         # To find one default in the class takes as long as to set seven fields here.
         self.carried = self.context = self.around = _NOWHERE
-        self.span = self.held = self.status = self.server_error = self.route_source = self.loop = self.notes = None
+        self.span = self.held = self.status = self.server_error = self.route_source = self.loop = self.notes = (
+            self.worker
+        ) = None
         self.is_open = self.is_over = self.client_has_gone = self._is_unheard = self._has_switched = False
         self.is_connection = False
         self.is_settled = True
@@ -137,6 +141,8 @@ class ServerExchange:
             enter(self)
             if watch.wake is not None:
                 watch.wake()
+            if self.loop is None and watch.find_worker is not None:
+                self.worker = watch.find_worker()
         if instruments is None and not settings.names_or_hooks:
             return
         self._facts = facts = self.request.facts()

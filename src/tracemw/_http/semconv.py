@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from tracemw._http.facts import Headers, RequestFacts
 from tracemw._otel.attributes import AttributeValue
+from tracemw.redaction.in_use import in_use
+from tracemw.redaction.places import MASK
 from tracemw.redaction.urls import redact_path, redact_query, redact_url
 
 UNKNOWN_METHOD: Final = "HTTP"
@@ -129,6 +131,8 @@ def _calls(method: str, url: str, known: frozenset[str]) -> tuple[Attributes, st
 class HeaderCapture:
     """The headers that become attributes, as lists of strings under their lower-case names.
 
+    Headers that are credentials, such as `authorization`, are masked: see `tracemw.redaction.Redaction`.
+
     Args:
         direction: `request` or `response`.
         names: The headers' names; none are captured by default.
@@ -155,7 +159,12 @@ class HeaderCapture:
 
     def attributes(self, headers: Headers) -> Attributes:
         """Return an attribute for each captured header that is present."""
-        return {key: tuple(values) for name, key in self._keys.items() if (values := headers.get(name))}
+        keeps = in_use().keeps_header
+        return {
+            key: tuple(values) if keeps(name) else MASK
+            for name, key in self._keys.items()
+            if (values := headers.get(name))
+        }
 
 
 def server_labels(facts: RequestFacts, known: frozenset[str]) -> dict[str, str | int]:

@@ -34,7 +34,9 @@ class ServerOptions(TypedDict, total=False):
             application has set that header, its value stays. None turns the header off.
         on_request: Called when the span has started, with the span and the request's facts.
         on_response: Called before the span ends, with the span, the facts and the status (None when none was sent).
-        capture_request_headers: Names of request headers to record, as `http.request.header.<name>`.
+        capture_request_headers: Names of request headers to record, as `http.request.header.<name>`. Headers that are
+            credentials, such as `authorization` and `cookie`, show `[REDACTED]`, unless
+            `init(redaction=Redaction(headers=...))` names them.
         capture_response_headers: Names of response headers to record, as `http.response.header.<name>`.
         trust_inbound: Whether the caller's trace goes on here. Say False at a public edge: a new trace starts, with a
             link to the caller's span, and the caller's baggage is dropped.

@@ -17,7 +17,7 @@ from tracemw._otel.cleaning import cleaned, shown
 from tracemw._otel.guard import guarded
 from tracemw._otel.handled import switch, take_back_all
 from tracemw._otel.recorder import is_ours
-from tracemw.redaction.urls import redact_text
+from tracemw.redaction.in_use import in_use
 
 _MARKS: Final = "__tracemw_stages__"
 _TRACES: Final = 32
@@ -34,8 +34,8 @@ def exception_type(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """Return an exception's message, without the secrets of URLs in it; a marker when `str` raises."""
-    return redact_text(shown(error))
+    """Return an exception's message, without what looks like a secret; a marker when `str` raises."""
+    return in_use().text(shown(error), "text", "exception.message")
 
 
 def described(error: BaseException) -> str:
@@ -44,7 +44,7 @@ def described(error: BaseException) -> str:
 
 
 def record_exception(span: Span, error: BaseException, at: int | None = None) -> None:
-    """Record an exception on any span, without the secrets of URLs, also when the exception's `str` raises.
+    """Record an exception on any span, without what looks like a secret, also when the exception's `str` raises.
 
     Args:
         span: The span.
@@ -56,7 +56,9 @@ def record_exception(span: Span, error: BaseException, at: int | None = None) ->
         return
     told = {"exception.message": message_of(error)}
     try:
-        told["exception.stacktrace"] = redact_text("".join(traceback.format_exception(error)))
+        told["exception.stacktrace"] = in_use().text(
+            "".join(traceback.format_exception(error)), "text", "exception.stacktrace"
+        )
         span.record_exception(error, told, at)
     except Exception:  # foreign spans do not expect an exception whose `str` raises
         span.add_event("exception", {"exception.type": exception_type(error), **told}, at)

@@ -4,6 +4,7 @@ A tracer, span, sampler or processor may be tracemw's own or foreign. Our own cl
 mark promises more than the API does:
 
 * A tracer takes `LazyAttributes`, and values of any type. It times its spans by a clock that nobody can set.
+* A tracer says with `fold_for` whether one more of many like spans need not be made: a `Fold` counts it.
 * A span records an exception even if the exception's methods raise, and leaves out the secrets of URLs. Its times are
   `clock_offset` nanoseconds ahead of the monotonic clock.
 * A sampler decides at roots by its `policy`. Its `follows_callers` says whether a caller's decision holds.
@@ -18,6 +19,16 @@ from typing import Any, Protocol
 def is_ours(thing: object) -> bool:
     """Tell whether a tracer, span, sampler or processor is tracemw's own. A wrapper around one is not."""
     return getattr(type(thing), "is_tracemw", False)
+
+
+class Fold(Protocol):
+    """Many like spans beneath one parent, for which one span stands."""
+
+    def join(self, started: int, ended: int) -> bool:
+        """Count one more, which began and ended at these times of the monotonic clock, in nanoseconds.
+
+        Return False if there has to be a span: the parent has ended, say.
+        """
 
 
 class Held(Protocol):

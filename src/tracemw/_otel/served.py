@@ -52,6 +52,8 @@ class Served(Protocol):
     loop: AbstractEventLoop | None
     """The event loop that the request arrived in; None for a request that a thread serves."""
     notes: list[Note] | None
+    worker: Any
+    """What `Watch.find_worker` has returned when the request began, if there was one."""
 
     @property
     def is_awaited(self) -> bool:
@@ -72,13 +74,15 @@ leave: Final = served.discard
 class Watch:
     """What doors know of the watch."""
 
-    __slots__ = ("blames", "wake")
+    __slots__ = ("blames", "find_worker", "wake")
 
     def __init__(self) -> None:
         self.blames = False
         """Whether the time that belongs to nobody is told."""
         self.wake: Callable[[], object] | None = None
         """Called with the next request. It is set while the watch sleeps."""
+        self.find_worker: Callable[[], object] | None = None
+        """Returns who serves the request that begins now, where neither an event loop nor a thread tells."""
 
 
 watch: Final = Watch()

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from tracemw._otel.cleaning import cut, shown
 from tracemw._otel.exceptions import exception_type, message_of
-from tracemw.redaction.urls import redact_text
+from tracemw.redaction.in_use import in_use
 
 LONGEST: Final = 2000
 """Bytes of a stack trace in UTF-8, by default: a little less than Tempo shows."""
@@ -144,13 +144,17 @@ def stacktrace(error: BaseException, longest: int = LONGEST) -> str:
         frames = sum(each.depth for each in raised)
         is_simple = sum(map(_width, raised)) <= _SIMPLE and frames <= _SIMPLE_FRAMES
         if is_simple and sum(each.size for each in raised) <= longest:
-            text = redact_text("".join(traceback.format_exception(error)))
+            text = _without_secrets("".join(traceback.format_exception(error)))
             if _size(text) <= longest:
                 return text
-        text = redact_text(_shortened(raised, longest))
+        text = _without_secrets(_shortened(raised, longest))
     except Exception:  # the exception's class breaks the `traceback` module
         text = _message_and_notes(error, longest)
     return text if _size(text) <= longest else _end_of(text, longest)
+
+
+def _without_secrets(text: str) -> str:
+    return in_use().text(text, "text", "exception.stacktrace")
 
 
 def _shortened(raised: list[_Raised], longest: int) -> str:
@@ -213,7 +217,7 @@ def _message_and_notes(error: BaseException, longest: int) -> str:
     for note in notes:
         if len(text) > longest:
             break
-        text += f"\n{cut(redact_text(shown(note)), longest)}"
+        text += f"\n{cut(_without_secrets(shown(note)), longest)}"
     return f"{cut(text, longest - 1)}\n"
 
 

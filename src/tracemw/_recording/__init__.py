@@ -6,7 +6,8 @@ The way of a span through this room, one module per step:
 2. `tracer.py`: a tracer decides whether a span is sampled, starts the span, and hands it to processors at its end.
    `bounds.py` has the SDK's samplers as numbers; `current_span.py` makes the span current in a block.
 3. `processors.py`: the processors, sorted by what they do, hear of the span's start and end.
-   `showing.py` has what foreign processors need: copies, and kept spans after the fact.
+   `showing.py` has what foreign processors need: copies, and kept spans after the fact. `redacted.py` leaves out of
+   such copies what may not leave the process.
 4. `span.py`: the span holds its attributes, events and links, within the limits of `limits.py`.
    `folds.py` makes one span of many like ones beneath one parent. `swallowed_events.py` adds what the span
    tells of swallowed exceptions.
@@ -24,4 +25,6 @@ from tracemw._recording.books import Books as Books
 from tracemw._recording.flight_recorder import FlightRecorder as FlightRecorder
 from tracemw._recording.limits import OwnLimits as OwnLimits
 from tracemw._recording.provider import TracerProvider as TracerProvider
+from tracemw._recording.redacted import RedactedSpans as RedactedSpans
+from tracemw._recording.redacted import RedactingExporter as RedactingExporter
 from tracemw._recording.unfinished import end_unfinished as end_unfinished

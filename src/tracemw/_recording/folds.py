@@ -21,7 +21,8 @@ There is no lock: where several fields change together, no call stands among the
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -31,6 +32,9 @@ from tracemw._recording.books import Books
 from tracemw._recording.processors import Processors
 from tracemw._recording.span import UNSET, Span
 
+if TYPE_CHECKING:
+    from tracemw._recording.tracer import Tracer
+
 LONGEST: Final = 60 * 10**9
 """Nanoseconds that one fold covers. A parent that is open for hours shows its spans before its end."""
 
@@ -39,6 +43,8 @@ _MOST_SHAPES: Final = 100
 
 _REPEATS: Final = 5
 """The execution of a statement beneath one parent from which on others' spans get the line of code."""
+_LINES: Final = 100
+"""Repeats that get it. Further ones would tell the same."""
 _SLOW: Final = 100_000_000
 """Nanoseconds from which the span of another's statement gets that line, too."""
 
@@ -47,21 +53,62 @@ _INTERNAL: Final = SpanKind.INTERNAL
 
 
 class Fold:
-    """The spans of one shape beneath one parent."""
+    """The spans of one shape beneath one parent.
 
-    __slots__ = ("count", "end", "first", "is_closed", "longest", "seen", "shortest", "slowest_start", "total")
+    Args:
+        parent: The parent.
+        books: The books to count in.
+        seen: Spans of this shape that have ended so far.
+    """
 
-    def __init__(self, seen: int = 0) -> None:
+    __slots__ = (
+        "_books",
+        "_parent",
+        "count",
+        "end",
+        "first",
+        "is_closed",
+        "longest",
+        "seen",
+        "shortest",
+        "slowest_start",
+        "total",
+    )
+
+    def __init__(self, parent: Span, books: Books, seen: int = 0) -> None:
         self.seen = seen
-        """Spans of this shape that have ended so far."""
+        self._parent = ref(parent)  # which leads here, so that this would close a cycle
+        self._books = books
         self.first: Any = None
         """The span that stands for those that are folded."""
         self.is_closed = False
         self.count = self.total = self.longest = self.shortest = self.slowest_start = self.end = 0
 
-    def add(self, span: Span, parent: Span) -> bool:
-        """Let the first span stand for this one, too. Return False if the fold is closed, or the parent has ended."""
-        start, end = span._start_time, span._end_time or 0
+    def join(self, started: int, ended: int) -> bool:
+        """Let the first span stand for something that has no span of its own.
+
+        Args:
+            started: When that began, in nanoseconds of the monotonic clock.
+            ended: When that ended.
+
+        Returns:
+            False if the fold is closed, takes no more, or the parent has ended: then there has to be a span.
+        """
+        parent, first = self._parent(), self.first
+        if parent is None or first is None:
+            return False
+        start, end = started + parent.clock_offset, ended + parent.clock_offset
+        if end - first._start_time > LONGEST or not self.add(start, end, first, parent):
+            return False
+        self.seen += 1
+        self._books.folded += 1
+        return True
+
+    def add(self, start: int, end: int, span: Span, parent: Span) -> bool:
+        """Let the first span stand for one more, from `start` to `end`.
+
+        Return False if the fold is closed, or the parent has ended. If none is folded yet, `span` is the first.
+        """
         # No call from here to the count: a fold is complete when its parent has ended.
         if not self.is_closed and parent._end_time is None:
             if self.first is None:
@@ -121,7 +168,7 @@ def fold(span: Span) -> bool:
     if found is None:
         if len(folds) >= _MOST_SHAPES:
             return False
-        found = folds.setdefault(shape, Fold())
+        found = folds.setdefault(shape, Fold(parent, recorder.books))
     found.seen += 1
     if span._kind is _CLIENT and getattr(span.instrumentation_scope, "name", "") != "tracemw":
         _tell_line(span, found.seen)
@@ -132,11 +179,21 @@ def fold(span: Span) -> bool:
         return False
     if found.first is not None and (span._end_time or 0) - found.first._start_time > LONGEST:
         _hand_on(found, recorder.books)
-        found = folds[shape] = Fold(found.seen)
-    if not found.add(span, parent):
+        found = folds[shape] = Fold(parent, recorder.books, found.seen)
+    if not found.add(span._start_time, span._end_time or 0, span, parent):
         return False
     recorder.books.folded += 1
     return True
+
+
+def fold_for(tracer: Tracer, parent: Any, shape: Hashable) -> Fold | None:
+    """Return the fold that a span of this shape would join, if it need not be made: nobody else would hear of it."""
+    folds: Folds | None = parent.folds
+    found = None if folds is None else folds.get((tracer, shape))
+    processor = tracer.span_processor
+    if found is None or found.first is None or type(processor) is not Processors or processor.has_foreign:
+        return None
+    return found
 
 
 def hand_on_folds(parent: Span) -> None:
@@ -157,7 +214,7 @@ def _hand_on(found: Fold, books: Books) -> None:
 
 def _tell_line(span: Span, seen: int) -> None:
     """Tell the line of code that has executed a statement, if the statement is repeated or slow."""
-    if seen < _REPEATS and (span._end_time or 0) - span._start_time < _SLOW:
+    if not _REPEATS <= seen < _REPEATS + _LINES and (span._end_time or 0) - span._start_time < _SLOW:
         return
     line = calling_line()
     attributes = span._attributes
@@ -174,5 +231,5 @@ def _shape_of(span: Span) -> Hashable | None:
         return None
     if span._kind is _CLIENT:
         query = shape_of(span._name, attributes)
-        return None if query is None else (span._tracer, *query)
+        return None if query is None else (span._tracer, query)
     return (span._tracer, span._name) if span._kind is _INTERNAL else None

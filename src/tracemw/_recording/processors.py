@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMultiSpanProcessor
 
 from tracemw._otel.recorder import is_ours
 
@@ -28,12 +29,16 @@ class Processors(SynchronousMultiSpanProcessor):
     """The processors that implement `on_end`."""
     are_plain = True
     """Whether an ended span only has to be handed out, as it is: nobody needs the SDK's copy or the ending hook."""
+    has_foreign = False
+    """Whether there is a processor that is not tracemw's own."""
     is_private = True
     """Whether only tracemw's own processors hear of held spans at once."""
     of_held: tuple[tuple[SpanProcessor, ...], ...] = ((), (), ())
     """The processors that hear of held spans at once, by hook: start, ending, end."""
     later: tuple[SpanProcessor, ...] = ()
     """The processors that hear only of kept spans."""
+    redact: Callable[[ReadableSpan], ReadableSpan] | None = None
+    """Makes of a span the copy that foreign processors see; None if they see the span."""
     shows_unsampled = False
     """Whether foreign processors hear of all held spans at once, as OpenTelemetry has it."""
 
@@ -53,8 +58,13 @@ class Processors(SynchronousMultiSpanProcessor):
             self.starting = tuple(each for each in processors if _does(each, "on_start"))
             self.ending = tuple(each for each in processors if _does(each, "_on_ending"))
             self.ended = tuple(each for each in processors if _does(each, "on_end"))
+            self.has_foreign = not all(map(is_ours, processors))
             self.are_plain = not self.ending and all(map(is_ours, self.ended))
             self._sort()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Hand on a span of a tracer that is not ours, and only what may leave of it."""
+        super().on_end(span if self.redact is None else self.redact(span))
 
     def show_unsampled(self, shows: bool) -> None:
         """Say whether foreign processors hear of all held spans at once."""

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource, ServiceInstanceIdResourceDetector
-from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SpanLimits, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import (
+    ConcurrentMultiSpanProcessor,
+    ReadableSpan,
+    SpanLimits,
+    SynchronousMultiSpanProcessor,
+)
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -41,6 +47,8 @@ class TracerProvider(SdkTracerProvider):
 
     own_limits = OwnLimits()
     """The limits that the SDK does not have."""
+    redact: Callable[[ReadableSpan], ReadableSpan] | None = None
+    """Makes of an ended span the copy that foreign processors see; None if they see the span."""
 
     def __init__(
         self,
@@ -76,6 +84,7 @@ class TracerProvider(SdkTracerProvider):
         tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
         if KNOWS_THE_SDK and type(tracer) is SdkTracer:
             tracer = Tracer.adopt(tracer, self._recorder, self.own_limits)
+            tracer.redact = self.redact
         if not attributes and instrumenting_module_name:  # the SDK logs a missing name each time
             self._given_out[scope] = tracer
         return tracer
@@ -100,6 +109,16 @@ class TracerProvider(SdkTracerProvider):
                 if isinstance(tracer, Tracer):
                     tracer.recorder = recorder
                     tracer.use(self.own_limits)
+
+    def show_redacted(self, redact: Callable[[ReadableSpan], ReadableSpan]) -> None:
+        """Have foreign processors see copies of ended spans from now on."""
+        self.redact = redact
+        if isinstance(self._active_span_processor, Processors):
+            self._active_span_processor.redact = redact
+        with self._tracers_lock:
+            for tracer in self._tracers.values():
+                if isinstance(tracer, Tracer):
+                    tracer.redact = redact
 
     def show_unsampled(self, shows: bool) -> None:
         """Say whether foreign processors hear of all held spans at once, or only of kept ones."""

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def hand_to(
     span: Span, ending: tuple[SpanProcessor, ...], ended: tuple[SpanProcessor, ...], *, copies: bool = False
 ) -> ReadableSpan:
-    """Hand a span to processors, as the SDK's copy if a foreign one is among them. Return what they got."""
+    """Hand a span to processors, as a copy if a foreign one is among them. Return what they got.
+
+    The copy holds only what may leave, if there is a policy: a foreign processor may export it.
+    """
     readable: ReadableSpan = span
     for each in ended:
         copies = copies or not is_ours(each)
@@ -31,6 +34,8 @@ def hand_to(
             span._tracer.note(each, "_on_ending", error)
     if copies:
         readable = span._readable_span()
+        if span._tracer.redact is not None:
+            readable = span._tracer.redact(readable)
     for each in ended:
         try:
             each.on_end(readable)

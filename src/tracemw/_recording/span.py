@@ -28,7 +28,7 @@ from tracemw._otel.cleaning import SCALARS, Items, cleaned, is_key, items_of, sh
 from tracemw._otel.exceptions import described, exception_type, message_of, note_recorded
 from tracemw._otel.stacktrace import stacktrace
 from tracemw._recording.limits import put_locked
-from tracemw.redaction.urls import redact_text
+from tracemw.redaction.in_use import in_use
 from tracemw.sampling.threshold import with_threshold
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class Span(SdkSpan):
         elif description is not None:
             _logger.warning("Description %s ignored. Use either `Status` or `(StatusCode, Description)`", description)
         if known.description:  # other instrumentations put the text of an exception there
-            known = Status(code, redact_text(shown(known.description)))
+            known = Status(code, in_use().text(shown(known.description), "status"))
         self._status = known
 
     def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:

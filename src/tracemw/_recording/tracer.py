@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import copy_context
 from random import Random, getrandbits
 from time import monotonic_ns, time_ns
@@ -36,7 +36,7 @@ from tracemw._recording.books import DROPPED
 from tracemw._recording.bounds import LOW_BITS, Bounds
 from tracemw._recording.current_span import CurrentSpan
 from tracemw._recording.flight_recorder import FlightRecorder
-from tracemw._recording.folds import fold, hand_on_folds
+from tracemw._recording.folds import Fold, fold, fold_for, hand_on_folds
 from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.limits import Limits, OwnLimits
 from tracemw._recording.processors import Processors
@@ -68,6 +68,8 @@ class Tracer(SdkTracer):
 
     recorder: FlightRecorder | None = None
     """Holds unsampled traces. Without a recorder, unsampled traces are not recorded."""
+    redact: Callable[[ReadableSpan], ReadableSpan] | None = None
+    """Makes of an ended span the copy that foreign processors see; None if they see the span."""
     limits: Limits
     own_limits: OwnLimits
     fold_after: int
@@ -88,6 +90,8 @@ class Tracer(SdkTracer):
         adopted.limits = Limits(adopted._span_limits)
         adopted.plain, adopted.most = adopted.limits.plain, adopted.limits.most
         adopted._is_counted = type(adopted._tracer_metrics) is not NoOpTracerMetrics
+        # To change the class spoils the dictionary of the fields: CPython would look each field up the slow way.
+        adopted.__dict__ = {**vars(adopted)}
         tracer.__class__ = cls  # last, since another thread may have got the same tracer meanwhile
         return adopted
 
@@ -296,6 +300,16 @@ class Tracer(SdkTracer):
         if span.has_children and span.folds is not None:
             hand_on_folds(span)
         self.hand_on(span)
+
+    def fold_for(self, parent: object, shape: Hashable) -> Fold | None:
+        """Return the fold that a span with this parent and shape (`_db.conforming.shape_of`) would join.
+
+        None if there is none yet, or if the span has to be made, since somebody else decides about it, or counts it.
+        """
+        kind = type(parent)
+        if self._is_counted or (self._bounds is None and not self._is_asked_by_policy):
+            return None
+        return fold_for(self, parent, shape) if kind is Span or kind is HeldSpan else None
 
     def hand_on(self, span: Span) -> None:
         """Hand a span to the processors, and a held one to the flight recorder, too."""

@@ -135,9 +135,9 @@ class DevelopmentWarnings(SpanProcessor):
 
     def _tell_wait(self, span: ReadableSpan) -> None:
         waited = ((span.end_time or 0) - (span.start_time or 0)) / 1e9
-        if waited < _LONG:
-            return
         told: Mapping[str, Any] = span.attributes or {}
+        if waited < _LONG or told.get("tracemw.pool.waited_for") != "a free connection":
+            return
         pool = str(told.get("db.client.connection.pool.name", ""))
         said = f"a request waits {_seconds(waited)} for a connection of {pool}{_at(_line_of(told))}"
         lines = told.get("tracemw.pool.holders.line") or [""]

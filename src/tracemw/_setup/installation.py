@@ -15,18 +15,22 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from tracemw._export.orders import LONGEST_WAIT
 from tracemw._otel.providers import install_provider, installed_meter_provider, installed_provider, is_silent
+from tracemw._process.forks import begin_anew_with
 from tracemw._process.interpreter import require_the_gil
 from tracemw._process.native import make_lock, wait_for
-from tracemw._recording import OwnLimits, TracerProvider, end_unfinished
+from tracemw._recording import OwnLimits, RedactedSpans, TracerProvider, end_unfinished
 from tracemw._setup.baggage_keys import BaggageKeys
 from tracemw._setup.between_requests import send_between_requests
 from tracemw._setup.endings import PROCESS_EXIT, Endings
 from tracemw._setup.instrumentations import find, turn_on
 from tracemw._setup.outlet import Outlet
-from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for, span_exporter_for
+from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for, policy_for, span_exporter_for
 from tracemw._setup.tracing import Foreign, Tracing
 from tracemw._watch import Watchdog, watchdog_for
 from tracemw.config import DELIVERY_TIMEOUT, Config, ignored_files, unknown_variables
+from tracemw.redaction import Redaction
+from tracemw.redaction.in_use import use
+from tracemw.redaction.policy import Policy
 from tracemw.sampling import Sampling
 from tracemw.spikes import Watch
 
@@ -57,17 +61,25 @@ class Installation:
         self._observer: Observer | None = None
         self._watchdog: Watchdog | None = None
         self._tracing: Tracing | None = None
-        self._settings: tuple[Config, Sampling] | None = None
+        self._settings: tuple[Config, Sampling, Redaction | None] | None = None
         self._is_replaceable = False
         self._said: set[str] = set()
         """The ignored variables that the log has named."""
 
-    def install(self, config: Config, sampling: Sampling, *, is_replaceable: bool = False) -> Tracing:
+    def install(
+        self,
+        config: Config,
+        sampling: Sampling,
+        redaction: Redaction | None = None,
+        *,
+        is_replaceable: bool = False,
+    ) -> Tracing:
         """Set up tracing as the settings say.
 
         Args:
             config: The settings of the process.
             sampling: What `init` was told about sampling.
+            redaction: What `init` was told about redaction.
             is_replaceable: Whether a later call may replace the settings: `opentelemetry-instrument` has set tracing
                 up, and nobody has called `init`.
 
@@ -87,14 +99,15 @@ class Installation:
                     )
                 self._tracing.shutdown()
             self._is_replaceable = is_replaceable
-            self._tracing, self._settings = self._set_up(config, sampling), (config, sampling)
+            self._tracing = self._set_up(config, sampling, redaction)
+            self._settings = config, sampling, redaction
             turn_on(instrumentations)
             return self._tracing
         finally:
             self._lock.release()
 
     @property
-    def settings(self) -> tuple[Config, Sampling] | None:
+    def settings(self) -> tuple[Config, Sampling, Redaction | None] | None:
         """What the latest `init` was told; None without one, and after its shutdown."""
         return self._settings if self._tracing is not None and self._tracing.active else None
 
@@ -115,11 +128,14 @@ class Installation:
             end_unfinished(why)
         return self.shutdown(max(DELIVERY_TIMEOUT - (ended - began), 0.0) if just_now else DELIVERY_TIMEOUT)
 
-    def _set_up(self, config: Config, sampling: Sampling) -> Tracing:
+    def _set_up(self, config: Config, sampling: Sampling, redaction: Redaction | None) -> Tracing:
         self._say_what_is_ignored()
         if config.disabled:
             self._outlet.lead_to(None)
             return Tracing(NoOpTracerProvider(), "nothing is traced, as OTEL_SDK_DISABLED says")
+        policy = policy_for(config, redaction)
+        use(policy)
+        begin_anew_with(policy.report.forget)
         found = installed_provider()
         if found is not None and found is not self._provider and not isinstance(found, NoOpTracerProvider):
             return _leave_alone(found)
@@ -133,13 +149,14 @@ class Installation:
         if config.service is None:
             _logger.warning("no service name: pass one to tracemw.init() or set OTEL_SERVICE_NAME")
         send_between_requests(self._outlet.send_here)
-        pipeline = pipeline_for(config, sampling, self._outlet.take, self._exporter_for(config))
+        pipeline = pipeline_for(config, sampling, policy, self._outlet.take, self._exporter_for(config))
         self._outlet.lead_to(pipeline.delivery)
         provider = self._arm_provider(config, pipeline)
+        provider.show_redacted(RedactedSpans(policy))
         provider.show_unsampled(sampling.show_unsampled)
         self._name_baggage(provider, config.baggage)
         self._warn(provider, config)
-        meter_provider = _install_metrics(config, lambda: provider.resource)
+        meter_provider = _install_metrics(config, policy, lambda: provider.resource)
         watch = Watch(config.control_file, pipeline.sampler.share) if config.control_file is not None else None
         self._watchdog = watchdog_for(
             stack_after=sampling.stack_after, blame=config.blame, stacktrace_limit=config.stacktrace_limit
@@ -153,6 +170,7 @@ class Installation:
             recorder=pipeline.recorder,
             watch=watch,
             watchdog=self._watchdog,
+            report=policy.report,
             swallowed=_watch_swallowed() if config.swallowed else None,
         )
         self._observe(pipeline, tracing)
@@ -265,12 +283,12 @@ def _watch_swallowed() -> Swallowed:
     return swallowed
 
 
-def _install_metrics(config: Config, resource: Callable[[], Resource]) -> MeterProvider | None:
+def _install_metrics(config: Config, policy: Policy, resource: Callable[[], Resource]) -> MeterProvider | None:
     """Install a global meter provider, if metrics are to be exported."""
     if config.metrics is None:
         return None
     try:
-        provider = meter_provider_for(config, config.metrics, resource)
+        provider = meter_provider_for(config, config.metrics, policy, resource)
     except RuntimeError as error:  # there are no new threads
         _logger.warning("no metrics are exported: %s", error)
         return None

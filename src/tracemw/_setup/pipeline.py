@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from tracemw._export import Delivery
 from tracemw._export.exporter import Exporter
+from tracemw._process.log import log
 from tracemw._recording import FlightRecorder
-from tracemw.config import Backend, Config
+from tracemw.config import Backend, Config, is_development
+from tracemw.redaction import Redaction
+from tracemw.redaction.policy import Policy
 from tracemw.sampling import ConsistentSampler, Sampling, sampler_for
 
 if TYPE_CHECKING:
@@ -48,9 +52,30 @@ class Pipeline:
     """The pipeline in words, without secrets."""
 
 
+def policy_for(config: Config, redaction: Redaction | None) -> Policy:
+    """Return the policy that the settings ask for.
+
+    In development, numbers and booleans pass under any key, and the log names each key that does not.
+    """
+    is_lenient = is_development(config.environment)
+    return Policy(
+        config.allow,
+        redaction,
+        is_lenient=is_lenient,
+        tell=_tell_of_key if is_lenient else None,
+        longest=config.value_limit,
+    )
+
+
+def _tell_of_key(key: str) -> None:
+    said = "the values of attribute %r leave as [REDACTED]; init(allow={%r}), or TRACEMW_ALLOW=%s, lets them pass"
+    log(logging.WARNING, said, key, key, key)
+
+
 def pipeline_for(
     config: Config,
     sampling: Sampling,
+    policy: Policy,
     take: Callable[[ReadableSpan], None],
     make_exporter: Callable[[], Exporter] | None,
 ) -> Pipeline:
@@ -59,11 +84,12 @@ def pipeline_for(
     Args:
         config: The settings of the process.
         sampling: What `init` was told about sampling.
+        policy: What may leave.
         take: Takes each span of an unsampled trace that is kept.
         make_exporter: Makes the exporter of each process; None to export nothing.
     """
     sampler = sampler_for(config, sampling.rules)
-    delivery = None if make_exporter is None else Delivery(make_exporter, config)
+    delivery = None if make_exporter is None else Delivery(make_exporter, config, policy=policy)
     recorder = FlightRecorder(
         take,
         is_on=sampling.keep_errors and delivery is not None and not config.sampler.endswith("always_off"),
@@ -79,31 +105,37 @@ def pipeline_for(
     )
 
 
-def meter_provider_for(config: Config, backend: Backend, resource: Callable[[], Resource]) -> MeterProvider:
+def meter_provider_for(
+    config: Config, backend: Backend, policy: Policy, resource: Callable[[], Resource]
+) -> MeterProvider:
     """Return a meter provider that exports to a backend. Only this function loads the metrics half of the SDK.
 
     Args:
         config: The settings of the process.
         backend: Where the metrics go.
+        policy: What may leave.
         resource: Tells the resource of the process; a forked process has an instance id of its own.
 
     Raises:
         RuntimeError: where the interpreter starts no new threads.
     """
     from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.view import View
 
     from tracemw._export.metrics_exporter import MetricsExporter
     from tracemw._export.metrics_reader import MetricsReader
+    from tracemw._export.redacted_metrics import AllowedLabels
 
     reader = MetricsReader(
-        MetricsExporter(_exporter_to(backend, "metrics")(), backend),
+        MetricsExporter(_exporter_to(backend, "metrics")(), backend, policy),
         resource,
         interval=config.metrics_interval,
         timeout=config.metrics_timeout,
         temporality=config.metrics_temporality,
         histograms=config.metrics_histograms,
     )
-    return MeterProvider([reader], resource=resource(), shutdown_on_exit=False)
+    views = [View(instrument_name="*", attribute_keys=AllowedLabels(policy))]
+    return MeterProvider([reader], resource=resource(), shutdown_on_exit=False, views=views)
 
 
 def span_exporter_for(config: Config) -> Callable[[], Exporter] | None:

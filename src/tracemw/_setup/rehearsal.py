@@ -13,6 +13,7 @@ from tracemw._recording import TracerProvider
 from tracemw._setup.installation import IN_THIS_PROCESS, STANDING_IN, Installation
 from tracemw._setup.tracing import Tracing
 from tracemw.config import Arguments, Config
+from tracemw.redaction import Redaction
 from tracemw.sampling import Sampling
 
 _AT_ONCE: Final = 0.01
@@ -32,7 +33,14 @@ class Rehearsal(Installation):
         """The OTLP export requests, as a backend would have received them."""
         self._latest: Tracing | None = None
 
-    def install(self, config: Config, sampling: Sampling, *, is_replaceable: bool = False) -> Tracing:
+    def install(
+        self,
+        config: Config,
+        sampling: Sampling,
+        redaction: Redaction | None = None,
+        *,
+        is_replaceable: bool = False,
+    ) -> Tracing:
         """Set up tracing as the settings say, and as a test needs it."""
         here = replace(
             config,
@@ -45,7 +53,7 @@ class Rehearsal(Installation):
             disabled=False,
         )
         everything = replace(sampling, rules=(), ratio=None)
-        self._latest = super().install(here, everything, is_replaceable=is_replaceable)
+        self._latest = super().install(here, everything, redaction, is_replaceable=is_replaceable)
         return self._latest
 
     def flush(self) -> None:
@@ -64,11 +72,11 @@ class Rehearsal(Installation):
 def rehearsing() -> Iterator[Rehearsal]:
     """Trace this process for a test, by the settings of its own `init` if there was one. Leave all as it was."""
     rehearsal = Rehearsal()
-    config, sampling = IN_THIS_PROCESS.settings or (_settings(), Sampling())
+    config, sampling, redaction = IN_THIS_PROCESS.settings or (_settings(), Sampling(), None)
     was = replace_provider(None)
     STANDING_IN.append(rehearsal)
     try:
-        rehearsal.install(config, sampling, is_replaceable=True)
+        rehearsal.install(config, sampling, redaction, is_replaceable=True)
         yield rehearsal
     finally:
         rehearsal.shutdown(timeout=1.0)

@@ -17,6 +17,7 @@ from tracemw._process.forks import check
 from tracemw._recording import Books, FlightRecorder
 from tracemw._watch import Watchdog
 from tracemw.config import DELIVERY_TIMEOUT
+from tracemw.redaction.report import Report
 from tracemw.sampling import ConsistentSampler
 from tracemw.spikes import Spike, Watch, require_duration
 
@@ -43,6 +44,7 @@ class Tracing:
         recorder: FlightRecorder | None = None,
         watch: Watch | None = None,
         watchdog: Watchdog | None = None,
+        report: Report | None = None,
         swallowed: Swallowed | None = None,
     ) -> None:
         self._provider = provider
@@ -53,6 +55,7 @@ class Tracing:
         self._recorder = recorder
         self._watch = watch
         self._watchdog = watchdog
+        self._report = report
         self._swallowed = swallowed
         self._active = True
 
@@ -138,6 +141,7 @@ class Tracing:
             folded=books.folded,
             swallowed=0 if self._swallowed is None else self._swallowed.count,
             kept=dict(books.kept),
+            redacted={} if self._report is None else self._report.counts(),
             processor_errors=books.processor_errors,
             dropped={**sent.dropped, **books.lost},
         )

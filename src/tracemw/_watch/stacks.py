@@ -5,6 +5,10 @@ Nothing is noted while requests run well, so the workers are found when somebody
 * a frame of a door of ours is on its stack, and has the request's exchange
 * it runs in a context of the request: a task knows its context, and thread pools have it in a variable
 
+Greenlets and the tasks of trio cannot be found from another thread, so requests note theirs when they begin. WARNING:
+to look for them among all objects of the garbage collector breaks the application. While `tuple(...)` is filled in
+another thread, a second reference to the tuple makes that call fail with a SystemError.
+
 All frames that are looked at may run on meanwhile. Each step that reads one is right at its moment.
 """
 
@@ -15,20 +19,24 @@ import contextvars
 import gc
 import math
 import sys
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from types import AsyncGeneratorType, BuiltinMethodType, CoroutineType, FrameType, GeneratorType
 from typing import Any, Final, NamedTuple
+from weakref import ref
 
 from tracemw._otel.application import Line, is_own
 from tracemw._otel.context import exchange_within
+from tracemw._otel.guard import guarded
 from tracemw._otel.served import Served, served
 from tracemw._process.native import get_ident
 
 _DEEPEST: Final = 2000
 """Frames of one stack that are read."""
 _MOST_LINES: Final = 3
+_MOST_TASKS: Final = 100
+"""Tasks of one request, under trio, that are looked at."""
 _THREAD: Final = math.inf
 _STEPS: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
@@ -69,30 +77,51 @@ def stacks_of(requests: Collection[Served]) -> dict[Served, list[Stack]]:
         # This thread may be a request's own: a signal handler has come here.
         top = _outside(innermost) if thread == get_ident() else innermost
         _add_owner(top, _THREAD, wanted, running, found)
-    if not all(found.values()):
-        _find_among_objects(wanted, running, found)
+    for request in requests:
+        if not found[request] and request.worker is not None:
+            _add_worker(request.worker(), wanted, running, found)
     for stacks in found.values():
         stacks.sort(key=lambda stack: (not stack.is_through_the_door, stack.order))
     return found
 
 
-def _find_among_objects(
-    wanted: dict[int, Served], running: dict[FrameType, Served], found: dict[Served, list[Stack]]
+def worker_finder() -> Callable[[], ref[Any] | None] | None:
+    """Return what finds the greenlet or the task of trio that runs now; None in a process that has neither."""
+    trio = sys.modules.get("trio.lowlevel")
+    has_greenlets = "gevent" in sys.modules or "eventlet" in sys.modules
+    greenlets = sys.modules.get("greenlet") if has_greenlets else None
+    if trio is None and greenlets is None:
+        return None
+
+    @guarded
+    def find() -> ref[Any] | None:
+        if trio is not None and trio.in_trio_task():
+            return ref(trio.current_task())
+        return None if greenlets is None else ref(greenlets.getcurrent())
+
+    return find
+
+
+def _add_worker(
+    worker: Any,
+    wanted: dict[int, Served],
+    running: dict[FrameType, Served],
+    found: dict[Served, list[Stack]],
 ) -> None:
-    """Find greenlets and the tasks of trio. From another thread, nothing leads to them but the garbage collector."""
-    greenlet = getattr(sys.modules.get("greenlet"), "greenlet", None)
-    trio_task = getattr(sys.modules.get("trio.lowlevel"), "Task", None)
-    if greenlet is None and trio_task is None:
+    """Add the stacks of a greenlet, or of a task of trio and the tasks beneath it."""
+    if worker is None or hasattr(worker, "gr_frame"):
+        _add_owner(getattr(worker, "gr_frame", None), _THREAD, wanted, running, found)
         return
-    for each in gc.get_objects():
-        kind: Any = type(each)
-        if kind is trio_task:
-            if not getattr(each.coro, "cr_running", False):  # otherwise its stack is that of the thread
-                request, stack, _ = _of_coroutine(each.coro, each.context, 0, wanted)
-                if request is not None:
-                    found[request].append(stack)
-        elif greenlet is not None and issubclass(kind, greenlet):
-            _add_owner(getattr(each, "gr_frame", None), _THREAD, wanted, running, found)
+    waiting = deque([worker])
+    for order in range(_MOST_TASKS):
+        if not waiting:
+            return
+        task = waiting.popleft()
+        if not getattr(task.coro, "cr_running", False):  # otherwise its stack is that of the thread
+            request, stack, _ = _of_coroutine(task.coro, task.context, order, wanted)
+            if request is not None:
+                found[request].append(stack)
+        waiting.extend(child for nursery in list(task.child_nurseries) for child in nursery.child_tasks)
 
 
 def running_in(loop: asyncio.AbstractEventLoop, thread: int | None) -> tuple[Served | None, Stack]:

@@ -14,6 +14,7 @@ from tracemw._process.native import Empty, SimpleQueue, Thread
 from tracemw._watch.collector import CollectorPauses
 from tracemw._watch.heartbeat import Hearts
 from tracemw._watch.rounds import Rounds
+from tracemw._watch.stacks import worker_finder
 
 _LINGERS: Final = 1.0
 """Seconds without a request after which the thread sleeps until the next one."""
@@ -76,7 +77,7 @@ class Watchdog:
     def stop(self, timeout: float = 1.0) -> None:
         """End the thread, and wait `timeout` seconds for that."""
         self._active = False
-        watch.wake, watch.blames = None, False
+        watch.wake, watch.find_worker, watch.blames = None, None, False
         if self._pauses is not None:
             self._pauses.end()
         self._pause(timeout)
@@ -105,6 +106,7 @@ class Watchdog:
 
     def _begin(self) -> None:
         watch.wake = None
+        watch.find_worker = worker_finder()
         try:
             self._unclaimed.pop()
         except IndexError:

@@ -10,7 +10,10 @@ The way through the room:
 * ``findings/``: one module per finding or family, over one trace or over many
 * ``verdict``: the one sentence on a trace
 * ``grouping``: findings of many traces, grouped and counted
+* ``comparison/``: two sets of traces, and what sets them apart; ``gathering/`` gets these two
+* ``traffic``: the routes of services, and who calls whom; ``latencies`` counts how long calls take
 * ``report/``: all of this in words and documents, for whoever shows it
 
-Nothing here imports a door or the SDK. All but ``load/`` is free of I/O and needs the standard library only.
+Nothing here imports a door or the SDK. All but ``load/`` and ``gathering/`` is free of I/O, and needs the
+standard library only.
 """

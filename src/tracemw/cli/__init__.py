@@ -6,8 +6,7 @@ The way through the room:
 * ``view``, ``analyze``, ``compare``, ``mcp``, ``spike``: one command each. It loads what it needs when it runs, and
   never a door
 * ``analyzing``, ``comparing``: what ``analyze`` and ``compare`` do
-* ``sides``: the sides of a comparison as users type them
-* ``fetching``: traces that a search of a server finds
+* ``fetching``: the server from which a command fetches traces
 * ``lengths_of_time``: times as users type them
 * ``annotations``: what a pipeline of GitHub shows beside the code
 * ``output``: how commands write to the terminal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, NoReturn
 
 from tracemw.cli.command import Command
@@ -35,6 +36,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="traces that a search gives at most (default: %(default)s)",
     )
     add_server_options(parser)
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write one page, which needs no network, to attach to an incident",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--fail-on",
@@ -111,6 +118,7 @@ example:
   tracemw analyze trace.json                                  a file of OTLP, Tempo, Jaeger or Zipkin
   tracemw analyze --service shop --since 1h --url http://tempo:3200
   tracemw analyze --query '{ status = error }' --json
+  tracemw analyze --service shop --html incident.html         a page to attach to an incident
   tracemw analyze - --fail-on error-source,n-plus-one < traces.json
 
 The exit status is 1 if there is a finding that is more than a hint, or one of those that --fail-on names. Certificates

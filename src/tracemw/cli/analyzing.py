@@ -7,21 +7,25 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from tracemw.analysis.findings.finding import Finding, quoted
+from tracemw.analysis.gathering.searching import fetch, narrowed
 from tracemw.analysis.grouping import Survey, judge_all, look_at
 from tracemw.analysis.load.reading import read_traces
 from tracemw.analysis.load.unreadable import NoTraceError
 from tracemw.analysis.model import Trace
 from tracemw.analysis.report.as_json import of_many, of_one
 from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
+from tracemw.analysis.report.overview import survey_document
+from tracemw.analysis.traffic import Traffic
 from tracemw.analysis.verdict import Verdict
 from tracemw.cli.annotations import Annotation, annotate
+from tracemw.cli.attaching import write_page_of_many, write_page_of_one
 from tracemw.cli.command import FINDINGS, FINE
-from tracemw.cli.fetching import fetch, narrowed, open_api
+from tracemw.cli.fetching import open_api
 from tracemw.cli.output import fail, progress, say, show
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
@@ -33,9 +37,11 @@ def analyze(options: argparse.Namespace) -> int:
     """Do what the options say, and return the exit status."""
     try:
         if options.trace is None:
-            return _many(_found(options), options)
+            return _many(_found(options), open_api(options).trace, options)
         traces = _named(options)
-        return _one(traces[0], options) if len(traces) == 1 else _many(iter(traces), options)
+        if len(traces) == 1:
+            return _one(traces[0], options)
+        return _many(iter(traces), {trace.trace_id: trace for trace in traces}.__getitem__, options)
     except (OSError, ValueError) as problem:  # no trace, none that can be read, or a setting that is not accepted
         return fail(f"tracemw analyze: {problem}")
     finally:
@@ -63,11 +69,13 @@ def _found(options: argparse.Namespace) -> Iterator[Trace]:
     ids = api.search(query, start=now - int(options.since), end=now + 1, limit=options.limit)
     if not ids:
         raise NoTraceError(f"no trace matches {query}; look further back with --since, and see --url and --tenant")
-    yield from fetch(api, ids)
+    yield from fetch(api, ids, progress)
 
 
 def _one(trace: Trace, options: argparse.Namespace) -> int:
     verdict, findings = look_at(trace)
+    if options.html:
+        write_page_of_one(options.html, trace)
     if options.json:
         say(json.dumps(of_one(trace, verdict, findings)))
     else:
@@ -80,15 +88,20 @@ def _one(trace: Trace, options: argparse.Namespace) -> int:
     return _ended(findings, verdict, options)
 
 
-def _many(traces: Iterator[Trace], options: argparse.Namespace) -> int:
-    survey = Survey()
+def _many(traces: Iterator[Trace], trace_of: Callable[[str], Trace], options: argparse.Namespace) -> int:
+    survey, traffic = Survey(), Traffic()
     for trace in traces:
         survey.add(trace)
+        if options.html:
+            traffic.add(trace)
         if survey.traces % _TOLD_EVERY == 0:
             progress(f"{survey.traces} traces are analysed")
     progress("")
     groups = survey.groups()
     verdict = judge_all(survey, groups)
+    if options.html:
+        document = survey_document(survey, verdict, groups, traffic)
+        write_page_of_many(options.html, document, [group.exemplar for group in groups], trace_of)
     if options.json:
         say(json.dumps(of_many(survey, verdict, groups)))
     else:

@@ -67,7 +67,7 @@ example:
   tracemw compare --before before.json --after after.json
   tracemw compare --before 1.0 --after 1.1 --service shop --url http://tempo:3200
   tracemw compare --before 26h..25h --after 2h..1h --html comparison.html
-  tracemw compare --before '{ duration < 1s }' --after '{ duration >= 1s }' --route "GET /orders"
+  tracemw compare --before '{ trace:duration < 1s }' --after '{ trace:duration >= 1s }' --route "GET /orders"
   tracemw compare --before main/ --after branch/ --fail-on regression,n-plus-one --json
 
 Times are how long ago, or ISO 8601 (without a zone: that of this machine). A version and a time, or TraceQL and a time,

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Iterator
-from typing import Final
 
 from tracemw.analysis.comparison.changes import Comparison
-from tracemw.analysis.comparison.comparing_sides import SidesError, compare
 from tracemw.analysis.comparison.conclusion import conclude, group_grew, route_worse
-from tracemw.analysis.comparison.side import Side
-from tracemw.analysis.load.files import traces_of_files
-from tracemw.analysis.load.unreadable import NoTraceError
-from tracemw.analysis.model import Trace
+from tracemw.analysis.gathering.both_sides import compare_sources
 from tracemw.analysis.report.comparison_as_json import of_comparison
 from tracemw.analysis.report.comparison_as_text import lines_of_comparison
 from tracemw.analysis.report.comparison_page import page_of_comparison
 from tracemw.cli.annotations import Annotation, annotate
 from tracemw.cli.command import FINDINGS, FINE
-from tracemw.cli.fetching import fetch, open_api
+from tracemw.cli.fetching import open_api
 from tracemw.cli.output import fail, progress, say, show
-from tracemw.cli.sides import Files, Search, parse_side
-
-_EVERY: Final = 100
 
 
 def compare_sides(options: argparse.Namespace) -> int:
     """Do what the options say, and return the exit status."""
     try:
-        made = _compared(options)
+        made = compare_sources(
+            options.before,
+            options.after,
+            open_api=lambda: open_api(options),
+            service=options.service,
+            route=options.route,
+            since=options.since,
+            limit=options.limit,
+            report=progress,
+        )
     except (OSError, ValueError) as problem:  # no traces, none that can be read, or what is not accepted
         return fail(f"tracemw compare: {problem}")
     finally:
@@ -45,33 +44,6 @@ def compare_sides(options: argparse.Namespace) -> int:
     else:
         show(lines_of_comparison(made))
     return _ended(made, options)
-
-
-def _compared(options: argparse.Namespace) -> Comparison:
-    now = time.time()
-    sources = [parse_side(words, options, now) for words in (options.before, options.after)]
-    if sources[0].is_same(sources[1]):
-        raise SidesError("both sides are the same; name two sets that differ")
-    sides = []
-    for when, source in zip(("before", "after"), sources, strict=True):
-        side = Side(source.name, service=options.service, route=options.route)
-        for number, trace in enumerate(_traces(when, source, options), 1):
-            side.add(trace)
-            if number % _EVERY == 0:
-                progress(f"{when}: {number} traces")
-        sides.append(side)
-    return compare(*sides)
-
-
-def _traces(when: str, source: Files | Search, options: argparse.Namespace) -> Iterator[Trace]:
-    if isinstance(source, Files):
-        many = len(source.files)
-        return traces_of_files(source.files, lambda read: progress(f"{when}: {read} of {many} files"))
-    api = open_api(options)
-    ids = api.search(source.query, start=source.start, end=source.end, limit=options.limit)
-    if not ids:
-        raise NoTraceError(f"{when}: no trace matches {source.query} in this time; see --since, --url and --tenant")
-    return fetch(api, ids, f"{when}: ")
 
 
 def _ended(made: Comparison, options: argparse.Namespace) -> int:

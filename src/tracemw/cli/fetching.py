@@ -1,25 +1,13 @@
-"""Traces that a search of Tempo or of the viewer finds, and the options that say where to ask."""
+"""The server from which a command fetches traces."""
 
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
 from tracemw.analysis.load.query_api import QueryApi
-from tracemw.analysis.model import Trace
-from tracemw.cli.output import progress
 from tracemw.config.arguments import Arguments
 from tracemw.config.headers import headers_for
 from tracemw.config.tls import Tls
-
-_FILTER: Final = re.compile(r"""\s*\{\s*((?:[^{}"`]|"(?:[^"\\]|\\.)*"|`[^`]*`)*?)\s*\}\s*""")
-"""One filter of spans, whose strings may have braces."""
-
-_AT_ONCE: Final = 8
-"""Traces that are fetched side by side, and held in memory."""
 
 
 def open_api(options: argparse.Namespace) -> QueryApi:
@@ -27,28 +15,3 @@ def open_api(options: argparse.Namespace) -> QueryApi:
     tls = Tls.resolve("traces", Arguments(), needs_context=options.url.startswith("https:"))
     headers = headers_for("traces", "http/protobuf", None, options.tenant)
     return QueryApi(options.url, headers=headers, context=tls.context)
-
-
-def fetch(api: QueryApi, ids: Sequence[str], what: str = "") -> Iterator[Trace]:
-    """Give the traces of ids, some of them fetched side by side, and tell of the progress."""
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        for begin in range(0, len(ids), _AT_ONCE):
-            yield from threads.map(api.trace, ids[begin : begin + _AT_ONCE])
-            progress(f"{what}{min(begin + _AT_ONCE, len(ids))} of {len(ids)} traces")
-
-
-def narrowed(query: str | None, own: str) -> str:
-    """Return the TraceQL of a search for spans that also match a condition.
-
-    Of a query that is one filter, the condition narrows the spans; else it narrows the traces.
-    """
-    condition = filter_of(query or "{ }")
-    if condition is None:
-        return f"{{ {own} }} && {query}"
-    return f"{{ {own} && ({condition}) }}" if condition else f"{{ {own} }}"
-
-
-def filter_of(query: str) -> str | None:
-    """Return the condition of a query that is one filter of spans; None for any other query."""
-    found = _FILTER.fullmatch(query)
-    return None if found is None else found[1]

@@ -1,13 +1,10 @@
-"""Lengths of time as users type them: `30s`, `10m`, `1h30m`, `1d`."""
+"""Lengths of time as arguments: `30s`, `10m`, `1h30m`, `1d`."""
 
 from __future__ import annotations
 
 import argparse
-import re
-from typing import Final
 
-_UNITS: Final = {"d": 24 * 3600, "h": 3600, "m": 60, "s": 1}
-_LENGTH: Final = re.compile("".join(rf"(?:([0-9]+(?:\.[0-9]+)?){unit})?" for unit in _UNITS), re.ASCII)
+from tracemw.analysis.gathering.how_long import length_of_time
 
 
 def seconds_of(text: str) -> float:
@@ -16,7 +13,7 @@ def seconds_of(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: for anything else.
     """
-    match = _LENGTH.fullmatch(text)
-    if match is None or not text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a time such as 30s, 10m, 1h30m or 1d")
-    return sum(float(number or 0) * unit for number, unit in zip(match.groups(), _UNITS.values(), strict=True))
+    try:
+        return length_of_time(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -10,6 +10,7 @@ The way through the room, from the arguments and variables to the settings:
 * ``environment``, ``parsers``: the variables, and the values that are accepted
 * ``endpoint``, ``headers``, ``tls``, ``proxy``: one part of the way to a backend each
 * ``backend``: where one signal goes, and how: these parts together
+* ``allow``: the keys of attributes that may leave
 * ``configuration``: all settings of the process, made once and frozen
 
 Three modules stand beside the way: ``methods`` and ``propagators`` are read where they are used, and users name
@@ -18,7 +19,7 @@ requests by ``patterns``.
 
 from tracemw.config.arguments import Arguments
 from tracemw.config.backend import Backend
-from tracemw.config.configuration import DELIVERY_TIMEOUT, Config, control_file, ignored_files
+from tracemw.config.configuration import DELIVERY_TIMEOUT, Config, control_file, ignored_files, is_development
 from tracemw.config.endpoint import Endpoint
 from tracemw.config.environment import OWN_VARIABLES, unknown_variables
 from tracemw.config.methods import KNOWN_METHODS, known_methods
@@ -34,6 +35,7 @@ __all__ = [
     "Endpoint",
     "control_file",
     "ignored_files",
+    "is_development",
     "known_methods",
     "unknown_propagators",
     "unknown_variables",

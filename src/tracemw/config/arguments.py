@@ -35,6 +35,7 @@ class Arguments:
     ratio: float | None = None
     metrics: bool | None = None
     baggage: Iterable[str] = ()
+    allow: Iterable[str] = ()
     stacktrace_limit: int | None = None
     fold_after: int | None = None
     blame: bool | None = None
@@ -47,11 +48,12 @@ class Arguments:
             value: object = getattr(self, field.name)
             if field.type == "str | None" and not isinstance(value, (str, type(None))):
                 raise TypeError(f"{field.name} takes a string, not {type(value).__name__}")
-        for name in ("baggage", "instrument"):
+        for name in ("baggage", "allow", "instrument"):
             if not isinstance(getattr(self, name), Iterable):
                 raise TypeError(f"{name} takes several names, not {getattr(self, name)!r}")
-        if isinstance(self.baggage, str):
-            raise TypeError(f"baggage takes several keys, such as ({self.baggage!r},), not one string")
+        for name in ("baggage", "allow"):
+            if isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} takes several keys, such as ({getattr(self, name)!r},), not one string")
         if isinstance(self.instrument, str) and self.instrument != "auto":
             raise TypeError(f'instrument takes several names, such as ({self.instrument!r},), or "auto"')
         for name in ("metrics", "blame", "swallowed", "warn"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tracemw.config.allow import allowed_keys
 from tracemw.config.arguments import Arguments
 from tracemw.config.backend import Backend
 from tracemw.config.environment import get, read
@@ -108,6 +109,11 @@ class Config:
     baggage: tuple[str, ...] = ()
     """The keys of baggage that become span attributes."""
 
+    allow: frozenset[str] = frozenset()
+    """The keys, and globs of keys, of attributes whose values may leave, beside those that are allowed unasked
+    (`TRACEMW_ALLOW`, separated by commas, and `[tool.tracemw] allow` in the `pyproject.toml` of the working directory).
+    Keys of baggage that becomes attributes are among them."""
+
     blame: bool = True
     """Whether the time that belongs to nobody is told (`TRACEMW_BLAME`)."""
 
@@ -172,6 +178,7 @@ class Config:
         blame = arguments.blame
         if blame is None:
             blame = read("TRACEMW_BLAME", boolean)
+        baggage = tuple(arguments.baggage)
         swallowed = arguments.swallowed
         if swallowed is None:
             swallowed = read("TRACEMW_SWALLOWED", boolean) or False
@@ -195,7 +202,8 @@ class Config:
             batch_size=min(read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", positive_int) or cls.batch_size, queue_size),
             batch_bytes=min(_bytes("batch_bytes", arguments.batch_bytes) or cls.batch_bytes, queue_bytes),
             delay=cls.delay if delay is None else delay,
-            baggage=tuple(arguments.baggage),
+            baggage=baggage,
+            allow=allowed_keys(arguments.allow) | frozenset(baggage),
             blame=cls.blame if blame is None else blame,
             instrument=("auto",) if arguments.instrument == "auto" else tuple(arguments.instrument),
             not_by_auto=read("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", names) or (),
@@ -209,6 +217,11 @@ class Config:
             control_file=control_file(),
             disabled=read("OTEL_SDK_DISABLED", boolean) or False,
         )
+
+
+def is_development(environment: str | None) -> bool:
+    """Tell whether an environment is neither production nor staging."""
+    return (environment or "").lower() not in _RATIO_BY_ENVIRONMENT
 
 
 def ignored_files() -> list[str]:

@@ -17,7 +17,7 @@ from tracemw._otel.cleaning import cut, shown
 from tracemw._otel.context import current_context, exchange_in, span_in
 from tracemw._otel.exceptions import exception_type, message_of
 from tracemw._otel.guard import fault
-from tracemw.redaction.urls import redact_text
+from tracemw.redaction.in_use import in_use
 
 if TYPE_CHECKING:
     _Base = logging.Logger
@@ -149,7 +149,7 @@ class _Keeping(_Base):
         told = {
             "log.level": logging.getLevelName(level),
             "log.logger": self.name,
-            "log.message": cut(redact_text(_message(msg, args)), _LONGEST),
+            "log.message": cut(in_use().text(_message(msg, args), "text", "log.message"), _LONGEST),
         }
         error = exc_info
         if exc_info and not isinstance(exc_info, BaseException):

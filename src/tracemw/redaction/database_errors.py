@@ -86,7 +86,12 @@ def redact_values(text: str) -> str:
     return _LAST.sub(r"\1\2REDACTED\2", text)
 
 
+def without_literals(statement: str) -> str:
+    """Return a statement with `?` for its literals, whatever its grammar: a quoted name becomes `?`, too."""
+    return _LITERAL.sub("?", statement)
+
+
 def _without_literals(statement: re.Match[str]) -> str:
     """Return a statement with `?` for its literals. A quoted name becomes `?`, too: some databases quote values so."""
     begin, shown = statement[0].split(": ", 1)
-    return f"{begin}: {_LITERAL.sub('?', shown)}"
+    return f"{begin}: {without_literals(shown)}"

@@ -5,7 +5,8 @@ two, the execution context of SQLAlchemy carries the call. A batch of `executema
 of an insert that SQLAlchemy has split. Rows that are fetched later do not count: the span tells how long the
 database took to answer.
 
-A trivial statement, such as a COMMIT, has no span unless it fails.
+A trivial statement, such as a COMMIT, has no span unless it fails. Neither has one more of many like statements beneath
+one parent: the recorder counts it, which takes a fraction of the time.
 """
 
 from __future__ import annotations
@@ -20,22 +21,26 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import ExceptionContext, ExecuteStyle
 
+from tracemw._db.conforming import shape_of
 from tracemw._db.errors import response_code
 from tracemw._db.statements import Statement, Statements
 from tracemw._db.systems import Grammar, grammar_of
 from tracemw._otel.application import Line
 from tracemw._otel.callers import calling_line
 from tracemw._otel.clock import offset
-from tracemw._otel.context import attach, current_context, detach, is_silenced, silenced
+from tracemw._otel.context import attach, current_context, detach, is_silenced, silenced, span_in
 from tracemw._otel.exceptions import exception_type, put_stage
 from tracemw._otel.guard import fault, guarded
 from tracemw._otel.providers import TracerSource
+from tracemw._otel.recorder import Fold
 from tracemw.sqlalchemy._facts import EngineFacts
 
 _CLIENT: Final = SpanKind.CLIENT
 _MOST_KEPT: Final = 512
 _MOST_COUNTED: Final = 4096
 """Statements that are remembered, and pairs of parent and statement whose repeats are counted."""
+_LINES: Final = 100
+"""Repeats of one statement under one parent that tell their line. Further ones would tell the same."""
 _OTHERS: Final = "opentelemetry.instrumentation"
 """The package of the official instrumentations. While none is loaded, none has to be kept from tracing a call twice."""
 
@@ -43,7 +48,7 @@ _OTHERS: Final = "opentelemetry.instrumentation"
 class TracedStatement:
     """A statement of one engine, with the attributes that its spans start with."""
 
-    __slots__ = ("_batched", "attributes", "is_trivial", "name")
+    __slots__ = ("_batched", "attributes", "is_trivial", "name", "shape")
 
     def __init__(self, statement: Statement, facts: EngineFacts) -> None:
         self.is_trivial = statement.is_trivial
@@ -58,6 +63,8 @@ class TracedStatement:
             attributes["db.collection.name"] = statement.table
         self.attributes = attributes
         """The attributes that all spans of the statement start with. Recorders copy them."""
+        self.shape = shape_of(self.name, attributes)
+        """What its spans have in common."""
         self._batched: TracedStatement | None = None
 
     def batched(self) -> TracedStatement:
@@ -91,7 +98,7 @@ class Call(NamedTuple):
     """A call to the database that is under way."""
 
     span: Span | None
-    """The span; None for a trivial statement."""
+    """The span; None for a trivial statement, and for one that is folded."""
     statement: TracedStatement
     started: int
     """Nanoseconds of the monotonic clock."""
@@ -99,6 +106,8 @@ class Call(NamedTuple):
     """Whether the span has the line of code already."""
     silence: tuple[Any, Context] | None
     """What restores the context, in which other instrumentations are silent."""
+    fold: Fold | None = None
+    """What counts the call if it has no span."""
 
 
 class CallTracing:
@@ -153,7 +162,7 @@ class CallTracing:
         if is_silenced(here):
             return None
         statement = self.statements[text]
-        span = None
+        span = fold = None
         has_line = True
         if not statement.is_trivial:
             size = 0
@@ -161,6 +170,10 @@ class CallTracing:
                 size = len(parameters)
                 if size > 1:
                     statement = statement.batched()
+            tracer: Any = self._tracers.get()
+            if self._tracers.is_ours and size <= 1:
+                fold = tracer.fold_for(span_in(here), statement.shape)
+        if not statement.is_trivial and fold is None:
             span = self._start(statement, here, None)
             if span is None:
                 return None
@@ -173,7 +186,7 @@ class CallTracing:
         if _OTHERS in sys.modules:
             inside = silenced(here)
             silence = attach(inside), inside
-        return Call(span, statement, monotonic_ns(), has_line, silence)
+        return Call(span, statement, monotonic_ns(), has_line, silence, fold)
 
     def _start(self, statement: TracedStatement, here: Context, started: int | None) -> Span | None:
         """Start the span of a call.
@@ -192,7 +205,7 @@ class CallTracing:
         return tracer.start_span(statement.name, here, _CLIENT, statement.attributes, None, began)
 
     def _repeats_under_parent(self, span: Any, statement: TracedStatement) -> bool:
-        """Count an execution under the span's parent. Tell whether there were many."""
+        """Count an execution under the span's parent. Tell whether it is one of those that tell their line."""
         parent = getattr(span, "parent", None)
         if parent is None:
             return False
@@ -202,12 +215,14 @@ class CallTracing:
         if len(counts) >= _MOST_COUNTED:
             counts.clear()
         counts[key] = count
-        return count >= self._repeats
+        return self._repeats <= count < self._repeats + _LINES
 
     def _end(self, call: Call) -> None:
         if call.silence is not None:
             detach(*call.silence)
         span = call.span
+        if call.fold is not None and not call.fold.join(call.started, monotonic_ns()):
+            span = self._start(call.statement, current_context(), call.started)
         if span is not None:
             if not call.has_line and monotonic_ns() - call.started >= self._slow:
                 _put_line(span)
@@ -238,7 +253,11 @@ class CallTracing:
             call = Call(None, self.statements[text], monotonic_ns(), False, None)
         span = call.span
         if span is None:
-            if not isinstance(error, Exception) or is_silenced(here):
+            if not isinstance(error, Exception):  # a cancellation
+                if call.fold is not None:
+                    call.fold.join(call.started, monotonic_ns())
+                return
+            if is_silenced(here):
                 return
             span = self._start(call.statement, here, call.started)
             if span is None:

@@ -7,7 +7,8 @@ The way through this room:
 * ``app``           the routes; ``isolation`` refuses the requests of other people's web pages
 * ``receiver``      the endpoint that takes spans: ``receiving`` reads them, ``storing`` keeps them in SQLite
 * ``queries``       the endpoints that answer: ``querying`` reads the question, ``storing`` finds the spans
-* ``page/``         the web page, plain ES modules without a build step
+* ``explaining``    the endpoints that say what `tracemw.analysis` finds, by way of ``answering``
+* ``page/``         the web page, plain ES modules without a build step; ``one_file`` makes one file of it
 
 Everything from outside is bounded where it comes in: in bytes, objects, CPU time and patience. ``allowance`` has the
 limits that a caller may set, and ``budget`` measures the CPU time of one question.

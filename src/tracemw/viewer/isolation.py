@@ -19,7 +19,7 @@ _CONTENT_SECURITY_POLICY = (
 
 _LOCAL_NAMES = ("localhost", "host.docker.internal")  # the second leads from Docker Desktop's containers to their host
 _HOST = re.compile(r"(?P<name>\[[^\]]*\]|[^:]*)(?::[0-9]+)?")
-_PAGES = re.compile(r"/(?:trace/[^/]*)?")  # where links on other sites may lead
+_PAGES = re.compile(r"/(?:trace/[^/]*|compare/[^/]*/[^/]*|findings|routes|map)?")  # where links on other sites may lead
 _OWN_SITES = ("same-origin", "none")  # Sec-Fetch-Site of the page itself, and of an address that somebody types
 
 

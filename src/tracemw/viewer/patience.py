@@ -3,6 +3,7 @@
 A connection waits for its peer in three states: until the head of a request has come, until its body has come, and
 while the peer takes nothing of the response. Each state has a time limit, which bytes that trickle in do not extend.
 When all places are taken, the connection that has been waiting longest makes room. So idle connections keep nobody out.
+The same goes for memory: of responses that their peers do not take, there is room for some.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tracemw.viewer.allowance import Allowance
 
 _CONNECTIONS = 400
 _OTHER_DESCRIPTORS = 150  # of this process: those of the database, for each thread that reads, and others
+_UNTAKEN_BYTES = 32 * 1024 * 1024  # of all responses that wait for their peers
 _BODY_GRACE = 5.0  # seconds more for a body: `intake` gives up on a slow body first, and says why
 
 _HEAD, _BODY, _RESPONSE = "head", "body", "response"
@@ -83,6 +85,7 @@ class LimitedConnection(H11Protocol):
         """Begin to wait for a peer that takes no more of its response."""
         super().pause_writing()
         self._wait_for_peer()
+        self._make_room()
 
     def resume_writing(self) -> None:
         """Stop waiting: the peer has taken some of its response."""
@@ -93,6 +96,20 @@ class LimitedConnection(H11Protocol):
         """Close the connection without a response."""
         self._wait_for("")
         self.transport.abort()
+
+    def _make_room(self) -> None:
+        """While too much waits to be taken, close the connection that waits longest, but for this one."""
+        waiting = [
+            each for each in self.connections if isinstance(each, LimitedConnection) and each.waits_for == _RESPONSE
+        ]
+        waiting.sort(key=lambda each: each.waiting_since)
+        untaken = sum(each.transport.get_write_buffer_size() for each in waiting)
+        for each in waiting:
+            if untaken <= _UNTAKEN_BYTES:
+                return
+            if each is not self:
+                untaken -= each.transport.get_write_buffer_size()
+                each.give_up()
 
     def _wait_for_peer(self) -> None:
         if self.transport.is_closing():

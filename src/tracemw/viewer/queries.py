@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from tracemw.viewer.allowance import Allowance
 from tracemw.viewer.budget import Budget
 from tracemw.viewer.querying import tempo
-from tracemw.viewer.querying.parameters import parse_search, parse_trace_id, parse_window
-from tracemw.viewer.querying.search import find
+from tracemw.viewer.querying.fields import Field
+from tracemw.viewer.querying.parameters import (
+    parse_list,
+    parse_metrics,
+    parse_optional_limit,
+    parse_search,
+    parse_trace_id,
+    parse_window,
+)
+from tracemw.viewer.querying.search import find, find_in_trace
+from tracemw.viewer.querying.tags import parse_old_tag, tag_names, tag_values
+from tracemw.viewer.querying.timeseries import measure
+from tracemw.viewer.querying.traceql import parse_identifier, parse_search_query
 from tracemw.viewer.receiving.content import JSON, PROTOBUF
 from tracemw.viewer.storing.store import Store
 from tracemw.viewer.storing.summaries import Summary
@@ -24,7 +36,9 @@ _SEARCHES_AT_ONCE = 4
 _SEARCHES_WAITING = 64
 _READS_AT_ONCE = 8
 _FIRST_PIECES = 3  # a trace of fewer pieces is sent whole
-_PROTOBUF_TYPES = ("application/protobuf", PROTOBUF)
+_PROTOBUF = "application/protobuf"  # as Tempo calls it
+
+_Answer = TypeVar("_Answer")
 
 
 class Queries:
@@ -41,36 +55,73 @@ class Queries:
 
     async def trace_v1(self, request: Request) -> Response:
         """``GET /api/traces/{id}``: JSON, or protobuf for a client that accepts it."""
-        if any(name in request.headers.get("accept", "") for name in _PROTOBUF_TYPES):
-            return await self._stream_trace(request, tempo.write_trace_protobuf, "application/protobuf")
-        return await self._stream_trace(request, tempo.write_trace_v1, JSON)
+        trace_id = _trace_id(request)
+        slices = self._store.trace(trace_id)
+        if _accepts_protobuf(request):
+            return await self._stream(tempo.write_trace_protobuf(slices), _PROTOBUF)
+        return await self._stream(tempo.write_trace_v1(slices), JSON)
 
     async def trace_v2(self, request: Request) -> Response:
-        """``GET /api/v2/traces/{id}``."""
-        return await self._stream_trace(request, tempo.write_trace_v2, JSON)
+        """``GET /api/v2/traces/{id}``, of which ``q`` leaves the spans that it finds."""
+        trace_id = _trace_id(request)
+        slices, partial = self._store.trace(trace_id), ""
+        if request.query_params.get("q"):
+            query = parse_search_query(request.query_params["q"])
+            found = await self._answer(request, lambda budget: find_in_trace(self._store, trace_id, query, budget))
+            slices, partial = tempo.only_spans(slices, found), tempo.FILTERED
+        if _accepts_protobuf(request):
+            return await self._stream(tempo.write_trace_by_id_response(slices, partial=partial), _PROTOBUF)
+        return await self._stream(tempo.write_trace_v2(slices, partial=partial), JSON)
 
     async def search(self, request: Request) -> Response:
         """``GET /api/search``."""
+        search = parse_search(request.query_params)
+        return await self._respond(request, lambda budget: tempo.write_search(find(self._store, search, budget)))
+
+    async def tag_names(self, request: Request) -> Response:
+        """``GET /api/v2/search/tags``."""
+        return await self._respond(
+            request, lambda budget: tempo.write_tag_names(self._tag_names(request.query_params, budget))
+        )
+
+    async def old_tag_names(self, request: Request) -> Response:
+        """``GET /api/search/tags``."""
 
         def result(budget: Budget) -> bytes:
-            return tempo.write_search(find(self._store, parse_search(request.query_params), budget))
+            scopes = self._tag_names(request.query_params, budget)
+            if request.query_params.get("scope") != "intrinsic":
+                scopes.pop("intrinsic", None)
+            return tempo.write_old_tag_names(scopes)
 
         return await self._respond(request, result)
 
-    async def tag_names(self, request: Request) -> Response:
-        """``GET /api/search/tags``."""
-        return await self._respond(request, lambda budget: tempo.write_tag_names(self._store, budget))
-
     async def tag_values(self, request: Request) -> Response:
+        """``GET /api/v2/search/tag/{name}/values``."""
+        field = parse_identifier(request.path_params["name"])
+        return await self._respond(
+            request, lambda budget: tempo.write_tag_values(self._tag_values(field, request.query_params, budget))
+        )
+
+    async def old_tag_values(self, request: Request) -> Response:
         """``GET /api/search/tag/{name}/values``."""
-        name = request.path_params["name"]
-        return await self._respond(request, lambda budget: tempo.write_tag_values(self._store, name, budget))
+        field = parse_old_tag(request.path_params["name"])
+        return await self._respond(
+            request, lambda budget: tempo.write_old_tag_values(self._tag_values(field, request.query_params, budget))
+        )
+
+    async def metrics_range(self, request: Request) -> Response:
+        """``GET /api/metrics/query_range``."""
+        return await self._measure(request, instant=False)
+
+    async def metrics_instant(self, request: Request) -> Response:
+        """``GET /api/metrics/query``."""
+        return await self._measure(request, instant=True)
 
     async def list_traces(self, request: Request) -> Response:
         """``GET /viewer/traces``: the page's list, exact to the nanosecond where Tempo's search is not."""
 
         def result(budget: Budget) -> bytes:
-            found = find(self._store, parse_search(request.query_params), budget)
+            found = find(self._store, parse_list(request.query_params), budget)
             return tempo.write_traces((_to_json(each.summary) for each in found), lambda _: {})
 
         return await self._respond(request, result)
@@ -87,15 +138,32 @@ class Queries:
             }
         )
 
+    def _tag_names(self, parameters: Mapping[str, str], budget: Budget) -> dict[str, list[str]]:
+        scope, query = parameters.get("scope", ""), parameters.get("q", "")
+        return tag_names(self._store, scope, query, parse_optional_limit(parameters), budget)
+
+    def _tag_values(self, field: Field, parameters: Mapping[str, str], budget: Budget) -> list[tuple[str, str]]:
+        return tag_values(self._store, field, parameters.get("q", ""), parse_optional_limit(parameters), budget)
+
+    async def _measure(self, request: Request, *, instant: bool) -> Response:
+        query, window, exemplars = parse_metrics(request.query_params, time.time_ns(), instant=instant)
+        return await self._respond(
+            request,
+            lambda budget: tempo.write_series(measure(self._store, query, window, exemplars, budget), window),
+        )
+
     async def _respond(self, request: Request, write: Callable[[Budget], bytes]) -> Response:
-        """Respond with the body that ``write`` makes, unless too many wait. A search ends when its client has gone."""
+        return Response(await self._answer(request, write), media_type=JSON)
+
+    async def _answer(self, request: Request, answer: Callable[[Budget], _Answer]) -> _Answer:
+        """Return what ``answer`` makes on a thread, unless too many wait. Its budget ends when the client has gone."""
         if self._searching.statistics().tasks_waiting >= _SEARCHES_WAITING:
-            return PlainTextResponse("too many searches at once\n", status_code=429, headers={"retry-after": "5"})
+            raise HTTPException(429, "too many searches at once", headers={"retry-after": "5"})
         budget = Budget(self._search_seconds)
 
-        def write_within_budget() -> bytes:
+        def answer_within_budget() -> _Answer:
             budget.begin()
-            return write(budget)
+            return answer(budget)
 
         async def cancel_on_disconnect() -> None:
             while (await request.receive())["type"] != "http.disconnect":
@@ -104,25 +172,19 @@ class Queries:
 
         watch = asyncio.ensure_future(cancel_on_disconnect())
         try:
-            body = await to_thread.run_sync(write_within_budget, limiter=self._searching)
+            return await to_thread.run_sync(answer_within_budget, limiter=self._searching)
         finally:
             watch.cancel()
-        return Response(body, media_type=JSON)
 
-    async def _stream_trace(
-        self, request: Request, write: Callable[[Iterator[TracesData]], Iterator[bytes]], media_type: str
-    ) -> Response:
+    async def _stream(self, pieces: Iterator[bytes], media_type: str) -> Response:
         """Respond with a trace, piece by piece, as the client takes them."""
-        trace_id = parse_trace_id(request.path_params["trace_id"])
-        parse_window(request.query_params)  # start and end are hints for Tempo's blocks: checked here, and not used
-        pieces = write(self._store.trace(trace_id))
 
         async def read_piece() -> bytes | None:
             return await to_thread.run_sync(next, pieces, None, limiter=self._reading)
 
         first = [piece for _ in range(_FIRST_PIECES) if (piece := await read_piece()) is not None]
         if not first:
-            return PlainTextResponse("trace not found", status_code=404)
+            return Response(status_code=404)
         if len(first) < _FIRST_PIECES:
             return Response(b"".join(first), media_type=media_type)
 
@@ -133,6 +195,16 @@ class Queries:
                 yield piece
 
         return StreamingResponse(all_pieces(), media_type=media_type)
+
+
+def _trace_id(request: Request) -> bytes:
+    """Return the id in the path. Start and end are hints for Tempo's blocks: checked here, and not used."""
+    parse_window(request.query_params)
+    return parse_trace_id(request.path_params["trace_id"])
+
+
+def _accepts_protobuf(request: Request) -> bool:
+    return any(name in request.headers.get("accept", "") for name in (_PROTOBUF, PROTOBUF))
 
 
 def _to_json(trace: Summary) -> dict[str, Any]:

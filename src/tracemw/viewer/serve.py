@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import ipaddress
 import signal
@@ -19,6 +20,7 @@ from tracemw.viewer.patience import LimitedConnection
 from tracemw.viewer.storing.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_SPANS, Store
 
 _BACKLOG = 512
+_M_ARENA_MAX, _ARENAS = -8, 2  # glibc's name for the option, in malloc.h
 _WARNING = (
     "warning: there is no authentication: whoever reaches this port can read all traces, and send some; "
     "without --host, only this machine reaches it"
@@ -55,6 +57,7 @@ def serve(
         PortError: when the viewer cannot listen on the port.
         StoreError: when the database file cannot be used.
     """
+    _limit_arenas()
     with _listen(host, port) as listener:
         store = Store(db, max_spans=max_spans, max_bytes=max_bytes)
         try:
@@ -67,6 +70,13 @@ def serve(
             _run(app, listener, allowance)
         finally:
             store.close()
+
+
+def _limit_arenas() -> None:
+    """Keep glibc from an arena of memory for each thread: what large answers leave free in many of them adds up."""
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_M_ARENA_MAX, _ARENAS)
 
 
 def _run(app: Starlette, listener: socket.socket, allowance: Allowance) -> None:

@@ -79,11 +79,13 @@ class Groups:
     """Groups that have been seen, and requests made of their records.
 
     Args:
-        memo: Encodes the attributes of resources and scopes.
+        resources: Encodes the attributes of resources.
+        scopes: Encodes the attributes of scopes.
     """
 
-    def __init__(self, memo: AttributeMemo) -> None:
-        self._memo = memo
+    def __init__(self, resources: AttributeMemo, scopes: AttributeMemo) -> None:
+        self._resources = resources
+        self._scopes = scopes
         self._envelopes: dict[int, Envelope] = {}
         self._groups: dict[tuple[int, int], Group] = {}
         self._numbered: dict[bytes, Group] = {}
@@ -130,14 +132,15 @@ class Groups:
 
     def _resource(self, resource: Resource) -> bytes:
         # Resource: 1 attributes
-        return repeated(b"\x0a", self._memo.key_values(resource.attributes))
+        return repeated(b"\x0a", self._resources.key_values(resource.attributes))
 
     def _scope(self, scope: InstrumentationScope | None) -> bytes:
         # InstrumentationScope: 1 name, 2 version, 3 attributes
         if scope is None:
             return b""
-        attributes = self._memo.key_values(scope.attributes)
-        return text_field(b"\x0a", scope.name) + text_field(b"\x12", scope.version) + repeated(b"\x1a", attributes)
+        attributes = self._scopes.key_values(scope.attributes)
+        name = self._scopes.policy.text(scope.name, "scope") if scope.name else scope.name
+        return text_field(b"\x0a", name) + text_field(b"\x12", scope.version) + repeated(b"\x1a", attributes)
 
 
 _Grouped = dict[Envelope, dict[Envelope, list[bytes]]]

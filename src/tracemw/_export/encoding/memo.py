@@ -3,6 +3,9 @@
 Most spans repeat what others have said: the same keys, nearly the same values. So the encoder remembers the bytes of
 each attribute, and to encode a span is mostly to look up.
 
+What may not leave is taken out here, where bytes are made. The policy decides on a key once. It looks at each text that
+is not remembered. A text that had a secret in it is not remembered, so that each is counted.
+
 Many threads encode at once, and so do signal handlers in between. Each look-up is one step of the interpreter. One
 thread at a time writes. The others do not wait, and go without remembering.
 """
@@ -16,10 +19,16 @@ from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
 
+from tracemw._db.statements import Parameterised
 from tracemw._export.encoding.any_value import any_value, key_value
 from tracemw._export.encoding.protobuf import integer, text_field, utf8
 from tracemw._process.log import log
 from tracemw._process.native import make_lock
+from tracemw.redaction.allowed_keys import QUERIES
+from tracemw.redaction.places import MASK
+from tracemw.redaction.policy import Dropped, KeyRule, Policy
+from tracemw.redaction.urls import redact_simple_query
+from tracemw.redaction.users_rule import Where
 
 _LONGEST_KEPT: Final = 512
 """Bytes. A longer value seldom comes back, and takes much memory."""
@@ -40,11 +49,15 @@ class AttributeMemo:
     Args:
         size: How many entries are remembered, of all keys together.
         longest: How many bytes the value of an attribute may take.
+        policy: What may leave.
+        where: Where the attributes stand.
     """
 
-    def __init__(self, size: int, longest: int) -> None:
+    def __init__(self, size: int, longest: int, policy: Policy, where: Where = "attribute") -> None:
         self._size = size
         self.longest = longest
+        self.policy = policy
+        self.where = where
         self._share = max(size // 16, 1)
         self._kept = 0
         self._tables: dict[type, dict[str, AnyValues | KeptValues]] = {}
@@ -121,6 +134,8 @@ class AttributeMemo:
         for key, value in attributes.items():
             try:
                 yield self._table(type(value), key)[value]
+            except Dropped:
+                continue
             except Exception as error:
                 if not self._logged:
                     self._logged = True
@@ -134,41 +149,77 @@ class AttributeMemo:
             return table
         if len(key) > _LONGEST_KEPT or not self._writes.acquire(blocking=False):
             self._forgotten_misses += 1
-            return AnyValues(self, key)
+            return AnyValues(self, self.policy.of(key, self.where))
         try:
-            table = KeptValues(self, SimpleValues(self, kind, key)) if kind in _OCTETS else AnyValues(self, key)
+            table = self._new_table(kind, key)
             if not self._reserve():
                 self._kept = 1
             return self._tables.setdefault(kind, {}).setdefault(key, table)
         finally:
             self._writes.release()
 
+    def _new_table(self, kind: type, key: str) -> AnyValues | KeptValues:
+        rule = self.policy.of(key, self.where)
+        if kind is Parameterised:
+            return KeptValues(self, SimpleValues(self, kind, key, rule))
+        if not (rule.passes or (rule.numbers_pass and kind in _NUMBERS)):
+            return AnyValues(self, rule) if self.policy.rule is not None else RefusedValues(self, rule)
+        if kind is str and rule.find is not None:
+            kept = Queries if key in QUERIES else Texts
+            return KeptValues(self, kept(self, kind, key, rule))
+        return KeptValues(self, SimpleValues(self, kind, key, rule)) if kind in _OCTETS else AnyValues(self, rule)
+
+
+class Masked(bytes):
+    """An attribute that had a secret in it."""
+
+    __slots__ = ()
+
 
 class AnyValues:
     """The values of one key and one type, each encoded anew."""
 
-    __slots__ = ("_memo", "_tag_and_key", "misses")
+    __slots__ = ("_memo", "_rule", "_tag_and_key", "misses")
 
-    def __init__(self, memo: AttributeMemo, key: str) -> None:
+    def __init__(self, memo: AttributeMemo, rule: KeyRule) -> None:
         self._memo = memo
-        self._tag_and_key = text_field(b"\x0a", key)
+        self._rule = rule
+        self._tag_and_key = text_field(b"\x0a", rule.shown)
         self.misses = 0
 
     def __getitem__(self, value: object) -> bytes:
         self.misses += 1
-        return key_value(self._tag_and_key, any_value(value, [self._memo.longest]))
+        memo = self._memo
+        cleaned = memo.policy.cleaned(value, self._rule, memo.where)
+        return key_value(self._tag_and_key, any_value(cleaned, [memo.longest]))
+
+
+class RefusedValues(AnyValues):
+    """The values of a key that is not allowed: none is looked at, and all leave as the same bytes."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self, memo: AttributeMemo, rule: KeyRule) -> None:
+        super().__init__(memo, rule)
+        self._bytes = key_value(self._tag_and_key, any_value(MASK, [memo.longest]))
+
+    def __getitem__(self, value: object) -> bytes:
+        self._memo.policy.refused(value, self._rule, self._memo.where)
+        return self._bytes
 
 
 class SimpleValues(AnyValues):
-    """The texts or integers of one key, each encoded anew. They end their `KeyValue`, whose head depends on their size.
+    """The integers of one key, or texts that need no look, each encoded anew.
+
+    They end their `KeyValue`, whose head depends on their size.
 
     While a key rests, these values stand in the place of its table; else they encode what the table does not hold.
     """
 
     __slots__ = ("_heads", "_octets", "_resumes", "key", "kind")
 
-    def __init__(self, memo: AttributeMemo, kind: type, key: str) -> None:
-        super().__init__(memo, key)
+    def __init__(self, memo: AttributeMemo, kind: type, key: str, rule: KeyRule) -> None:
+        super().__init__(memo, rule)
         self.kind = kind
         self.key = key
         self._octets = _OCTETS[kind]
@@ -191,12 +242,70 @@ class SimpleValues(AnyValues):
 
     def _with_head(self, value: Any) -> bytes:
         encoded = key_value(self._tag_and_key, any_value(value, [self._memo.longest]))
-        if self.kind is str and len(value) > _LONGEST_KEPT:
+        if self.kind not in _NUMBERS and len(value) > _LONGEST_KEPT:
             return encoded
-        size = len(utf8(value) if self.kind is str else integer(value))
+        size = len(integer(value) if self.kind in _NUMBERS else utf8(value))
+        if self.kind is int and size > _SHORTER_THAN_A_CARD:
+            return self._cleaned(value)
         if size <= min(_LONGEST_KEPT, self._memo.longest):
             self._memo.keep_head(self._heads, size, encoded[: len(encoded) - size])
         return encoded
+
+    def _cleaned(self, value: Any) -> bytes:
+        """Return a value that is no plain one, as it may leave."""
+        memo = self._memo
+        cleaned = memo.policy.cleaned(value, self._rule, memo.where)
+        encoded = key_value(self._tag_and_key, any_value(cleaned, [memo.longest]))
+        return encoded if cleaned is value else Masked(encoded)
+
+
+class Texts(SimpleValues):
+    """The texts of one key. Each is looked at: a calm one holds no secret."""
+
+    __slots__ = ("_is_calm", "_is_calm_up_to")
+
+    def __init__(self, memo: AttributeMemo, kind: type, key: str, rule: KeyRule) -> None:
+        super().__init__(memo, kind, key, rule)
+        self._is_calm, self._is_calm_up_to = rule.is_calm, rule.is_calm_up_to
+
+    def __getitem__(self, value: Any) -> bytes:
+        self.misses = misses = self.misses + 1
+        if misses >= self._resumes:
+            self._memo.resume(self)
+        if len(value) > self._is_calm_up_to and not self._is_calm(value):
+            return self._cleaned(value)
+        try:
+            octets: bytes = value.encode()
+            return self._heads[len(octets)] + octets
+        except (KeyError, UnicodeEncodeError):
+            return self._with_head(value)
+
+
+class Queries(SimpleValues):
+    """The queries of one key. Most are simple, and need but to be split."""
+
+    __slots__ = ("_names",)
+
+    def __init__(self, memo: AttributeMemo, kind: type, key: str, rule: KeyRule) -> None:
+        super().__init__(memo, kind, key, rule)
+        self._names = memo.policy.names
+
+    def __getitem__(self, value: Any) -> bytes:
+        self.misses = misses = self.misses + 1
+        if misses >= self._resumes:
+            self._memo.resume(self)
+        shown = redact_simple_query(value, self._names)
+        if shown is None or (shown is not value and self._memo.policy.rule is not None):
+            return self._cleaned(value)
+        try:
+            octets = shown.encode()
+            encoded = self._heads[len(octets)] + octets
+        except (KeyError, UnicodeEncodeError):
+            encoded = self._with_head(shown)
+        if shown is value:
+            return encoded
+        self._memo.policy.report.count(self._rule.shown)
+        return Masked(encoded)
 
 
 class KeptValues(dict[Any, bytes]):
@@ -216,17 +325,22 @@ class KeptValues(dict[Any, bytes]):
 
     def __missing__(self, value: Any) -> bytes:
         encoded = self.anew[value]
-        if len(encoded) <= _LONGEST_KEPT:
+        if len(encoded) <= _LONGEST_KEPT and type(encoded) is bytes:
             self._memo.keep(self, value, encoded)
         return encoded
 
 
 class Names(dict[str, bytes]):
-    """Span names -> their fields in `Span`, remembered unless they are long."""
+    """Span names -> their fields in `Span`, remembered unless they are long, or had a secret in them."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self._policy = policy
 
     def __missing__(self, name: str) -> bytes:
-        field = text_field(b"\x2a", name)
-        if len(field) <= _LONGEST_KEPT:
+        cleaned = self._policy.text(name, "name") if name else name
+        field = text_field(b"\x2a", cleaned)
+        if len(field) <= _LONGEST_KEPT and cleaned is name:
             if len(self) >= _NAMES_KEPT:
                 self.clear()
             self[name] = field
@@ -234,4 +348,13 @@ class Names(dict[str, bytes]):
 
 
 # The types whose values are kept. Not float: 0.0 equals -0.0. A list is no key of a dict.
-_OCTETS: Final[dict[type, Callable[[Any], bytes]]] = {str: str.encode, int: integer, bool: integer}
+_OCTETS: Final[dict[type, Callable[[Any], bytes]]] = {
+    str: str.encode,
+    Parameterised: str.encode,
+    int: integer,
+    bool: integer,
+}
+_NUMBERS: Final = frozenset({int, bool, float})
+
+_SHORTER_THAN_A_CARD: Final = 5
+"""Bytes of a varint: 35 bits, while the number of a card has 40 and more."""

@@ -33,6 +33,7 @@ from tracemw._export.encoding.protobuf import (
 )
 from tracemw._otel.cleaning import LONGEST
 from tracemw._process.log import log
+from tracemw.redaction.policy import Policy
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -63,6 +64,7 @@ class SpanEncoder:
         memo_size: How many attribute values the encoder remembers, of all keys together.
         longest: How many bytes the value of an attribute may take: a text, or a whole sequence or mapping. A longer
             value is cut, and says by how much. Names, keys and descriptions are cut at `LONGEST`.
+        policy: What may leave; by default, all keys that are allowed unasked.
 
     Raises:
         ValueError: for a `memo_size` below 1.
@@ -71,23 +73,30 @@ class SpanEncoder:
     spans_left_out: int
     """How many spans could not be encoded."""
 
-    def __init__(self, *, memo_size: int = 8192, longest: int = LONGEST) -> None:
+    def __init__(self, *, memo_size: int = 8192, longest: int = LONGEST, policy: Policy | None = None) -> None:
         if memo_size < 1:
             raise ValueError(f"memo_size={memo_size!r} is not accepted; use at least 1")
         self.spans_left_out = 0
-        self._memo = AttributeMemo(memo_size, longest)
-        self._names = Names()
-        self._groups = Groups(self._memo)
+        policy = policy or Policy(longest=longest)
+        few = max(memo_size // 16, 1)
+        self._policy = policy
+        self._memo = AttributeMemo(memo_size, longest, policy)
+        self._memo_of_events = AttributeMemo(max(memo_size // 4, 1), longest, policy, "event")
+        self._memo_of_links = AttributeMemo(few, longest, policy, "link")
+        self._names = Names(policy)
+        self._groups = Groups(
+            AttributeMemo(few, longest, policy, "resource"), AttributeMemo(few, longest, policy, "scope")
+        )
         # The latest of each, with its bytes. The spans of a trace share a state, and most spans share a status. The
         # last bytes of a span are its status and flags. Of these there are two: for a local parent, and a remote one.
         self._trace_state: tuple[TraceState | None, bytes] = (None, b"")
-        self._status: tuple[Status | None, bytes, bytes] = (None, *_ends(None))
+        self._status: tuple[Status | None, bytes, bytes] = (None, *_ends(None, policy))
         self._group: Group | None = None
 
     @property
     def misses(self) -> int:
         """How many attributes were not remembered, and had to be encoded."""
-        return self._memo.misses
+        return self._memo.misses + self._memo_of_events.misses + self._memo_of_links.misses
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         """Return the request that carries `spans`, without those for which `record` has none."""
@@ -141,11 +150,11 @@ class SpanEncoder:
         trace_id, span_id, _, _, trace_state, _ = context  # type: ignore[misc]  # a span without one is left out
         known, state_and_parent = self._trace_state
         if trace_state is not known:
-            state_and_parent = _trace_state(trace_state)
+            state_and_parent = _trace_state(trace_state, self._policy)
             self._trace_state = (trace_state, state_and_parent)
         ends = self._status
         if status is not ends[0]:
-            ends = self._status = (status, *_ends(status))
+            ends = self._status = (status, *_ends(status, self._policy))
         rest = ends[1]
         if parent:
             _, parent_id, is_remote, _, _, _ = parent
@@ -192,8 +201,8 @@ class SpanEncoder:
         # Span.Event: 1 time_unix_nano, 2 name, 3 attributes, 4 dropped_attributes_count
         return sized(
             time_field(b"\x09", event.timestamp)
-            + text_field(b"\x12", event.name)
-            + repeated(b"\x1a", self._memo.key_values(event.attributes))
+            + text_field(b"\x12", self._policy.text(event.name, "name") if event.name else event.name)
+            + repeated(b"\x1a", self._memo_of_events.key_values(event.attributes))
             + count_field(b"\x20", event.dropped_attributes)
         )
 
@@ -205,7 +214,7 @@ class SpanEncoder:
             + trace_id.to_bytes(16, "big")
             + b"\x12\x08"
             + span_id.to_bytes(8, "big")
-            + repeated(b"\x22", self._memo.key_values(link.attributes))
+            + repeated(b"\x22", self._memo_of_links.key_values(link.attributes))
             + count_field(b"\x28", link.dropped_attributes)
             + b"\x35"
             + (_REMOTE if is_remote else _LOCAL)
@@ -223,18 +232,22 @@ def _has_failed(status: Status | None) -> bool:
     return status is not None and status.status_code is _ERROR
 
 
-def _ends(status: Status | None) -> tuple[bytes, bytes]:
+def _ends(status: Status | None, policy: Policy) -> tuple[bytes, bytes]:
     # Span: 15 status, 16 flags
-    before = _status(status) + b"\x85\x01"
+    before = _status(status, policy) + b"\x85\x01"
     return before + _LOCAL, before + _REMOTE
 
 
-def _status(status: Status | None) -> bytes:
+def _status(status: Status | None, policy: Policy) -> bytes:
     # Status: 2 message, 3 code
     if status is None:
         return b""
-    return b"\x7a" + sized(text_field(b"\x12", status.description) + count_field(b"\x18", status.status_code._value_))
+    description = status.description and policy.text(status.description, "status")
+    return b"\x7a" + sized(text_field(b"\x12", description) + count_field(b"\x18", status.status_code._value_))
 
 
-def _trace_state(state: TraceState | None) -> bytes:
-    return text_field(b"\x1a", ",".join([f"{key}={value}" for key, value in state.items()])) if state else b""
+def _trace_state(state: TraceState | None, policy: Policy) -> bytes:
+    if not state:
+        return b""
+    text = ",".join([f"{key}={value}" for key, value in state.items()])
+    return text_field(b"\x1a", policy.text(text, "tracestate"))

@@ -34,6 +34,8 @@ class RouteNumbers:
     count: float
     """Requests, as they were sampled."""
     measures: Mapping[str, Estimate]
+    spans: float
+    """Requests that were looked at, of which some may stand for several."""
     measured_by: str = "traces"
     """`traces` that were fetched, or `metrics` of the backend over all traffic."""
 

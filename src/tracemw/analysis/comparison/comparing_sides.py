@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from tracemw.analysis.comparison.attribute_changes import attribute_changes
 from tracemw.analysis.comparison.changes import Comparison, SideSummary
@@ -10,14 +11,23 @@ from tracemw.analysis.comparison.finding_changes import finding_changes
 from tracemw.analysis.comparison.group_changes import group_changes
 from tracemw.analysis.comparison.route_changes import confidence_of_each, route_changes
 from tracemw.analysis.comparison.side import Side
+from tracemw.analysis.comparison.whole_traffic import WholeTraffic
 
 
 class SidesError(ValueError):
     """The two sides cannot be compared."""
 
 
-def compare(before: Side, after: Side, *, notes: Sequence[str] = ()) -> Comparison:
+def compare(
+    before: Side, after: Side, *, whole: WholeTraffic = MappingProxyType({}), notes: Sequence[str] = ()
+) -> Comparison:
     """Return what sets two sets of traces apart.
+
+    Args:
+        before: One set.
+        after: The other.
+        whole: Numbers of routes of which a backend has seen more than the traces.
+        notes: What a reader must know to trust the numbers.
 
     Raises:
         SidesError: if a side has no traces that count as traffic, or both sides are the same.
@@ -40,7 +50,7 @@ def compare(before: Side, after: Side, *, notes: Sequence[str] = ()) -> Comparis
         before=_summary(before),
         after=_summary(after),
         confidence=confidence_of_each(before, after),
-        routes=route_changes(before, after),
+        routes=route_changes(before, after, whole),
         groups=group_changes(before, after),
         findings=finding_changes(before, after),
         attributes=attribute_changes(before, after),

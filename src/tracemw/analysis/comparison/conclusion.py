@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tracemw.analysis.comparison.changes import MEASURES, Comparison, GroupChange, RouteChange
 from tracemw.analysis.comparison.intervals import Estimate
 from tracemw.analysis.findings.finding import at
+
+_ALL: Final = 0.995
 
 
 def conclude(made: Comparison) -> str:
@@ -49,7 +53,7 @@ def group_grew(group: GroupChange) -> str:
     else:
         grew = f"grew from {number(before.own_ms)} to {number(after.own_ms)} ms a request"
     share = group.share_of_growth
-    part = f", {share:.0%} of the growth" if share else ""
+    part = f", {'all' if share >= _ALL else f'{share:.0%}'} of the growth" if share else ""
     return f"`{group.name}` in {group.service} {grew}{at(group.line)}{part}"
 
 

@@ -14,6 +14,7 @@ from tracemw.analysis.comparison.significance import (
     quantile_by_chance,
     shares_by_chance,
 )
+from tracemw.analysis.comparison.whole_traffic import QUANTILES, WholeTraffic
 
 NOTABLE: Final = 0.1
 """What grew by less than a tenth is no news."""
@@ -21,7 +22,6 @@ NOTABLE: Final = 0.1
 _NOTABLE_MS: Final = 0.1
 _NOTABLE_RATE: Final = 0.001
 _CONFIDENCE: Final = 0.95
-_QUANTILES: Final = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 _CLASSES: Final = 48
 
 
@@ -31,17 +31,17 @@ def confidence_of_each(before: Side, after: Side) -> float:
     return 1.0 - (1.0 - _CONFIDENCE) / max(intervals, 1)
 
 
-def route_changes(before: Side, after: Side) -> list[RouteChange]:
+def route_changes(before: Side, after: Side, whole: WholeTraffic) -> list[RouteChange]:
     """Return all routes of both sides: those that got worse first, then those with most requests."""
     confidence = confidence_of_each(before, after)
     keys = list(dict.fromkeys((*before.routes, *after.routes)))
-    chances = _chances(before, after)
+    chances = _chances(before, after, whole)
     worse = _corrected({question: each.more for question, each in chances.items()})
     better = _corrected({question: each.less for question, each in chances.items()})
     found = []
     for key in keys:
         here, there = before.routes.get(key), after.routes.get(key)
-        numbers = _numbers(here, confidence), _numbers(there, confidence)
+        numbers = whole.get(key) or (_numbers(here, confidence), _numbers(there, confidence))
         edges = _edges(here, there)
         found.append(
             RouteChange(
@@ -50,8 +50,10 @@ def route_changes(before: Side, after: Side) -> list[RouteChange]:
                 is_entry=any(each is not None and each.is_entry for each in (here, there)),
                 before=numbers[0],
                 after=numbers[1],
-                worse=[m for m in MEASURES if worse.get((key, m), 1.0) <= CHANCE and _matters(m, *numbers)],
-                better=[m for m in MEASURES if better.get((key, m), 1.0) <= CHANCE and _matters(m, *numbers[::-1])],
+                worse=[m for m in MEASURES if _is_sure(worse, key, m, *numbers) and _matters(m, *numbers)],
+                better=[
+                    m for m in MEASURES if _is_sure(better, key, m, *numbers[::-1]) and _matters(m, *numbers[::-1])
+                ],
                 chances={measure: worse[key, measure] for measure in MEASURES if (key, measure) in worse},
                 edges_ms=edges,
                 shares_before=here.shares_between(edges) if here else [],
@@ -68,18 +70,40 @@ def _requests(change: RouteChange) -> float:
 def _numbers(requests: Requests | None, confidence: float) -> RouteNumbers | None:
     if requests is None:
         return None
-    measures = {name: requests.estimated_quantile(share, confidence) for name, share in _QUANTILES.items()}
+    measures = {name: requests.estimated_quantile(share, confidence) for name, share in QUANTILES.items()}
     measures["error_rate"] = requests.error_rate(confidence)
-    return RouteNumbers(count=requests.size.weight, measures=measures)
+    return RouteNumbers(count=requests.size.weight, measures=measures, spans=requests.size.effective)
 
 
-def _chances(before: Side, after: Side) -> dict[tuple[RouteKey, str], Chances]:
+def _is_sure(
+    chances: dict[tuple[RouteKey, str], float],
+    key: RouteKey,
+    measure: str,
+    low: RouteNumbers | None,
+    high: RouteNumbers | None,
+) -> bool:
+    """Return whether a growth is more than chance. Of a backend's quantiles, the intervals have to be apart."""
+    if low is None or high is None or low.measured_by == "traces" or measure == "error_rate":
+        return chances.get((key, measure), 1.0) <= CHANCE
+    upper, lower = low.measures[measure].high, high.measures[measure].low
+    return upper is not None and lower is not None and upper < lower
+
+
+def _chances(before: Side, after: Side, whole: WholeTraffic) -> dict[tuple[RouteKey, str], Chances]:
     """Return how likely chance makes each measure so different. What samples are too small to tell is not asked."""
     found = {}
     for key in before.routes.keys() & after.routes.keys():
+        if key in whole:
+            old, new = whole[key]
+            errors = shares_by_chance(
+                old.measures["error_rate"].value, old.spans, new.measures["error_rate"].value, new.spans
+            )
+            if errors is not None:
+                found[key, "error_rate"] = errors
+            continue
         here, there = before.routes[key], after.routes[key]
         sizes = here.size.effective, there.size.effective
-        answers = {name: _quantile_chances(here, there, share) for name, share in _QUANTILES.items()}
+        answers = {name: _quantile_chances(here, there, share) for name, share in QUANTILES.items()}
         answers["error_rate"] = shares_by_chance(here.failed_share, sizes[0], there.failed_share, sizes[1])
         found.update({(key, name): chances for name, chances in answers.items() if chances is not None})
     return found

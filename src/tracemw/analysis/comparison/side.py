@@ -36,6 +36,8 @@ class Side:
         self.kept = 0
         """Traces that are no sample of the traffic: kept since they failed or were slow, or there for a spike."""
         self.size = Size()
+        self.weights: tuple[float, float] | None = None
+        """The least and the largest number of requests that a trace stands for."""
         self.ids: set[bytes] = set()
         self.routes: dict[RouteKey, Requests] = {}
         self.trees: dict[RouteKey, MergedTree] = {}
@@ -55,6 +57,8 @@ class Side:
         self.ids.add(bytes.fromhex(trace.trace_id))
         self.traces += 1
         self.size.add(stands_for)
+        least, most = self.weights or (stands_for, stands_for)
+        self.weights = min(least, stands_for), max(most, stands_for)
         self.survey.add(trace)
         for key, spans in _by_route([*requests, *(entry for entry in entries if entry.kind not in (SERVER, CONSUMER))]):
             if key in self.routes or len(self.routes) < _MOST_ROUTES:

@@ -6,9 +6,10 @@ Source: grafana.com/docs/tempo/latest/api_docs.
 from __future__ import annotations
 
 import json
+import math
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Any, Final
 from urllib.error import HTTPError, URLError
@@ -102,6 +103,29 @@ class QueryApi:
                 f"{self._url} answers a search with something else; use the URL of Tempo's query API"
             ) from None
 
+    def metrics(self, query: str, *, start: int, end: int) -> list[tuple[dict[str, Any], float]]:
+        """Return the series of a TraceQL metrics query: labels, and the one value over the whole range.
+
+        Args:
+            query: TraceQL that ends in a function such as `count_over_time()`.
+            start: Seconds since the epoch, where the range begins.
+            end: Seconds since the epoch, where the range ends.
+
+        Raises:
+            QueryError: if the server cannot be asked, has no metrics, or refuses the query.
+        """
+        parameters = {"q": query, "start": start, "end": end}
+        body = self._get(f"/api/metrics/query?{urlencode(parameters)}")
+        if body is None:
+            step = f"{max(end - start, 1)}s"
+            body = self._get(f"/api/metrics/query_range?{urlencode({**parameters, 'step': step, 'exemplars': 0})}")
+        if body is None:
+            raise QueryError(f"{self._url} has no TraceQL metrics")
+        try:
+            return [found for series in json.loads(body).get("series") or () for found in _one_value(series)]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise QueryError(f"{self._url} answers a metrics query with something else") from None
+
     def _get(self, target: str) -> bytes | None:
         """Return a body; None for 404."""
         request = Request(self._url + target, headers={"accept": "application/json", **self._headers})  # noqa: S310  checked
@@ -134,6 +158,18 @@ class QueryApi:
 
     def _unreachable(self, reason: object) -> QueryError:
         return QueryError(f"{self._url} cannot be reached ({reason}); use --url, and see whether the server runs")
+
+
+def _one_value(series: dict[str, Any]) -> Iterator[tuple[dict[str, Any], float]]:
+    """Give the labels and the value of a series.
+
+    A range may be cut at its steps. Of two parts there is no quantile of the whole, so such a series is left out.
+    """
+    samples = series.get("samples", [series])
+    values = [float(sample["value"]) for sample in samples if sample.get("value") not in (None, 0, "NaN")]
+    if len(values) == 1 and math.isfinite(values[0]):
+        labels = {each["key"]: next(iter(each["value"].values()), None) for each in series.get("labels") or ()}
+        yield labels, values[0]
 
 
 class _NoRedirects(HTTPRedirectHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -54,16 +55,22 @@ def group(spans: Iterable[Span]) -> list[Trace]:
 
 def _of_json(data: bytes) -> Iterator[Span]:
     try:
-        documents = [json.loads(data)]
+        whole = json.loads(data)
     except RecursionError:
         raise NotTracesError(f"the JSON is nested too deep; {_KNOWN}") from None
-    except ValueError as error:
-        try:  # the collector's file exporter writes one document a line
-            documents = [json.loads(line) for line in data.splitlines() if line.strip()]
-        except (ValueError, RecursionError):
-            raise NotTracesError(f"the JSON is broken or cut off ({error}); fetch the trace once more") from None
-    for document in documents:
-        yield from _of_document(document)
+    except ValueError as error:  # the collector's file exporter writes one document a line
+        for line in io.BytesIO(data):
+            if line.strip():
+                yield from _of_document(_of_line(line, error))
+    else:
+        yield from _of_document(whole)
+
+
+def _of_line(line: bytes, first: ValueError) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        raise NotTracesError(f"the JSON is broken or cut off ({first}); fetch the trace once more") from None
 
 
 def _of_document(document: Any) -> Iterator[Span]:

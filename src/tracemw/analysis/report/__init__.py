@@ -5,4 +5,8 @@
 * ``comparison_as_json``, ``comparison_as_text``, ``comparison_page``: the same of two sets of traces
 * ``comparison_svg``: the pictures of that page
 * ``line``: one line, and how it is shown
+* ``explanation``: one trace as a page shows it
+* ``overview``: many traces as a page shows them
+* ``otlp_span``: all that one span has
+* ``repeats``: children that are alike, told once
 """

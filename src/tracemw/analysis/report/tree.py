@@ -8,9 +8,9 @@ from typing import Final
 from tracemw.analysis.critical_path import critical_path
 from tracemw.analysis.model import Span, Trace, milliseconds
 from tracemw.analysis.report.line import Line
+from tracemw.analysis.report.repeats import with_repeats
 from tracemw.analysis.shapes import Shapes, query_label
 
-_ALIKE: Final = 3
 _MOST_LINES: Final = 200
 _DEEPEST: Final = 40
 
@@ -35,27 +35,13 @@ def tree_lines(trace: Trace, proof: frozenset[str]) -> Iterator[Line]:
             more = sum(other.folded for other in alike)
             text = f"  {'  ' * min(depth, _DEEPEST)}... {more} more like it, {milliseconds(total):.1f} ms in all"
             yield Line(text, "dim")
-        pending.extend((first, depth + 1, others) for first, others in reversed(_folded(span, shapes)))
+        pending.extend((first, depth + 1, others) for first, others in reversed(with_repeats(span, shapes)))
     if pending:
         yield Line(f"  ... and more of the {len(trace.spans)} spans", "dim")
 
 
 def _in_order(trace: Trace) -> list[Span]:
     return [trace.root, *sorted((root for root in trace.roots if root is not trace.root), key=lambda root: root.start)]
-
-
-def _folded(span: Span, shapes: Shapes) -> list[tuple[Span, list[Span]]]:
-    """Return the children, each with those that are alike and not shown by themselves."""
-    by_likeness: dict[object, list[Span]] = {}
-    for child in sorted(span.children, key=lambda child: child.start):
-        by_likeness.setdefault((child.name, child.service, child.failed, shapes.of(child)), []).append(child)
-    found = []
-    for alike in by_likeness.values():
-        if len(alike) >= _ALIKE:
-            found.append((alike[0], alike[1:]))
-        else:
-            found.extend((each, []) for each in alike)
-    return sorted(found, key=lambda each: each[0].start)
 
 
 def _line(span: Span, depth: int, path: dict[Span, int], proof: frozenset[str]) -> Line:

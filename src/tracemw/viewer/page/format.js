@@ -73,3 +73,14 @@ function hash(text) {
   for (const character of text) value = Math.imul(value ^ character.codePointAt(0), 16777619);
   return value >>> 25; // the upper bits are the well mixed ones
 }
+
+/** A duration in milliseconds, which is what findings have. */
+export function milliseconds(value) {
+  return duration(value * 1e6);
+}
+
+/** A share from 0 to 1. Small ones do not become 0 %. */
+export function percent(share) {
+  if (share > 0 && share < 0.001) return "< 0.1 %";
+  return `${Number((100 * share).toFixed(share < 0.1 ? 1 : 0))} %`;
+}

@@ -1,126 +1,82 @@
 // The list of traces. Its filters stand in the address, so a reload or a shared link keeps them.
 
-import { html, useEffect, useState } from "./vendor/htm-preact.js";
-import { fetchStatus, fetchTraces, listQuery } from "./api.js";
+import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import { change, link } from "./address.js";
+import { Filters } from "./filter-form.js";
+import { listQuery } from "./filters.js";
 import { ago, count, dateTime, duration, serviceColours, timeOfDay } from "./format.js";
+import { useListKeys } from "./keys.js";
+import { useAnswer } from "./loading.js";
+import { source } from "./source.js";
+import { Severity } from "./verdict.js";
 
-const REFRESH_MILLISECONDS = 2000;
-const LIMITS = ["20", "50", "200", "1000"];
+const LOOK_MILLISECONDS = 2000;
 
-export function TraceList({ address, go }) {
+export function TraceList({ address }) {
   const filters = Object.fromEntries(address.searchParams);
+  const query = listQuery(filters);
   const [live, setLive] = useState(true);
-  const { traces, status, error, refresh } = useTraces(listQuery(filters), live);
-  useEffect(() => {
-    document.title = "Traces · tracemw viewer";
-  }, []);
-
-  const change = (name, value) => {
-    const query = new URLSearchParams(filters);
-    if (value) query.set(name, value);
-    else query.delete(name);
-    go(`/${query.size ? `?${query}` : ""}`, { replace: true });
+  const ask = async (_, signal) => {
+    const [list, status] = await Promise.all([source.traces(query, signal), source.status(signal)]);
+    return { traces: list.traces, status };
   };
+  const { data, error } = useAnswer(ask, [query, live], live ? LOOK_MILLISECONDS : 0);
+  const { causes } = useAnswer((known, signal) => source.causes(query, known, signal), [query, live], live ? LOOK_MILLISECONDS : 0).data ?? {};
+  const main = useRef();
+  const { shown, held, release } = useStillness(data?.traces, query, main);
+  useListKeys(main);
+  useEffect(() => {
+    document.title = "Traces · tracemw";
+  }, []);
+  const status = data?.status;
   const filtered = ["service", "errors", "minDuration", "maxDuration", "text"].some((name) => filters[name]);
 
   return html`
-    <header class="bar">
-      <a class="brand" href="/"><img src="/page/icon.svg" alt="" width="22" height="22" />tracemw <span>viewer</span></a>
-      <p class="totals" role="status">${status && `${count(status.traces, "trace")} · ${count(status.spans, "span")}`}</p>
-      <div class="actions">
+    <main class="list" ref=${main}>
+      <div class="top">
+        <h1>Traces</h1>
+        <p class="totals" role="status">${status && `${count(status.traces, "trace")} · ${count(status.spans, "span")}`}</p>
         <button type="button" class="switch" role="switch" aria-checked=${live} onClick=${() => setLive(!live)}>
-          <span class="knob" aria-hidden="true"></span>Auto refresh
+          <span class="knob" aria-hidden="true"></span>Live
         </button>
-        <button type="button" onClick=${refresh}>Refresh</button>
       </div>
-    </header>
-    <main class="list">
-      <h1 class="hidden">Traces</h1>
-      <${Filters} filters=${filters} services=${[...(status?.services ?? [])].sort()} change=${change} />
+      <${Filters} filters=${filters} services=${status?.services} change=${change} limits=${["20", "50", "200", "1000"]} usual="50" />
       ${error && html`<p class="problem" role="alert">${error}</p>`}
-      ${traces?.length ? html`<${Table} traces=${traces} known=${status.services} />` : traces && !error && html`<${Empty} filtered=${filtered} />`}
+      ${held > 0 && html`<button type="button" class="held" onClick=${release}>${count(held, "new trace")}: show</button>`}
+      ${shown?.length ? html`<${Table} traces=${shown} causes=${causes ?? {}} known=${status.services} />` : shown && !error && html`<${Empty} filtered=${filtered} />`}
     </main>
   `;
 }
 
-/** The traces of a query and the viewer's totals, loaded now, and every two seconds while `live`. */
-function useTraces(query, live) {
-  const [result, setResult] = useState({});
-  const [round, setRound] = useState(0);
-  useEffect(() => {
-    const abort = new AbortController();
-    let timer;
-    const load = async () => {
-      try {
-        const [list, status] = await Promise.all([fetchTraces(query, abort.signal), fetchStatus(abort.signal)]);
-        setResult({ traces: list.traces, status });
-      } catch (error) {
-        if (error.name === "AbortError") return;
-        setResult((before) => ({ ...before, error: error.message }));
-      }
-      if (live) timer = setTimeout(load, REFRESH_MILLISECONDS);
+/** The traces that are shown. While somebody reads further down, what is shown stays, and new traces are only counted. */
+function useStillness(traces, query, main) {
+  const kept = useRef({});
+  const [, release] = useState(0);
+  return useMemo(() => {
+    const reading = main.current?.scrollTop > 40;
+    if (!traces || !reading || kept.current.query !== query || !kept.current.traces) {
+      kept.current = { query, traces };
+      return { shown: traces, held: 0 };
+    }
+    const known = new Set(kept.current.traces.map((trace) => trace.traceId));
+    const fresh = new Map(traces.map((trace) => [trace.traceId, trace]));
+    return {
+      shown: kept.current.traces.map((trace) => fresh.get(trace.traceId) ?? trace),
+      held: traces.filter((trace) => !known.has(trace.traceId)).length,
+      release: () => {
+        kept.current = {};
+        main.current.scrollTop = 0;
+        release((round) => round + 1);
+      },
     };
-    load();
-    return () => {
-      abort.abort();
-      clearTimeout(timer);
-    };
-  }, [query, live, round]);
-  return { ...result, refresh: () => setRound(round + 1) };
+  }, [traces, query, kept.current.traces]);
 }
 
-function Filters({ filters, services, change }) {
-  const onText = (name) => (event) => change(name, event.target.value);
-  const known = filters.service && !services.includes(filters.service) ? [filters.service, ...services] : services;
-  return html`
-    <form class="filters" role="search" aria-label="Filter traces" onSubmit=${(event) => event.preventDefault()}>
-      <label class="wide">
-        <span>Search</span>
-        <input
-          type="search"
-          value=${filters.text ?? ""}
-          onInput=${onText("text")}
-          placeholder=${'trace id, span name, http.route="/a", { status = error }'}
-          spellcheck="false"
-        />
-      </label>
-      <label>
-        <span>Service</span>
-        <select value=${filters.service ?? ""} onChange=${onText("service")}>
-          <option value="">All services</option>
-          ${known.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}
-        </select>
-      </label>
-      <label>
-        <span>Status</span>
-        <select value=${filters.errors ?? ""} onChange=${onText("errors")}>
-          <option value="">All</option>
-          <option value="1">Errors</option>
-        </select>
-      </label>
-      <label class="short">
-        <span>Min duration</span>
-        <input value=${filters.minDuration ?? ""} onInput=${onText("minDuration")} placeholder="100ms" />
-      </label>
-      <label class="short">
-        <span>Max duration</span>
-        <input value=${filters.maxDuration ?? ""} onInput=${onText("maxDuration")} placeholder="1.5s" />
-      </label>
-      <label class="short">
-        <span>Limit</span>
-        <select value=${filters.limit ?? "50"} onChange=${onText("limit")}>
-          ${LIMITS.map((limit) => html`<option key=${limit} value=${limit}>${limit}</option>`)}
-        </select>
-      </label>
-    </form>
-  `;
-}
-
-function Table({ traces, known }) {
+function Table({ traces, causes, known }) {
   const colours = serviceColours(new Set([...known, ...traces.flatMap((trace) => Object.keys(trace.services))]));
   const longest = traces.reduce((most, trace) => Math.max(most, Number(trace.durationNanos)), 1);
   return html`
-    <table class="traces">
+    <div class="sheet-of-rows"><table class="traces">
       <thead>
         <tr>
           <th scope="col">Trace</th>
@@ -131,26 +87,26 @@ function Table({ traces, known }) {
         </tr>
       </thead>
       <tbody>
-        ${traces.map((trace) => html`<${Row} key=${trace.traceId} trace=${trace} colours=${colours} longest=${longest} />`)}
+        ${traces.map((trace) => html`<${Row} key=${trace.traceId} trace=${trace} cause=${causes[trace.traceId]} colours=${colours} longest=${longest} />`)}
       </tbody>
-    </table>
+    </table></div>
   `;
 }
 
-function Row({ trace, colours, longest }) {
+function Row({ trace, cause, colours, longest }) {
   const start = BigInt(trace.startTimeUnixNano);
   const complete = trace.rootService !== null;
   const service = complete ? trace.rootService : trace.firstService;
   return html`
     <tr class=${trace.errors ? "failed" : ""}>
       <td class="what">
-        <a href=${`/trace/${trace.traceId}`}>
+        <a href=${link(`/trace/${trace.traceId}`)} data-line>
           <span class="dot" style=${{ background: colours.get(service) }} aria-hidden="true"></span>
           <b>${service}</b> <span class="name">${(complete ? trace.rootName : trace.firstName) || "(no name)"}</span>
         </a>
         ${trace.errors > 0 && html`<span class="badge error">${count(trace.errors, "error")}</span>`}
         ${!complete && html`<span class="badge" title="The trace's first span has not arrived">no root</span>`}
-        <code>${trace.traceId}</code>
+        ${cause ? html`<p class=${`cause ${cause.severity}`}><${Severity} severity=${cause.severity} /><span>${cause.title}</span></p>` : html`<code>${trace.traceId}</code>`}
       </td>
       <td class="services">
         ${Object.keys(trace.services).map(

@@ -1,35 +1,59 @@
-"""The values of a span that conditions look at: attributes, and the fields that every span has."""
+"""The fields of a span in TraceQL: attributes of all scopes, and intrinsics, which every span has.
+
+A field has a list of values: none where the attribute is missing, and one for each element of an array. Where Tempo's
+rule differs from what one expects, the viewer does as Tempo does: a missing ``service.name`` is the empty text.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from tracemw.viewer.querying.literals import Duration, Keyword, Value
+from tracemw.viewer.querying.regex import literal_prefix
+from tracemw.viewer.querying.relations import Trace
 from tracemw.viewer.storing.candidates import StoredSpan
 from tracemw.viewer.storing.sql import SqlCondition
-from tracemw.viewer.storing.summaries import Summary
+from tracemw.viewer.storing.vocabulary import WORDED, attribute_word, intrinsic_word, key_word
 
-Value = str | int | float | bool | None
+SCOPES = ("", "span", "resource", "event", "link", "instrumentation")
 
 _SQL_OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
-_STATUS = {"unset": Status.STATUS_CODE_UNSET, "ok": Status.STATUS_CODE_OK, "error": Status.STATUS_CODE_ERROR}
-_KIND = {name.removeprefix("SPAN_KIND_").lower(): number for name, number in Span.SpanKind.items()}
+_STATUS: Mapping[str, int] = {
+    "unset": Status.STATUS_CODE_UNSET,
+    "ok": Status.STATUS_CODE_OK,
+    "error": Status.STATUS_CODE_ERROR,
+}
+_KIND: Mapping[str, int] = {name.removeprefix("SPAN_KIND_").lower(): number for name, number in Span.SpanKind.items()}
+_CODES = {"status": _STATUS, "kind": _KIND}
+_STATUS_WORDS = {number: Keyword("status", word) for word, number in _STATUS.items()}
+_KIND_WORDS = {number: Keyword("kind", word) for word, number in _KIND.items()}
+
+KEYWORDS: Mapping[str, Keyword] = {
+    keyword.word: keyword for keyword in (*_STATUS_WORDS.values(), *_KIND_WORDS.values())
+}
+"""The words that stand for a status or a kind."""
 
 
 class Field(Protocol):
-    """The left side of a comparison."""
+    """A field of a span."""
 
     @property
-    def words(self) -> Mapping[str, Value]:
-        """Words that stand for a value on the right side."""
+    def name(self) -> str:
+        """The field as TraceQL writes it."""
         ...
 
-    def read(self, trace: Summary, span: StoredSpan) -> list[Value]:
+    @property
+    def type(self) -> str:
+        """The type of the field's values; ``attribute`` if only a span tells."""
+        ...
+
+    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
         """Return the values of a span. A span without the field has none."""
         ...
 
@@ -40,102 +64,195 @@ class Field(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """An attribute of the span (``scope`` is ``span``), of its resource (``resource``), or of either (empty)."""
+    """An attribute of one of `SCOPES`. Without a scope, it is one of the span, or else one of its resource.
+
+    Attributes:
+        of_parent: Whether the attribute is one of the parent span.
+    """
 
     scope: str
     key: str
+    of_parent: bool = False
+    type: str = "attribute"
 
     @property
-    def words(self) -> Mapping[str, Value]:
-        """TraceQL's constants."""
-        return {"true": True, "false": False, "nil": None}
+    def name(self) -> str:
+        """The attribute with its scope."""
+        scope = "parent" if self.of_parent else ""
+        return ".".join((*filter(None, (scope, self.scope)), self.key)) if scope or self.scope else f".{self.key}"
 
-    def read(self, _: Summary, span: StoredSpan) -> list[Value]:
+    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
         """Return the attribute's values, one for each element of an array."""
-        values: list[Value] = []
-        if self.scope != "resource":
-            values += _values_of(span.span.attributes, self.key)
-        if self.scope != "span":
-            values += _values_of(span.resource.attributes, self.key)
+        if self.of_parent:
+            parent = trace.parent(span)
+            return [] if parent is None else Attribute(self.scope, self.key).read(trace, parent)
+        values = list(self._values(span))
+        if not values and self.key == "service.name" and self.scope in ("", "resource"):
+            return [""]
         return values
 
     def prefilter(self, operator: str, value: Value) -> SqlCondition:
-        """Let spans pass that mention the key, and for ``=`` also the text to compare with."""
-        if value is None:
+        """Let spans pass that have the key, and for ``=`` the value, somewhere in what is encoded."""
+        if self.of_parent or value is None:
             return SqlCondition()
-        if operator == "=" and isinstance(value, str) and value:
-            return SqlCondition.all_of([self.mentions(self.key), self.mentions(value)])
-        return self.mentions(self.key)
+        key = _encode_key(self.key)
+        if operator == "=" and value != "" and isinstance(value, str | int | float):
+            condition = SqlCondition.all_of([self._contains(key), self._contains(_encode_value(value))])
+            is_exact = not isinstance(value, Duration)
+            return condition.needing(attribute_word(self.key, value) if is_exact else key_word(self.key))
+        if operator == "=~" and isinstance(value, str) and (prefix := literal_prefix(value)):
+            condition = SqlCondition.all_of([self._contains(key), self._contains(prefix.encode(errors="replace"))])
+            return condition.needing(key_word(self.key))
+        if self.key == "service.name" and self.scope in ("", "resource"):
+            return SqlCondition()
+        return self._contains(key).needing(key_word(self.key))
 
-    def mentions(self, text: str) -> SqlCondition:
-        """Return SQL for: the encoded span or resource contains a text. If not, no attribute has the text."""
-        tables = [self.scope + "s"] if self.scope else ["spans", "resources"]
-        return SqlCondition.any_of(SqlCondition(f"instr({table}.proto, ?)", (text.encode(),)) for table in tables)
+    def _contains(self, part: bytes) -> SqlCondition:
+        """Return SQL for: what is encoded of the scope contains some bytes."""
+        tables = {"": ("spans", "resources"), "resource": ("resources",), "instrumentation": ("scopes",)}
+        return SqlCondition.any_of(
+            SqlCondition(f"instr({table}.proto, ?)", (part,)) for table in tables.get(self.scope, ("spans",))
+        )
+
+    def _values(self, span: StoredSpan) -> Iterator[Value]:
+        match self.scope:
+            case "":
+                values = list(_values_of(span.span.attributes, self.key))
+                yield from values or _values_of(span.resource.attributes, self.key)
+            case "span":
+                yield from _values_of(span.span.attributes, self.key)
+            case "resource":
+                yield from _values_of(span.resource.attributes, self.key)
+            case "instrumentation":
+                yield from _values_of(span.scope.attributes, self.key)
+            case "event":
+                for event in span.span.events:
+                    yield from _values_of(event.attributes, self.key)
+            case "link":
+                for link in span.span.links:
+                    yield from _values_of(link.attributes, self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Intrinsic:
-    """A field that every span has. TraceQL calls such a field an intrinsic.
+    """A field that every span has.
 
     Attributes:
-        column: SQL for the field. None if no column holds it.
-        value: Reads the field from a span and the summary of its trace.
-        words: Words that stand for numbers.
+        name: The short name, or else the scoped one.
+        type: The type of the values.
+        values: Reads the values from a trace and a span of it.
+        column: SQL for the field. Empty if no column holds it.
     """
 
-    column: str | None
-    value: Callable[[Summary, StoredSpan], Value]
-    words: Mapping[str, Value] = field(default_factory=dict)
+    name: str
+    type: str
+    values: Callable[[Trace, StoredSpan], Iterable[Value]]
+    column: str = ""
 
-    def read(self, trace: Summary, span: StoredSpan) -> list[Value]:
-        """Return the one value."""
-        return [self.value(trace, span)]
+    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+        """Return the values."""
+        return list(self.values(trace, span))
 
     def prefilter(self, operator: str, value: Value) -> SqlCondition:
-        """Return the same comparison on the column."""
-        if self.column is None or value is None or operator not in _SQL_OPERATORS:
+        """Return the same comparison on the column, and the word that a span needs for it."""
+        if operator == "=~" and self.column and isinstance(value, str) and (prefix := literal_prefix(value)):
+            return SqlCondition(f"substr({self.column}, 1, ?) = ?", (len(prefix), prefix))
+        if value is None or operator not in _SQL_OPERATORS:
             return SqlCondition()
-        return SqlCondition(f"{self.column} {operator} ?", (value,))
+        code = _CODES[value.of][value.word] if isinstance(value, Keyword) else value
+        condition = SqlCondition(f"{self.column} {operator} ?", (code,)) if self.column else SqlCondition()
+        if operator == "=" and self.name in WORDED and isinstance(code, str | int) and code != 0:
+            return condition.needing(intrinsic_word(self.name, code))
+        return condition
 
+
+def _encode_key(key: str) -> bytes:
+    encoded: bytes = KeyValue(key=key.encode(errors="replace").decode()).SerializeToString()
+    return encoded
+
+
+def _encode_value(value: str | int | float) -> bytes:
+    match value:
+        case bool():
+            message = AnyValue(bool_value=value)
+        case int():
+            message = AnyValue(int_value=value)
+        case float():
+            message = AnyValue(double_value=value)
+        case _:
+            message = AnyValue(string_value=value.encode(errors="replace").decode())
+    encoded: bytes = message.SerializeToString()
+    return encoded
+
+
+def _duration(span: StoredSpan) -> Duration:
+    return Duration(max(span.end - span.start, 0))
+
+
+def _word(words: Mapping[int, Keyword], code: int) -> tuple[Keyword, ...]:
+    return (words[code],) if code in words else ()  # OTLP does not know other codes
+
+
+def _hex(identifier: bytes) -> str:
+    return identifier.hex()
+
+
+_ROOT_NAME = Intrinsic("rootName", "string", lambda trace, _: [trace.summary.root_name or ""])
+_ROOT_SERVICE = Intrinsic("rootServiceName", "string", lambda trace, _: [trace.summary.root_service or ""])
+_TRACE_DURATION = Intrinsic(
+    "traceDuration", "duration", lambda trace, _: [Duration(trace.summary.duration)], "traces.duration"
+)
+_DURATION = Intrinsic("duration", "duration", lambda _, span: [_duration(span)], 'max(spans."end" - spans.start, 0)')
+_NAME = Intrinsic("name", "string", lambda _, span: [span.name], "spans.name")
+_KIND_FIELD = Intrinsic("kind", "kind", lambda _, span: _word(_KIND_WORDS, span.kind), "spans.kind")
+_STATUS_FIELD = Intrinsic("status", "status", lambda _, span: _word(_STATUS_WORDS, span.status), "spans.status")
+_MESSAGE = Intrinsic("statusMessage", "string", lambda _, span: [span.span.status.message])
 
 INTRINSICS: Mapping[str, Intrinsic] = {
-    "name": Intrinsic("spans.name", lambda _, span: span.span.name),
-    "kind": Intrinsic("spans.kind", lambda _, span: span.span.kind, _KIND),
-    "status": Intrinsic("spans.status", lambda _, span: span.span.status.code, _STATUS),
-    "statusMessage": Intrinsic(None, lambda _, span: span.span.status.message),
-    "duration": Intrinsic('max(spans."end" - spans.start, 0)', lambda _, span: max(span.end - span.start, 0)),
-    "rootName": Intrinsic("traces.root_name", lambda trace, _: trace.root_name),
-    "rootServiceName": Intrinsic("traces.root_service", lambda trace, _: trace.root_service),
-    "traceDuration": Intrinsic("traces.duration", lambda trace, _: trace.duration),
+    "duration": _DURATION,
+    "name": _NAME,
+    "kind": _KIND_FIELD,
+    "status": _STATUS_FIELD,
+    "statusMessage": _MESSAGE,
+    "rootName": _ROOT_NAME,
+    "rootServiceName": _ROOT_SERVICE,
+    "traceDuration": _TRACE_DURATION,
+    "childCount": Intrinsic("childCount", "int", lambda trace, span: [trace.tree.child_count(span.span_id)]),
+    "nestedSetLeft": Intrinsic("nestedSetLeft", "int", lambda trace, span: [trace.tree.nested_set(span.span_id)[0]]),
+    "nestedSetRight": Intrinsic("nestedSetRight", "int", lambda trace, span: [trace.tree.nested_set(span.span_id)[1]]),
+    "nestedSetParent": Intrinsic(
+        "nestedSetParent", "int", lambda trace, span: [trace.tree.nested_set(span.span_id)[2]]
+    ),
+    "trace:duration": _TRACE_DURATION,
+    "trace:rootName": _ROOT_NAME,
+    "trace:rootService": _ROOT_SERVICE,
+    "trace:id": Intrinsic("trace:id", "string", lambda _, span: [_hex(span.trace_id)]),
+    "span:duration": _DURATION,
+    "span:name": _NAME,
+    "span:kind": _KIND_FIELD,
+    "span:status": _STATUS_FIELD,
+    "span:statusMessage": _MESSAGE,
+    "span:id": Intrinsic("span:id", "string", lambda _, span: [_hex(span.span_id)]),
+    "span:parentID": Intrinsic("span:parentID", "string", lambda _, span: [_hex(span.parent_id or b"")]),
+    "span:childCount": Intrinsic("childCount", "int", lambda trace, span: [trace.tree.child_count(span.span_id)]),
+    "event:name": Intrinsic("event:name", "string", lambda _, span: (event.name for event in span.span.events)),
+    "event:timeSinceStart": Intrinsic(
+        "event:timeSinceStart",
+        "duration",
+        lambda _, span: (
+            Duration(max(event.time_unix_nano - span.span.start_time_unix_nano, 0)) for event in span.span.events
+        ),
+    ),
+    "link:traceID": Intrinsic(
+        "link:traceID", "string", lambda _, span: (_hex(link.trace_id) for link in span.span.links)
+    ),
+    "link:spanID": Intrinsic("link:spanID", "string", lambda _, span: (_hex(link.span_id) for link in span.span.links)),
+    "instrumentation:name": Intrinsic("instrumentation:name", "string", lambda _, span: [span.scope.name]),
+    "instrumentation:version": Intrinsic("instrumentation:version", "string", lambda _, span: [span.scope.version]),
 }
 
 
-def status_text(span: StoredSpan) -> str:
-    """Return the status in one word. A code that OTLP does not know counts as unset."""
-    return next((text for text, code in _STATUS.items() if code == span.span.status.code), "unset")
-
-
-def attribute_texts(value: AnyValue) -> Iterator[str]:
-    """Return an attribute's value as texts to show, one for each element of an array."""
-    return (value_text(each) for each in _values(value))
-
-
-def value_text(value: Value) -> str:
-    """Return a value as people write it: ``true``, and ``2`` for 2.0."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and math.isfinite(value) and value == int(value) and abs(value) < 2**53:
-        return str(int(value))
-    return str(value)
-
-
-def _values_of(attributes: Iterable[KeyValue], key: str) -> Iterator[Value]:
-    for attribute in attributes:
-        if attribute.key == key:
-            yield from _values(attribute.value)
-
-
-def _values(value: AnyValue) -> Iterator[Value]:
+def attribute_values(value: AnyValue) -> Iterator[Value]:
     """Yield the values that a search can compare: each element of an array, nothing of bytes and nested maps."""
     match value.WhichOneof("value"):
         case "string_value":
@@ -148,4 +265,21 @@ def _values(value: AnyValue) -> Iterator[Value]:
             yield value.double_value
         case "array_value":
             for element in value.array_value.values:
-                yield from _values(element)
+                yield from attribute_values(element)
+
+
+def value_text(value: Value) -> str:
+    """Return a value as people write it: ``true``, ``error``, and ``2`` for 2.0."""
+    if isinstance(value, Keyword):
+        return value.word
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and math.isfinite(value) and value == int(value) and abs(value) < 2**53:
+        return str(int(value))
+    return str(value)
+
+
+def _values_of(attributes: Iterable[KeyValue], key: str) -> Iterator[Value]:
+    for attribute in attributes:
+        if attribute.key == key:
+            yield from attribute_values(attribute.value)

@@ -1,158 +1,300 @@
-"""TraceQL, as far as the viewer knows it: one spanset filter becomes a condition on spans."""
+"""The parser of TraceQL queries: filters, the operators between them, pipelines, and the metrics at their end."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 
-from tracemw.viewer.querying import regex
-from tracemw.viewer.querying.conditions import MAX_CONDITIONS, OPERATORS, AllOf, AnyOf, Comparison, Condition
-from tracemw.viewer.querying.fields import INTRINSICS, Attribute, Field, Value
-from tracemw.viewer.querying.literals import QueryError, parse_duration, parse_number, unquote
+from tracemw.viewer.querying.conditions import COMPARISONS, NUMBERS, Expression, Literal
+from tracemw.viewer.querying.expressions import CONSTANTS, MAX_DEPTH, ExpressionParser
+from tracemw.viewer.querying.fields import INTRINSICS, Field
+from tracemw.viewer.querying.literals import QueryError, parse_number
+from tracemw.viewer.querying.pipelines import (
+    AGGREGATES,
+    ALL,
+    Aggregating,
+    Coalescing,
+    Filtering,
+    Grouping,
+    Pipeline,
+    Selecting,
+    Stage,
+)
+from tracemw.viewer.querying.spansets import RELATIONS, Filter, Joined, Related, SpansetExpression
+from tracemw.viewer.querying.tokens import SyntaxQueryError, Tokens
 
-# Quantifiers are possessive: none gives back what it took. So a text is read once.
-_TOKEN = re.compile(
-    r"""\s*+(?:
-        (?P<string>"(?:[^"\\]|\\.)*+"|`[^`]*+`)
-      | (?P<attribute>(?:[a-z]++)?+\.(?:"(?:[^"\\]|\\.)*+"|[^\s{}()=!<>&|~^,"`]++))
-      | (?P<duration>-?+(?:(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:ns|us|µs|μs|ms|s|m|h))++(?![A-Za-z0-9_.]))
-      | (?P<number>-?+[0-9]++(?:\.[0-9]++)?+(?![A-Za-z0-9_.]))
-      | (?P<word>[A-Za-z][A-Za-z:]*+)
-      | (?P<symbol>&&|\|\||=~|!~|!=|<=|>=|=|<|>|[{}()])
-    )""",
-    re.VERBOSE | re.DOTALL,
+METRICS = (
+    *("rate", "count_over_time", "min_over_time", "max_over_time", "avg_over_time", "sum_over_time"),
+    *("quantile_over_time", "histogram_over_time", "compare"),
 )
-_SUPPORTED = (
-    "the viewer knows one { ... } of comparisons (= != < <= > >= =~ !~) joined by && and ||, on span.*, resource.* "
-    "and .* attributes and on name, kind, status, statusMessage, duration, rootName, rootServiceName and traceDuration"
-)
-_DEEPEST = 50  # nested parentheses
-_ALIASES = {
-    "span:name": "name",
-    "span:kind": "kind",
-    "span:status": "status",
-    "span:statusMessage": "statusMessage",
-    "span:duration": "duration",
-    "trace:rootName": "rootName",
-    "trace:rootService": "rootServiceName",
-    "trace:duration": "traceDuration",
+RANKINGS = ("topk", "bottomk")
+
+_STAGES = ("by", "coalesce", "select", *AGGREGATES)
+_KEYWORDS = frozenset((*CONSTANTS, *INTRINSICS, *_STAGES, *METRICS, *RANKINGS, "with", "parent"))
+_RELATIONS = {
+    "!~": ("~", "!"),
+    **{symbol: (symbol, "") for symbol in RELATIONS},
+    **{f"!{symbol}": (symbol, "!") for symbol in RELATIONS},
+    **{f"&{symbol}": (symbol, "&") for symbol in RELATIONS},
 }
+_MOST_GROUPS = 5  # of one by(), as in Tempo
+_MOST_FILTERS = 20
 
 
-def parse_traceql(text: str) -> Condition | None:
-    """Return the condition of one filter. None stands for ``{}``, which every span matches.
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What a query counts or measures over time.
+
+    Attributes:
+        function: One of `METRICS`.
+        of: The field that is measured. None for ``rate`` and ``count_over_time``, which count spans.
+        quantiles: Those of ``quantile_over_time``, from 0 to 1.
+        by: The fields whose values make a series each.
+        selection: The filter of ``compare``.
+        limit: How many values of each field ``compare`` tells.
+        ranking: ``topk`` or ``bottomk``, and of how many series. An empty text for none.
+    """
+
+    function: str
+    of: Field | None = None
+    quantiles: tuple[float, ...] = ()
+    by: tuple[Field, ...] = ()
+    selection: Filter | None = None
+    limit: int = 10
+    ranking: tuple[str, int] = ("", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query: the spans to find, and what to measure of them. ``metrics`` is None for a search."""
+
+    pipeline: Pipeline
+    metrics: Metrics | None = None
+
+
+def parse_traceql(text: str) -> Query:
+    """Return a query.
 
     Raises:
-        QueryError: when the text is no such filter, or has too many conditions, or nests them too deep.
+        SyntaxQueryError: when the text breaks the grammar.
+        QueryError: when it asks for something that cannot be answered, or for too much.
     """
     return _Parser(text).parse()
 
 
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the text of each token."""
-    text = text.rstrip()
-    position = 0
-    while position < len(text):
-        token = _TOKEN.match(text, position)
-        if token is None or token.lastgroup is None:
-            raise QueryError(f"TraceQL: {text[position:].strip()[:64]!r} is not understood; {_SUPPORTED}")
-        yield token.lastgroup, token[token.lastgroup]
-        position = token.end()
+def parse_search_query(text: str) -> Pipeline:
+    """Return the query of a search.
+
+    Raises:
+        QueryError: in Tempo's words for a search, for what is no such query.
+    """
+    try:
+        query = parse_traceql(text)
+    except SyntaxQueryError as error:
+        raise QueryError(f"invalid TraceQL query: {error}") from None
+    if query.metrics is not None:
+        raise QueryError("invalid TraceQL query: metrics are answered at /api/metrics/query_range, not by a search")
+    return query.pipeline
+
+
+def parse_identifier(text: str) -> Field:
+    """Return the field that a text such as ``span.http.route`` names.
+
+    Raises:
+        QueryError: in Tempo's words for the names of tags, for any other text.
+    """
+    braced = f"{{{text}}}"
+    tokens = Tokens(braced, _KEYWORDS)
+    try:
+        tokens.expect("{")
+        field = ExpressionParser(braced, tokens).parse_field()
+        tokens.expect("}")
+    except SyntaxQueryError as error:
+        raise QueryError(
+            f"please provide a valid tagName: failed to parse identifier {text[:64]}: "
+            f"{str(error).removesuffix(', expecting }')}"
+        ) from None
+    return field
 
 
 class _Parser:
-    """A recursive descent over the tokens of one filter."""
-
     def __init__(self, text: str) -> None:
-        self._tokens = list(_tokens(text))
-        self._next = 0
+        self._tokens = Tokens(text, _KEYWORDS)
+        self._expressions = ExpressionParser(text, self._tokens)
         self._depth = 0
-        self._comparisons = 0
+        self._filters = 0
 
-    def parse(self) -> Condition | None:
-        self._expect("{")
-        condition = None if self._peek() == ("symbol", "}") else self._parse_any()
-        self._expect("}")
-        if self._next < len(self._tokens):
-            raise self._unsupported()
-        return condition
+    def parse(self) -> Query:
+        pipeline = self._parse_pipeline()
+        metrics = self._parse_metrics() if self._tokens.is_next(*METRICS) else None
+        if self._tokens.take("with"):
+            self._pass_hints()
+        if self._tokens.peek().kind != "end":
+            raise self._tokens.unexpected()
+        return Query(pipeline, metrics)
 
-    def _parse_any(self) -> Condition:
-        conditions = [self._parse_all()]
-        while self._take("||"):
-            conditions.append(self._parse_all())
-        return conditions[0] if len(conditions) == 1 else AnyOf(tuple(conditions))
+    def _parse_pipeline(self) -> Pipeline:
+        """Parse a pipeline, up to its end or to the metrics that come after its last bar."""
+        stages: list[Stage] = [self._parse_stage()]
+        while self._tokens.take("|"):
+            if self._tokens.is_next(*METRICS) and not self._depth:
+                break
+            stages.append(self._parse_stage())
+        if isinstance(stages[0], Filtering):
+            first = stages[0].expression
+            if isinstance(first, Pipeline) and not self._depth:  # parentheses around all
+                return Pipeline(first.first, (*first.stages, *stages[1:]))
+            return Pipeline(first, tuple(stages[1:]))
+        return Pipeline(ALL, tuple(stages))
 
-    def _parse_all(self) -> Condition:
-        conditions = [self._parse_one()]
-        while self._take("&&"):
-            conditions.append(self._parse_one())
-        return conditions[0] if len(conditions) == 1 else AllOf(tuple(conditions))
+    def _parse_stage(self) -> Stage:
+        start = self._tokens.peek().position
+        if self._tokens.take("by"):
+            self._tokens.expect("(")
+            by = self._expressions.parse()
+            self._tokens.expect(")")
+            return Grouping(self._expressions.text_since(start), by)
+        if self._tokens.take("coalesce"):
+            self._tokens.expect("(")
+            self._tokens.expect(")")
+            return Coalescing()
+        if self._tokens.take("select"):
+            return Selecting(self._parse_fields())
+        if self._tokens.is_next(*AGGREGATES):
+            return self._parse_aggregate(start)
+        return Filtering(self._parse_spans(0))
 
-    def _parse_one(self) -> Condition:
-        if not self._take("("):
-            return self._parse_comparison()
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise QueryError(f"TraceQL: more than {_DEEPEST} nested parentheses")
-        condition = self._parse_any()
-        self._expect(")")
-        self._depth -= 1
-        return condition
+    def _parse_aggregate(self, start: int) -> Aggregating:
+        aggregate = self._tokens.advance().text
+        self._tokens.expect("(")
+        of: Expression | None = None if aggregate == "count" else self._expressions.parse()
+        self._tokens.expect(")")
+        text = self._expressions.text_since(start)
+        if of is not None and of.type not in (*NUMBERS, "attribute"):
+            raise QueryError(
+                f"invalid TraceQL query: aggregate field expressions must resolve to a number type: {text}"
+            )
+        operator = self._tokens.peek().text
+        if operator not in COMPARISONS or "~" in operator:
+            raise self._tokens.unexpected()
+        self._tokens.advance()
+        limit = self._expressions.parse(2)
+        if not isinstance(limit, Literal) or limit.type not in NUMBERS:
+            raise QueryError(f"invalid TraceQL query: compare with a number: {self._expressions.text_since(start)}")
+        assert isinstance(limit.value, int | float)  # noqa: S101  # by its type
+        return Aggregating(text, aggregate, of, operator, limit.value)
 
-    def _parse_comparison(self) -> Condition:
-        self._comparisons += 1
-        if self._comparisons > MAX_CONDITIONS:
-            raise QueryError(f"TraceQL: more than {MAX_CONDITIONS} comparisons")
-        field = self._parse_field()
-        kind, operator = self._peek()
-        if kind != "symbol" or operator not in OPERATORS:
-            raise self._unsupported()
-        self._next += 1
-        value = self._parse_value(field)
-        if value is None and operator not in ("=", "!="):
-            raise QueryError(f"TraceQL: {operator} nil is not accepted; use = nil or != nil")
-        if operator in ("=~", "!~"):
-            regex.check(value)
-        return Comparison(field, operator, value)
+    def _parse_spans(self, above: int) -> SpansetExpression:
+        left = self._parse_spans_once()
+        while (level := self._level()) > above:
+            operator = self._tokens.advance().text
+            right = self._parse_spans(level)
+            if level == 1:
+                left = Joined(left, operator, right)
+            else:
+                relation, mode = _RELATIONS[operator]
+                left = Related(left, relation, mode, right)
+        return left
 
-    def _parse_field(self) -> Field:
-        kind, text = self._peek()
-        if kind == "attribute":
-            scope, _, key = text.partition(".")
-            if scope in ("", "span", "resource"):
-                self._next += 1
-                return Attribute(scope, unquote(key) if key.startswith('"') else key)
-        if kind == "word" and (name := _ALIASES.get(text, text)) in INTRINSICS:
-            self._next += 1
-            return INTRINSICS[name]
-        raise self._unsupported()
+    def _level(self) -> int:
+        """Return how strong the next operator binds. ``&&`` and ``||`` bind alike, as in Tempo."""
+        token = self._tokens.peek()
+        if token.kind != "symbol":
+            return 0
+        return 1 if token.text in ("&&", "||") else 2 * (token.text in _RELATIONS)
 
-    def _parse_value(self, field: Field) -> Value:
-        kind, text = self._peek()
-        self._next += 1
-        if kind == "string":
-            return unquote(text) if text.startswith('"') else text[1:-1]
-        if kind == "duration":
-            return -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
-        if kind == "number":
-            return parse_number(text)
-        if kind == "word" and text in field.words:
-            return field.words[text]
-        self._next -= 1
-        raise self._unsupported()
+    def _parse_spans_once(self) -> SpansetExpression:
+        if self._tokens.take("("):
+            self._depth += 1
+            if self._depth > MAX_DEPTH:
+                raise QueryError(f"invalid TraceQL query: more than {MAX_DEPTH} nested expressions")
+            pipeline = self._parse_pipeline()
+            self._tokens.expect(")")
+            self._depth -= 1
+            return pipeline if pipeline.stages else pipeline.first
+        return self._parse_filter()
 
-    def _peek(self) -> tuple[str, str]:
-        return self._tokens[self._next] if self._next < len(self._tokens) else ("end", "the end")
+    def _parse_filter(self) -> Filter:
+        if not self._tokens.is_next("{"):
+            raise self._tokens.unexpected()
+        self._filters += 1
+        if self._filters > _MOST_FILTERS:
+            raise QueryError(f"invalid TraceQL query: more than {_MOST_FILTERS} filters")
+        start = self._tokens.advance().position
+        if self._tokens.take("}"):
+            return Filter(Literal(True))
+        expression = self._expressions.parse()
+        self._tokens.expect("}")
+        if expression.type not in ("bool", "attribute"):
+            raise QueryError(
+                "invalid TraceQL query: span filter field expressions must resolve to a boolean: "
+                f"{self._expressions.text_since(start)}"
+            )
+        return Filter(expression)
 
-    def _take(self, symbol: str) -> bool:
-        taken = self._peek() == ("symbol", symbol)
-        self._next += taken
-        return taken
+    def _parse_fields(self) -> tuple[Field, ...]:
+        self._tokens.expect("(")
+        fields = [self._expressions.parse_field()]
+        while self._tokens.take(","):
+            fields.append(self._expressions.parse_field())
+        self._tokens.expect(")")
+        return tuple(fields)
 
-    def _expect(self, symbol: str) -> None:
-        if not self._take(symbol):
-            raise self._unsupported()
+    def _parse_metrics(self) -> Metrics:
+        function = self._tokens.advance().text
+        self._tokens.expect("(")
+        if function == "compare":
+            return self._parse_compare()
+        of = None if function in METRICS[:2] else self._expressions.parse_field()
+        quantiles: list[float] = []
+        while function == "quantile_over_time" and (self._tokens.take(",") or not quantiles):
+            quantiles.append(self._parse_quantile())
+        self._tokens.expect(")")
+        by = self._parse_fields() if self._tokens.take("by") else ()
+        if len(by) > _MOST_GROUPS:
+            raise QueryError(f"invalid TraceQL query: metrics group by more than {_MOST_GROUPS} values")
+        return Metrics(function, of, tuple(quantiles), by, ranking=self._parse_ranking())
 
-    def _unsupported(self) -> QueryError:
-        return QueryError(f"TraceQL: {self._peek()[1][:64]!r} is not understood here; {_SUPPORTED}")
+    def _parse_quantile(self) -> float:
+        quantile = float(self._parse_integer_or_float())
+        if not 0 <= quantile <= 1:
+            raise QueryError(f"quantile must be between 0 and 1: {quantile:g}")
+        return quantile
+
+    def _parse_compare(self) -> Metrics:
+        selection = self._parse_filter()
+        numbers: list[int | float] = []
+        while self._tokens.take(","):
+            numbers.append(self._parse_integer_or_float())
+        self._tokens.expect(")")
+        if len(numbers) > 1:
+            raise QueryError("invalid TraceQL query: compare takes a filter and a limit; the window is start and end")
+        return Metrics("compare", selection=selection, limit=int(numbers[0]) if numbers else 10)
+
+    def _parse_ranking(self) -> tuple[str, int]:
+        if not self._tokens.take("|"):
+            return "", 0
+        if not self._tokens.is_next(*RANKINGS):
+            raise self._tokens.unexpected()
+        ranking = self._tokens.advance().text
+        self._tokens.expect("(")
+        limit = self._parse_integer_or_float()
+        self._tokens.expect(")")
+        if limit < 1:
+            raise QueryError("invalid TraceQL query: limit must be greater than 0")
+        return ranking, int(limit)
+
+    def _parse_integer_or_float(self) -> int | float:
+        if self._tokens.peek().kind != "number":
+            raise self._tokens.unexpected()
+        return parse_number(self._tokens.advance().text)
+
+    def _pass_hints(self) -> None:
+        """Pass hints such as ``with (most_recent=true)``: all that they change is how Tempo looks into its blocks."""
+        self._tokens.expect("(")
+        while True:
+            self._tokens.advance()
+            self._tokens.expect("=")
+            self._tokens.advance()
+            if not self._tokens.take(","):
+                break
+        self._tokens.expect(")")

@@ -4,6 +4,7 @@
 * ``writer``        the one thread that writes, in groups
 * ``transaction``   spans go in, summaries of their traces follow, the oldest traces make room
 * ``scopes``        resources and scopes, which every request repeats and the store keeps once
+* ``vocabulary``    which words stand where, so that a search does not look everywhere
 * ``pool``          the connections to the database
 * ``database``      the file; ``schema`` has its tables
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from tracemw.viewer.storing.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
 _BUSY_SECONDS = 5.0
+_CACHE_KIBIBYTES = 64 * 1024  # of pages; spans of a trace stand together in an index, and traces come in no order
 _LARGEST_LOG = 16 * 1024 * 1024  # bytes on the disk of a write-ahead log that has been emptied
 
 
@@ -28,7 +29,7 @@ class Totals:
     """How much the store holds.
 
     Attributes:
-        size: Bytes of spans, resources and scopes.
+        size: Bytes of spans, resources, scopes and words.
         arrival: The number of the latest change of a trace.
     """
 
@@ -80,8 +81,8 @@ class Database:
                 "SELECT count(*), coalesce(sum(spans), 0), coalesce(sum(bytes), 0), coalesce(max(arrival), 0) "
                 "FROM traces"
             ).fetchone()
-            for table in ("resources", "scopes"):
-                size += _scalar(self.writing, f"SELECT coalesce(sum(bytes), 0) FROM {table}")  # noqa: S608
+            for table, column in (("resources", "bytes"), ("scopes", "bytes"), ("stretches", "length(words)")):
+                size += _scalar(self.writing, f"SELECT coalesce(sum({column}), 0) FROM {table}")  # noqa: S608
         except sqlite3.Error as error:
             self.writing.close()
             raise StoreError(f"cannot use {self._path}: {error}; {remedy(error, self._path)}") from None
@@ -189,6 +190,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
     connection.execute("PRAGMA synchronous = NORMAL")  # with a write-ahead log, a power cut loses the last commits only
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
     # This takes the write lock now. So a file that cannot be written is an error at the start, not at the first span.
     connection.execute("BEGIN IMMEDIATE")
     if empty:

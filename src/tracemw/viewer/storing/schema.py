@@ -1,10 +1,11 @@
 """The tables of the viewer's database.
 
 ``shares`` counts the spans that each trace has of each instrumentation scope. A scope belongs to one resource.
+``stretches`` has the words of the spans from one row to another (see `Vocabulary`).
 """
 
 APPLICATION_ID = 0x74_6D_77_76  # "tmwv", in the file's header
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE traces (
     trace_id BLOB PRIMARY KEY, arrival INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
@@ -30,11 +31,11 @@ CREATE TABLE spans (
 );
 CREATE UNIQUE INDEX spans_by_id ON spans (trace_id, span_id);
 CREATE INDEX spans_by_start ON spans (trace_id, start, span_id);
-CREATE INDEX spans_by_end ON spans (trace_id, "end");
 CREATE INDEX spans_without_parent ON spans (trace_id, start, span_id) WHERE parent_id IS NULL;
 CREATE TABLE shares (
     trace_id BLOB NOT NULL, scope INTEGER NOT NULL, spans INTEGER NOT NULL, errors INTEGER NOT NULL,
     PRIMARY KEY (trace_id, scope)
 ) WITHOUT ROWID;
 CREATE INDEX shares_by_scope ON shares (scope);
+CREATE TABLE stretches (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, words BLOB NOT NULL);
 """

@@ -12,8 +12,14 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from tracemw.viewer.receiving.batch import ResourceScope
 from tracemw.viewer.storing.database import Totals
 from tracemw.viewer.storing.pool import Pool
+from tracemw.viewer.storing.vocabulary import Words
 
-_LONGEST_SERVICE = 200  # characters in lists; the resource keeps all of them
+NAMELESS_SERVICE = "unknown_service"
+"""What lists call a service without a name; the specification's word."""
+
+LONGEST_SERVICE = 200
+"""Characters of a service's name in lists. The resource keeps all of them."""
+
 _ROW_OVERHEAD = 200  # bytes that a resource or a scope costs beside its encoding
 
 
@@ -72,11 +78,12 @@ class KeptScope:
 
 
 class Scopes:
-    """The tables ``resources`` and ``scopes`` within one transaction. The ``totals`` are kept up to date."""
+    """The tables ``resources`` and ``scopes`` within one transaction. ``totals`` and ``words`` are kept up to date."""
 
-    def __init__(self, connection: sqlite3.Connection, totals: Totals) -> None:
+    def __init__(self, connection: sqlite3.Connection, totals: Totals, words: Words) -> None:
         self._execute: Callable[..., sqlite3.Cursor] = connection.execute
         self._totals = totals
+        self._words = words
         self._by_scope: dict[int, KeptScope] = {}  # by the identity of the message
         self._by_resource: dict[int, _Entry] = {}  # by the identity of the message, too
         self._by_digest: dict[bytes, _Entry] = {}  # one request may hold equal messages many times
@@ -91,6 +98,7 @@ class Scopes:
             proto = message.resource.SerializeToString(deterministic=True)
             resource = self._look_up_entry("resources", proto, message.resource_schema_url)
             self._by_resource[id(message.resource)] = resource
+        self._words.add_scope(message.resource, message.scope)
         proto = message.scope.SerializeToString(deterministic=True)
         scope = self._look_up_entry("scopes", proto, message.scope_schema_url, within=resource.digest)
         found = self._by_scope[id(message)] = KeptScope(message, _service_name(message.resource), resource, scope)
@@ -144,8 +152,8 @@ class Scopes:
 
 
 def _service_name(resource: Resource) -> str:
-    """Return the resource's ``service.name`` for lists, or the specification's ``unknown_service``."""
+    """Return the resource's ``service.name`` for lists, or `NAMELESS_SERVICE`."""
     for attribute in resource.attributes:
         if attribute.key == "service.name" and attribute.value.string_value:
-            return str(attribute.value.string_value)[:_LONGEST_SERVICE]
-    return "unknown_service"
+            return str(attribute.value.string_value)[:LONGEST_SERVICE]
+    return NAMELESS_SERVICE

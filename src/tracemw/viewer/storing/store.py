@@ -10,7 +10,7 @@ and answers are made slice by slice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -18,12 +18,12 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from tracemw.viewer.budget import Budget
 from tracemw.viewer.receiving.batch import Batch
-from tracemw.viewer.storing.candidates import StoredSpan, read_candidates
+from tracemw.viewer.storing.candidates import StoredSpan, read_candidates, read_holders, read_links, read_span
 from tracemw.viewer.storing.database import Totals
 from tracemw.viewer.storing.pool import Pool
 from tracemw.viewer.storing.slices import read_trace
 from tracemw.viewer.storing.sql import SqlCondition
-from tracemw.viewer.storing.summaries import Summary, read_summaries
+from tracemw.viewer.storing.summaries import Summary, read_summaries, read_summaries_of
 from tracemw.viewer.storing.writer import Writer
 
 DEFAULT_MAX_SPANS = 200_000
@@ -85,12 +85,38 @@ class Store:
         """
         return read_trace(self._pool, trace_id)
 
-    def summaries(self, condition: SqlCondition, budget: Budget) -> Iterator[Summary]:
+    def version(self, trace_id: bytes) -> int | None:
+        """Return a number that grows with each change of a trace; None for an unknown trace."""
+        rows = self._pool.read("SELECT arrival FROM traces WHERE trace_id = ?", (trace_id,))
+        return rows[0][0] if rows else None
+
+    def summaries(
+        self, condition: SqlCondition, budget: Budget, only: Collection[bytes] | None = None
+    ) -> Iterator[Summary]:
         """Yield the summaries of the traces that match a condition on the table ``traces``, newest first.
 
         The work is done as the summaries are asked for.
+
+        Args:
+            condition: The condition.
+            budget: What the work may cost.
+            only: The ids of the traces to look at. None stands for all.
         """
-        return read_summaries(self._pool, condition, budget)
+        if only is None:
+            return read_summaries(self._pool, condition, budget)
+        return read_summaries_of(self._pool, only, condition, budget)
+
+    def holders(self, condition: SqlCondition, budget: Budget, *, few: bool) -> set[bytes] | None:
+        """Return the ids of the traces that have a span for which a condition holds.
+
+        All rows are passed through, but for the stretches that lack a word that the condition needs; see `Vocabulary`.
+
+        Args:
+            condition: The condition.
+            budget: What the work may cost.
+            few: Whether to return None unless few of the stretches have the words.
+        """
+        return read_holders(self._pool, condition, budget, few=few)
 
     def candidates(
         self, traces: Iterable[Summary], prefilter: SqlCondition, budget: Budget
@@ -101,3 +127,11 @@ class Store:
         as the spans are asked for.
         """
         return read_candidates(self._pool, traces, prefilter, budget)
+
+    def span(self, trace_id: bytes, span_id: bytes, budget: Budget) -> StoredSpan | None:
+        """Return one span; None if there is none."""
+        return read_span(self._pool, trace_id, span_id, budget)
+
+    def links(self, trace_id: bytes, budget: Budget) -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield the span id of each span of a trace, by start time, with the id of its parent; None for a root."""
+        return read_links(self._pool, trace_id, budget)

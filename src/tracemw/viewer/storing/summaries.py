@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from tracemw.viewer.budget import Budget
@@ -52,6 +52,27 @@ def read_summaries(pool: Pool, condition: SqlCondition, budget: Budget) -> Itera
         if len(rows) < _TRACES_AT_ONCE:
             return
         below = rows[-1][:2]
+
+
+def read_summaries_of(
+    pool: Pool, trace_ids: Collection[bytes], condition: SqlCondition, budget: Budget
+) -> Iterator[Summary]:
+    """Yield the summaries of those of some traces that match a condition; see `Store.summaries`."""
+    found: list[tuple[int, bytes]] = []
+    for some in _parts(list(trace_ids)):
+        found += pool.read(
+            f"SELECT start, trace_id FROM traces WHERE trace_id IN ({marks(some)}) AND ({condition.sql})",  # noqa: S608
+            (*some, *condition.parameters),
+            budget,
+        )
+    found.sort(reverse=True)
+    for part in _parts([trace_id for _, trace_id in found]):
+        yield from _summarize(pool, part, budget)
+
+
+def _parts(trace_ids: list[bytes]) -> Iterator[list[bytes]]:
+    for start in range(0, len(trace_ids), _TRACES_AT_ONCE):
+        yield trace_ids[start : start + _TRACES_AT_ONCE]
 
 
 def _summarize(pool: Pool, trace_ids: list[bytes], budget: Budget) -> list[Summary]:

@@ -11,10 +11,11 @@ from concurrent.futures import Future
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tracemw.viewer.receiving.batch import Batch, ResourceScope
-from tracemw.viewer.storing.database import StoreError, remedy
+from tracemw.viewer.storing.database import Database, StoreError, remedy
 from tracemw.viewer.storing.pool import Pool
 from tracemw.viewer.storing.slices import in_slices
 from tracemw.viewer.storing.transaction import Transaction
+from tracemw.viewer.storing.vocabulary import Vocabulary
 
 _GROUP_BATCHES = 64  # in one group at most
 _GROUP_SPANS = 2_000  # a group of so many takes no more batches
@@ -36,6 +37,7 @@ class Writer:
         self._pool = pool
         self._max_spans = max_spans
         self._max_bytes = max_bytes
+        self._vocabulary: tuple[Database, Vocabulary] | None = None  # of the database as it was at the last commit
         self._trouble = ""  # why the last group could not be written
         self._waiting: queue.SimpleQueue[tuple[Batch, Future[None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="tracemw-viewer-writer", daemon=True)
@@ -137,7 +139,15 @@ class Writer:
         """
         database = self._pool.database
         with self._pool.transaction() as connection:
-            transaction = Transaction(connection, database.totals, max_spans=self._max_spans, max_bytes=self._max_bytes)
+            if self._vocabulary is None or self._vocabulary[0] is not database:
+                self._vocabulary = (database, Vocabulary(connection))
+            transaction = Transaction(
+                connection,
+                database.totals,
+                self._vocabulary[1],
+                max_spans=self._max_spans,
+                max_bytes=self._max_bytes,
+            )
             reasons = [(batch, transaction.insert(scope, span)) for batch, scope, span in spans]
             transaction.finish()
         database.totals = transaction.totals

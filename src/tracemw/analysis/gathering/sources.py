@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from tracemw.analysis.findings.finding import quoted
+from tracemw.analysis.gathering.how_long import length_of_time
+from tracemw.analysis.gathering.searching import narrowed
 from tracemw.analysis.load.files import files_in
-from tracemw.cli.fetching import narrowed
-from tracemw.cli.lengths_of_time import seconds_of
 
 _VERSION: Final = re.compile(r"(?:service\.)?version=(.+)")
 _BARE_VERSION: Final = re.compile(r"v?\d+(?:\.\d+)+(?:[-+.]?[0-9A-Za-z]+)*")
@@ -22,7 +21,7 @@ _LONGEST: Final = 7 * 24 * 3600
 
 _ACCEPTED: Final = (
     "use files, a directory, a version such as 1.1 or service.version=9f3e1c, times such as 2h..1h or "
-    "2026-05-01T10:00..2026-05-01T11:00, or TraceQL such as '{ duration > 1s }'"
+    "2026-05-01T10:00..2026-05-01T11:00, or TraceQL such as '{ trace:duration > 1s }'"
 )
 
 
@@ -60,13 +59,17 @@ class Search:
         return isinstance(other, Search) and (self.query, self.start, self.end) == (other.query, other.start, other.end)
 
 
-def parse_side(words: Sequence[str], options: argparse.Namespace, now: float) -> Files | Search:
+def parse_side(
+    words: Sequence[str], now: float, *, service: str | None, route: str | None, since: float
+) -> Files | Search:
     """Return the side that words name. Words that are no files narrow each other.
 
     Args:
-        words: What follows `--before` or `--after`.
-        options: `service` and `route`, which narrow a search, and `since`, where it begins by default.
+        words: What names the side.
         now: Seconds since the epoch.
+        service: Narrows a search to a service.
+        route: Narrows a search to a route, with its method or without.
+        since: How many seconds a search without times goes back.
 
     Raises:
         SideError: for anything that is not accepted.
@@ -82,7 +85,7 @@ def parse_side(words: Sequence[str], options: argparse.Namespace, now: float) ->
             raise SideError(f"{name} has no files; name a directory with traces in it")
         return Files(name=name, files=files)
     query: str | None = None
-    start, end = now - options.since, now + 1
+    start, end = now - since, now + 1
     for word in words:
         version = _VERSION.fullmatch(word)
         if "{" in word:
@@ -93,10 +96,10 @@ def parse_side(words: Sequence[str], options: argparse.Namespace, now: float) ->
             query = narrowed(query, f"resource.service.version = {quoted(version[1] if version else word)}")
         else:
             raise SideError(f"{word!r} is no file that is there; {_ACCEPTED}")
-    if options.route is not None:
-        query = narrowed(query, f"span.http.route = {quoted(options.route.rpartition(' ')[2])}")
-    if options.service is not None:
-        query = narrowed(query, f"resource.service.name = {quoted(options.service)}")
+    if route is not None:
+        query = narrowed(query, f"span.http.route = {quoted(route.rpartition(' ')[2])}")
+    if service is not None:
+        query = narrowed(query, f"resource.service.name = {quoted(service)}")
     return Search(name=name, query=query or "{ }", start=int(start), end=int(end))
 
 
@@ -116,8 +119,8 @@ def _instant(text: str, window: str, now: float) -> float:
     if text == "now":
         return now
     try:
-        return now - seconds_of(text)
-    except argparse.ArgumentTypeError:
+        return now - length_of_time(text)
+    except ValueError:
         pass
     try:
         return datetime.fromisoformat(text).timestamp()

@@ -1,35 +1,8 @@
-// The page's questions to the viewer. Every failure is an Error with a message to show.
+// The page's filters, as parameters for the viewer.
 
-async function getJson(path, signal) {
-  let response;
-  try {
-    response = await fetch(path, { signal });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The viewer does not answer. Is tracemw view still running?");
-  }
-  if (!response.ok) throw new Error((await response.text()).trim() || `The viewer answered ${response.status}.`);
-  return response.json();
-}
-
-/** The newest traces that pass the filters (see `listQuery`). */
-export function fetchTraces(query, signal) {
-  return getJson(`/viewer/traces?${query}`, signal);
-}
-
-/** How much is stored, and from which services. */
-export function fetchStatus(signal) {
-  return getJson("/viewer/status", signal);
-}
-
-/** One trace in Tempo's shape; a trace that is not there is an empty object. */
-export async function fetchTrace(traceId, signal) {
-  return (await getJson(`/api/v2/traces/${encodeURIComponent(traceId)}`, signal)).trace;
-}
-
-/** The page's filters as parameters for the viewer. */
-export function listQuery(filters) {
-  const query = new URLSearchParams({ limit: filters.limit || "50" });
+/** The parameters of a list or a survey. */
+export function listQuery(filters, limit = "50") {
+  const query = new URLSearchParams({ limit: filters.limit || limit });
   if (filters.service) query.set("service", filters.service);
   for (const name of ["minDuration", "maxDuration"]) {
     if (filters[name]) query.set(name, bareNumbersAreMilliseconds(filters[name].trim()));

@@ -1,0 +1,109 @@
+"""Numbers of people and their money: cards, their security codes, bank accounts, phones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from tracemw.redaction.places import BEGIN, Place
+
+# As cards show them: in one piece, in fours, or 4-6-5 and 4-6-4. No more of a number stands before or after.
+_CARD: Final = re.compile(
+    BEGIN + r"(?<!\d[.,])(?<![-_.]\d)(?:[2-6][0-9]{12,18}"
+    r"|[2-6][0-9]{3}(?P<a>[ \-+]|%20)[0-9]{4}(?P=a)[0-9]{4}(?P=a)[0-9]{1,4}(?:(?P=a)[0-9]{1,3})?"
+    r"|[2-6][0-9]{3}(?P<b>[ \-+]|%20)[0-9]{6}(?P=b)[0-9]{4,5}"
+    r"|[2-6][0-9]{7}(?P<c>[ \-+]|%20)[0-9]{8})(?![0-9A-Za-z_]|\.[0-9])"
+)
+_DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_ISSUERS: Final = re.compile(r"4|5[0-8]|6|3[0-9]|2[2-7]")
+"""The first digits of cards for payment (ISO/IEC 7812), as far as networks use them."""
+
+_CODE: Final = re.compile(
+    r"(?i:\b(?:cvv2?|cvc2?|cvn2?|csc|(?:card[\s_-]?)?(?:security|verification)[\s_-]?(?:code|number|value)))(?![a-z])"
+    r"[^0-9\n]{0,16}?(?<![0-9])([0-9]{3,4})(?![0-9])"
+)
+_IBAN: Final = re.compile(
+    BEGIN
+    + r"[A-Za-z]{2}[0-9]{2}(?:(?:[ \-+]|%20)?[A-Za-z0-9]{4}){2,7}(?:(?:[ \-+]|%20)?[A-Za-z0-9]{1,3}(?![A-Za-z0-9]))?"
+)
+_SEPARATORS: Final = re.compile(r"%20|[ \-+]")
+_LENGTHS: Final = {
+    code: int(length)
+    for length, codes in {
+        "15": "NO",
+        "16": "BE",
+        "18": "DK FK FO FI GL NL SD",
+        "19": "MK SI",
+        "20": "AT BA EE KZ LT LU MN XK",
+        "21": "CH HR LI LV",
+        "22": "BG BH CR DE GB GE IE ME RS VA",
+        "23": "AE GI IL IQ OM SO TL",
+        "24": "AD CZ ES MD PK RO SA SE SK TN VG",
+        "25": "LY PT ST",
+        "26": "IS TR",
+        "27": "BI DJ FR GR IT MC MR SM",
+        "28": "AL AZ BY CY DO GT HN HU LB NI PL SV",
+        "29": "BR EG PS QA UA",
+        "30": "JO KW MU YE",
+        "31": "MT SC",
+        "33": "LC RU",
+    }.items()
+    for code in codes.split()
+}
+"""How long an IBAN is, by country (the SWIFT registry of IBANs)."""
+_VALUES: Final = str.maketrans({chr(ord("A") + value - 10): str(value) for value in range(10, 36)})
+"""What letters count for in the checksum."""
+
+_PHONE: Final = re.compile(
+    r"(?i:\b(?:tele)?phone|\bmobile|\bmsisdn|\bcell(?=[ _-]?(?:phone|number|no\b)|\W)|\bfax|\bwhatsapp|\btel)"
+    r"[A-Za-z_ -]{0,16}+[\"'\\\]]{0,4}\s{0,4}(?:[:=]|%3[AaDd]|=>)?\s{0,4}[\"'\\]{0,4}"
+    r"((?:\+|%2[Bb]|00)?\(?[0-9](?:[ ()./+-]{0,2}[0-9]){5,16})(?![0-9])"
+)
+
+
+def is_card(digits: str) -> bool:
+    """Tell whether digits make the number of a card: by its issuer, and by the last digit (Luhn, ISO/IEC 7812-1)."""
+    if _ISSUERS.match(digits) is None or len(set(digits)) < 2:
+        return False
+    last_first = [int(digit) for digit in reversed(digits)]
+    return (sum(last_first[::2]) + sum([_DOUBLED[digit] for digit in last_first[1::2]])) % 10 == 0
+
+
+def cards(text: str) -> Iterator[Place]:
+    """Find numbers of payment cards, of 13 to 19 digits."""
+    at = 0
+    while (found := _CARD.search(text, at)) is not None:
+        if is_card(_SEPARATORS.sub("", found[0])):
+            yield Place(found.start(), found.end(), "card")
+            at = found.end()
+        else:
+            at = found.start() + 1
+
+
+def security_codes(text: str) -> Iterator[Place]:
+    """Find security codes of cards, which only their label tells."""
+    for found in _CODE.finditer(text):
+        yield Place(found.start(1), found.end(1), "cvv")
+
+
+def ibans(text: str) -> Iterator[Place]:
+    """Find numbers of bank accounts, by country, length and checksum (ISO 13616)."""
+    at = 0
+    while (found := _IBAN.search(text, at)) is not None:
+        at = found.start() + 1
+        length = _LENGTHS.get(found[0][:2].upper(), 99)
+        account = _SEPARATORS.sub("", found[0]).upper()[:length]
+        if len(account) == length and int((account[4:] + account[:4]).translate(_VALUES)) % 97 == 1:
+            for each in re.finditer(r"%20|.", found[0]):
+                length -= _SEPARATORS.fullmatch(each[0]) is None
+                if not length:
+                    at = found.start() + each.end()
+                    yield Place(found.start(), at, "iban")
+                    break
+
+
+def phones(text: str) -> Iterator[Place]:
+    """Find phone numbers that a label precedes."""
+    for found in _PHONE.finditer(text):
+        yield Place(found.start(1), found.end(1), "phone")

@@ -1,0 +1,75 @@
+"""Answers that cost CPU time: made on a thread, within a budget, and remembered for as long as they are true."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+from anyio import CapacityLimiter, to_thread
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from tracemw.viewer.budget import Budget
+
+_AT_ONCE = 2
+_WAITING = 16
+_REMEMBERED = 32 * 1024 * 1024  # bytes of answers
+
+
+class Answers:
+    """Makes answers, and remembers them.
+
+    Args:
+        seconds: CPU time of one answer.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._making = CapacityLimiter(_AT_ONCE)
+        self._lock = threading.Lock()  # guards the next two
+        self._known: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._size = 0
+
+    async def respond(self, request: Request, key: Hashable | None, make: Callable[[Budget], bytes]) -> Response:
+        """Respond with JSON, unless too many wait. The work ends when its client has gone.
+
+        Args:
+            request: The request.
+            key: What the answer is remembered by; None for not at all. It names all that the answer depends on.
+            make: Called on a thread, with the budget, when the answer is not known.
+        """
+        if self._making.statistics().tasks_waiting >= _WAITING:
+            return PlainTextResponse("too many questions at once\n", status_code=429, headers={"retry-after": "5"})
+        budget = Budget(self._seconds)
+        watch = asyncio.ensure_future(_cancel_on_disconnect(request, budget))
+        try:
+            body = await to_thread.run_sync(self._answer, key, make, budget, limiter=self._making)
+        finally:
+            watch.cancel()
+        return Response(body, media_type="application/json")
+
+    def _answer(self, key: Hashable | None, make: Callable[[Budget], bytes], budget: Budget) -> bytes:
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        budget.begin()
+        body = make(budget)
+        if key is not None and len(body) < _REMEMBERED and not budget.is_spent():  # else it may be half an answer
+            self._remember(key, body)
+        return body
+
+    def _remember(self, key: Hashable, body: bytes) -> None:
+        with self._lock:
+            self._size += len(body) - len(self._known.pop(key, b""))
+            self._known[key] = body
+            while self._size > _REMEMBERED:
+                self._size -= len(self._known.popitem(last=False)[1])
+
+
+async def _cancel_on_disconnect(request: Request, budget: Budget) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    budget.cancel()

@@ -1,0 +1,119 @@
+"""Folds, kept logs, stacks and the pool in workers that are forked, in Python or in C, and in those with greenlets."""
+
+from __future__ import annotations
+
+import http.client
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from backend import Backend, backend_serving
+from servers import free_port, process, wait_until
+from watch.watched import server_span, told
+
+UWSGI = Path(sys.executable).parent / "uwsgi"
+
+SERVICE = """
+import logging, os, time, flask, tracemw, tracemw.flask, tracemw.logging
+from sqlalchemy import create_engine, text
+from tracemw._otel.served import served
+from tracemw.sampling import Sampling
+from tracemw.sqlalchemy import trace_engine
+
+tracemw.init("shop", sampling=Sampling(ratio=1.0, stack_after=0.1))
+tracemw.logging.install(kept_logs="DEBUG")
+engine = trace_engine(create_engine("sqlite:///shop.db", pool_size=1, max_overflow=0, pool_timeout=0.2), pool_wait=0.15)
+with engine.connect() as connection:  # in the process that forks
+    connection.execute(text("SELECT 1, 2"))
+engine.dispose()
+app = flask.Flask("shop")
+tracemw.flask.TraceMiddleware(app)
+forgotten = []
+
+@app.get("/loop")
+def loop():
+    logging.getLogger("shop").debug("in %s", "the loop")
+    with engine.connect() as connection:
+        for number in range(40):
+            connection.execute(text("SELECT :number + 1"), {"number": number})  # the loop
+    pause = 0.001
+    while pause < 1 and not any(each.notes for each in list(served)):
+        time.sleep(pause := pause * 1.5)  # slow
+    return "ok"
+
+@app.get("/leak")
+def leak():
+    forgotten.append(engine.connect())  # taken
+    return "ok"
+
+@app.get("/wait")
+def wait():
+    try:
+        engine.connect()
+    except Exception as error:
+        return type(error).__name__
+"""
+
+GUNICORN = ("-m", "gunicorn", "--preload", "--log-level", "critical", "service:app", "--bind")
+EXECUTE_UWSGI = f"import os, sys; os.execv({str(UWSGI)!r}, ['uwsgi', *sys.argv[1:]])"
+SERVERS = {
+    "sync": (*GUNICORN, "127.0.0.1:{port}"),
+    "gthread": (*GUNICORN, "127.0.0.1:{port}", "--threads", "4"),
+    "gevent": (*GUNICORN, "127.0.0.1:{port}", "-k", "gevent"),
+    "uWSGI": (
+        *("-c", EXECUTE_UWSGI, "--http-socket", "127.0.0.1:{port}", "--module", "service:app", "--disable-logging"),
+        *("--master", "--die-on-term", "--enable-threads"),
+    ),
+}
+
+
+def line_of(mark: str) -> int:
+    (line,) = [number for number, text in enumerate(SERVICE.splitlines(), 1) if text.endswith(f"# {mark}")]
+    return line
+
+
+@pytest.fixture(params=SERVERS)
+def asked(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    """The backend of a service in one worker of a server, once the service has been asked for all there is."""
+    if request.param == "uWSGI" and not UWSGI.exists():
+        pytest.skip("uWSGI is not among the packages under test")
+    (tmp_path / "service.py").write_text(SERVICE)
+    port = free_port()
+    command = [part.format(port=port) for part in SERVERS[request.param]]
+    with backend_serving() as backend:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "20"}
+        with process(*command, env=environment, cwd=tmp_path) as running:
+            wait_until(lambda: running.poll() is not None or answer(port, "/health") is not None, timeout=30)
+            assert [answer(port, path) for path in ("/loop", "/leak", "/wait")] == [b"ok", b"ok", b"TimeoutError"]
+            wait_until(lambda: {"GET /loop", "GET /leak", "GET /wait"} <= set(backend.names), timeout=20)
+    return backend
+
+
+def answer(port: int, path: str) -> bytes | None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def test_a_worker_tells_of_loops_logs_stacks_and_holders_as_any_process_does(asked: Backend, tmp_path: Path) -> None:
+    service = str(tmp_path / "service.py")
+    by_trace = {span.name: [each for each in asked.spans if each.trace_id == span.trace_id] for span in asked.spans}
+    looping = by_trace["GET /loop"]
+    assert Counter(span.name for span in looping) == {"SELECT": 21, "GET /loop": 1}
+    found = [{pair.key: pair.value for pair in span.attributes} for span in looping if span.name == "SELECT"]
+    assert [each["tracemw.folded.count"].int_value for each in found if "tracemw.folded.count" in each] == [20]
+    lines = Counter(each["code.line.number"].int_value for each in found if "code.line.number" in each)
+    assert lines == {line_of("the loop"): 17}
+    (log,) = told(server_span(looping), "log")
+    assert log.attributes["log.message"] == "in the loop"
+    assert told(server_span(looping), "tracemw.stack")[0].line == (service, line_of("slow"))
+    (wait,) = [span for span in by_trace["GET /wait"] if span.name == "pool wait"]
+    (holder,) = [pair.value.array_value.values for pair in wait.attributes if pair.key == "tracemw.pool.holders.line"]
+    assert [each.string_value for each in holder] == [f"{service}:{line_of('taken')} in leak"]
