@@ -62,6 +62,17 @@ def a_document_at_a_time(s: Scene) -> Fault:
 
 
 @case("n-plus-one")
+def a_key_of_a_cache_at_a_time(s: Scene) -> Fault:
+    key, system = ("db.statement", "db.system") if s.stack.old else ("db.query.text", "db.system.name")
+    found = []
+    for number in s.rng.sample(range(9999), 9):
+        with s.inside("memcached.get", CLIENT, {system: "memcached", key: f"get user_{number}"}) as query:
+            s.work(9)
+        found.append(query)
+    return Fault(expected={"n-plus-one": found})
+
+
+@case("n-plus-one")
 def an_item_of_dynamo_at_a_time(s: Scene) -> Fault:
     found = []
     told = {"rpc.system": "aws-api", "rpc.service": "DynamoDB", "rpc.method": "GetItem", "aws.region": "eu-west-1"}
