@@ -120,7 +120,9 @@ def test_versions_and_times_are_asked_of_the_viewer(tmp_path: Path) -> None:
             assert (document["before"]["traces"], document["after"]["traces"]) == (40, 40)
         cut = told(compare("1.0", "1.1", "--since", "3h", "--limit", "20", *url))
         assert any("gave no more than 20 traces; see --limit" in note for note in cut["notes"])
-        assert any("all numbers are of the traces that were fetched" in note for note in cut["notes"])
+        orders = next(each for each in cut["routes"] if each["route"] == "GET /orders")
+        assert (orders["after"]["measured_by"], orders["after"]["count"]) == ("metrics", 40)
+        assert orders["after"]["p50_ms"]["value"] > 5 * orders["before"]["p50_ms"]["value"]
         missing = compare("1.0", "7.7", "--since", "3h", "--url", running.url)
         assert missing.returncode == 2
         assert "after: no trace matches { resource.service.version" in missing.stderr

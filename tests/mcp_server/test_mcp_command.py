@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from servers import free_port, process, wait_until
 from tracemw.analysis.load.query_api import QueryApi
 from tracemw.cli import main
-from tracemw.mcp.answering import MOST_TOKENS
+from tracemw.mcp.short_answers import MOST_TOKENS
 from tracemw.mcp.tools import make_server
 from viewer.running import Viewer, viewer
 from viewer.samples import SECOND, Spans, span

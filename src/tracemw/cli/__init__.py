@@ -5,7 +5,7 @@ The way through the room:
 * ``command``: the parts of a command, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
 * ``view``, ``analyze``, ``compare``, ``mcp``, ``spike``: one command each. It loads what it needs when it runs, and
   never a door
-* ``analyzing``, ``comparing``: what ``analyze`` and ``compare`` do
+* ``analyzing``, ``comparing_sets``: what ``analyze`` and ``compare`` do
 * ``fetching``: the server from which a command fetches traces
 * ``lengths_of_time``: times as users type them
 * ``annotations``: what a pipeline of GitHub shows beside the code

@@ -44,7 +44,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from tracemw.cli.comparing import compare_sides
+    from tracemw.cli.comparing_sets import compare_sides
 
     return compare_sides(options)
 

@@ -5,7 +5,7 @@ The way through this room:
 * ``tools``: what an agent sees: the tools, their arguments, and what each is for
 * ``questions``: an agent's question becomes TraceQL, and the traces are fetched from Tempo or from ``tracemw view``
 * ``reproducing``: how to send a request like the one of a trace, without any value of it
-* ``answering``: text of a stated length, the verdict first
+* ``short_answers``: text of a stated length, the verdict first
 * ``SKILL.md``: when to use which tool, for agents that read such files
 
 Nothing here decides what is wrong: ``tracemw.analysis`` does, and its words are shown. Nothing here writes anywhere.
