@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, islice
 
 from analysis.evaluation.__main__ import SEED, generated
 from analysis.evaluation.recorded import read_recorded
@@ -16,5 +16,5 @@ def test_what_is_found_in_labelled_traces_reaches_its_goals() -> None:
 
 
 def test_the_traces_of_a_seed_are_always_the_same() -> None:
-    first, second = (list(generated(7, times=1)) for _ in range(2))
+    first, second = (list(islice(generated(7, times=1), 150)) for _ in range(2))
     assert [each.document for each in first] == [each.document for each in second]

@@ -15,6 +15,9 @@ Shape = tuple[Any, ...]
 _CONNECTS: Final = frozenset({"connect", "pool wait", "ping", "commit", "rollback", "begin"})
 """Names and operations of database spans that are no statement."""
 
+_OF_KEYS: Final = frozenset({"redis", "valkey", "memcached", "mongodb", "elasticsearch", "opensearch", "aws.dynamodb"})
+"""Databases whose requests name keys and documents, where SQL has literals."""
+
 _LONGEST_CONNECT: Final = max(map(len, _CONNECTS))
 _COMMENT: Final = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _LITERAL: Final = re.compile(
@@ -105,6 +108,8 @@ def shape_of_one(span: Span) -> Shape | None:
             )
         text = None if text is None else statement(str(text)[:_MOST])
         system, database = str(attributes["db.system.name"]), str(attributes.get("db.namespace") or "")
+        if text is not None and system in _OF_KEYS:
+            text = without_numbers(text)
         return ("query", system, database, None if summary is None else str(summary), text)
     if span.kind == CLIENT:
         served = next((child for child in span.children if child.kind == SERVER), None)

@@ -17,9 +17,6 @@ class Stack:
     old: bool = False
     """Whether attributes have their names of before 2023."""
 
-    dotted_names: bool = False
-    """Whether a server's span is named without its method, or not by its route."""
-
     def served(self, method: str, route: str, path: str, status: int, host: str) -> tuple[str, Attributes]:
         """Return the name and the attributes of a request being served."""
         name = f"{method} {route}"

@@ -18,6 +18,17 @@ def a_query_with_a_comment_of_its_own_each_time(s: Scene) -> Fault:
 
 
 @case("n-plus-one")
+def queries_whose_times_are_not_exact(s: Scene) -> Fault:
+    """Each begins a little before the one before has ended, as clocks and rounding have it."""
+    found = []
+    for _ in range(9):
+        found.append(s.query(9, table="addresses", text="SELECT * FROM addresses WHERE id = ?"))
+        s.t -= 0.03
+    s.t += 0.1
+    return Fault(expected={"n-plus-one": found})
+
+
+@case("n-plus-one")
 def queries_with_lists_of_different_lengths(s: Scene) -> Fault:
     found = []
     for length in (2, 5, 9, 3, 4, 7):
@@ -46,6 +57,17 @@ def a_document_at_a_time(s: Scene) -> Fault:
     for _ in range(12):
         with s.inside("mongodb.findOne", CLIENT, told) as query:
             s.work(6)
+        found.append(query)
+    return Fault(expected={"n-plus-one": found})
+
+
+@case("n-plus-one")
+def a_key_of_a_cache_at_a_time(s: Scene) -> Fault:
+    key, system = ("db.statement", "db.system") if s.stack.old else ("db.query.text", "db.system.name")
+    found = []
+    for number in s.rng.sample(range(9999), 9):
+        with s.inside("memcached.get", CLIENT, {system: "memcached", key: f"get user_{number}"}) as query:
+            s.work(9)
         found.append(query)
     return Fault(expected={"n-plus-one": found})
 

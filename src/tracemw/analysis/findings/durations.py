@@ -75,10 +75,13 @@ def is_streaming(span: Span) -> bool:
 
 
 def find_bottleneck(trace: Trace) -> Iterator[Finding]:
-    """Give a finding if one span's own time is 80 % of the trace, which took at least 100 ms."""
+    """Give a finding if one span's own time is 80 % of the trace, which took at least 100 ms.
+
+    Where the request failed, what it spent its time on says nothing.
+    """
     root = trace.root
     total = until_response(root)
-    if total < BOTTLENECK or len(trace.spans) < 2:
+    if total < BOTTLENECK or len(trace.spans) < 2 or root.failed_hard:
         return
     least = BOTTLENECK_SHARE * total
     for span in trace.long if least >= BOTTLENECK else trace.spans:

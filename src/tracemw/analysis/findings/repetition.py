@@ -95,9 +95,10 @@ def _counts(group: list[Span], together: int) -> bool:
 
 
 def _is_parallel(group: list[Span]) -> bool:
+    """Return whether half of a group overlap, by more than clocks and rounding explain."""
     overlapping, until = 0, 0
     for span in group:
-        if span.start < until and span.folded == 1:
+        if span.start + span.duration // 10 < until and span.folded == 1:
             overlapping += 1
         until = max(until, span.end)
     return overlapping * 2 >= len(group) > 1

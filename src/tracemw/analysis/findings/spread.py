@@ -57,7 +57,7 @@ def find_deep(trace: Trace) -> Iterator[Finding]:
         if parent is None:
             continue
         count, service = crossings.get(parent, (0, parent.service))
-        if service != span.service and not is_sidecar(span):
+        if service != span.service and not _is_sidecar(span):
             count, service = count + 1, span.service
         if count or service != parent.service:
             crossings[span] = count, service
@@ -65,7 +65,7 @@ def find_deep(trace: Trace) -> Iterator[Finding]:
                 deepest, most = span, count
     if most <= DEEP:
         return
-    path = [span for span in (deepest, *ancestors(deepest)) if not is_sidecar(span)][::-1]
+    path = [span for span in (deepest, *ancestors(deepest)) if not _is_sidecar(span)][::-1]
     services = [path[0].service]
     for span in path:
         if span.service != services[-1]:
@@ -89,6 +89,6 @@ def _is_hop(span: Span, above: Span | None) -> bool:
     return above is None or span.service != above.service
 
 
-def is_sidecar(span: Span) -> bool:
+def _is_sidecar(span: Span) -> bool:
     """Return whether a sidecar recorded this span, which the service has recorded, too."""
     return span.kind in (CLIENT, SERVER) and is_proxy(span.attributes)
