@@ -14,8 +14,8 @@ from tracemw.analysis.load.query_api import QueryApi
 from tracemw.analysis.load.unreadable import NoTraceError, QueryError
 from tracemw.analysis.model import Span, Trace, milliseconds
 from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
-from tracemw.mcp.short_answers import answer
 from tracemw.mcp.reproducing import lines_to_reproduce
+from tracemw.mcp.short_answers import answer
 
 _SINCE: Final = re.compile(r"([1-9]\d{0,5})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from tracemw._version import __version__
 from tracemw.analysis.load.query_api import QueryApi
-from tracemw.mcp.short_answers import MOST_TOKENS
 from tracemw.mcp.questions import Questions
+from tracemw.mcp.short_answers import MOST_TOKENS
 
 P = ParamSpec("P")
 
