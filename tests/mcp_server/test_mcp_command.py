@@ -23,7 +23,7 @@ from tracemw.mcp.tools import make_server
 from viewer.running import Viewer, viewer
 from viewer.samples import SECOND, Spans, span
 
-TOOLS = {"findings", "find_traces", "show_trace", "show_span", "reproduce"}
+TOOLS = {"findings", "find_traces", "show_trace", "show_span", "compare", "reproduce"}
 SERVER, CLIENT = Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT
 SLOW, BROKEN, WIDE = (f"{number:032x}" for number in (0xA1, 0xB2, 0xC3))
 
@@ -166,10 +166,14 @@ async def test_a_long_answer_is_cut_to_what_is_stated_with_the_verdict_first(sto
         ("show_trace", {"trace_id": "f" * 32}, "has no trace ffff"),
         ("show_trace", {"trace_id": "../admin"}, "is no trace id; use up to 32 hex digits"),
         ("show_span", {"trace_id": SLOW, "span_id": "f" * 16}, "has no span ffff"),
-        ("find_traces", {"since": "forever"}, "since='forever' is not accepted; use a time such as 15m"),
+        ("find_traces", {"since": "forever"}, "'forever' is not accepted; use a time such as 30s"),
         ("find_traces", {"query": "{ broken"}, "refuses the question"),
         ("find_traces", {"service": "no such"}, "no trace of the last 1h matches"),
         ("findings", {"query": "{ duration > 1h }"}, "no trace of the last 1h matches"),
+        ("find_traces", {"since": "30d"}, "since='30d' is not accepted; use a time such as 15m, 1h or 7d, at most 7d"),
+        ("compare", {"before": "1.0", "after": "1.0"}, "both sides are the same; name two sets that differ"),
+        ("compare", {"before": "/etc/hostname", "after": "1.0"}, "is a file; name a version, times such as"),
+        ("compare", {"before": "1.0", "after": "1.1"}, "no trace matches"),
     ],
 )
 async def test_a_question_without_an_answer_says_what_to_do(

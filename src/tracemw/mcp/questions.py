@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from tracemw.analysis.findings.finding import quoted
+from tracemw.analysis.gathering.both_sides import compare_sources
+from tracemw.analysis.gathering.how_long import length_of_time
+from tracemw.analysis.gathering.searching import fetch
+from tracemw.analysis.gathering.sources import Files, parse_side
 from tracemw.analysis.grouping import Survey, judge_all, look_at
 from tracemw.analysis.load.query_api import QueryApi
 from tracemw.analysis.load.unreadable import NoTraceError, QueryError
 from tracemw.analysis.model import Span, Trace, milliseconds
 from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
+from tracemw.analysis.report.comparison_as_text import lines_of_comparison
 from tracemw.mcp.reproducing import lines_to_reproduce
 from tracemw.mcp.short_answers import answer
 
-_SINCE: Final = re.compile(r"([1-9]\d{0,5})([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST: Final = 7 * 86_400
-_AT_ONCE: Final = 8
 _MOST_LISTED: Final = 20
 _MOST_SURVEYED: Final = 300
+_MOST_COMPARED: Final = 500
+"""Traces of one side."""
 _MOST_PROOF: Final = 3
 _STACK: Final = 12
 """Lines of a stack that are shown, the innermost ones."""
@@ -93,6 +95,20 @@ class Questions:
             raise LookupError(f"trace {trace_id} has no span {span_id}; show_trace names the spans of findings")
         return answer(_lines_of_span(span), rest="the stored trace has the rest")
 
+    def compare(self, *, before: str, after: str, service: str | None, route: str | None, since: str) -> str:
+        """Return what sets two sets of traces apart: routes, spans that grew, findings that are new, attributes."""
+        made = compare_sources(
+            _words(before),
+            _words(after),
+            open_api=lambda: self._api,
+            service=service,
+            route=route,
+            since=_seconds(since),
+            limit=_MOST_COMPARED,
+            report=_unheard,
+        )
+        return answer((line.text for line in lines_of_comparison(made)), rest="name a service or a route")
+
     def reproduce(self, trace_id: str) -> str:
         """Return how to send a request like the one of a trace, without values."""
         return answer(lines_to_reproduce(self._api.trace(trace_id)), rest="show_trace has the whole trace")
@@ -104,9 +120,7 @@ class Questions:
             raise NoTraceError(
                 f"no trace of the last {since} matches {query}; look further back with since, or ask for less"
             )
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            for begin in range(0, len(ids), _AT_ONCE):
-                yield from threads.map(self._api.trace, ids[begin : begin + _AT_ONCE])
+        yield from fetch(self._api, ids, _unheard)
 
 
 def _filter(
@@ -126,11 +140,22 @@ def _filter(
 
 
 def _seconds(since: str) -> int:
-    found = _SINCE.fullmatch(since.strip())
-    seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
-    if not 0 < seconds <= _LONGEST:
+    seconds = length_of_time(since.strip())
+    if not 1 <= seconds <= _LONGEST:
         raise QueryError(f"since={since!r} is not accepted; use a time such as 15m, 1h or 7d, at most 7d")
-    return seconds
+    return int(seconds)
+
+
+def _words(side: str) -> list[str]:
+    """Return the words that name one side of a comparison. An agent names no files: they are no part of the server."""
+    words = side.split() if "{" not in side else [side]
+    if isinstance(parse_side(words, time.time(), service=None, route=None, since=_LONGEST), Files):
+        raise QueryError(f"{side!r} is a file; name a version, times such as 2h..1h, or TraceQL")
+    return words
+
+
+def _unheard(_told: str) -> None:
+    """Tell nobody how far the work is: an agent waits for the answer."""
 
 
 def _lines_of_span(span: Span) -> Iterator[str]:
