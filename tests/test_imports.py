@@ -236,7 +236,7 @@ PRIVATE = {
         "_tracer",
     },
     "_recording/provider.py": {"_active_span_processor", "_resource", "_tracers", "_tracers_lock"},
-    "_recording/span.py": {"_Span", "_dict", "_lock", "_readable_span"},
+    "_recording/span.py": {"_Span", "_lock", "_readable_span", "_resource"},
     "_recording/bounds.py": {
         "_decision",
         "_local_parent_not_sampled",

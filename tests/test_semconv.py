@@ -19,6 +19,7 @@ from tracemw._http.semconv import (
     span_name,
     split_host,
 )
+from tracemw._otel.attributes import whole
 from tracemw._otel.exceptions import exception_type
 from tracemw.config import KNOWN_METHODS
 from tracemw.redaction.urls import redact_query, redact_url
@@ -205,26 +206,30 @@ def test_a_header_name_is_a_token(name: str, valid: bool) -> None:
     assert is_header_name(name) is valid
 
 
+def whole_attributes(asked: RequestFacts, known: frozenset[str]) -> dict[str, Any]:
+    return whole(server_attributes(asked, known))
+
+
 class TestServerAttributes:
     def test_take_the_host_header_before_the_servers_address(self) -> None:
         asked = facts(host="shop.example:81", server=("10.0.0.1", 8000), scheme="https")
-        attributes = server_attributes(asked, KNOWN_METHODS)
+        attributes = whole_attributes(asked, KNOWN_METHODS)
         assert (attributes["server.address"], attributes["server.port"]) == ("shop.example", 81)
 
     def test_take_the_schemes_port_when_the_host_header_has_none(self) -> None:
         for scheme, port in {"http": 80, "https": 443, "ws": 80, "wss": 443}.items():
             asked = facts(host="shop.example", scheme=scheme)
-            assert server_attributes(asked, KNOWN_METHODS)["server.port"] == port
+            assert whole_attributes(asked, KNOWN_METHODS)["server.port"] == port
 
     def test_hold_nothing_that_is_not_known(self) -> None:
-        assert server_attributes(facts(), KNOWN_METHODS) == {
+        assert whole_attributes(facts(), KNOWN_METHODS) == {
             "http.request.method": "GET",
             "url.path": "/",
             "url.scheme": "http",
         }
 
     def test_hold_a_peer_without_a_port(self) -> None:
-        attributes = server_attributes(facts(peer=("/run/client.sock", None)), KNOWN_METHODS)
+        attributes = whole_attributes(facts(peer=("/run/client.sock", None)), KNOWN_METHODS)
         assert attributes["client.address"] == "/run/client.sock"
         assert "network.peer.port" not in attributes
 

@@ -94,4 +94,5 @@ def entries(encoder: SpanEncoder) -> int:
     tables = [table for of_type in encoder._memo._tables.values() for table in of_type.values()]
     kept = [table for table in tables if isinstance(table, KeptValues)]
     simple = [table for table in tables if isinstance(table, SimpleValues)] + [table.anew for table in kept]
-    return len(tables) + sum(map(len, kept)) + sum(len(table._heads) for table in simple)
+    heads = [table._heads for table in simple if isinstance(table, SimpleValues)]
+    return len(tables) + sum(map(len, kept)) + sum(map(len, heads))

@@ -228,7 +228,7 @@ def test_a_request_of_which_attributes_cannot_be_made_is_kept_without_them(
             seen.append(dict(span.attributes))
         await failing(scope, receive, send)
 
-    scope = {**calls.http_scope("/x"), "query_string": "a=1"}  # a str, as from no server
+    scope = {**calls.http_scope("/x"), "client": 7}  # as from no server
     answered = asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app), scope=scope))
     assert answered.status == 500
     assert seen == [{"own": 1}] * reads

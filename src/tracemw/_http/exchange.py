@@ -288,15 +288,16 @@ class ServerExchange:
     def _conclude(self, span: Span, route: str | None, error_type: str | None) -> None:
         """Put on the span what only the end tells: name, route, status, error."""
         settings = self.settings
-        name: object = None
-        if settings.span_name is not None:
-            name = call_hook("span_name", settings.span_name, self._facts, route)
-        if not isinstance(name, str) and route is not None:
-            name = semconv.span_name(self.request.method, route, settings.known_methods)
-        if isinstance(name, str):  # a hook may return anything, and exporters take only a string
-            span.update_name(name)
+        name = None
         if route is not None:
+            name = semconv.span_name(self.request.method, route, settings.known_methods)
             span.set_attribute("http.route", route)
+        if settings.span_name is not None:
+            named = call_hook("span_name", settings.span_name, self._facts, route)
+            if isinstance(named, str):  # a hook may return anything, and exporters take only a string
+                name = named
+        if name is not None:
+            span.update_name(name)
         if self.status is not None:
             span.set_attribute("http.response.status_code", self.status)
         if error_type is not None:

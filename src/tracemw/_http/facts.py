@@ -53,3 +53,33 @@ class RequestFacts(NamedTuple):
     """The host that the client asked for, from the Host header or from trusted proxies."""
     user_agent: str | None = None
     """The User-Agent header."""
+
+
+Address = tuple[str, int | None] | None
+Encoded = str | bytes | None
+
+RawFacts = tuple[str, str, str | bytes, str, Headers, str | None, Address, Address, str | None, Encoded, Encoded]
+"""The same, as the server gives it: query, host and user agent may be encoded still."""
+
+
+def decoded(raw: RawFacts) -> RequestFacts:
+    """Return the facts of a request with all texts decoded."""
+    method, path, query, scheme, headers, http_version, server, peer, client, host, agent = raw
+    host, agent = decoded_header(host), decoded_header(agent)
+    return RequestFacts(
+        method, path, decoded_query(query), scheme, headers, http_version, server, peer, client, host, agent
+    )
+
+
+def decoded_header(value: Encoded) -> str | None:
+    """Return the value of a header as text; None for what no server may give."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else None
+
+
+def decoded_query(query: Encoded) -> str:
+    """Return a query as text. Bytes that are not valid UTF-8 become replacement characters."""
+    if isinstance(query, bytes):
+        return query.decode("utf-8", "replace")
+    return query if isinstance(query, str) else ""

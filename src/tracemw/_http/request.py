@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tracemw._http import semconv
-from tracemw._http.facts import RequestFacts
-from tracemw._otel.attributes import AttributeValue, LazyAttributes
+from tracemw._http.facts import RawFacts, RequestFacts, decoded
+from tracemw._otel.attributes import AttributeValue, LazyAttributes, Parts, whole
 
 if TYPE_CHECKING:
     from tracemw._http.settings import ServerSettings
@@ -44,20 +44,24 @@ class ServerRequest(LazyAttributes):
         """Return the header that says when the proxy has received the request; None without one."""
         raise NotImplementedError
 
-    def read(self) -> RequestFacts:
+    def read(self) -> RawFacts:
         """Return the facts as the server gives them, whatever proxies say."""
         raise NotImplementedError
 
     def facts(self) -> RequestFacts:
         """Return the facts, with what the trusted proxies on the request's way say."""
-        proxies = self.settings.proxies
-        return self.read() if proxies is None else proxies.seen_through(self.read())
+        facts, proxies = decoded(self.read()), self.settings.proxies
+        return facts if proxies is None else proxies.seen_through(facts)
+
+    def parts(self) -> Parts:
+        """Return the attributes in parts."""
+        settings = self.settings
+        facts = self.read() if settings.proxies is None else self.facts()
+        parts = semconv.server_attributes(facts, settings.known_methods)
+        if settings.captures_request:
+            parts.update(settings.captured_from_request.attributes(self))
+        return parts
 
     def make(self) -> dict[str, AttributeValue]:
         """Return the attributes, in a new dictionary."""
-        settings = self.settings
-        facts = self.read() if settings.proxies is None else self.facts()
-        attributes = semconv.server_attributes(facts, settings.known_methods)
-        if settings.captures_request:
-            attributes.update(settings.captured_from_request.attributes(facts.headers))
-        return attributes
+        return whole(self.parts())

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
-from tracemw._http.facts import Headers, RequestFacts
-from tracemw._otel.attributes import AttributeValue
+from tracemw._http.facts import Address, Encoded, Headers, RawFacts, RequestFacts, decoded_header, decoded_query
+from tracemw._otel.attributes import AttributeValue, Parts, Template
 from tracemw.redaction.in_use import in_use
 from tracemw.redaction.places import MASK
 from tracemw.redaction.urls import redact_path, redact_query, redact_url
@@ -27,8 +27,6 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:/?#@\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _LONGEST_HOST: Final = 300
 """Characters: a name has at most 253, and a port with its colon 6."""
-_LONGEST_KEPT: Final = 1024
-"""Characters of method, host and user agent up to which their attributes are remembered."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 Attributes = dict[str, AttributeValue]
@@ -47,37 +45,32 @@ def span_name(method: str, target: str | None, known: frozenset[str]) -> str:
     return f"{shown} {target}" if target else shown
 
 
-def server_attributes(facts: RequestFacts, known: frozenset[str]) -> Attributes:
-    """Return the attributes that a SERVER span starts with, so that samplers see them."""
+def server_attributes(facts: RawFacts, known: frozenset[str]) -> Parts:
+    """Return the attributes that a SERVER span starts with, so that samplers see them, in parts."""
     method, path, query, scheme, _, http_version, server, peer, client, host, agent = facts
-    is_long = len(method) + len(host or "") + len(agent or "") > _LONGEST_KEPT
-    recurring = _recurring.__wrapped__ if is_long else _recurring
-    attributes = recurring(method, scheme, http_version, host, server, agent, known).copy()
-    attributes["url.path"] = path
+    parts: Parts = {_ASKED: (method, scheme, http_version, host, server, agent, known), "url.path": path}
     if query:
-        attributes["url.query"] = redact_query(query)
+        parts[_QUERY] = query
     if peer is not None:
-        attributes["network.peer.address"], peer_port = peer
-        if peer_port is not None:
-            attributes["network.peer.port"] = peer_port
+        address, port = peer
         if client is None:
-            client = peer[0]
+            parts[_PEER] = address
+        else:
+            parts["network.peer.address"] = address
+        if port is not None:
+            parts["network.peer.port"] = port
     if client is not None:
-        attributes["client.address"] = client
-    return attributes
+        parts["client.address"] = client
+    return parts
 
 
-@lru_cache(maxsize=256)
-def _recurring(
-    method: str,
-    scheme: str,
-    http_version: str | None,
-    host: str | None,
-    server: tuple[str, int | None] | None,
-    agent: str | None,
-    known: frozenset[str],
-) -> Attributes:
-    """Return the attributes that one client's requests to one server have in common, in one look-up."""
+_Asked = tuple[str, str, str | None, Encoded, Address, Encoded, frozenset[str]]
+
+
+def _asked(value: _Asked) -> Attributes:
+    """Return what the requests of one client to one server have in common."""
+    method, scheme, http_version, raw_host, server, raw_agent, known = value
+    host, agent = decoded_header(raw_host), decoded_header(raw_agent)
     attributes = method_attributes(method, known)
     attributes["url.scheme"] = scheme
     address = (split_host(host) if host else None) or server
@@ -92,6 +85,20 @@ def _recurring(
     if http_version:
         attributes["network.protocol.version"] = http_version
     return attributes
+
+
+_ASKED: Final = Template(
+    _asked,
+    {
+        *("http.request.method", "http.request.method_original", "url.scheme", "server.address", "server.port"),
+        *("user_agent.original", "network.protocol.version"),
+    },
+)
+_QUERY: Final = Template(lambda query: {"url.query": redact_query(decoded_query(query))}, {"url.query"})
+_PEER: Final = Template(
+    lambda address: {"network.peer.address": address, "client.address": address},
+    {"network.peer.address", "client.address"},
+)
 
 
 def client_attributes(method: str, url: str, known: frozenset[str]) -> Attributes:

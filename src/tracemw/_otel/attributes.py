@@ -1,10 +1,59 @@
-"""Attributes of a span that are made only when somebody wants them: most spans are never sampled."""
+"""Attributes of a span that are made only when somebody wants them: most spans are never sampled.
+
+A span that is sampled needs its attributes only as bytes. Most of these bytes are those of the span before. So a door
+gives its attributes in parts: a template stands for all that one value tells, such as the method, the host and the user
+agent of a request. The encoder remembers the bytes of all those attributes by that value, and makes none of them again.
+Whoever looks at the attributes has them made whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
 
 AttributeValue = str | bool | int | float | Sequence[str]
+
+
+class Template:
+    """Makes attributes of one value.
+
+    Args:
+        make: Returns the attributes of a value, at least one. Equal values have equal attributes.
+        keys: The keys that attributes of this template may have.
+    """
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[Any], Mapping[str, AttributeValue]], keys: Collection[str]) -> None:
+        self.make = make
+        TEMPLATED.update(keys)
+
+
+TEMPLATED: Final[set[str]] = set()
+"""The keys that attributes of any template may have."""
+
+Parts = dict[Any, Any]
+"""Attributes by their keys, and values by the `Template`s that make attributes of them."""
+
+
+def make_whole(parts: Parts) -> None:
+    """Put the attributes in place of the templates that make them. Attributes under their keys win.
+
+    The dictionary stays: another thread may be about to write to it, or does the same.
+    """
+    for template in [key for key in list(parts) if type(key) is Template]:
+        value = parts.get(template)
+        if value is not None:
+            for key, each in template.make(value).items():
+                parts.setdefault(key, each)
+            parts.pop(template, None)
+
+
+def whole(parts: Parts) -> dict[str, Any]:
+    """Return the attributes in a new dictionary, with those that templates make. Attributes under their keys win."""
+    made = parts.copy()
+    make_whole(made)
+    return made
 
 
 class LazyAttributes:
@@ -28,3 +77,7 @@ class LazyAttributes:
         if self._made is None:
             self._made = self.make()
         return self._made
+
+    def parts(self) -> Parts:
+        """Return the attributes in parts, in a dictionary that nobody else writes to."""
+        return {**self.made()}

@@ -82,7 +82,8 @@ def with_exchange(exchange: object, span: Span | None, context: Context, ground:
     # server gave for the request.
     if span is None:
         return Context({**context, _EXCHANGE: ref(exchange), _GROUND: ground})
-    return Context({**context, _SPAN: span, _REQUEST_SPAN: span, _EXCHANGE: ref(exchange), _GROUND: ground})
+    entries = {_SPAN: span, _REQUEST_SPAN: span, _EXCHANGE: ref(exchange), _GROUND: ground}
+    return Context({**context, **entries} if context else entries)  # most requests carry nothing
 
 
 def exchange_in(context: Context) -> Any:

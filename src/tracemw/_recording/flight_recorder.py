@@ -39,8 +39,7 @@ from tracemw._recording.books import (
 )
 from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.keep_rate import KeepRate
-from tracemw._recording.showing import end_again, start_again
-from tracemw._recording.span import marked
+from tracemw._recording.showing import end_again, marked, start_again
 
 FOLLOWED_FOR: Final = 30 * 10**9
 """Nanoseconds after the end of a kept local root. A span beneath that ends within this time is kept, too."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import math
-from collections.abc import Mapping
 from sys import getsizeof
 from time import monotonic_ns
 from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from tracemw._otel.attributes import LazyAttributes
@@ -19,7 +17,8 @@ from tracemw._otel.cleaning import LONGEST, SCALARS, cut, items_of
 from tracemw._otel.guard import fault
 from tracemw._recording.books import Fragment, Verdict
 from tracemw._recording.processors import Processors
-from tracemw._recording.span import NO_TYPES, UNSET, Span, marked
+from tracemw._recording.showing import marked
+from tracemw._recording.span import NO_TYPES, UNSET, Span
 
 # The second name is of the former conventions, which other instrumentations still use by default.
 _HTTP_METHOD: Final = ("http.request.method", "http.method")
@@ -205,6 +204,7 @@ class HeldSpan(Span):
         """Make the attributes to start with, unless they are made already."""
         first = self._first
         if first is None:
+            super().settle()
             return
         try:
             made = first.made()
@@ -225,32 +225,11 @@ class HeldSpan(Span):
         if self.has_children and self.folds is not None:
             vars(self).pop("folds", None)
 
-    @property
-    def attributes(self) -> Mapping[str, Any] | None:
-        """All attributes. A dropped span has only those that were set after its start."""
-        self.settle()
-        return super().attributes
-
-    def to_json(self, indent: int | None = 4) -> str:
-        """Return the span as JSON, for people to read."""
-        self.settle()
-        shown: str = super().to_json(indent)
-        return shown
-
     def _counted(self, held: Any) -> BoundedAttributes:
         if self._first is not None:
             self.settle()
             held = self._attributes
         return super()._counted(held)
-
-    def expose(self) -> None:
-        """Make the attributes, then hold all in the SDK's containers."""
-        self.settle()
-        super().expose()
-
-    def _readable_span(self) -> ReadableSpan:
-        self.settle()
-        return super()._readable_span()
 
 
 def _size_of_items(attributes: Any) -> int:

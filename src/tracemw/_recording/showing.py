@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.trace import SpanContext
 
+from tracemw._otel.cleaning import items_of
 from tracemw._otel.recorder import is_ours
 from tracemw._recording.books import KEPT
 from tracemw._recording.processors import Processors
 from tracemw._recording.span import NO_TYPES, Span
+from tracemw.sampling.threshold import with_threshold
 
 if TYPE_CHECKING:
     from tracemw._recording.held_span import HeldSpan
@@ -70,3 +75,24 @@ def end_again(seen: Span, end_time: int | None) -> ReadableSpan:
     later = processor.later if type(processor) is Processors else ()
     ending = processor.ending if type(processor) is Processors else ()
     return hand_to(seen, tuple(each for each in later if each in ending), later, copies=True)
+
+
+def marked(span: ReadableSpan, key: str, value: str) -> ReadableSpan:
+    """Return a copy of an ended span with one more attribute. No limit keeps this attribute out.
+
+    The copy has no sampling threshold: the span is not there by the chance that the caller's threshold stands for.
+    """
+    # A copy, since other processors, and the application, may have the span, too.
+    made = span._readable_span() if isinstance(span, Span) else copy.copy(span)
+    attributes: Any = made._attributes
+    if isinstance(attributes, BoundedAttributes):
+        contained = BoundedAttributes(immutable=False)
+        contained._dict = {**attributes, key: value}
+        contained.dropped = attributes.dropped
+        made._attributes = contained
+    else:
+        made._attributes = {**dict(items_of(attributes)), key: value}
+    context = made._context
+    if context is not None and context.trace_state:
+        made._context = SpanContext(*context[:4], with_threshold(context.trace_state, None))
+    return made

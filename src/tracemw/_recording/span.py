@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import _Span as SdkSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
-from tracemw._otel.attributes import LazyAttributes
+from tracemw._otel.attributes import TEMPLATED, LazyAttributes, make_whole
 from tracemw._otel.cleaning import SCALARS, Items, cleaned, is_key, items_of, shown, warn_of_key
 from tracemw._otel.exceptions import described, exception_type, message_of, note_recorded
 from tracemw._otel.stacktrace import stacktrace
 from tracemw._recording.limits import put_locked
+from tracemw._recording.processors import Processors
+from tracemw._recording.readable import KNOWS_READABLE_SPANS, readable_copy
 from tracemw.redaction.in_use import in_use
-from tracemw.sampling.threshold import with_threshold
 
 if TYPE_CHECKING:
     from tracemw._recording.folds import Folds
@@ -38,13 +38,6 @@ if TYPE_CHECKING:
 _logger: Final = logging.getLogger("opentelemetry.sdk.trace")  # users know the SDK's lines under this name
 NO_TYPES: Final[frozenset[type]] = frozenset()
 UNSET: Final = Status(StatusCode.UNSET)
-
-_new: Final = object.__new__
-KNOWS_READABLE_SPANS: Final = set(vars(ReadableSpan("span", resource=Resource.get_empty()))) == {
-    *("_name", "_context", "_kind", "_parent", "_start_time", "_end_time", "_attributes", "_events", "_links"),
-    *("_status", "_resource", "_instrumentation_scope", "_instrumentation_info"),
-}
-"""Whether the SDK's read-only spans have the fields that `_readable_span` copies. If not, the SDK makes the copies."""
 
 Attributes = dict[str, Any]
 
@@ -60,6 +53,8 @@ class Span(SdkSpan):
     _record_exception = True
     _set_status_on_exception = True
     _record_end_metrics: Any = None
+    _has_templates = False
+    """Whether templates stand among the attributes: nobody has looked at them yet."""
     has_children = False
     """Whether a span has started beneath this one, in this process."""
     parent_span: Span | None = None
@@ -109,6 +104,14 @@ class Span(SdkSpan):
         """Take the attributes to start with. The caller's mapping is not kept."""
         if issubclass(type(attributes), LazyAttributes):
             # A door of ours has made the dictionary, and nobody else has it: it needs neither check nor copy.
+            processor = self._tracer.span_processor
+            if self._plain is SCALARS and type(processor) is Processors and not processor.has_foreign:
+                parts = attributes.parts()
+                room = self._most - len(TEMPLATED)
+                if len(parts) <= room:
+                    self._attributes = parts
+                    self._has_templates, self._most = True, room
+                    return
             attributes = attributes.made()
             if self._plain is SCALARS and len(attributes) <= self._most:
                 self._attributes = attributes
@@ -125,6 +128,24 @@ class Span(SdkSpan):
                     return
             attributes = made
         self._attributes = self._limits.clean(attributes)
+
+    def settle(self) -> None:
+        """Make the attributes that templates stand for: somebody looks."""
+        if self._has_templates:
+            make_whole(self._attributes)
+            self._has_templates, self._most = False, self._tracer.most
+
+    @property
+    def attributes(self) -> Mapping[str, Any] | None:
+        """All attributes. A held span that was dropped has only those that were set after its start."""
+        self.settle()
+        return super().attributes
+
+    def to_json(self, indent: int | None = 4) -> str:
+        """Return the span as JSON, for people to read."""
+        self.settle()
+        shown: str = super().to_json(indent)
+        return shown
 
     def get_span_context(self) -> SpanContext:
         """Return the span context, which identifies the span for its children and for other processes."""
@@ -168,6 +189,7 @@ class Span(SdkSpan):
     # not written to: the container that replaces `held` at the end is read-only.
 
     def _set(self, held: Any, key: str, value: Any) -> None:
+        self.settle()
         limits = self._limits
         if not limits.most or not is_key(key):
             with (counted := self._counted(held))._lock:
@@ -186,12 +208,14 @@ class Span(SdkSpan):
     def _counted(self, held: Any) -> BoundedAttributes:
         """Move the attributes to the SDK's container, which counts what a limit keeps out. Return the container."""
         if type(held) is dict:
+            self.settle()
             # `setdefault` on the dictionary is one step: two threads get the same container.
             held = self._attributes = vars(self).setdefault("_bounded", self._limits.contain(held.copy()))
         return cast("BoundedAttributes", held)
 
     def expose(self) -> None:
         """Move everything to the SDK's containers. Foreign code reads a span's private fields, and expects those."""
+        self.settle()
         held = self._attributes
         if isinstance(held, (dict, BoundedAttributes)):
             contained = self._limits.contain(held.copy())
@@ -322,6 +346,8 @@ class Span(SdkSpan):
         if end_time < self._start_time:
             self._end_time = self._start_time
         self._plain = NO_TYPES
+        if self._has_templates and not TEMPLATED.isdisjoint(self._attributes):
+            self.settle()  # somebody has set one of the attributes that a template makes
         self._tracer.ended(self)
 
     # The SDK's own versions of these check for abstract classes, which takes long.
@@ -342,48 +368,11 @@ class Span(SdkSpan):
         return getattr(self._links, "dropped", 0)
 
     def _readable_span(self) -> ReadableSpan:
-        if not KNOWS_READABLE_SPANS:
-            return super()._readable_span()
-        # Field by field: the constructor with its thirteen arguments costs more than the whole recording of a span.
-        readable: ReadableSpan = _new(ReadableSpan)
-        readable._name = self._name
-        readable._context = self._context
-        readable._kind = self._kind
-        readable._instrumentation_info = self._instrumentation_info
-        readable._instrumentation_scope = self._instrumentation_scope
-        readable._parent = self._parent
-        readable._start_time = self._start_time
-        readable._end_time = self._end_time
-        readable._attributes = self._attributes
-        readable._events = self._events
-        readable._links = self._links
-        readable._resource = self._resource
-        readable._status = self._status
-        return readable
+        self.settle()
+        return readable_copy(self) if KNOWS_READABLE_SPANS else super()._readable_span()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ReadableSpan:
         return copy.deepcopy(self._readable_span(), memo)
-
-
-def marked(span: ReadableSpan, key: str, value: str) -> ReadableSpan:
-    """Return a copy of an ended span with one more attribute. No limit keeps this attribute out.
-
-    The copy has no sampling threshold: the span is not there by the chance that the caller's threshold stands for.
-    """
-    # A copy, since other processors, and the application, may have the span, too.
-    made = span._readable_span() if isinstance(span, Span) else copy.copy(span)
-    attributes: Any = made._attributes
-    if isinstance(attributes, BoundedAttributes):
-        contained = BoundedAttributes(immutable=False)
-        contained._dict = {**attributes, key: value}
-        contained.dropped = attributes.dropped
-        made._attributes = contained
-    else:
-        made._attributes = {**dict(items_of(attributes)), key: value}
-    context = made._context
-    if context is not None and context.trace_state:
-        made._context = SpanContext(*context[:4], with_threshold(context.trace_state, None))
-    return made
 
 
 def nanoseconds(given: Any, now: int) -> int:

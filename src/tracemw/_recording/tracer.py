@@ -219,6 +219,7 @@ class Tracer(SdkTracer):
         span._events = ()
         span._links = span._new_links(links) if links else ()
         span.has_children, span.parent_span = False, None
+        span._has_templates = False
         span._end_time = None
         span._open = True
         if attributes is not None:

@@ -68,7 +68,7 @@ class TraceMiddleware:
         if kind not in ("http", "websocket"):
             return await app(scope, receive, send)
         outer = scope.get(_EXCHANGE)
-        if isinstance(outer, ServerExchange):
+        if outer is not None and isinstance(outer, ServerExchange):
             return await self._serve_within(outer, scope, receive, send)
         request: ScopeRequest | None = None
         try:

@@ -67,7 +67,7 @@ class HttpExchange(AsgiExchange):
     """Whether the application has sent a part of the body."""
     _trailers: Any = False
     """Whether the application has said that trailers end the response."""
-    _may_be_paused = True
+    _may_be_paused: Any = True
     """Whether the server may have paused reading, since the application has not read the body, or a part was large."""
 
     async def receive(self) -> Message:
@@ -87,7 +87,7 @@ class HttpExchange(AsgiExchange):
         if kind == "http.disconnect":
             self.gone()
         else:
-            self._may_be_paused = bool(message.get("more_body")) or len(message.get("body") or b"") > _UNPAUSED
+            self._may_be_paused = message.get("more_body") or len(message.get("body") or b"") > _UNPAUSED
         return message
 
     async def send(self, message: Message) -> None:

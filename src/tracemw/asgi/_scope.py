@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from tracemw._http.facts import RequestFacts
+from tracemw._http.facts import RawFacts
 from tracemw._http.request import ServerRequest
 from tracemw._http.settings import ServerSettings
 from tracemw.asgi._types import Scope
@@ -28,7 +26,9 @@ class ScopeRequest(ServerRequest):
 
     def note_headers(self) -> None:
         raw = self.scope.get("headers") or ()
-        if not isinstance(raw, (list, tuple)):  # ASGI allows any iterable, also one that can be read only once
+        if type(raw) is not list and not isinstance(
+            raw, (list, tuple)
+        ):  # ASGI allows any iterable, also one that can be read only once
             raw = self.scope["headers"] = [tuple(pair) for pair in raw]
             for name in ("server", "client"):  # Falcon's test client, for one, gives iterators for these, too
                 if self.scope.get(name) is not None:
@@ -66,35 +66,28 @@ class ScopeRequest(ServerRequest):
         value = by_name.get(b"x-request-start") or by_name.get(b"x-queue-start")
         return None if value is None else value.decode("latin-1")
 
-    def read(self) -> RequestFacts:
+    def read(self) -> RawFacts:
         scope, by_name = self.scope, self._by_name or self._noted()
-        query = scope.get("query_string")
         server, peer = scope.get("server"), scope.get("client")
         host, agent = by_name.get(b"host"), by_name.get(b"user-agent")
         scheme = scope.get("scheme") or "http"
         if scope["type"] == "websocket" and scheme in ("http", "https"):  # some servers give the handshake's scheme
             scheme = scheme.replace("http", "ws")
-        return _new_facts(
-            RequestFacts,
-            (
-                self.method,
-                self.path,
-                query.decode("utf-8", "replace") if query else "",
-                scheme,
-                self,
-                scope.get("http_version"),
-                (server[0], server[1]) if server else None,
-                (peer[0], peer[1]) if peer else None,
-                None,
-                host.decode("latin-1") if isinstance(host, bytes) else None,
-                agent.decode("latin-1") if isinstance(agent, bytes) else None,
-            ),
+        return (
+            self.method,
+            self.path,
+            scope.get("query_string") or "",
+            scheme,
+            self,
+            scope.get("http_version"),
+            (server[0], server[1]) if server else None,
+            (peer[0], peer[1]) if peer else None,
+            None,
+            host if isinstance(host, bytes) else None,
+            agent if isinstance(agent, bytes) else None,
         )
 
 
 def _mounts(scope: Scope) -> tuple[str, ...]:
     # Starlette's mounts add to the root path, and keep the application's own in `app_root_path`.
     return tuple(path for path in (scope.get("root_path"), scope.get("app_root_path")) if isinstance(path, str))
-
-
-_new_facts: Final = tuple.__new__  # the constructor of a named tuple would take one more frame

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from tracemw._http.facts import RequestFacts
+from tracemw._http.facts import RawFacts
 from tracemw._http.request import ServerRequest
 from tracemw._http.settings import ServerSettings
 
@@ -41,30 +41,24 @@ class EnvironRequest(ServerRequest):
         value = self.environ.get("HTTP_X_REQUEST_START") or self.environ.get("HTTP_X_QUEUE_START")
         return value if isinstance(value, str) else None
 
-    def read(self) -> RequestFacts:
+    def read(self) -> RawFacts:
         get = self.environ.get
         query, protocol = get("QUERY_STRING") or "", get("SERVER_PROTOCOL") or ""
         server, peer, peer_port = get("SERVER_NAME"), get("REMOTE_ADDR"), get("REMOTE_PORT")
         host, agent = get("HTTP_HOST"), get("HTTP_USER_AGENT")
-        return _new_facts(
-            RequestFacts,
-            (
-                self.method,
-                self.path,
-                query if query.isascii() else _decoded(query),
-                get("wsgi.url_scheme") or "http",
-                self,
-                protocol[5:] if protocol.startswith("HTTP/") else None,
-                (server, _port(get("SERVER_PORT"))) if server else None,
-                (peer, None if peer_port is None else _port(peer_port)) if peer else None,
-                None,
-                host if isinstance(host, str) else None,  # an environ may hold anything, as in `get`
-                agent if isinstance(agent, str) else None,
-            ),
+        return (
+            self.method,
+            self.path,
+            query if query.isascii() else _decoded(query),
+            get("wsgi.url_scheme") or "http",
+            self,
+            protocol[5:] if protocol.startswith("HTTP/") else None,
+            (server, _port(get("SERVER_PORT"))) if server else None,
+            (peer, None if peer_port is None else _port(peer_port)) if peer else None,
+            None,
+            host if isinstance(host, str) else None,  # an environ may hold anything, as in `get`
+            agent if isinstance(agent, str) else None,
         )
-
-
-_new_facts: Final = tuple.__new__  # the constructor of a named tuple would take one more frame
 
 
 def _decoded(value: str) -> str:

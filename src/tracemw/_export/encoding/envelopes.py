@@ -25,6 +25,9 @@ _KEPT: Final = 256
 _NUMBER: Final = 4
 """Bytes of a group's number."""
 
+_TAG: Final = b"\x12"
+"""ScopeSpans: 2 spans."""
+
 _ALONE: Final = b"\xff" * _NUMBER
 """The number of a record that has no group, and brings its own envelopes along."""
 
@@ -65,14 +68,14 @@ class Group:
 
     resource: Envelope
     scope: Envelope
-    number: bytes
-    """The first bytes of their records; empty when there are too many groups."""
+    head: bytes
+    """The first bytes of their records: the number of the group, and the tag of a span; empty for too many groups."""
 
-    def record(self, field: bytes) -> bytes:
-        """Return the record of one span, given as a field of `ScopeSpans`."""
-        if self.number:
-            return self.number + field
-        return _ALONE + b"".join(_resource_spans({self.resource: {self.scope: [field]}}))
+    def record(self, sized_span: bytes) -> bytes:
+        """Return the record of one span."""
+        if self.head:
+            return self.head + sized_span
+        return _ALONE + b"".join(_resource_spans({self.resource: {self.scope: [_TAG + sized_span]}}))
 
 
 class Groups:
@@ -100,8 +103,8 @@ class Groups:
             envelopes = self._envelope(resource, self._resource), self._envelope(scope, self._scope)
             if len(self._groups) >= _KEPT:
                 return Group(*envelopes, b"")
-            group = Group(*envelopes, next(self._numbers).to_bytes(_NUMBER, "big"))
-            self._numbered[group.number] = self._groups[ids] = group
+            number = next(self._numbers).to_bytes(_NUMBER, "big")
+            group = self._numbered[number] = self._groups[ids] = Group(*envelopes, number + _TAG)
         return group
 
     def request(self, records: Sequence[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""The memory of the encoder: the bytes of attributes and of names.
+"""The memory of the encoder: the bytes of attributes.
 
 Most spans repeat what others have said: the same keys, nearly the same values. So the encoder remembers the bytes of
 each attribute, and to encode a span is mostly to look up.
@@ -22,6 +22,7 @@ from opentelemetry.attributes import BoundedAttributes
 from tracemw._db.statements import Parameterised
 from tracemw._export.encoding.any_value import any_value, key_value
 from tracemw._export.encoding.protobuf import integer, text_field, utf8
+from tracemw._otel.attributes import TEMPLATED, Template, whole
 from tracemw._process.log import log
 from tracemw._process.native import make_lock
 from tracemw.redaction.allowed_keys import QUERIES
@@ -33,14 +34,17 @@ from tracemw.redaction.users_rule import Where
 _LONGEST_KEPT: Final = 512
 """Bytes. A longer value seldom comes back, and takes much memory."""
 
-_NAMES_KEPT: Final = 1024
+_TAG: Final = b"\x4a"
+"""Span: 9 attributes."""
 
 _RESTS: Final = 7
 """How long a key rests: so many values are encoded anew for each value that it had kept."""
 
 
 class AttributeMemo:
-    """Attributes -> sized `KeyValue`s, remembered by type, key and value: 1, True and 1.0 are equal, but not the same.
+    """Attributes -> fields of `Span`, remembered by type, key and value: 1, True and 1.0 are equal, but not the same.
+
+    The attributes that a template makes of a value are remembered as one.
 
     Each key has a share of the memo. A key that fills its share gives it back and rests: few of its values come back,
     and to look up and keep one costs more than to encode it. After a while, the key gets another try. The values of
@@ -60,7 +64,7 @@ class AttributeMemo:
         self.where = where
         self._share = max(size // 16, 1)
         self._kept = 0
-        self._tables: dict[type, dict[str, AnyValues | KeptValues]] = {}
+        self._tables: dict[type, dict[Any, EncodedValues | KeptValues]] = {}
         self._forgotten_misses = 0
         self._logged = False
         # Nobody waits for this lock: a signal handler may have interrupted the very thread that holds it.
@@ -74,14 +78,20 @@ class AttributeMemo:
 
     def key_values(self, attributes: Mapping[str, Any] | None) -> list[bytes]:
         """Return the sized `KeyValue` of each attribute. Values without a form in OTLP are left out."""
+        return [field[len(_TAG) :] for field in self.fields(attributes)]
+
+    def fields(self, attributes: Mapping[Any, Any] | None) -> list[bytes]:
+        """Return the field of `Span` for each attribute, or for all attributes of a template.
+
+        Values without a form in OTLP are left out.
+        """
         if type(attributes) is not dict:  # item by item, BoundedAttributes cost as much as all else in a span
             attributes = attributes._dict if isinstance(attributes, BoundedAttributes) else dict(attributes or ())  # noqa: SLF001
         tables = self._tables
         try:
             return [tables[type(value)][key][value] for key, value in attributes.items()]
         except Exception:  # a key not seen before, a dict that grew meanwhile, a value without a form
-            key_values = self._one_by_one(dict(attributes))
-        return list(key_values)
+            return list(self._one_by_one(dict(attributes)))
 
     def keep(self, table: KeptValues, value: Any, encoded: bytes) -> None:
         """Remember one more value of a key. Let the key rest when its values fill its share."""
@@ -109,7 +119,7 @@ class AttributeMemo:
         finally:
             self._writes.release()
 
-    def resume(self, anew: SimpleValues) -> None:
+    def resume(self, anew: EncodedValues) -> None:
         """Remember the values of a key that has rested."""
         if not self._writes.acquire(blocking=False):
             return  # the key's next value is another occasion
@@ -130,7 +140,9 @@ class AttributeMemo:
         self._tables.clear()
         return False
 
-    def _one_by_one(self, attributes: dict[str, Any]) -> Iterator[bytes]:
+    def _one_by_one(self, attributes: dict[Any, Any]) -> Iterator[bytes]:
+        if not TEMPLATED.isdisjoint(attributes):
+            attributes = whole(attributes)  # another thread has just looked at them
         for key, value in attributes.items():
             try:
                 yield self._table(type(value), key)[value]
@@ -142,14 +154,15 @@ class AttributeMemo:
                     said = "tracemw leaves out attribute %r, which it cannot encode; further ones are not logged"
                     log(logging.ERROR, said, key, error=error)
 
-    def _table(self, kind: type, key: str) -> AnyValues | KeptValues:
+    def _table(self, kind: type, key: Any) -> EncodedValues | KeptValues:
         """Return the table for the values of one key and type. A long key gets a new table each time."""
         table = self._tables.get(kind, {}).get(key)
         if table is not None:
             return table
-        if len(key) > _LONGEST_KEPT or not self._writes.acquire(blocking=False):
+        is_template = type(key) is Template
+        if (not is_template and len(key) > _LONGEST_KEPT) or not self._writes.acquire(blocking=False):
             self._forgotten_misses += 1
-            return AnyValues(self, self.policy.of(key, self.where))
+            return TemplatedValues(self, kind, key) if is_template else AnyValues(self, self.policy.of(key, self.where))
         try:
             table = self._new_table(kind, key)
             if not self._reserve():
@@ -158,7 +171,9 @@ class AttributeMemo:
         finally:
             self._writes.release()
 
-    def _new_table(self, kind: type, key: str) -> AnyValues | KeptValues:
+    def _new_table(self, kind: type, key: Any) -> EncodedValues | KeptValues:
+        if type(key) is Template:
+            return KeptValues(self, TemplatedValues(self, kind, key))
         rule = self.policy.of(key, self.where)
         if kind is Parameterised:
             return KeptValues(self, SimpleValues(self, kind, key, rule))
@@ -176,22 +191,47 @@ class Masked(bytes):
     __slots__ = ()
 
 
-class AnyValues:
-    """The values of one key and one type, each encoded anew."""
+class EncodedValues:
+    """The values of one key and one type, each encoded anew.
 
-    __slots__ = ("_memo", "_rule", "_tag_and_key", "misses")
+    While a key rests, these values stand in the place of its table; else they encode what the table does not hold.
+    """
 
-    def __init__(self, memo: AttributeMemo, rule: KeyRule) -> None:
+    __slots__ = ("_memo", "_resumes", "key", "kind", "misses")
+
+    longest_kept = _LONGEST_KEPT
+    """Bytes of the longest field that is remembered."""
+
+    def __init__(self, memo: AttributeMemo, kind: type, key: Any) -> None:
         self._memo = memo
+        self.kind = kind
+        self.key = key
+        self.misses = 0
+        self._resumes = math.inf
+
+    def rest(self, values: float) -> None:
+        """Rest for so many values. Then the memo remembers values again."""
+        self._resumes = self.misses + values
+
+    def __getitem__(self, value: Any) -> bytes:
+        raise NotImplementedError
+
+
+class AnyValues(EncodedValues):
+    """Values of any type."""
+
+    __slots__ = ("_rule", "_tag_and_key")
+
+    def __init__(self, memo: AttributeMemo, rule: KeyRule, kind: type = object, key: str = "") -> None:
+        super().__init__(memo, kind, key)
         self._rule = rule
         self._tag_and_key = text_field(b"\x0a", rule.shown)
-        self.misses = 0
 
     def __getitem__(self, value: object) -> bytes:
         self.misses += 1
         memo = self._memo
         cleaned = memo.policy.cleaned(value, self._rule, memo.where)
-        return key_value(self._tag_and_key, any_value(cleaned, [memo.longest]))
+        return _TAG + key_value(self._tag_and_key, any_value(cleaned, [memo.longest]))
 
 
 class RefusedValues(AnyValues):
@@ -201,7 +241,7 @@ class RefusedValues(AnyValues):
 
     def __init__(self, memo: AttributeMemo, rule: KeyRule) -> None:
         super().__init__(memo, rule)
-        self._bytes = key_value(self._tag_and_key, any_value(MASK, [memo.longest]))
+        self._bytes = Masked(_TAG + key_value(self._tag_and_key, any_value(MASK, [memo.longest])))
 
     def __getitem__(self, value: object) -> bytes:
         self._memo.policy.refused(value, self._rule, self._memo.where)
@@ -211,24 +251,15 @@ class RefusedValues(AnyValues):
 class SimpleValues(AnyValues):
     """The integers of one key, or texts that need no look, each encoded anew.
 
-    They end their `KeyValue`, whose head depends on their size.
-
-    While a key rests, these values stand in the place of its table; else they encode what the table does not hold.
+    They end their field, whose head depends on their size.
     """
 
-    __slots__ = ("_heads", "_octets", "_resumes", "key", "kind")
+    __slots__ = ("_heads", "_octets")
 
     def __init__(self, memo: AttributeMemo, kind: type, key: str, rule: KeyRule) -> None:
-        super().__init__(memo, rule)
-        self.kind = kind
-        self.key = key
+        super().__init__(memo, rule, kind, key)
         self._octets = _OCTETS[kind]
         self._heads: dict[int, bytes] = {}
-        self._resumes = math.inf
-
-    def rest(self, values: float) -> None:
-        """Rest for so many values. Then the memo remembers values again."""
-        self._resumes = self.misses + values
 
     def __getitem__(self, value: Any) -> bytes:
         self.misses = misses = self.misses + 1
@@ -241,7 +272,7 @@ class SimpleValues(AnyValues):
             return self._with_head(value)
 
     def _with_head(self, value: Any) -> bytes:
-        encoded = key_value(self._tag_and_key, any_value(value, [self._memo.longest]))
+        encoded = _TAG + key_value(self._tag_and_key, any_value(value, [self._memo.longest]))
         if self.kind not in _NUMBERS and len(value) > _LONGEST_KEPT:
             return encoded
         size = len(integer(value) if self.kind in _NUMBERS else utf8(value))
@@ -255,7 +286,7 @@ class SimpleValues(AnyValues):
         """Return a value that is no plain one, as it may leave."""
         memo = self._memo
         cleaned = memo.policy.cleaned(value, self._rule, memo.where)
-        encoded = key_value(self._tag_and_key, any_value(cleaned, [memo.longest]))
+        encoded = _TAG + key_value(self._tag_and_key, any_value(cleaned, [memo.longest]))
         return encoded if cleaned is value else Masked(encoded)
 
 
@@ -308,12 +339,32 @@ class Queries(SimpleValues):
         return Masked(encoded)
 
 
+class TemplatedValues(EncodedValues):
+    """Values of which a template makes attributes: their fields follow one another."""
+
+    __slots__ = ()
+
+    longest_kept = 4 * _LONGEST_KEPT
+
+    def __getitem__(self, value: Any) -> bytes:
+        self.misses = misses = self.misses + 1
+        memo = self._memo
+        if misses >= self._resumes:
+            memo.resume(self)
+        attributes = self.key.make(value)
+        fields = memo.fields(attributes)
+        encoded = b"".join(fields)
+        # What the policy has taken out is counted each time, and a rule of the user's is asked each time.
+        is_calm = memo.policy.rule is None and len(fields) == len(attributes)
+        return encoded if is_calm and all(type(field) is bytes for field in fields) else Masked(encoded)
+
+
 class KeptValues(dict[Any, bytes]):
     """The values of one key and one type, remembered unless they are long."""
 
     __slots__ = ("_memo", "anew")
 
-    def __init__(self, memo: AttributeMemo, anew: SimpleValues) -> None:
+    def __init__(self, memo: AttributeMemo, anew: EncodedValues) -> None:
         super().__init__()
         self._memo = memo
         self.anew = anew
@@ -325,26 +376,9 @@ class KeptValues(dict[Any, bytes]):
 
     def __missing__(self, value: Any) -> bytes:
         encoded = self.anew[value]
-        if len(encoded) <= _LONGEST_KEPT and type(encoded) is bytes:
+        if len(encoded) <= self.anew.longest_kept and type(encoded) is bytes:
             self._memo.keep(self, value, encoded)
         return encoded
-
-
-class Names(dict[str, bytes]):
-    """Span names -> their fields in `Span`, remembered unless they are long, or had a secret in them."""
-
-    def __init__(self, policy: Policy) -> None:
-        super().__init__()
-        self._policy = policy
-
-    def __missing__(self, name: str) -> bytes:
-        cleaned = self._policy.text(name, "name") if name else name
-        field = text_field(b"\x2a", cleaned)
-        if len(field) <= _LONGEST_KEPT and cleaned is name:
-            if len(self) >= _NAMES_KEPT:
-                self.clear()
-            self[name] = field
-        return field
 
 
 # The types whose values are kept. Not float: 0.0 equals -0.0. A list is no key of a dict.

@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from tracemw._db.conforming import conformed, is_of_database
 from tracemw._export.encoding.envelopes import Group, Groups
-from tracemw._export.encoding.memo import AttributeMemo, Names
+from tracemw._export.encoding.memo import AttributeMemo
 from tracemw._export.encoding.mending import LATEST, MendedSpan, mended_times
 from tracemw._export.encoding.protobuf import (
     TABLED,
@@ -31,6 +31,7 @@ from tracemw._export.encoding.protobuf import (
     time_field,
     varint,
 )
+from tracemw._export.encoding.span_names import Names
 from tracemw._otel.cleaning import LONGEST
 from tracemw._process.log import log
 from tracemw.redaction.policy import Policy
@@ -48,7 +49,9 @@ _ERROR: Final = StatusCode.ERROR
 _LONG: Final = 100_000_000
 """Nanoseconds from which a trivial database statement has something to tell."""
 
-_KIND_AND_TIMES: Final = Struct("<BBBQBQ").pack
+_TIMES: Final = Struct("<QBQ").pack
+_KINDS: Final = tuple(bytes((0x30, kind._value_ + 1, 0x39)) for kind in sorted(SpanKind, key=lambda kind: kind._value_))
+"""By the value of a kind: the kind, and the tag of the start."""
 
 # SpanFlags, a fixed32. 0x100: whether the parent, or the linked span, is remote is known. 0x200: that span is remote.
 _LOCAL: Final = b"\x00\x01\x00\x00"
@@ -124,9 +127,8 @@ class SpanEncoder:
             if group is None or group.resource.of is not resource or group.scope.of is not scope:
                 group = self._group = self._groups.find(resource, scope)
             size = len(message)  # as `sized`, without the call and a copy
-            # ScopeSpans: 2 spans
-            tag = b"\x12" + (VARINTS[size] if size < TABLED else varint(size))
-            return group.number + tag + message if group.number else group.record(tag + message)
+            length = VARINTS[size] if size < TABLED else varint(size)
+            return group.head + length + message if group.head else group.record(length + message)
         except Exception as error:
             self.spans_left_out += 1
             if self.spans_left_out == 1:
@@ -163,7 +165,6 @@ class SpanEncoder:
                 rest = ends[2]
         if not (start and end and start <= end <= LATEST):
             start, end = mended_times(start, end)
-        kind_and_times = _KIND_AND_TIMES(0x30, kind._value_ + 1, 0x39, start, 0x41, end)
         # Plain containers have dropped nothing. To ask each span would cost as much as three attributes.
         if (events is not _NOTHING or links is not _NOTHING) and not _vacant(events, links):
             rest = (
@@ -179,7 +180,6 @@ class SpanEncoder:
             name, attributes, is_trivial = conformed(name, attributes)
             if is_trivial and end - start < _LONG and not _has_failed(status):
                 return b""
-        key_values = self._memo.key_values(attributes)
         # Span: 1 trace_id, 2 span_id, 3 trace_state, 4 parent_span_id, 5 name, 6 kind, 7 start_time_unix_nano,
         # 8 end_time_unix_nano, 9 attributes, 10 dropped_attributes_count, 11 events, 12 dropped_events_count,
         # 13 links, 14 dropped_links_count, 15 status, 16 flags
@@ -191,8 +191,8 @@ class SpanEncoder:
                 span_id.to_bytes(8, "big"),
                 state_and_parent,
                 self._names[name],
-                kind_and_times,
-                b"\x4a" + b"\x4a".join(key_values) if key_values else b"",  # as `repeated`, without the call
+                _KINDS[kind._value_] + _TIMES(start, 0x41, end),
+                *self._memo.fields(attributes),
                 rest,
             )
         )
