@@ -13,6 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from mcp import Client
+from mcp.types import CallToolResult, TextContent
+
+from tracemw.analysis.load.query_api import QueryApi
+from tracemw.mcp.tools import make_server
 
 REPOSITORY = Path(__file__).parents[2]
 LIMIT_SECONDS = 120
@@ -123,17 +128,41 @@ def test_once_shows_a_good_and_a_failing_trace_and_finds_no_fault(demos: list[De
 
 
 @pytest.mark.parametrize(
-    ("incident", "warned"),
-    [("timeout", "pool-wait"), ("n-plus-one", "n-plus-one"), ("ghost-error", "swallowed-error")],
+    ("incident", "warned", "where"),
+    [
+        ("timeout", "pool-wait", r"profile\.py:\d+, export holds"),
+        ("n-plus-one", "n-plus-one", r"SELECT products \d+ times .*\(profile\.py:\d+"),
+        ("ghost-error", "swallowed-error", r"profile\.py:\d+"),
+    ],
 )
-def test_the_injected_cause_of_an_incident_is_named_and_one_line_has_warned_of_it(
-    demos: list[Demo], incident: str, warned: str
+async def test_the_cause_of_an_incident_is_named_to_a_user_to_whoever_looks_on_and_to_an_agent(
+    demos: list[Demo], incident: str, warned: str, where: str
 ) -> None:
-    demo = Demo("--once", "--incident", incident)
+    demo = Demo("--incident", incident)
     demos.append(demo)
-    assert demo.wait() == 0, demo.output
-    assert demo.lines[-1] == "This is the injected cause.\n"
+    demo.wait_for("Ctrl-C stops all of it.")
+    assert "\nThis is the injected cause.\n" in demo.output
     assert len([line for line in demo.lines if line.startswith(f"{warned}: ")]) == 1, demo.output
+    (viewer,) = re.findall(r"^All traces:  (http://\S+)$", demo.output, re.MULTILINE)
+    said = await _said_to_an_agent(viewer)
+    assert re.search(where, said), said
+
+
+async def _said_to_an_agent(viewer: str) -> str:
+    """What an agent is told that knows no more than that the checkout is slow or fails, by three calls at most."""
+    async with Client(make_server(QueryApi(viewer)), read_timeout_seconds=60) as agent:
+        found = await _called(agent, "findings", service="storefront")
+        (trace_id,) = re.findall(r"one of them is (\w+)", found)[:1]
+        return f"{found}\n{await _called(agent, 'show_trace', trace_id=trace_id)}"
+
+
+async def _called(agent: Client, tool: str, **arguments: str) -> str:
+    result = await agent.call_tool(tool, arguments)
+    assert isinstance(result, CallToolResult)
+    (content,) = result.content
+    assert isinstance(content, TextContent)
+    assert not result.is_error, content.text
+    return content.text
 
 
 def test_an_incident_whose_cause_is_not_named_is_status_1(demos: list[Demo], tmp_path: Path) -> None:
