@@ -91,7 +91,7 @@ def test_a_survey_of_more_traces_than_are_looked_at_is_refused(viewer: Viewer) -
     response = viewer.http.get("/viewer/survey", params={"limit": 1001})
     assert (response.status_code, response.text) == (
         400,
-        "limit=1001 is not accepted; use a whole number from 1 to 1000\n",
+        "limit=1001 is not accepted; use a whole number from 1 to 1000",
     )
 
 

@@ -131,6 +131,11 @@ def test_traceql_metrics_draw_a_graph(tempo: Viewer) -> None:
     assert [label["value"] for label in half["labels"]] == [{"stringValue": "storefront"}, {"doubleValue": 0.5}]
     assert [each["value"] for each in half["samples"]] == pytest.approx([0.19])  # of 0.084, 0.19 and 0.412
     assert [each["value"] for each in most["samples"]] == pytest.approx([0.3676])
+    whole = f"{WINDOW['end'] - WINDOW['start']}s"
+    (once,) = tempo.get("/api/metrics/query_range", q="{ kind = server } | rate()", step=whole, **WINDOW)["series"]
+    assert sum(each.get("value", 0) for each in once["samples"]) == pytest.approx(3 / 120)
+    (single,) = tempo.get("/api/metrics/query", q="{ kind = server } | rate()", **WINDOW)["series"]
+    assert single["value"] == pytest.approx(3 / 120)
     (longest,) = ask("{ name = `load cart` } | max_over_time(duration)")
     assert [each["value"] for each in longest["samples"]] == [0.066]
     buckets = ask("{ kind = server } | histogram_over_time(duration)")

@@ -135,6 +135,17 @@ def test_what_comes_after_the_oldest_traces_have_gone_is_found(tmp_path: Path) -
         assert len(running.found(q="{ span.n = 11999 }")) == 1
 
 
+def test_old_traces_are_found_in_their_order_when_the_newest_are_not_enough() -> None:
+    traces = 2_600
+    with start_viewer() as running:
+        spans = tuple(span(number, 1, n=number, start=NOON + number) for number in range(1, traces + 1))
+        running.send(Spans("shop", spans)).raise_for_status()
+        assert running.found(q="{ span.n < 3 }") == [hex_id(2), hex_id(1)]
+        assert running.found(q="{ span.n <= 2600 }", limit=traces) == [hex_id(n) for n in range(traces, 0, -1)]
+        assert running.found(q="{ span.n > 2599 || span.n = 1 }") == [hex_id(traces), hex_id(1)]
+        assert running.found(q="{ span.n > 2600 }") == []
+
+
 @needs_proc
 def test_a_rare_attribute_costs_little_among_many_spans(full: Viewer) -> None:
     full.found(q="{ span.text = `rare` }")

@@ -4,7 +4,7 @@
 
 TraceQL, from its text to what a trace holds:
 
-* ``tokens``       the words of a query; ``literals`` are its numbers, durations and texts
+* ``lexemes``      the words of a query; ``literals`` are its numbers, durations and texts
 * ``traceql``      the parser of a query; ``expressions`` parses what stands in braces
 * ``conditions``   what stands in braces, true of a span or not; ``fields`` are the values of a span, and ``regex``
   matches texts
@@ -15,6 +15,6 @@ What is made of it:
 
 * ``search``       finds traces and spans
 * ``tags``         the names and values of tags
-* ``timeseries``   TraceQL metrics; ``comparing`` is the one that compares all fields
+* ``timeseries``   TraceQL metrics; ``contrasts`` are those of ``compare(...)``
 * ``tempo``        writes the answers, in the shape of Tempo's HTTP API
 """

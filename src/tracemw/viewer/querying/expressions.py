@@ -22,8 +22,8 @@ from tracemw.viewer.querying.conditions import (
     Reference,
 )
 from tracemw.viewer.querying.fields import INTRINSICS, KEYWORDS, SCOPES, Attribute, Field
+from tracemw.viewer.querying.lexemes import Tokens
 from tracemw.viewer.querying.literals import Duration, QueryError, Value, parse_duration, parse_number, unquote
-from tracemw.viewer.querying.tokens import Tokens
 
 MAX_DEPTH = 50  # of nested parentheses
 

@@ -138,7 +138,7 @@ def parse_metrics(parameters: Mapping[str, str], now: int, *, instant: bool) -> 
     if end <= start:
         raise QueryError("end must be greater than start")
     if instant:
-        return query, Window(start, end, end - start), 0
+        return query, Window(start, end, end - start, is_instant=True), 0
     exemplars = parameters.get("exemplars", "")
     wanted = min(int(exemplars), _MAX_EXEMPLARS) if re.fullmatch(r"[0-9]{1,9}", exemplars) else _MAX_EXEMPLARS
     return query, Window.aligned(start, end, _parse_step(parameters, end - start)), wanted

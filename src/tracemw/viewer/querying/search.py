@@ -212,16 +212,18 @@ def _likely(store: Store, required: Sequence[SqlCondition], traces: SqlCondition
         if holders is not None:
             yield from store.summaries(traces, budget, holders)
             return
+    telling = next((condition for condition in required if condition.sql != "1"), None)
     newest = store.summaries(traces, budget)
-    last: Summary | None = None
-    for last in islice(newest, _NEWEST if any(condition.sql != "1" for condition in required) else None):
+    if telling is None:
+        yield from newest
+        return
+    count, last = 0, None
+    for count, last in enumerate(islice(newest, _NEWEST), 1):  # noqa: B007  # the last ones are used below
         yield last
-    for condition in required:
-        if last is not None and condition.sql != "1":
-            rest = store.holders(condition, budget, few=False)
-            older = SqlCondition("(traces.start, traces.trace_id) < (?, ?)", (last.start, last.trace_id))
-            yield from store.summaries(SqlCondition.all_of([traces, older]), budget, rest)
-            return
+    if last is not None and count == _NEWEST:
+        rest = store.holders(telling, budget, few=False)
+        older = SqlCondition("(traces.start, traces.trace_id) < (?, ?)", (last.start, last.trace_id))
+        yield from store.summaries(SqlCondition.all_of([traces, older]), budget, rest)
 
 
 def _matching(

@@ -14,8 +14,8 @@ from operator import itemgetter
 from typing import TypeGuard
 
 from tracemw.viewer.budget import Budget
-from tracemw.viewer.querying.comparing import compared
 from tracemw.viewer.querying.conditions import type_of
+from tracemw.viewer.querying.contrasts import compared
 from tracemw.viewer.querying.literals import Duration, QueryError, Value
 from tracemw.viewer.querying.relations import Trace
 from tracemw.viewer.querying.search import find_spans
@@ -38,12 +38,14 @@ class Window:
     """The time to look at, in nanoseconds.
 
     Attributes:
-        step: The length of one interval. One that is as long as the window makes a single value.
+        step: The length of one interval.
+        is_instant: Whether the whole window is one interval, and a series one value.
     """
 
     start: int
     end: int
     step: int
+    is_instant: bool = False
 
     @classmethod
     def aligned(cls, start: int, end: int, step: int) -> Window:
@@ -63,11 +65,6 @@ class Window:
     def points(self) -> int:
         """How many values a series has."""
         return 1 if self.is_instant else (self.end - self.start) // self.step + 1
-
-    @property
-    def is_instant(self) -> bool:
-        """Whether there is a single interval."""
-        return self.end - self.start == self.step
 
     def interval(self, time: int) -> int:
         """Return the number of the interval in which a time of the window is."""

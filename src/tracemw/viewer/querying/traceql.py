@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tracemw.viewer.querying.conditions import COMPARISONS, NUMBERS, Expression, Literal
 from tracemw.viewer.querying.expressions import CONSTANTS, MAX_DEPTH, ExpressionParser
 from tracemw.viewer.querying.fields import INTRINSICS, Field
+from tracemw.viewer.querying.lexemes import SyntaxQueryError, Tokens
 from tracemw.viewer.querying.literals import QueryError, parse_number
 from tracemw.viewer.querying.pipelines import (
     AGGREGATES,
@@ -20,7 +21,6 @@ from tracemw.viewer.querying.pipelines import (
     Stage,
 )
 from tracemw.viewer.querying.spansets import RELATIONS, Filter, Joined, Related, SpansetExpression
-from tracemw.viewer.querying.tokens import SyntaxQueryError, Tokens
 
 METRICS = (
     *("rate", "count_over_time", "min_over_time", "max_over_time", "avg_over_time", "sum_over_time"),
