@@ -15,6 +15,6 @@ What is made of it:
 
 * ``search``       finds traces and spans
 * ``tags``         the names and values of tags
-* ``timeseries``   TraceQL metrics; ``comparing`` is the one that compares all fields
+* ``timeseries``   TraceQL metrics; ``contrasts`` are those of ``compare(...)``
 * ``tempo``        writes the answers, in the shape of Tempo's HTTP API
 """

@@ -14,8 +14,8 @@ from operator import itemgetter
 from typing import TypeGuard
 
 from tracemw.viewer.budget import Budget
-from tracemw.viewer.querying.comparing import compared
 from tracemw.viewer.querying.conditions import type_of
+from tracemw.viewer.querying.contrasts import compared
 from tracemw.viewer.querying.literals import Duration, QueryError, Value
 from tracemw.viewer.querying.relations import Trace
 from tracemw.viewer.querying.search import find_spans
