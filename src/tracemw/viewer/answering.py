@@ -6,16 +6,57 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import partial
+from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from tracemw.viewer.budget import Budget
 
 _AT_ONCE = 2
 _WAITING = 16
 _REMEMBERED = 32 * 1024 * 1024  # bytes of answers
+
+_Answer = TypeVar("_Answer")
+
+
+class Makers:
+    """Threads that make answers, few at a time, each within its budget.
+
+    Args:
+        seconds: CPU time of one answer.
+        at_once: How many threads there are.
+        waiting: How many requests may wait for one.
+    """
+
+    def __init__(self, seconds: float, *, at_once: int, waiting: int) -> None:
+        self._seconds = seconds
+        self._waiting = waiting
+        self._threads = CapacityLimiter(at_once)
+
+    async def make(self, request: Request, make: Callable[[Budget], _Answer]) -> _Answer:
+        """Return what ``make`` makes on a thread. The work ends when its client has gone.
+
+        Raises:
+            HTTPException: with 429, when too many wait.
+            BudgetError: when the work takes too long.
+        """
+        if self._threads.statistics().tasks_waiting >= self._waiting:
+            raise HTTPException(429, "too many questions at once", headers={"retry-after": "5"})
+        budget = Budget(self._seconds)
+
+        def make_within_budget() -> _Answer:
+            budget.begin()
+            return make(budget)
+
+        watch = asyncio.ensure_future(_cancel_on_disconnect(request, budget))
+        try:
+            return await to_thread.run_sync(make_within_budget, limiter=self._threads)
+        finally:
+            watch.cancel()
 
 
 class Answers:
@@ -26,28 +67,20 @@ class Answers:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._making = CapacityLimiter(_AT_ONCE)
+        self._makers = Makers(seconds, at_once=_AT_ONCE, waiting=_WAITING)
         self._lock = threading.Lock()  # guards the next two
         self._known: OrderedDict[Hashable, bytes] = OrderedDict()
         self._size = 0
 
     async def respond(self, request: Request, key: Hashable | None, make: Callable[[Budget], bytes]) -> Response:
-        """Respond with JSON, unless too many wait. The work ends when its client has gone.
+        """Respond with JSON, unless too many wait.
 
         Args:
             request: The request.
             key: What the answer is remembered by; None for not at all. It names all that the answer depends on.
             make: Called on a thread, with the budget, when the answer is not known.
         """
-        if self._making.statistics().tasks_waiting >= _WAITING:
-            return PlainTextResponse("too many questions at once\n", status_code=429, headers={"retry-after": "5"})
-        budget = Budget(self._seconds)
-        watch = asyncio.ensure_future(_cancel_on_disconnect(request, budget))
-        try:
-            body = await to_thread.run_sync(self._answer, key, make, budget, limiter=self._making)
-        finally:
-            watch.cancel()
+        body = await self._makers.make(request, partial(self._answer, key, make))
         return Response(body, media_type="application/json")
 
     def _answer(self, key: Hashable | None, make: Callable[[Budget], bytes], budget: Budget) -> bytes:
@@ -55,7 +88,6 @@ class Answers:
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key]
-        budget.begin()
         body = make(budget)
         if key is not None and len(body) < _REMEMBERED and not budget.is_spent():  # else it may be half an answer
             self._remember(key, body)

@@ -26,7 +26,7 @@ from tracemw.viewer.answering import Answers
 from tracemw.viewer.budget import Budget, BudgetError
 from tracemw.viewer.querying.fields import attribute_values, value_text
 from tracemw.viewer.querying.literals import QueryError
-from tracemw.viewer.querying.parameters import parse_search, parse_trace_id
+from tracemw.viewer.querying.parameters import parse_list, parse_trace_id
 from tracemw.viewer.querying.search import find
 from tracemw.viewer.storing.store import Store
 from tracemw.viewer.storing.summaries import Summary
@@ -95,7 +95,7 @@ class Explanations:
     async def causes(self, request: Request) -> Response:
         """``GET /viewer/causes``: what is wrong with each trace of a list, by trace id. Parameters are the list's."""
         parameters = {name: value for name, value in request.query_params.items() if name != "known"}
-        search = parse_search(parameters)
+        search = parse_list(parameters)
         version = self._store.totals().arrival
         if request.query_params.get("known") == str(version):
             return Response(status_code=204)
@@ -133,7 +133,7 @@ class Explanations:
     async def survey(self, request: Request) -> Response:
         """``GET /viewer/survey``: findings, routes and map of the newest traces. Parameters are those of the list."""
         parameters = {name: value for name, value in request.query_params.items() if name != "known"}
-        search = parse_search({"limit": "200", **parameters})
+        search = parse_list({"limit": "200", **parameters})
         if search.limit > _MOST_SURVEYED:
             raise QueryError(f"limit={search.limit} is not accepted; use a whole number from 1 to {_MOST_SURVEYED}")
         version = self._store.totals().arrival

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from anyio import CapacityLimiter, to_thread
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from tracemw.viewer.allowance import Allowance
+from tracemw.viewer.answering import Makers
 from tracemw.viewer.budget import Budget
 from tracemw.viewer.querying import tempo
 from tracemw.viewer.querying.fields import Field
@@ -38,8 +37,6 @@ _READS_AT_ONCE = 8
 _FIRST_PIECES = 3  # a trace of fewer pieces is sent whole
 _PROTOBUF = "application/protobuf"  # as Tempo calls it
 
-_Answer = TypeVar("_Answer")
-
 
 class Queries:
     """The endpoints that read.
@@ -49,8 +46,7 @@ class Queries:
 
     def __init__(self, store: Store, allowance: Allowance) -> None:
         self._store = store
-        self._search_seconds = allowance.search_seconds
-        self._searching = CapacityLimiter(_SEARCHES_AT_ONCE)
+        self._makers = Makers(allowance.search_seconds, at_once=_SEARCHES_AT_ONCE, waiting=_SEARCHES_WAITING)
         self._reading = CapacityLimiter(_READS_AT_ONCE)
 
     async def trace_v1(self, request: Request) -> Response:
@@ -67,7 +63,7 @@ class Queries:
         slices, partial = self._store.trace(trace_id), ""
         if request.query_params.get("q"):
             query = parse_search_query(request.query_params["q"])
-            found = await self._answer(request, lambda budget: find_in_trace(self._store, trace_id, query, budget))
+            found = await self._makers.make(request, lambda budget: find_in_trace(self._store, trace_id, query, budget))
             slices, partial = tempo.only_spans(slices, found), tempo.FILTERED
         if _accepts_protobuf(request):
             return await self._stream(tempo.write_trace_by_id_response(slices, partial=partial), _PROTOBUF)
@@ -153,28 +149,7 @@ class Queries:
         )
 
     async def _respond(self, request: Request, write: Callable[[Budget], bytes]) -> Response:
-        return Response(await self._answer(request, write), media_type=JSON)
-
-    async def _answer(self, request: Request, answer: Callable[[Budget], _Answer]) -> _Answer:
-        """Return what ``answer`` makes on a thread, unless too many wait. Its budget ends when the client has gone."""
-        if self._searching.statistics().tasks_waiting >= _SEARCHES_WAITING:
-            raise HTTPException(429, "too many searches at once", headers={"retry-after": "5"})
-        budget = Budget(self._search_seconds)
-
-        def answer_within_budget() -> _Answer:
-            budget.begin()
-            return answer(budget)
-
-        async def cancel_on_disconnect() -> None:
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-            budget.cancel()
-
-        watch = asyncio.ensure_future(cancel_on_disconnect())
-        try:
-            return await to_thread.run_sync(answer_within_budget, limiter=self._searching)
-        finally:
-            watch.cancel()
+        return Response(await self._makers.make(request, write), media_type=JSON)
 
     async def _stream(self, pieces: Iterator[bytes], media_type: str) -> Response:
         """Respond with a trace, piece by piece, as the client takes them."""
