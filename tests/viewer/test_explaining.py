@@ -77,6 +77,7 @@ def test_a_survey_has_findings_routes_and_ways_of_the_traces_that_pass_the_filte
     ways = {(way["caller"]["name"], way["called"]["name"]): way["calls"] for way in told["ways"]}
     assert ways == {("storefront", "profile"): 3, ("profile", "postgresql shop"): 47}
     assert viewer.get("/viewer/survey", minDuration="100ms")["traces"] == 1
+    assert viewer.get("/viewer/survey", service="nobody")["traces"] == 0
     assert viewer.http.get("/viewer/survey", params={"known": told["version"]}).status_code == 204
 
 
@@ -89,7 +90,7 @@ def test_a_list_is_told_the_cause_of_each_trace_that_has_one(viewer: Viewer) -> 
 
 def test_a_survey_of_more_traces_than_are_looked_at_is_refused(viewer: Viewer) -> None:
     response = viewer.http.get("/viewer/survey", params={"limit": 1001})
-    assert (response.status_code, response.text) == (
+    assert (response.status_code, response.text.strip()) == (
         400,
         "limit=1001 is not accepted; use a whole number from 1 to 1000",
     )

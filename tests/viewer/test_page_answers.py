@@ -46,7 +46,7 @@ def page_that_is_told(browser: Browser, told: Viewer) -> Iterator[Page]:
     [
         (TIMEOUT, ["waits 2994 ms for a connection", "refunds.py:31, settle"]),
         (REPEATING, ["runs SELECT addresses 41 times", "app.py:57, orders_of", "selectinload", "saves up to"]),
-        (GHOST, ["KeyError: 'device_age'", "of fraud", "score.py:23", "etries made 3 calls of one"]),
+        (GHOST, ["KeyError: 'device_age'", "of fraud", "score.py:23", "retries made 9 calls of one"]),
     ],
 )
 def test_the_cause_of_an_incident_is_in_sight_without_a_click(page: Page, trace: int, said: list[str]) -> None:

@@ -1,7 +1,6 @@
 // The map of services: who calls whom, how often, how long it takes, and how much of it fails.
 
 import { html } from "./vendor/htm-preact.js";
-import { link } from "./address.js";
 import { milliseconds, percent } from "./format.js";
 import { layOut } from "./layers.js";
 import { traceOf } from "./routes.js";

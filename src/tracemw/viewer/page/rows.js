@@ -131,9 +131,9 @@ export function summaryOfRepeats(span) {
   return summary;
 }
 
-/** Up to so many pieces `[start, end]` that spans cover; pieces that are close are one. */
-export function pieces(spans, length, most = 300) {
-  const least = length / most;
+/** The pieces `[start, end]` of the time that spans cover. If there are more than so many spans, those that are close are one. */
+export function pieces(spans, length, most = 150) {
+  const least = spans.length > most ? length / most : -Infinity;
   const found = [];
   for (const { start, took } of spans) {
     const last = found.at(-1);

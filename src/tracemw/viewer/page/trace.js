@@ -1,6 +1,6 @@
 // One trace: the verdict, the findings, and the waterfall of its spans, beside it the span that is chosen.
 
-import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import { html, useEffect, useMemo, useState } from "./vendor/htm-preact.js";
 import { change, here, link } from "./address.js";
 import { CopyButton } from "./copying.js";
 import { count, dateTime, duration, serviceColours } from "./format.js";
@@ -22,7 +22,6 @@ export function TraceView({ traceId, address }) {
   const chosenId = address.searchParams.get("span");
   const chosen = trace?.byId.get(chosenId);
   const matches = useMatches(traceId, address.searchParams.get("find") ?? "", trace);
-  const waterfall = useRef();
   const colours = useMemo(() => serviceColours(new Set([...(status?.services ?? []), ...(trace?.counts.keys() ?? [])])), [status, trace]);
 
   useEffect(() => {

@@ -31,7 +31,8 @@ export function Sentence({ verdict, finding, choose }) {
   if (!finding) {
     return html`<div class="sentence fine"><${Severity} severity="fine" /><p>${verdict.replace(/^n/, "N")}</p></div>`;
   }
-  const cause = verdict.startsWith(finding.title) ? finding.title : "";
+  const end = verdict.indexOf("; ", finding.title.length);
+  const cause = verdict.startsWith(finding.title) && end > 0 ? verdict.slice(0, end) : "";
   return html`
     <div class=${`sentence ${finding.severity}`}>
       <${Severity} severity=${finding.severity} />
