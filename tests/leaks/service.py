@@ -31,7 +31,7 @@ def record(text: str) -> None:
     span = trace.get_current_span()
     span.set_attribute("note.text", text)
     span.set_attribute("note.list", ["first", text, "last"])
-    span.set_attribute("note.deep", {"a": [{"b": text}], text: 1})  # type: ignore[arg-type]
+    span.set_attribute("note.deep", {"a": [{"b": text}], text: 1})
     span.set_attribute("own.text", text)
     span.set_attribute("own.list", [text])
     span.set_attribute("http.route", text)
