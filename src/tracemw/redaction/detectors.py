@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracemw.redaction.addresses import emails, users
+from tracemw.redaction.known_tokens import jwts, private_keys, tokens
 from tracemw.redaction.numbers import cards, ibans, phones, security_codes
 from tracemw.redaction.pairs import ROOTS, credentials, pairs
 from tracemw.redaction.places import Place, merged
-from tracemw.redaction.tokens import jwts, private_keys, tokens
 
 is_plain: Final = re.compile(r"(?:[A-Z]{3,10}+)?[a-z./]*+[0-9]{0,11}+(?:[a-z./]++[0-9]{0,11}+){0,3}+").fullmatch
 """Tells whether a text is too plain to hold a secret: lower-case words, few numbers, neither spaces nor signs."""
