@@ -36,7 +36,7 @@ ORDERS = {
     6: Order(customer_id=9, amount=18),  # a customer that profile does not know
 }
 
-tracemw.init("storefront")
+tracemw.init("storefront", allow={"order.id"})
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ is_plain: Final = re.compile(r"(?:[A-Z]{3,10}+)?[a-z./]*+[0-9]{0,11}+(?:[a-z./]+
 """Tells whether a text is too plain to hold a secret: lower-case words, few numbers, neither spaces nor signs."""
 
 is_plain_agent: Final = re.compile(
-    r"(?:(?![0-9]{4} )[A-Za-z0-9_.:]{1,13}+(?<!:)[/;,() ]{1,3}+)*+[A-Za-z0-9_.]{0,13}+"
+    r"(?:(?!(?<= )[0-9])[A-Za-z0-9_.:]{1,12}+(?<!:)[/;,() ]{1,3}+)*+(?!(?<= )[0-9])[A-Za-z0-9_.]{0,12}+"
 ).fullmatch
 """Tells the same of what a client calls itself: short words and numbers, as in `Mozilla/5.0 (X11; Linux x86_64)`."""
 

@@ -39,7 +39,8 @@ _NAME: Final = rf"(?:(?P<strong>{_STRONG}s?)|(?P<weak>{_WEAK}))(?![a-z])(?P<rest
 _PAIR: Final = re.compile(
     _NAME
     + r"(?P<close>\\{0,3}[\"'`]?\]?)"
-    + r"(?P<sep>\s{0,8}(?:=>|:=|==?|:(?!:)|%3[aAdD]|>)\s{0,8}|\s{1,4}(?:is|was|are)\s{0,4}:?\s{1,4}|\s{1,4}(?=['\"]))"
+    + r"(?P<sep>\s{0,8}(?:=>|:=|:>|==?|:(?!:)|%3[aAdD]|>)\s{0,8}"
+    + r"|\s{1,4}(?:is|was|are)\s{0,4}:?\s{1,4}|\s{1,4}(?=['\"]))"
 )
 _FLAG: Final = re.compile(rf"(?<![\w-])--?[\w-]{{0,40}}?{_NAME}\s{{1,4}}(?!-)")
 _HARMLESS: Final = re.compile(
@@ -82,7 +83,7 @@ _BRACKETS: Final = {"[": "]", "(": ")", "{": "}"}
 _YAML: Final = re.compile(r"(?:^|[\r\n])[ \t-]{0,40}[\w.-]{0,60}\Z")
 _TELLING: Final = re.compile(_NAME)
 
-_BEARER: Final = re.compile(BEGIN + r"(?P<word>[Bb]earer|BEARER)(?:\s|%20|\+|:|=){1,4}(?P<value>[\w.~+/=-]{6,}+)")
+_BEARER: Final = re.compile(BEGIN + r"(?P<word>[Bb]earer|BEARER)(?:\s|%20|\+|:|=){1,4}(?P<value>[\w.~+/-]{6,}+=*+)")
 _BASIC: Final = re.compile(
     BEGIN + r"(?i:basic)(?:\s|%20|\+){1,4}(?P<value>[A-Za-z0-9+/_-]{6,}+(?:={0,2}|(?:%3[dD]){0,2}))"
 )

@@ -1,0 +1,200 @@
+"""Secrets that nobody has ever used, of every kind, and texts that hold them. They are put together here, in pieces."""
+
+from __future__ import annotations
+
+import base64
+import random
+import string
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_draw = random.Random(20_260_101).choice
+_MIXED = string.ascii_letters + string.digits
+_HEX = "0123456789abcdef"
+
+
+class Leak(NamedTuple):
+    """A text as an application may record it, and what of it must not leave."""
+
+    kind: str
+    text: str
+    secret: str
+
+
+def _drawn(size: int, alphabet: str = _MIXED) -> str:
+    return "".join(_draw(alphabet) for _ in range(size))
+
+
+def _with_luhn(start: str, size: int) -> str:
+    digits = start + _drawn(size - len(start) - 1, string.digits)
+    total = sum(
+        sum(divmod(int(digit) * (2 if index % 2 == 0 else 1), 10)) for index, digit in enumerate(reversed(digits))
+    )
+    return digits + str(-total % 10)
+
+
+def _with_checksum(country: str, account: str) -> str:
+    number = "".join(str(int(each, 36)) for each in f"{account}{country}00")
+    return f"{country}{98 - int(number) % 97:02}{account}"
+
+
+def _grouped(digits: str, sign: str) -> str:
+    return sign.join(digits[at : at + 4] for at in range(0, len(digits), 4))
+
+
+def _cards() -> Iterator[Leak]:
+    shapes = [("4", 16), ("51", 16), ("2221", 16), ("37", 15), ("6011", 16), ("4", 13), ("4", 19), ("3530", 16)]
+    for start, size in shapes * 3:
+        number = _with_luhn(start, size)
+        yield Leak("card", f"charged {number} twice", number)
+        if size == 16:
+            for sign in (" ", "-"):
+                shown = _grouped(number, sign)
+                yield Leak("card", f'{{"card": "{shown}"}}', shown)
+    for label in ("cvv: {}", "CVC={}", '"cvv2": "{}"', "security code {}", "cvn={}"):
+        code = _drawn(3, "3456789")
+        yield Leak("cvv", f"card check {label.format(code)} ok", label.format(code))
+
+
+def _accounts() -> Iterator[Leak]:
+    for country, size in (("DE", 18), ("NL", 0), ("GB", 0), ("FR", 23), ("ES", 20), ("AT", 16), ("CH", 17)) * 2:
+        account = {"NL": "ABNA" + _drawn(10, "123456789"), "GB": "WEST" + _drawn(14, "123456789")}.get(
+            country, _drawn(size, "123456789")
+        )
+        iban = _with_checksum(country, account)
+        yield Leak("iban", f"refund to {iban} failed", iban)
+        yield Leak("iban", f"IBAN {_grouped(iban, ' ')} is closed", _grouped(iban, " "))
+
+
+_TOKENS = [
+    ("AK" + "IA", 16, string.ascii_uppercase + "234567"),
+    ("AS" + "IA", 16, string.ascii_uppercase + "234567"),
+    ("AI" + "za", 35, _MIXED),
+    ("ya" + "29.", 40, _MIXED),
+    ("GOC" + "SPX-", 28, _MIXED),
+    ("gh" + "p_", 36, _MIXED),
+    ("gh" + "o_", 36, _MIXED),
+    ("gh" + "s_", 36, _MIXED),
+    ("github" + "_pat_", 60, _MIXED),
+    ("gl" + "pat-", 20, _MIXED),
+    ("gl" + "dt-", 20, _MIXED),
+    ("xo" + "xb-123456789012-", 24, _MIXED),
+    ("xo" + "xp-123456789012-", 24, _MIXED),
+    ("sk" + "_live_", 24, _MIXED),
+    ("rk" + "_live_", 24, _MIXED),
+    ("sk" + "_test_", 24, _MIXED),
+    ("wh" + "sec_", 32, _MIXED),
+    ("np" + "m_", 36, _MIXED),
+    ("py" + "pi-AgEIcHlwaS5vcmc", 60, _MIXED),
+    ("s" + "k-proj-", 48, _MIXED),
+    ("s" + "k-ant-api03-", 80, _MIXED),
+    ("S" + "G.", 22, _MIXED),
+    ("h" + "f_", 34, _MIXED),
+    ("do" + "p_v1_", 64, _HEX),
+    ("sh" + "pat_", 32, _HEX),
+    ("ke" + "y-", 32, _HEX),
+    ("A" + "C", 32, _HEX),
+    ("hv" + "s.", 40, _MIXED),
+    ("dck" + "r_pat_", 27, _MIXED),
+    ("NR" + "AK-", 27, string.ascii_uppercase + string.digits),
+    ("gl" + "sa_", 40, _MIXED),
+    ("li" + "n_api_", 40, _MIXED),
+    ("gs" + "k_", 48, _MIXED),
+    ("AGE-SECRET" + "-KEY-1", 58, string.ascii_uppercase + string.digits),
+    ("da" + "pi", 32, _HEX),
+    ("sn" + "trys_", 60, _MIXED),
+]
+
+
+def _tokens() -> Iterator[Leak]:
+    for prefix, size, alphabet in _TOKENS:
+        token = prefix + _drawn(size, alphabet)
+        if prefix.endswith("G."):
+            token += "." + _drawn(43)
+        yield Leak("token", token, token)
+        yield Leak("token", f"login with {token} was refused", token)
+        yield Leak("token", f'{{"note": "{token}", "n": 1}}', token)
+    for number in range(8):
+        claims = base64.urlsafe_b64encode(b'{"sub":"%d","name":"fake"}' % number).decode().rstrip("=")
+        jwt = f"ey{'JhbGciOiJIUzI1NiJ9'}.{claims}.{_drawn(43)}"
+        yield Leak("jwt", f"token was {jwt}", jwt)
+        yield Leak("jwt", jwt, jwt)
+
+
+def _credentials() -> Iterator[Leak]:
+    for _ in range(6):
+        opaque = _drawn(30)
+        yield Leak("bearer", f"sent Authorization: Bearer {opaque}", opaque)
+        yield Leak("bearer", f"got Bearer {opaque} from peer", opaque)
+        pair = base64.b64encode(f"joe:{_drawn(12)}".encode()).decode()
+        yield Leak("basic", f"Authorization: Basic {pair}", pair)
+        yield Leak("basic", f"replied to basic {pair}", pair)
+
+
+def _keys() -> Iterator[Leak]:
+    for kind in ("RSA ", "EC ", "", "OPENSSH ", "ENCRYPTED "):
+        body = "\n".join(_drawn(64) for _ in range(3))
+        name = f"{kind}PRIVATE {'KEY'}"
+        yield Leak("private_key", f"read -----BEGIN {name}-----\n{body}\n-----END {name}----- of file", body)
+        yield Leak("private_key", f"-----BEGIN {name}-----\n{body}", body)
+        flat = body.replace("\n", "\\n")
+        yield Leak("private_key", f'{{"k": "-----BEGIN {name}-----\\n{flat}\\n-----END {name}-----"}}', flat)
+
+
+_NOTATIONS = [
+    "{name}={value}",
+    "{name}: {value}",
+    "{name} = '{value}'",
+    '"{name}": "{value}"',
+    "'{name}': '{value}'",
+    '{{\\"{name}\\":\\"{value}\\"}}',
+    "<{name}>{value}</{name}>",
+    "--{name} {value}",
+    "--{name}={value}",
+    "a=1&{name}={value}&b=2",
+    "{name}%3D{value}",
+    "{name} => '{value}'",
+    "Server=db;{name}={value};Encrypt=yes",
+    "export {name}={value}",
+]
+_NAMES = [
+    *("password", "passwd", "pwd", "DB_PASSWORD", "userPassword", "client_secret", "api_key", "apiKey", "X-Api-Key"),
+    *(
+        "access_token",
+        "refresh_token",
+        "auth_token",
+        "secret_key",
+        "aws_secret_access_key",
+        "private_key",
+        "csrf_token",
+    ),
+]
+
+
+def _pairs() -> Iterator[Leak]:
+    for number, name in enumerate(_NAMES):
+        for turn, notation in enumerate(_NOTATIONS):
+            if (number + turn) % 2 == 0:
+                value = _drawn(16)
+                yield Leak("pair", f"seen {notation.format(name=name, value=value)} here", value)
+
+
+def _addresses() -> Iterator[Leak]:
+    for number in range(12):
+        user = f"mail.{_drawn(8).lower()}"
+        address = f"{user}@customer{number}.example.com"
+        yield Leak("email", f"no such user {address}!", address)
+        yield Leak("email", f"to={address.replace('@', '%40')}&page=1", user)
+    for scheme in ("https", "postgresql", "mysql+pymysql", "mongodb+srv", "redis", "amqp", "ftp"):
+        word = _drawn(14)
+        yield Leak("userinfo", f"cannot reach {scheme}://joe:{word}@db.example.com:5432/shop", word)
+        yield Leak("userinfo", f'dsn "{scheme}://:{word}@cache.example.com/0"', word)
+    for label in ("phone: {}", "mobile={}", '"phone_number": "{}"', "tel:{}", "fax {}", "WhatsApp: {}"):
+        number_shown = f"+49 170 {_drawn(7, '23456789')}" if ":" in label else f"0170{_drawn(7, '23456789')}"
+        yield Leak("phone", f"called {label.format(number_shown)} twice", number_shown)
+
+
+def leaks() -> list[Leak]:
+    """All of them, of every kind."""
+    parts = (_cards, _accounts, _tokens, _credentials, _keys, _pairs, _addresses)
+    return [leak for part in parts for leak in part()]

@@ -1,0 +1,78 @@
+"""What looks like a secret, and what does not."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from leaks.corpus import Leak, leaks
+from leaks.ordinary import lines, values
+from tracemw.redaction.policy import Policy
+
+
+def shown(text: str) -> str:
+    policy = Policy({"note"})
+    told: str = policy.cleaned(text, policy.of("note"), "attribute")
+    return told
+
+
+@pytest.mark.parametrize("leak", leaks(), ids=lambda leak: leak.kind)
+def test_a_secret_is_taken_out_of_its_text(leak: Leak) -> None:
+    assert leak.secret not in shown(leak.text)
+
+
+def test_ordinary_lines_and_values_stay_as_they_are() -> None:
+    ordinary = [*lines(), *values()]
+    changed = [line for line in ordinary if shown(line) != line]
+    assert len(changed) * 1000 < len(ordinary), changed
+
+
+@pytest.mark.parametrize("leak", leaks()[::7], ids=lambda leak: leak.kind)
+def test_what_is_redacted_once_stays_so(leak: Leak) -> None:
+    assert shown(shown(leak.text)) == shown(leak.text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("qty 12 4111111111111111 ok", "qty 12 [REDACTED] ok"),
+        ('{"password": "hunter2", "a": 1}', '{"password": "[REDACTED]", "a": 1}'),
+        ("password: correct horse battery\nuser: joe", "password: [REDACTED]\nuser: joe"),
+        ("password=hunter2&page=2", "password=[REDACTED]&page=2"),
+        ("Server=x;Password=hunter2;Encrypt=yes", "Server=x;Password=[REDACTED];Encrypt=yes"),
+        ("postgresql://joe:hunter2@db/x", "postgresql://REDACTED@db/x"),
+        ("git@github.com:x/y.git", "git@github.com:x/y.git"),
+        ("GET /reset-password/8f14e45fce failed", "GET /reset-password/REDACTED failed"),
+        ("for url 'https://h/x?email=joe&page=2'", "for url 'https://h/x?email=REDACTED&page=2'"),
+        ("self.password = self.settings.password", "self.password = self.settings.password"),
+        ("bearer token is missing", "bearer token is missing"),
+        ("token_type=bearer max_tokens=100", "token_type=bearer max_tokens=100"),
+        ("order 1234567812345678", "order 1234567812345678"),
+    ],
+)
+def test_only_the_secret_goes(text: str, expected: str) -> None:
+    assert shown(text) == expected
+
+
+_HOSTILE = [
+    *("a" * 32, "A", "1", "4111 ", "4", "DE12 ", "de89", "@", "a@", "a@b.", "//", "//a:b", "=", "password=", "4111-"),
+    *("password: ", "password\\", "pass", "token ", "Bearer ", "basic ", "eyJ", "eyJa.", "-----BEGIN ", "-----END "),
+    *("-----BEGIN PRIVATE KEY-----", "sk-", "ghp_", "gh", "?a=", "&", "?", "/token/", "/", "cvv ", "cvv: 1", "%20"),
+    *("<password>", "--", "--password ", "%3D", "%40", "%", "\\n", "[SQL: ", "key", "a.b", "x:y@", 'password="'),
+    *("phone: 0 ", "phone "),
+]
+
+
+@pytest.mark.parametrize("piece", _HOSTILE)
+def test_a_megabyte_of_anything_takes_linear_time(piece: str) -> None:
+    policy = Policy({"note"}, longest=2_000_000)
+    rule = policy.of("note")
+    taken = []
+    for size in (125_000, 1_000_000):
+        text = (piece * (size // len(piece) + 1))[:size]
+        began = time.process_time()
+        policy.cleaned(text, rule, "attribute")
+        taken.append(time.process_time() - began)
+    assert taken[1] < 5
+    assert taken[1] < 20 * taken[0] + 0.5  # eight times the text

@@ -1,0 +1,182 @@
+"""Which keys leave, and what a user may say about it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, TraceFlags
+
+import tracemw
+from encoding.samples import attributes_in
+from settings.resolving import resolve
+from tracemw._export.encoding import SpanEncoder
+from tracemw._http.semconv import HeaderCapture
+from tracemw._setup.pipeline import policy_for
+from tracemw.redaction import Answer, Found, Redaction
+from tracemw.redaction.in_use import in_use, use
+from tracemw.redaction.policy import Policy
+
+MASK = "[REDACTED]"
+
+
+def sent(policy: Policy, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What the encoder makes of the attributes of a span."""
+    context = SpanContext(7, 9, is_remote=False, trace_flags=TraceFlags(1))
+    span = ReadableSpan("GET /", context, resource=Resource({}), attributes=attributes, start_time=1, end_time=2)
+    told = attributes_in(SpanEncoder(policy=policy).encode([span]))
+    return {key: getattr(value, str(value.WhichOneof("value"))) for key, value in told.items()}
+
+
+class Unshowable:
+    def __str__(self) -> str:
+        raise AssertionError("the value of a key that is not allowed was looked at")
+
+    __repr__ = __str__
+
+
+def test_a_key_that_is_taken_off_the_list_is_redacted_in_the_next_export() -> None:
+    attributes = {"payment.method": "card", "order.id": 7, "url.path": "/orders/7", "http.response.status_code": 200}
+    kept = {"url.path": "/orders/7", "http.response.status_code": 200}
+    assert sent(Policy({"payment.method", "order.*"}), attributes) == attributes
+    assert sent(Policy({"order.*"}), attributes) == {"payment.method": MASK, "order.id": 7, **kept}
+    assert sent(Policy(), attributes) == {"payment.method": MASK, "order.id": MASK, **kept}
+
+
+def test_a_glob_lets_no_key_pass_that_tells_a_secret_and_the_full_name_does() -> None:
+    attributes = {"order.password": "geheim", "order.token_count": 3, "order.lines": "two"}
+    assert sent(Policy({"order.*"}), attributes) == {**attributes, "order.password": MASK}
+    assert sent(Policy({"order.*", "order.password"}), attributes) == attributes
+
+
+def test_in_development_numbers_pass_and_the_log_names_each_key_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRACEMW_ALLOW")
+    attributes = {"order.total": 7, "order.rush": True, "order.note": "please", "user.pin": 1234}
+    policy = policy_for(resolve(), None)
+    for _ in range(2):
+        assert sent(policy, attributes) == {**attributes, "order.note": MASK, "user.pin": MASK}
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(said) == 2
+    assert "init(allow={'order.note'})" in said[0]
+    for environment in ("production", "staging", "prod"):
+        assert set(sent(policy_for(resolve(environment=environment), None), attributes).values()) == {MASK}
+
+
+def test_what_was_redacted_is_counted_by_key_and_no_value_is_looked_at() -> None:
+    policy = Policy()
+    rule = policy.of("own")
+    assert policy.cleaned(Unshowable(), rule, "attribute") == MASK
+    for _ in range(3):
+        sent(policy, {"own": "x", "url.query": "item=7&page=2", "url.path": "/orders"})
+    assert policy.report.counts() == {"own": 4, "url.query": 3}
+
+
+def test_a_key_that_holds_a_secret_itself_leaves_without_it() -> None:
+    assert list(sent(Policy({"*"}), {"mail joe@customer.example": 1})) == [f"mail {MASK}"]
+
+
+def test_the_three_lists_of_allowed_keys_hold_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.tracemw]\nallow = ["c.*"]\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRACEMW_ALLOW", "b, b2")
+    assert resolve(allow={"a"}, baggage=("tenant.id",)).allow == {"a", "b", "b2", "c.*", "tenant.id"}
+    (tmp_path / "pyproject.toml").write_text('[tool.tracemw]\nallow = "c"\n')
+    with pytest.raises(ValueError, match=r"\[tool.tracemw\] allow in .* is not accepted; use a list of keys"):
+        resolve()
+    (tmp_path / "pyproject.toml").write_text("[tool")
+    assert resolve(allow={"a"}).allow == {"a", "b", "b2"}
+    with pytest.raises(ValueError, match="allow='' is not accepted"):
+        resolve(allow=[""])
+    with pytest.raises(TypeError, match=r"allow takes several keys, such as \('a',\)"):
+        resolve(allow="a")
+
+
+def test_a_rule_of_the_users_keeps_masks_drops_and_hashes() -> None:
+    seen: list[Found] = []
+
+    def rule(found: Found) -> Answer:
+        seen.append(found)
+        return {"kept": Answer.KEEP, "dropped": Answer.DROP, "hashed": Answer.HASH}.get(found.key, Answer.MASK)
+
+    policy = Policy({"note"}, Redaction(rule=rule, hash_key="0123456789abcdef"))
+    told = sent(policy, {"kept": "a", "dropped": "b", "hashed": "c", "masked": "d", "note": "to joe@shop.example!"})
+    assert told == {"kept": "a", "hashed": told["hashed"], "masked": MASK, "note": f"to {MASK}!"}
+    assert told["hashed"].startswith("[HASH:")
+    assert sent(policy, {"hashed": "c"}) == {"hashed": told["hashed"]}
+    assert Found("attribute", "dropped", "b", "key") in seen
+    assert Found("attribute", "note", "joe@shop.example", "email") in seen
+
+
+def test_a_rule_that_raises_or_answers_nonsense_masks() -> None:
+    def raises(found: Found) -> Answer:
+        raise ValueError(found.key)
+
+    nonsense: Any = lambda found: "keep"  # noqa: E731
+    for rule in (raises, nonsense):
+        assert sent(Policy((), Redaction(rule=rule)), {"own": "x"}) == {"own": MASK}
+
+
+def test_redaction_is_checked_when_it_is_made() -> None:
+    async def later(found: Found) -> Answer:
+        return Answer.KEEP
+
+    wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"rule": 7}, TypeError, "rule takes a function"),
+        ({"rule": lambda: Answer.KEEP}, TypeError, "a function of one argument"),
+        ({"rule": later}, TypeError, "a plain function"),
+        ({"headers": "cookie"}, TypeError, "headers takes several names"),
+        ({"hash_key": "short"}, ValueError, "use at least 16 bytes"),
+    ]
+    for given, error, said in wrong:
+        with pytest.raises(error, match=said):
+            Redaction(**given)
+    with pytest.raises(TypeError, match=r"redaction takes a tracemw.redaction.Redaction, not int"):
+        tracemw.init("shop", redaction=7)  # type: ignore[arg-type]
+
+
+def test_headers_that_are_credentials_are_not_captured_unless_the_user_says_so() -> None:
+    capture = HeaderCapture("request", ("authorization", "X-Api-Key", "accept"))
+    headers = {"authorization": ["Bearer abc"], "x-api-key": ["k"], "accept": ["*/*"]}
+    keys = ("http.request.header.authorization", "http.request.header.x-api-key", "http.request.header.accept")
+    before = in_use()
+    try:
+        use(Policy({"*"}))
+        assert capture.attributes(headers) == dict(zip(keys, (MASK, MASK, ("*/*",)), strict=True))  # type: ignore[arg-type]
+        use(Policy((), Redaction(headers=("X-API-Key",))))
+        assert capture.attributes(headers)[keys[1]] == ("k",)  # type: ignore[arg-type]
+        assert sent(in_use(), {keys[0]: "abc", keys[1]: "a password=b"}) == {keys[0]: MASK, keys[1]: "a password=b"}
+    finally:
+        use(before)
+
+
+def test_what_follows_a_telling_name_within_a_value_is_masked() -> None:
+    policy = Policy({"note"})
+    value = {"password": "geheim", "lines": [1, {"api_key": "k", "n": 2}], "command": ["run", "--password", "geheim"]}
+    assert policy.cleaned(value, policy.of("note"), "attribute") == {
+        "password": MASK,
+        "lines": (1, {"api_key": MASK, "n": 2}),
+        "command": ("run", "--password", MASK),
+    }
+    assert policy.cleaned([4111111111111111, 1_700_000_000_000_000_000], policy.of("note"), "attribute") == (
+        MASK,
+        1_700_000_000_000_000_000,
+    )
+
+
+def test_a_statement_leaves_without_literals_whoever_tells_it() -> None:
+    assert sent(Policy(), {"db.statement": "SELECT a FROM t WHERE b = 'x' AND c = 7"}) == {
+        "db.statement": "SELECT a FROM t WHERE b = ? AND c = ?"
+    }
+
+
+def test_metrics_keep_allowed_labels_only() -> None:
+    policy = Policy({"shop.*"})
+    assert [policy.allows_label(key) for key in ("http.route", "shop.kind", "type", "own")] == [True, True, True, False]
+    assert policy.report.counts() == {"own": 1}
