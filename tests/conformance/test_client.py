@@ -651,7 +651,7 @@ def test_a_refused_connection_is_an_error(door: Door, recorded: Recorded) -> Non
 
 
 SECRETS = ("sesame", "s3cret", "t0ken", "joe")
-SIGNED = "?X-Amz-Signature=s3cret&q=1&%73ig=s3cret'(%2F&X-Amz-Security-Token=t0ken"
+SIGNED = "?X-Amz-Signature=s3cret&page=1&%73ig=s3cret'(%2F&X-Amz-Security-Token=t0ken"
 
 
 def everything_said(span: ReadableSpan) -> str:
@@ -691,7 +691,7 @@ def test_no_span_says_in_an_exception_what_its_url_does_not_say(
     for span in (client, order):
         assert [secret for secret in SECRETS if secret in everything_said(span)] == []
     assert "REDACTED:REDACTED@" in str(order.status.description)
-    assert "X-Amz-Signature=REDACTED&q=1&" in str(order.status.description)
+    assert "X-Amz-Signature=REDACTED&page=1&" in str(order.status.description)
 
 
 def test_a_failed_tls_handshake_is_an_error(door: Door, service: Service, recorded: Recorded) -> None:
