@@ -24,11 +24,12 @@ from tracemw._version import __version__
 from tracemw.cli.analyze import ANALYZE
 from tracemw.cli.command import ERROR, Command
 from tracemw.cli.compare import COMPARE
+from tracemw.cli.lint import LINT
 from tracemw.cli.mcp import MCP
 from tracemw.cli.spike import SPIKE
 from tracemw.cli.view import VIEW
 
-COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, COMPARE, MCP, SPIKE)
+COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, COMPARE, LINT, MCP, SPIKE)
 
 _EXAMPLE: Final = """\
 example:

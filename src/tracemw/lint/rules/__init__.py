@@ -1,0 +1,29 @@
+"""The rules that one file can answer: each takes a source, and gives the spots that it has found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from tracemw.lint.codes import Spot
+from tracemw.lint.rules.attributes import AttributeRules
+from tracemw.lint.rules.clients import untraced_clients
+from tracemw.lint.rules.contexts import lost_contexts
+from tracemw.lint.rules.metric_labels import trace_ids_in_labels
+from tracemw.lint.rules.spans import names_from_data, spans_across_yields, spans_without_end
+from tracemw.lint.rules.swallowing import swallowed_exceptions
+from tracemw.lint.source import Source
+
+Rule = Callable[[Source], Iterator[Spot]]
+
+RULES: Final[tuple[Rule, ...]] = (
+    names_from_data,
+    spans_without_end,
+    spans_across_yields,
+    untraced_clients,
+    lost_contexts,
+    swallowed_exceptions,
+    trace_ids_in_labels,
+)
+
+__all__ = ["RULES", "AttributeRules", "Rule"]

@@ -1,0 +1,105 @@
+"""Clients for outbound calls that hand no trace on. `TMW302`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Final
+
+from tracemw.lint.codes import Spot
+from tracemw.lint.source import Source
+
+_WRAP: Final = "wrap it: tracemw.{}"
+_REMEDIES: Final = {
+    "httpx.Client": _WRAP.format("httpx.trace_client(httpx.Client(...))"),
+    "httpx.AsyncClient": _WRAP.format("httpx.trace_client(httpx.AsyncClient(...))"),
+    "httpx2.Client": _WRAP.format("httpx2.trace_client(httpx2.Client(...))"),
+    "httpx2.AsyncClient": _WRAP.format("httpx2.trace_client(httpx2.AsyncClient(...))"),
+    "requests.Session": _WRAP.format("requests.trace_session(requests.Session())"),
+    "requests.session": _WRAP.format("requests.trace_session(requests.Session())"),
+    "requests.sessions.Session": _WRAP.format("requests.trace_session(requests.Session())"),
+    "urllib3.PoolManager": _WRAP.format("urllib3.trace_pool_manager(urllib3.PoolManager())"),
+    "urllib3.ProxyManager": _WRAP.format("urllib3.trace_pool_manager(urllib3.ProxyManager(...))"),
+    "aiohttp.ClientSession": 'turn on its instrumentation: tracemw.init(instrument=("aiohttp-client",))',
+}
+_VERBS: Final = frozenset({"get", "post", "put", "patch", "delete", "head", "options", "request", "stream"})
+_AT_ONCE: Final = {
+    "httpx": _WRAP.format("httpx.trace_client(httpx.Client()) once, and call by it"),
+    "httpx2": _WRAP.format("httpx2.trace_client(httpx2.Client()) once, and call by it"),
+    "requests": _WRAP.format("requests.trace_session(requests.Session()) once, and call by it"),
+}
+_TRACERS: Final = ("trace_client", "trace_session", "trace_pool_manager")
+_TRANSPORTS: Final = ("TraceTransport", "AsyncTraceTransport")
+_PREFIXES: Final = ("tracemw.", "opentelemetry.instrumentation.")
+_INSTRUMENTED: Final = {
+    "httpx": "HTTPXClientInstrumentor",
+    "requests": "RequestsInstrumentor",
+    "urllib3": "URLLib3Instrumentor",
+    "aiohttp": "AioHttpClientInstrumentor",
+}
+_FOR_TESTS: Final = ("ASGITransport", "WSGITransport", "MockTransport")
+
+
+def untraced_clients(source: Source) -> Iterator[Spot]:
+    """Find clients that are made, and not handed to a door in the same module."""
+    if not source.uses("httpx", "httpx2", "requests", "urllib3", "aiohttp"):
+        return
+    traced = _names_traced(source)
+    for call in source.calls:
+        name = source.name(call.func)
+        library, _, last = name.rpartition(".")
+        if not source.is_imported(call.func) or name.partition(".")[0] in _instrumented(source):
+            continue
+        if name in _REMEDIES and not _is_traced(call, source, traced):
+            yield Spot(call.lineno, call.col_offset, "TMW302", f"{name}()", _REMEDIES[name])
+        elif library in _AT_ONCE and last in _VERBS:
+            yield Spot(call.lineno, call.col_offset, "TMW302", f"{name}()", _AT_ONCE[library])
+
+
+def _instrumented(source: Source) -> frozenset[str]:
+    """Return the libraries whose official instrumentation the module turns on."""
+    names = {name.rpartition(".")[2] for name in source.imports.values() if name.startswith(_PREFIXES[1])}
+    found = {library for library, instrumentor in _INSTRUMENTED.items() if instrumentor in names}
+    for call in source.calls:
+        if source.name(call.func) == "tracemw.init":
+            for keyword in call.keywords:
+                if keyword.arg == "instrument":
+                    told = ast.unparse(keyword.value)
+                    found |= {library for library in _INSTRUMENTED if library in told or "auto" in told}
+    return frozenset(found)
+
+
+def _names_traced(source: Source) -> frozenset[str]:
+    """Return what the module hands to a door, as it is written: `session`, `self.client`."""
+    found = set()
+    for call in source.calls:
+        if source.name(call.func).rpartition(".")[2] in _TRACERS and call.args:
+            found.add(ast.unparse(call.args[0]))
+    return frozenset(found)
+
+
+def _is_traced(call: ast.Call, source: Source, traced: frozenset[str]) -> bool:
+    for node in ast.walk(call):
+        if isinstance(node, ast.Call) and source.name(node.func).rpartition(".")[2] in (*_TRANSPORTS, *_FOR_TESTS):
+            return True
+    if any(keyword.arg in ("transport", "app") and _is_unknown(keyword.value) for keyword in call.keywords):
+        return True
+    kept: ast.AST = call
+    for outer in source.around(call):
+        if isinstance(outer, ast.Call) and source.name(outer.func).rpartition(".")[2] in _TRACERS:
+            return True
+        if isinstance(outer, ast.Assign):
+            return any(ast.unparse(target) in traced for target in outer.targets)
+        if isinstance(outer, ast.AnnAssign | ast.NamedExpr):
+            return ast.unparse(outer.target) in traced
+        if isinstance(outer, ast.withitem):
+            return outer.optional_vars is not None and ast.unparse(outer.optional_vars) in traced
+        if isinstance(outer, ast.stmt):
+            return False
+        kept = outer
+    return kept is call
+
+
+def _is_unknown(node: ast.expr) -> bool:
+    """Return whether a value comes from elsewhere: it may be a traced transport."""
+    return not isinstance(node, ast.Call | ast.Constant)
