@@ -65,7 +65,7 @@ class LintSettings:
         known = {"ignore", "exclude", "per-path-ignores"}
         if unknown := set(lint) - known:
             raise SettingsError(
-                f"{file}: {min(unknown)!r} in [tool.tracemw.lint] is not accepted; use some of {', '.join(sorted(known))}"
+                f"{file}: {min(unknown)!r} is not accepted; use some of {', '.join(sorted(known))}"
             )
         per_path = lint.get("per-path-ignores", {})
         if not isinstance(per_path, dict):
