@@ -101,7 +101,7 @@ class Applications:
             self._note_traced(call.func.value, call, source, module)
         for argument in call.args:
             if isinstance(argument, ast.Name | ast.Attribute) and last:
-                module.handed.setdefault(last, set()).add(ast.unparse(argument))
+                module.handed.setdefault(last, set()).add(source.variable(argument))
 
     def _note_made(self, call: ast.Call, name: str, source: Source, module: _Module) -> None:
         if _names_middleware(call, source) or any(keyword.arg == "telemetry" for keyword in call.keywords):
@@ -113,23 +113,23 @@ class Applications:
                 if last == _MIDDLEWARE or last in _OTHERS_CLASSES or last in _MOUNTS:
                     return
             elif isinstance(outer, ast.Assign):
-                names |= {ast.unparse(target) for target in outer.targets}
+                names |= {source.variable(target) for target in outer.targets}
             elif isinstance(outer, ast.AnnAssign | ast.NamedExpr):
-                names.add(ast.unparse(outer.target))
+                names.add(source.variable(outer.target))
             elif isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
                 names.add(outer.name)
                 break
         shown = min(names, key=len) if names else f"{name}()"
-        spot = Spot(call.lineno, call.col_offset, "TMW301", shown, f"add {_MADE_BY[name]}")
+        spot = Spot(call.lineno, call.col_offset, "TMW301", shown.rpartition(".")[2], f"add {_MADE_BY[name]}")
         module.made.append(_Made(spot=spot, names=frozenset(names)))
 
     def _note_traced(self, node: ast.expr, call: ast.Call, source: Source, module: _Module) -> None:
         if isinstance(node, ast.Call):
             node = node.func
+        if isinstance(node, ast.Attribute) and node.attr in ("wsgi_app", "asgi_app"):
+            node = node.value
         text = ast.unparse(node)
-        for suffix in (".wsgi_app", ".asgi_app"):
-            text = text.removesuffix(suffix)
-        module.traced.add(text)
+        module.traced.add(source.variable(node))
         if resolved := source.name(node):
             module.traced.add(resolved.lstrip("."))
         for target, value in source.assigned:  # app = create_app(), and create_app is another module's

@@ -64,9 +64,7 @@ class LintSettings:
         lint = tool.get("lint", {})
         known = {"ignore", "exclude", "per-path-ignores"}
         if unknown := set(lint) - known:
-            raise SettingsError(
-                f"{file}: {min(unknown)!r} is not accepted; use some of {', '.join(sorted(known))}"
-            )
+            raise SettingsError(f"{file}: {min(unknown)!r} is not accepted; use some of {', '.join(sorted(known))}")
         per_path = lint.get("per-path-ignores", {})
         if not isinstance(per_path, dict):
             raise SettingsError(f'{file}: per-path-ignores takes a table, such as {{"jobs/*" = ["TMW303"]}}')

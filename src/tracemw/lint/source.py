@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -24,6 +24,7 @@ class Source:
     functions: list[Function] = field(default_factory=list)
     assigned: list[tuple[ast.expr, ast.expr]] = field(default_factory=list)
     """Targets of assignments, and what they get."""
+    _locals: dict[Function, set[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, text: str | bytes) -> Source:
@@ -100,6 +101,26 @@ class Source:
         while (node := self.parents.get(node)) is not None:  # type: ignore[assignment]
             yield node
 
+    def variable(self, node: ast.expr) -> str:
+        """Return a variable as it is written; one of a function with the function's name before it."""
+        text = ast.unparse(node)
+        function = self.function_of(node)
+        if isinstance(node, ast.Name) and isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            return f"{function.name}.{text}" if text in self._locals_of(function) else text
+        return text
+
+    def _locals_of(self, function: Function) -> set[str]:
+        if function not in self._locals:
+            arguments = function.args
+            names = {each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+            names |= {
+                node.id
+                for node in own_nodes(function.body)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            }
+            self._locals[function] = names
+        return self._locals[function]
+
     def function_of(self, node: ast.AST) -> Function | ast.Lambda | None:
         """Return the innermost function that a node is in."""
         for outer in self.around(node):
@@ -108,9 +129,9 @@ class Source:
         return None
 
 
-def own_nodes(function: ast.AST) -> Iterator[ast.AST]:
-    """Give the nodes of a function or block that are no part of a function or class within it."""
-    pending = list(ast.iter_child_nodes(function))
+def own_nodes(body: Iterable[ast.stmt]) -> Iterator[ast.AST]:
+    """Give the nodes of some statements, but for what is in a function or class among them."""
+    pending: list[ast.AST] = list(body)
     while pending:
         node = pending.pop()
         yield node

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from tracemw.lint.codes import Spot
-from tracemw.lint.rules.attributes import AttributeRules
-from tracemw.lint.rules.clients import untraced_clients
 from tracemw.lint.rules.contexts import lost_contexts
 from tracemw.lint.rules.metric_labels import trace_ids_in_labels
-from tracemw.lint.rules.spans import names_from_data, spans_across_yields, spans_without_end
+from tracemw.lint.rules.span_rules import names_from_data, spans_across_yields, spans_without_end
 from tracemw.lint.rules.swallowing import swallowed_exceptions
+from tracemw.lint.rules.untraced_clients import untraced_clients
+from tracemw.lint.rules.what_is_recorded import AttributeRules
 from tracemw.lint.source import Source
 
 Rule = Callable[[Source], Iterator[Spot]]

@@ -10,7 +10,7 @@ from typing import Final
 from tracemw.lint.codes import Spot
 from tracemw.lint.source import Source, text_of
 
-_ID: Final = re.compile(r"(?i:(?:^|[._])(?:trace|span|correlation|request)_?id$)")
+_ID: Final = re.compile(r"(?i:(?:^|[._])(?:trace|span|correlation|request)[._]?id$)")
 _METHODS: Final = frozenset({"add", "record", "set", "observe", "labels"})
 
 

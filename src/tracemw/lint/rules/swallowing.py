@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracemw.lint.codes import Spot
-from tracemw.lint.rules.spans import shown_name, spans_of
+from tracemw.lint.rules.span_rules import shown_name, spans_of
 from tracemw.lint.source import Source, own_nodes
 
 _BROAD: Final = frozenset({"Exception", "BaseException"})
@@ -26,12 +26,11 @@ def swallowed_exceptions(source: Source) -> Iterator[Spot]:
         spans = list(spans_of(block, source))
         if not spans:
             continue
-        for part in block.body:
-            for node in (part, *own_nodes(part)):
-                if isinstance(node, ast.Try):
-                    for handler in node.handlers:
-                        if _is_broad(handler, source) and not _tells(handler):
-                            yield Spot(handler.lineno, handler.col_offset, "TMW401", shown_name(spans[0]))
+        for node in own_nodes(block.body):
+            if isinstance(node, ast.Try):
+                for handler in node.handlers:
+                    if _is_broad(handler, source) and not _tells(handler):
+                        yield Spot(handler.lineno, handler.col_offset, "TMW401", shown_name(spans[0]))
 
 
 def _is_broad(handler: ast.ExceptHandler, source: Source) -> bool:
@@ -40,15 +39,14 @@ def _is_broad(handler: ast.ExceptHandler, source: Source) -> bool:
 
 
 def _tells(handler: ast.ExceptHandler) -> bool:
-    for part in handler.body:
-        for node in (part, *own_nodes(part)):
-            if isinstance(node, ast.Raise) or (
-                handler.name is not None and isinstance(node, ast.Name) and node.id == handler.name
-            ):
+    for node in own_nodes(handler.body):
+        if isinstance(node, ast.Raise) or (
+            handler.name is not None and isinstance(node, ast.Name) and node.id == handler.name
+        ):
+            return True
+        if isinstance(node, ast.Call):
+            func = node.func
+            name = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+            if name in _TELLS:
                 return True
-            if isinstance(node, ast.Call):
-                func = node.func
-                name = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
-                if name in _TELLS:
-                    return True
     return False

@@ -131,7 +131,7 @@ def spans_across_yields(source: Source) -> Iterator[Spot]:
         function = source.function_of(block)
         if not spans or not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) or _is_manager(function):
             continue
-        if any(isinstance(node, ast.Yield | ast.YieldFrom) for part in block.body for node in (part, *own_nodes(part))):
+        if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in own_nodes(block.body)):
             yield Spot(block.lineno, block.col_offset, "TMW203", shown_name(spans[0]))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracemw.lint.codes import Spot
-from tracemw.lint.source import Source
+from tracemw.lint.source import Source, own_nodes
 
 _WRAP: Final = "wrap it: tracemw.{}"
 _REMEDIES: Final = {
@@ -70,12 +70,12 @@ def _instrumented(source: Source) -> frozenset[str]:
 
 
 def _names_traced(source: Source) -> frozenset[str]:
-    """Return what the module hands to a door, as it is written: `session`, `self.client`."""
-    found = set()
-    for call in source.calls:
-        if source.name(call.func).rpartition(".")[2] in _TRACERS and call.args:
-            found.add(ast.unparse(call.args[0]))
-    return frozenset(found)
+    """Return what the module hands to a door: `session`, `self.client`, and `fetch.client` for a local variable."""
+    return frozenset(
+        source.variable(call.args[0])
+        for call in source.calls
+        if source.name(call.func).rpartition(".")[2] in _TRACERS and call.args
+    )
 
 
 def _is_traced(call: ast.Call, source: Source, traced: frozenset[str]) -> bool:
@@ -89,15 +89,26 @@ def _is_traced(call: ast.Call, source: Source, traced: frozenset[str]) -> bool:
         if isinstance(outer, ast.Call) and source.name(outer.func).rpartition(".")[2] in _TRACERS:
             return True
         if isinstance(outer, ast.Assign):
-            return any(ast.unparse(target) in traced for target in outer.targets)
+            return any(source.variable(target) in traced for target in outer.targets)
         if isinstance(outer, ast.AnnAssign | ast.NamedExpr):
-            return ast.unparse(outer.target) in traced
+            return source.variable(outer.target) in traced
         if isinstance(outer, ast.withitem):
-            return outer.optional_vars is not None and ast.unparse(outer.optional_vars) in traced
+            return outer.optional_vars is not None and _is_traced_within(outer.optional_vars, source)
         if isinstance(outer, ast.stmt):
             return False
         kept = outer
     return kept is call
+
+
+def _is_traced_within(variable: ast.expr, source: Source) -> bool:
+    """Return whether the block of a `with` hands its variable to a door."""
+    block = next(outer for outer in source.around(variable) if isinstance(outer, ast.With | ast.AsyncWith))
+    return any(
+        isinstance(node, ast.Call)
+        and source.name(node.func).rpartition(".")[2] in _TRACERS
+        and any(ast.unparse(argument) == ast.unparse(variable) for argument in node.args)
+        for node in own_nodes(block.body)
+    )
 
 
 def _is_unknown(node: ast.expr) -> bool:

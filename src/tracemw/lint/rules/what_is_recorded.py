@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from tracemw.lint.codes import Spot
-from tracemw.lint.rules.spans import is_span
+from tracemw.lint.rules.span_rules import is_span
 from tracemw.lint.source import Source, text_of
 from tracemw.redaction.detectors import secrets
 from tracemw.redaction.pairs import is_telling
