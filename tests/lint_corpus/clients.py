@@ -8,6 +8,7 @@ import requests
 import urllib3
 from httpx import AsyncClient
 from requests import Session
+from shop.retries import Retries
 
 import tracemw.httpx
 import tracemw.requests
@@ -42,6 +43,8 @@ def call(transport, app):
     with httpx.Client() as client:
         trace_client(client)
     httpx.Client(transport=httpx.MockTransport(app))
+    httpx.Client(transport=Retries())  # the project's own: a traced one may be inside
+    httpx.Client(transport=httpx.HTTPTransport(retries=3))  # expect: TMW302
     requests.get("https://example.com", timeout=3)  # noqa
     httpx.URL("https://example.com")
     return requests.Response()

@@ -3,8 +3,8 @@
 The way through the room:
 
 * ``command``: the parts of a command, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
-* ``view``, ``analyze``, ``compare``, ``mcp``, ``spike``: one command each. It loads what it needs when it runs, and
-  never a door
+* ``view``, ``analyze``, ``compare``, ``lint``, ``mcp``, ``spike``: one command each. It loads what it needs when it
+  runs, and never a door
 * ``analyzing``, ``comparing_sets``: what ``analyze`` and ``compare`` do
 * ``fetching``: the server from which a command fetches traces
 * ``lengths_of_time``: times as users type them

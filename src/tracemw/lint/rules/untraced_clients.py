@@ -82,7 +82,7 @@ def _is_traced(call: ast.Call, source: Source, traced: frozenset[str]) -> bool:
     for node in ast.walk(call):
         if isinstance(node, ast.Call) and source.name(node.func).rpartition(".")[2] in (*_TRANSPORTS, *_FOR_TESTS):
             return True
-    if any(keyword.arg in ("transport", "app") and _is_unknown(keyword.value) for keyword in call.keywords):
+    if any(keyword.arg in ("transport", "app") and _is_unknown(keyword.value, source) for keyword in call.keywords):
         return True
     kept: ast.AST = call
     for outer in source.around(call):
@@ -111,6 +111,8 @@ def _is_traced_within(variable: ast.expr, source: Source) -> bool:
     )
 
 
-def _is_unknown(node: ast.expr) -> bool:
-    """Return whether a value comes from elsewhere: it may be a traced transport."""
-    return not isinstance(node, ast.Call | ast.Constant)
+def _is_unknown(node: ast.expr, source: Source) -> bool:
+    """Return whether a transport comes from elsewhere: a traced one may be inside."""
+    if isinstance(node, ast.Call):
+        return not source.name(node.func).startswith(("httpx.", "httpx2."))
+    return not isinstance(node, ast.Constant)
