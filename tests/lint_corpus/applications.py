@@ -8,6 +8,8 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
+from shop.settings import MIDDLEWARE, OPTIONS, lifespan
+
 import tracemw.asgi
 import tracemw.flask
 import tracemw.starlette
@@ -32,6 +34,10 @@ tracemw.flask.TraceMiddleware(traced_site)
 quart = Quart(__name__)
 quart.asgi_app = tracemw.asgi.TraceMiddleware(quart.asgi_app)
 star = Litestar()  # expect: TMW301
+by_name = Starlette(middleware=MIDDLEWARE)
+Flask(__name__)  # for its side effects
+lifespan(FastAPI())
+by_options = FastAPI(**OPTIONS)
 
 
 def make():

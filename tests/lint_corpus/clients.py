@@ -43,6 +43,8 @@ def call(transport, app):
     with httpx.Client() as client:
         trace_client(client)
     httpx.Client(transport=httpx.MockTransport(app))
+    httpx.Client(**transport)
+    httpx.Client(**{"timeout": 3})  # expect: TMW302
     httpx.Client(transport=Retries())  # the project's own: a traced one may be inside
     httpx.Client(transport=httpx.HTTPTransport(retries=3))  # expect: TMW302
     requests.get("https://example.com", timeout=3)  # noqa

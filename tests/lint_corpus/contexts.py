@@ -10,6 +10,7 @@ from opentelemetry import metrics
 from prometheus_client import Counter
 
 import tracemw
+from shop import pools
 
 shared = ThreadPoolExecutor()
 shared.submit(print)
@@ -30,10 +31,11 @@ def spread(items, work, collection):
     collection.submit(work)
     with ProcessPoolExecutor() as processes:
         processes.submit(work)
-    threading.Thread(target=work).start()  # expect: TMW303
+    threading.Thread(target=work, args=(items,)).start()  # expect: TMW303
+    threading.Thread(target=work, daemon=True).start()  # a worker, which gets nothing of a request
     threading.Thread(target=contextvars.copy_context().run, args=(work,)).start()
     with tracemw.span("x"):
-        threading.Timer(1, function=work).start()  # expect: TMW303
+        threading.Timer(1, function=work, args=(items,)).start()  # expect: TMW303
 
 
 async def offload(work):
@@ -41,6 +43,7 @@ async def offload(work):
     await loop.run_in_executor(None, work)  # expect: TMW303
     await loop.run_in_executor(None, contextvars.copy_context().run, work)
     await asyncio.to_thread(work)
+    await pools.run_in_executor(work, 1)
     asyncio.create_task(work())
 
 

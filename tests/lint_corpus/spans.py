@@ -28,6 +28,14 @@ def names(order, kind, user_id):
         pass
     with tracemw.span(kind):
         pass
+    with tracemw.span(f"chat {order.model_name}"):
+        pass
+    with tracemw.span(f"{order.method} {kind['http.route']}"):
+        pass
+    with tracemw.span(f"{order.method} {order.url}"):  # expect: TMW201
+        pass
+    with tracemw.span(f"order {kind['id']}"):  # expect: TMW201
+        pass
     with tracemw.span("a" "b"):
         pass
     with tracer.start_as_current_span(f"user-{user_id}"):  # expect: TMW201
@@ -56,6 +64,7 @@ def ends(queue):
     forgotten = tracer.start_span("a")  # expect: TMW202
     forgotten.set_attribute("order.count", 1)
     tracer.start_span("b")  # expect: TMW202
+    queue.start_span(run=1)
     ended = tracer.start_span("c")
     try:
         pass

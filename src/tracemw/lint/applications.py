@@ -104,8 +104,10 @@ class Applications:
                 module.handed.setdefault(last, set()).add(source.variable(argument))
 
     def _note_made(self, call: ast.Call, name: str, source: Source, module: _Module) -> None:
-        if _names_middleware(call, source) or any(keyword.arg == "telemetry" for keyword in call.keywords):
+        if _names_middleware(call, source) or any(map(_is_open, call.keywords)):
             return
+        if isinstance(source.parents.get(call), ast.Call | ast.Expr | ast.Dict):
+            return  # handed on to whoever may trace it, or made for its side effects only
         names: set[str] = set()
         for outer in source.around(call):
             if isinstance(outer, ast.Call):
@@ -140,6 +142,13 @@ class Applications:
             if text in {argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)}:
                 module.tracers.add(function.name)
             module.traced.add(function.name)
+
+
+def _is_open(keyword: ast.keyword) -> bool:
+    """Return whether an argument may bring a middleware that the call itself does not show."""
+    if keyword.arg == "middleware":
+        return not isinstance(keyword.value, ast.List | ast.Tuple)
+    return keyword.arg in (None, "telemetry")
 
 
 def _tail(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from tracemw._version import __version__
 from tracemw.lint.codes import problem
 from tracemw.lint.lint_settings import LintSettings
-from tracemw.lint.rules import RULES, AttributeRules, Rule
+from tracemw.lint.rules import RULES, AttributeRules, ClientRules, Rule, instrumented_by
 from tracemw.lint.source import Source
 
 
@@ -28,7 +28,7 @@ class Plugin:
         """Give line, column, text and this class for each problem."""
         source = Source.of_tree(self._tree)
         settings = LintSettings.read(self._path) if self._path.exists() else LintSettings()
-        rules: tuple[Rule, ...] = (AttributeRules(), *RULES)
+        rules: tuple[Rule, ...] = (AttributeRules(), ClientRules(instrumented_by(source)), *RULES)
         for rule in rules:
             for spot in rule(source):
                 if settings.tells(spot.code, self._path):

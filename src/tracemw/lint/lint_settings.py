@@ -13,9 +13,12 @@ from typing import Any, Final, Self
 from tracemw.lint.codes import CODES
 
 _NOQA: Final = re.compile(r"#\s*noqa(?P<codes>\s*:\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?(?!\w)", re.IGNORECASE)
-_FOR_TESTS: Final = ("tests/*", "*/tests/*", "test_*.py", "*/test_*.py", "*_test.py", "conftest.py", "*/conftest.py")
-_NOT_FOR_TESTS: Final = frozenset({"TMW104", "TMW301", "TMW302", "TMW303"})
-"""Codes that say nothing of tests, whose clients and applications are not traced on purpose."""
+_NO_SERVICES: Final = (
+    *("tests/*", "*/tests/*", "test_*.py", "*/test_*.py", "*_test.py", "conftest.py", "*/conftest.py"),
+    *("scripts/*", "*/scripts/*", "cli/*", "*/cli/*", "cli.py", "*/cli.py"),
+)
+_FOR_SERVICES: Final = frozenset({"TMW104", "TMW301", "TMW302", "TMW303"})
+"""Codes that say nothing of tests, scripts and commands, whose clients and applications nobody traces on purpose."""
 
 
 class SettingsError(ValueError):
@@ -85,7 +88,7 @@ class LintSettings:
         if code in self.ignore:
             return False
         relative = self._relative(path)
-        if code in _NOT_FOR_TESTS and any(fnmatch(relative, pattern) for pattern in _FOR_TESTS):
+        if code in _FOR_SERVICES and any(fnmatch(relative, pattern) for pattern in _NO_SERVICES):
             return False
         return not any(code in codes and fnmatch(relative, pattern) for pattern, codes in self.per_path_ignores.items())
 

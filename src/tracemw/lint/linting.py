@@ -11,7 +11,7 @@ from typing import Final
 from tracemw.lint.applications import Applications
 from tracemw.lint.codes import Problem, Spot, problem
 from tracemw.lint.lint_settings import LintSettings, is_silenced
-from tracemw.lint.rules import RULES, AttributeRules, Rule
+from tracemw.lint.rules import RULES, AttributeRules, ClientRules, Rule, instrumented_by
 from tracemw.lint.source import Source
 from tracemw.redaction.policy import Policy
 
@@ -52,12 +52,18 @@ def lint(
     allowed = settings.allow.union(*(_allowed_in(source) for _, source, _ in sources))
     policy = Policy(allowed)
     attributes = AttributeRules(lambda key: policy.of(key).passes)
+    instrumented = [
+        (_root_of(file), libraries)
+        for file, source, _ in sources
+        if settings.tells("TMW302", file) and (libraries := instrumented_by(source))
+    ]
     applications = Applications()
     lines: dict[Path, list[str]] = {}
     for file, source, text in sources:
         lines[file] = text
         applications.add(file, source)
-        rules: tuple[Rule, ...] = (attributes, *RULES)
+        libraries = frozenset[str]().union(*(more for root, more in instrumented if file.is_relative_to(root)))
+        rules: tuple[Rule, ...] = (attributes, ClientRules(libraries), *RULES)
         found += (problem(file, spot) for rule in rules for spot in rule(source))
     found += applications.problems()
     return sorted(each for each in set(found) if _is_told(each, lines.get(each.path, []), settings))
@@ -73,6 +79,11 @@ def _files(path: Path) -> Iterator[Path]:
             folders.clear()
             continue
         yield from (Path(folder) / name for name in sorted(names) if name.endswith(".py"))
+
+
+def _root_of(file: Path) -> Path:
+    """Return the directory that a file's outermost package is in: all code of one service is beneath it."""
+    return next(folder for folder in file.parents if not (folder / "__init__.py").is_file())
 
 
 def _allowed_in(source: Source) -> frozenset[str]:

@@ -46,10 +46,12 @@ def _work_of(call: ast.Call, pools: set[str], source: Source) -> ast.expr | None
     """Return the function that another thread gets by this call; None if it is no such call."""
     func = call.func
     if source.name(func) in _THREADS:
+        if not any(keyword.arg in ("args", "kwargs") for keyword in call.keywords):
+            return None  # a worker of the process, which gets nothing of a request
         return next((keyword.value for keyword in call.keywords if keyword.arg in ("target", "function")), None)
     if not isinstance(func, ast.Attribute):
         return None
-    if func.attr == "run_in_executor" and len(call.args) > 1:
+    if func.attr == "run_in_executor" and len(call.args) > 1 and not source.is_imported(func):
         return call.args[1]
     if func.attr in _SOONER and call.args and (ast.unparse(func.value) in pools or _is_pool(func.value, source)):
         return call.args[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,6 +13,8 @@ from tracemw.lint.source import Function, Source, own_nodes, text_of
 _OURS: Final = frozenset({"tracemw.span", "tracemw.spans.span"})
 _NAMED: Final = frozenset({"tracemw.traced", "tracemw.spans.traced"})
 _METHODS: Final = frozenset({"start_as_current_span", "start_span"})
+_FEW: Final = re.compile(r"(?i:(?:^|[._])(?:method|route|operation|model|__(?:qual)?name__)(?:_?name|_attribute)?$)")
+"""What the semantic conventions build names of spans from, and names of classes and functions."""
 _MANAGERS: Final = ("contextmanager", "asynccontextmanager", "fixture")
 
 
@@ -22,7 +25,10 @@ def is_span(call: ast.AST, source: Source) -> bool:
     if source.name(call.func) in _OURS:
         return True
     return (
-        isinstance(call.func, ast.Attribute) and call.func.attr in _METHODS and source.uses("opentelemetry", "tracemw")
+        isinstance(call.func, ast.Attribute)
+        and call.func.attr in _METHODS
+        and name_of(call) is not None  # else a method of somebody else's
+        and source.uses("opentelemetry", "tracemw")
     )
 
 
@@ -75,10 +81,15 @@ def _is_from_data(node: ast.expr) -> bool:
 
 
 def _is_fixed(node: ast.expr) -> bool:
-    """Return whether a value is one of few: a constant by its name, or the name of a class or function."""
+    """Return whether a value is one of few: a constant, or named for one of `_FEW`."""
+    if isinstance(node, ast.Subscript):
+        node = node.slice
+        return _FEW.search(text_of(node) or ast.unparse(node)) is not None
     if isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id.isupper()):
         return True
-    return isinstance(node, ast.Attribute) and (node.attr in ("__name__", "__qualname__") or node.attr.isupper())
+    if isinstance(node, ast.Name):
+        return _FEW.search(node.id) is not None
+    return isinstance(node, ast.Attribute) and (node.attr.isupper() or _FEW.search(node.attr) is not None)
 
 
 def spans_without_end(source: Source) -> Iterator[Spot]:

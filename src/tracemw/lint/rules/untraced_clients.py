@@ -30,7 +30,7 @@ _AT_ONCE: Final = {
 }
 _TRACERS: Final = ("trace_client", "trace_session", "trace_pool_manager")
 _TRANSPORTS: Final = ("TraceTransport", "AsyncTraceTransport")
-_PREFIXES: Final = ("tracemw.", "opentelemetry.instrumentation.")
+_INSTRUMENTORS: Final = "opentelemetry.instrumentation."
 _INSTRUMENTED: Final = {
     "httpx": "HTTPXClientInstrumentor",
     "requests": "RequestsInstrumentor",
@@ -40,28 +40,40 @@ _INSTRUMENTED: Final = {
 _FOR_TESTS: Final = ("ASGITransport", "WSGITransport", "MockTransport")
 
 
-def untraced_clients(source: Source) -> Iterator[Spot]:
-    """Find clients that are made, and not handed to a door in the same module."""
-    if not source.uses("httpx", "httpx2", "requests", "urllib3", "aiohttp"):
-        return
-    traced = _names_traced(source)
-    for call in source.calls:
-        name = source.name(call.func)
-        library, _, last = name.rpartition(".")
-        if not source.is_imported(call.func) or name.partition(".")[0] in _instrumented(source):
-            continue
-        if name in _REMEDIES and not _is_traced(call, source, traced):
-            yield Spot(call.lineno, call.col_offset, "TMW302", f"{name}()", _REMEDIES[name])
-        elif library in _AT_ONCE and last in _VERBS:
-            yield Spot(call.lineno, call.col_offset, "TMW302", f"{name}()", _AT_ONCE[library])
+class ClientRules:
+    """The rule about clients.
+
+    Args:
+        instrumented: The libraries that some module of the service instruments, and so all their clients.
+    """
+
+    def __init__(self, instrumented: frozenset[str]) -> None:
+        self._instrumented = instrumented
+
+    def __call__(self, source: Source) -> Iterator[Spot]:
+        """Find clients that are made, and not handed to a door in the same module."""
+        if not source.uses("httpx", "httpx2", "requests", "urllib3", "aiohttp"):
+            return
+        traced = _names_traced(source)
+        for call in source.calls:
+            name = source.name(call.func)
+            library, _, last = name.rpartition(".")
+            if not source.is_imported(call.func) or name.partition(".")[0] in self._instrumented:
+                continue
+            if name in _REMEDIES and not _is_traced(call, source, traced):
+                yield Spot(call.lineno, call.col_offset, "TMW302", f"{name}()", _REMEDIES[name])
+            elif library in _AT_ONCE and last in _VERBS:
+                yield Spot(call.lineno, call.col_offset, "TMW302", f"{name}()", _AT_ONCE[library])
 
 
-def _instrumented(source: Source) -> frozenset[str]:
-    """Return the libraries whose official instrumentation the module turns on."""
-    names = {name.rpartition(".")[2] for name in source.imports.values() if name.startswith(_PREFIXES[1])}
+def instrumented_by(source: Source) -> frozenset[str]:
+    """Return the libraries whose instrumentation a module turns on: the official one, or that of Logfire."""
+    names = {name.rpartition(".")[2] for name in source.imports.values() if name.startswith(_INSTRUMENTORS)}
     found = {library for library, instrumentor in _INSTRUMENTED.items() if instrumentor in names}
     for call in source.calls:
-        if source.name(call.func) == "tracemw.init":
+        name = source.name(call.func)
+        found |= {library for library in _INSTRUMENTED if name.startswith(f"logfire.instrument_{library}")}
+        if name == "tracemw.init":
             for keyword in call.keywords:
                 if keyword.arg == "instrument":
                     told = ast.unparse(keyword.value)
@@ -82,7 +94,8 @@ def _is_traced(call: ast.Call, source: Source, traced: frozenset[str]) -> bool:
     for node in ast.walk(call):
         if isinstance(node, ast.Call) and source.name(node.func).rpartition(".")[2] in (*_TRANSPORTS, *_FOR_TESTS):
             return True
-    if any(keyword.arg in ("transport", "app") and _is_unknown(keyword.value, source) for keyword in call.keywords):
+    options = [keyword.value for keyword in call.keywords if keyword.arg in (None, "transport", "app")]
+    if any(_is_unknown(option, source) for option in options):
         return True
     kept: ast.AST = call
     for outer in source.around(call):
@@ -112,7 +125,7 @@ def _is_traced_within(variable: ast.expr, source: Source) -> bool:
 
 
 def _is_unknown(node: ast.expr, source: Source) -> bool:
-    """Return whether a transport comes from elsewhere: a traced one may be inside."""
+    """Return whether a transport, or `**options`, comes from elsewhere: a traced transport may be inside."""
     if isinstance(node, ast.Call):
         return not source.name(node.func).startswith(("httpx.", "httpx2."))
-    return not isinstance(node, ast.Constant)
+    return not isinstance(node, ast.Constant | ast.Dict)
