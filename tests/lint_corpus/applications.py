@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
-from shop.settings import MIDDLEWARE, OPTIONS, lifespan
+from shop.settings import MIDDLEWARE, OPTIONS, Adapter, lifespan
 
 import tracemw.asgi
 import tracemw.flask
@@ -26,6 +26,8 @@ by_list = Starlette(middleware=[Middleware(tracemw.starlette.TraceMiddleware)])
 without = Starlette(middleware=[Middleware(dict)])  # expect: TMW301
 part = FastAPI()
 traced.mount("/part", part)
+adapted = Flask(__name__)
+traced.mount("/adapted", Adapter(adapted))
 other_part = Starlette()
 whole = Starlette(routes=[Mount("/other", other_part)], middleware=[Middleware(TraceMiddleware)])
 site = Flask(__name__)  # expect: TMW301

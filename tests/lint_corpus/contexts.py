@@ -10,7 +10,7 @@ from opentelemetry import metrics
 from prometheus_client import Counter
 
 import tracemw
-from shop import pools
+from shop import app, pools
 
 shared = ThreadPoolExecutor()
 shared.submit(print)
@@ -18,6 +18,7 @@ counter = metrics.get_meter("x").create_counter("orders")
 HITS = Counter("hits", "hits", ["route", "trace_id"])
 
 
+@tracemw.traced
 def spread(items, work, collection):
     shared.submit(work)  # expect: TMW303
     shared.submit(contextvars.copy_context().run, work)
@@ -38,6 +39,21 @@ def spread(items, work, collection):
         threading.Timer(1, function=work, args=(items,)).start()  # expect: TMW303
 
 
+def no_trace_is_seen(work, items):
+    shared.submit(work)
+    threading.Thread(target=work, args=(items,)).start()
+
+
+def charge(order):
+    with tracemw.span("charge"):
+        pass
+
+
+def charge_later(order):
+    shared.submit(charge, order)  # expect: TMW303
+
+
+@app.get("/orders")
 async def offload(work):
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, work)  # expect: TMW303

@@ -127,6 +127,8 @@ class Applications:
 
     def _note_traced(self, node: ast.expr, call: ast.Call, source: Source, module: _Module) -> None:
         if isinstance(node, ast.Call):
+            for inner in node.args:  # mount("/", SomeAdapter(app))
+                self._note_traced(inner, call, source, module)
             node = node.func
         if isinstance(node, ast.Attribute) and node.attr in ("wsgi_app", "asgi_app"):
             node = node.value

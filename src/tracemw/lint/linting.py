@@ -83,7 +83,8 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _root_of(file: Path) -> Path:
     """Return the directory that a file's outermost package is in: all code of one service is beneath it."""
-    return next(folder for folder in file.parents if not (folder / "__init__.py").is_file())
+    packages = [folder for folder in file.parents if (folder / "__init__.py").is_file()]
+    return packages[-1].parent if packages else file.parent
 
 
 def _allowed_in(source: Source) -> frozenset[str]:

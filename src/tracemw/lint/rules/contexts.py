@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracemw.lint.codes import Spot
+from tracemw.lint.rules.span_rules import NAMED, is_span, spans_of
 from tracemw.lint.source import Source
 
 _POOLS: Final = frozenset(
@@ -16,6 +17,7 @@ _POOLS: Final = frozenset(
     }
 )
 _THREADS: Final = frozenset({"threading.Thread", "threading.Timer"})
+_ROUTES: Final = frozenset({"get", "post", "put", "patch", "delete", "route", "api_route", "websocket"})
 _SOONER: Final = ("submit", "map")
 
 
@@ -34,7 +36,7 @@ def lost_contexts(source: Source) -> Iterator[Spot]:
         if source.function_of(call) is None:  # at import there is no trace
             continue
         work = _work_of(call, pools, source)
-        if work is not None and not _takes_context(work, source):
+        if work is not None and not _takes_context(work, source) and _has_trace(call, work, source):
             yield Spot(call.lineno, call.col_offset, "TMW303", ast.unparse(call.func))
 
 
@@ -56,6 +58,29 @@ def _work_of(call: ast.Call, pools: set[str], source: Source) -> ast.expr | None
     if func.attr in _SOONER and call.args and (ast.unparse(func.value) in pools or _is_pool(func.value, source)):
         return call.args[0]
     return None
+
+
+def _has_trace(call: ast.Call, work: ast.expr, source: Source) -> bool:
+    """Return whether the module shows a trace: one that is current at the call, or spans that the work opens."""
+    for outer in source.around(call):
+        if isinstance(outer, ast.With | ast.AsyncWith) and any(spans_of(outer, source)):
+            return True
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef) and any(
+            _serves(decorator, source) for decorator in outer.decorator_list
+        ):
+            return True
+    name = work.attr if isinstance(work, ast.Attribute) else work.id if isinstance(work, ast.Name) else None
+    return any(
+        is_span(node, source) for function in source.functions if function.name == name for node in ast.walk(function)
+    )
+
+
+def _serves(decorator: ast.expr, source: Source) -> bool:
+    """Return whether a decorator makes a span of each call, or a handler of requests."""
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return source.name(called) in NAMED or (
+        isinstance(decorator, ast.Call) and isinstance(called, ast.Attribute) and called.attr in _ROUTES
+    )
 
 
 def _takes_context(work: ast.expr, source: Source) -> bool:

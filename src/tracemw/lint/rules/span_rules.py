@@ -11,7 +11,7 @@ from tracemw.lint.codes import Spot
 from tracemw.lint.source import Function, Source, own_nodes, text_of
 
 _OURS: Final = frozenset({"tracemw.span", "tracemw.spans.span"})
-_NAMED: Final = frozenset({"tracemw.traced", "tracemw.spans.traced"})
+NAMED: Final = frozenset({"tracemw.traced", "tracemw.spans.traced"})
 _METHODS: Final = frozenset({"start_as_current_span", "start_span"})
 _FEW: Final = re.compile(r"(?i:(?:^|[._])(?:method|route|operation|model|__(?:qual)?name__)(?:_?name|_attribute)?$)")
 """What the semantic conventions build names of spans from, and names of classes and functions."""
@@ -58,7 +58,7 @@ def names_from_data(source: Source) -> Iterator[Spot]:
         renames = (
             isinstance(call.func, ast.Attribute) and call.func.attr == "update_name" and source.uses("opentelemetry")
         )
-        if not renames and not is_span(call, source) and source.name(call.func) not in _NAMED:
+        if not renames and not is_span(call, source) and source.name(call.func) not in NAMED:
             continue
         name = name_of(call)
         if name is not None and _is_from_data(name):
