@@ -19,7 +19,7 @@ FRAMEWORKS = {
     *("falcon", "fastapi", "flask", "litestar", "starlette"),
     *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc", "sqlalchemy", "greenlet"),
 }
-TOOLS = {"cli", "__main__", "mcp", "viewer"}
+TOOLS = {"cli", "__main__", "lint", "mcp", "viewer"}
 SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
 DOORS = {
     *(
@@ -87,7 +87,8 @@ ALLOWED = {
     "bootstrap": {"_process", "_setup", "config", "redaction", "sampling"},
     "testing": {"_setup", "analysis", "testing"},
     "analysis": {"analysis"},
-    "cli": {"_process", "_version", "analysis", "cli", "config", "mcp", "spikes", "viewer"},
+    "cli": {"_process", "_version", "analysis", "cli", "config", "lint", "mcp", "spikes", "viewer"},
+    "lint": {"_version", "lint", "redaction"},
     "mcp": {"_version", "analysis", "mcp"},
     "viewer": {"analysis", "viewer"},
 }

@@ -55,7 +55,7 @@ async def run(incident: Incident | None, *, once: bool) -> int:
         place = (Path(folder), services.REPOSITORY)
         # The services end first, while the viewer still takes the last of their spans.
         with Children(*place) as viewer, Children(*place) as children:
-            async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:  # noqa: TMW302 - a user's browser traces nothing
                 console.print("Starting the viewer and three services ...")
                 await services.start_viewer(viewer, client, addresses)
                 shop = Shop(children, client, addresses, incident=incident.folder if incident else None)

@@ -3,8 +3,8 @@
 The way through the room:
 
 * ``command``: the parts of a command, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
-* ``view``, ``analyze``, ``compare``, ``mcp``, ``spike``: one command each. It loads what it needs when it runs, and
-  never a door
+* ``view``, ``analyze``, ``compare``, ``lint``, ``mcp``, ``spike``: one command each. It loads what it needs when it
+  runs, and never a door
 * ``analyzing``, ``comparing_sets``: what ``analyze`` and ``compare`` do
 * ``fetching``: the server from which a command fetches traces
 * ``lengths_of_time``: times as users type them
@@ -16,6 +16,7 @@ The way through the room:
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -24,11 +25,12 @@ from tracemw._version import __version__
 from tracemw.cli.analyze import ANALYZE
 from tracemw.cli.command import ERROR, Command
 from tracemw.cli.compare import COMPARE
+from tracemw.cli.lint import LINT
 from tracemw.cli.mcp import MCP
 from tracemw.cli.spike import SPIKE
 from tracemw.cli.view import VIEW
 
-COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, COMPARE, MCP, SPIKE)
+COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, COMPARE, LINT, MCP, SPIKE)
 
 _EXAMPLE: Final = """\
 example:
@@ -45,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return ERROR
-    status: int = options.run(options)
+    try:
+        status: int = options.run(options)
+    except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ERROR
     return status
 
 
