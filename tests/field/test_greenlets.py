@@ -50,10 +50,13 @@ def environment(backend: Backend, protocol: str) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
 
 
+NO_GREENDNS = {"EVENTLET_NO_GREENDNS": "yes"}
+"""The modules for DNS that eventlet would load bring along what it cannot patch, where h2 or trio is installed."""
+
+
 def run(code: str, environment: dict[str, str]) -> tuple[int, str]:
     """Run `code` in a fresh interpreter, and return its exit status and its output."""
-    # The modules for DNS that eventlet would load bring a lock along that it cannot patch, where h2 is installed.
-    with process("-W", "ignore", "-c", code, env={**environment, "EVENTLET_NO_GREENDNS": "yes"}) as running:
+    with process("-W", "ignore", "-c", code, env={**environment, **NO_GREENDNS}) as running:
         try:
             output, _ = running.communicate(timeout=30)
         except subprocess.TimeoutExpired:
@@ -103,7 +106,7 @@ def test_a_server_of_greenlets_answers_and_stops_and_loses_no_span(
     (tmp_path / "serve.py").write_text(EVENTLET)
     port = free_port()
     arguments = [argument.format(port=port) for argument in SERVERS[server]]
-    quick = {**environment, "OTEL_BSP_SCHEDULE_DELAY": "1"}
+    quick = {**environment, **NO_GREENDNS, "OTEL_BSP_SCHEDULE_DELAY": "1"}
     with process("-W", "ignore", *arguments, env=quick, cwd=tmp_path) as running:
         wait_until(lambda: listening(port), timeout=30)
         wait_until(lambda: backend.names == ["start"])
