@@ -127,7 +127,7 @@ def test_spans_that_are_each_others_parents_are_shown_once_each(page: Page, view
 
 def test_a_trace_that_arrives_after_its_link_was_opened_appears_by_itself(page: Page, viewer: Viewer) -> None:
     page.goto(f"/trace/{hex_id(6)}")
-    expect(page.get_by_role("heading", name="Waiting for this trace")).to_be_visible()
+    expect(page.get_by_role("heading", name="This trace is not here yet")).to_be_visible()
     viewer.send(one(6, name="late"))
     expect(page.get_by_role("treeitem", name="shop late")).to_be_visible()
 

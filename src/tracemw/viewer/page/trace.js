@@ -99,7 +99,7 @@ function useMatches(traceId, text, trace) {
 function Missing({ loading, traceId }) {
   return html`
     <div class="empty">
-      <h1>${loading ? "Waiting for this trace" : "This trace is not here"}</h1>
+      <h1>${loading ? "This trace is not here yet" : "This trace is not here"}</h1>
       <p><code>${traceId}</code></p>
       ${inlined
         ? html`<p>This file has a few traces only, which the findings name.</p>`
