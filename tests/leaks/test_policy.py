@@ -87,15 +87,51 @@ def test_the_three_lists_of_allowed_keys_hold_together(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRACEMW_ALLOW", "b, b2")
     assert resolve(allow={"a"}, baggage=("tenant.id",)).allow == {"a", "b", "b2", "c.*", "tenant.id"}
-    (tmp_path / "pyproject.toml").write_text('[tool.tracemw]\nallow = "c"\n')
-    with pytest.raises(ValueError, match=r"\[tool.tracemw\] allow in .* is not accepted; use a list of keys"):
+
+
+def test_the_first_project_file_from_the_working_directory_upwards_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "inner" / "src").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text('[tool.tracemw]\nallow = ["outer.*"]\n')
+    monkeypatch.chdir(tmp_path / "inner" / "src")
+    monkeypatch.delenv("TRACEMW_ALLOW")
+    assert resolve().allow == {"outer.*"}
+    (tmp_path / "inner" / "pyproject.toml").write_text("[project]\n")
+    assert resolve().allow == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[tool", r"pyproject.toml cannot be read: .*; use TOML, with \[tool.tracemw\] for allow and lint"),
+        ("tool = 1", "tool in .*=1 is not accepted; use a table"),
+        ("[tool]\ntracemw = 1", r"\[tool.tracemw\] in .*=1 is not accepted; use a table with allow and lint"),
+        ("[tool.tracemw]\nalow = []", "has 'alow', which is not accepted; use allow and lint"),
+        ("[tool.tracemw]\nallow = 'c'", "allow in .* is not accepted; use a list of keys"),
+        ("[tool.tracemw]\nallow = [5]", "allow in .*=5 is not accepted; use keys such as"),
+        ("[tool.tracemw]\nallow = ['a b']", "allow in .*='a b' is not accepted; use keys .* separated by commas"),
+    ],
+)
+def test_a_project_file_that_cannot_be_right_is_an_error_that_says_the_remedy(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=said):
         resolve()
-    (tmp_path / "pyproject.toml").write_text("[tool")
-    assert resolve(allow={"a"}).allow == {"a", "b", "b2"}
-    with pytest.raises(ValueError, match="allow='' is not accepted"):
-        resolve(allow=[""])
-    with pytest.raises(TypeError, match=r"allow takes several keys, such as \('a',\)"):
-        resolve(allow="a")
+
+
+@pytest.mark.parametrize("given", [[""], ["a b"], {5}, True, "a b"])
+def test_keys_that_cannot_be_right_are_an_error_that_says_the_remedy(given: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"allow.*keys.*(separated by commas|such as \('a b',\))"):
+        resolve(allow=given)
+
+
+def test_a_variable_whose_keys_no_comma_separates_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEMW_ALLOW", "a b")
+    with pytest.raises(ValueError, match="TRACEMW_ALLOW='a b' is not accepted; use keys .* separated by commas"):
+        resolve()
 
 
 def test_a_rule_of_the_users_keeps_masks_drops_and_hashes() -> None:

@@ -13,6 +13,7 @@ import functools
 import re
 from typing import Final
 
+from tracemw._db.lenient_quotes import without_lenient_quotes
 from tracemw._db.systems import Grammar
 
 LONGEST: Final = 16_384
@@ -46,9 +47,10 @@ def sanitized(text: str, grammar: Grammar) -> str:
         text: The statement. Only its first `LONGEST` characters are read.
         grammar: How the system's SQL is written.
     """
-    if len(text) <= LONGEST:
-        return _pattern(grammar).sub(_replaced, text).strip()
-    return _pattern(grammar).sub(_replaced, text[:LONGEST]).strip() + " ..."
+    shown = _pattern(grammar).sub(_replaced, text[:LONGEST]).strip()
+    if grammar.has_lenient_quotes:
+        shown = without_lenient_quotes(shown)
+    return shown if len(text) <= LONGEST else f"{shown} ..."
 
 
 @functools.cache

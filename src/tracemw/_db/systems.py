@@ -48,12 +48,15 @@ class Grammar(NamedTuple):
     """Whether a comment may begin with `#`."""
     has_brackets: bool = False
     """Whether `[name]` is an identifier."""
+    has_lenient_quotes: bool = False
+    """Whether `"text"` is a string where no column has this name, as in SQLite."""
 
 
 _STANDARD: Final = Grammar()
 _MYSQL: Final = Grammar(has_backslashes=True, has_double_quoted_strings=True, has_hash_comments=True)
 _BACKSLASHES: Final = Grammar(has_backslashes=True)
 _BRACKETS: Final = Grammar(has_brackets=True)
+_SQLITE: Final = Grammar(has_brackets=True, has_lenient_quotes=True)
 
 _GRAMMARS: Final = {
     "mysql": _MYSQL,
@@ -65,7 +68,7 @@ _GRAMMARS: Final = {
     "clickhouse": _BACKSLASHES,
     "snowflake": _BACKSLASHES,
     "microsoft.sql_server": _BRACKETS,
-    "sqlite": _BRACKETS,
+    "sqlite": _SQLITE,
 }
 
 

@@ -50,10 +50,13 @@ class Arguments:
                 raise TypeError(f"{field.name} takes a string, not {type(value).__name__}")
         for name in ("baggage", "allow", "instrument"):
             if not isinstance(getattr(self, name), Iterable):
-                raise TypeError(f"{name} takes several names, not {getattr(self, name)!r}")
+                several = "keys, separated by commas, such as ('a', 'b')" if name == "allow" else "names"
+                raise TypeError(f"{name} takes several {several}, not {getattr(self, name)!r}")
         for name in ("baggage", "allow"):
             if isinstance(getattr(self, name), str):
-                raise TypeError(f"{name} takes several keys, such as ({getattr(self, name)!r},), not one string")
+                raise TypeError(
+                    f"{name} takes several keys, such as ({getattr(self, name)!r},), separated by commas, not one string"
+                )
         if isinstance(self.instrument, str) and self.instrument != "auto":
             raise TypeError(f'instrument takes several names, such as ({self.instrument!r},), or "auto"')
         for name in ("metrics", "blame", "swallowed", "warn"):

@@ -111,7 +111,7 @@ class Config:
 
     allow: frozenset[str] = frozenset()
     """The keys, and globs of keys, of attributes whose values may leave, beside those that are allowed unasked
-    (`TRACEMW_ALLOW`, separated by commas, and `[tool.tracemw] allow` in the `pyproject.toml` of the working directory).
+    (`TRACEMW_ALLOW`, separated by commas, and `[tool.tracemw] allow` in the `pyproject.toml` of the project).
     Keys of baggage that becomes attributes are among them."""
 
     blame: bool = True
