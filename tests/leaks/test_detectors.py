@@ -46,6 +46,17 @@ def test_what_is_redacted_once_stays_so(leak: Leak) -> None:
         ("GET /reset-password/8f14e45fce failed", "GET /reset-password/REDACTED failed"),
         ("for url 'https://h/x?email=joe&page=2'", "for url 'https://h/x?email=REDACTED&page=2'"),
         ("self.password = self.settings.password", "self.password = self.settings.password"),
+        ("passwd hunter2 was refused", "passwd [REDACTED] was refused"),
+        ("sshpass -p hunter2 ssh shop", "sshpass -p [REDACTED] ssh shop"),
+        ("run with -p hunter2", "run with -p [REDACTED]"),
+        ("mysql -u joe -p geheim shop", "mysql -u joe -p [REDACTED] shop"),
+        ("SSN 123-45-6789.", "SSN [REDACTED]."),
+        ("pin 4711, please", "pin [REDACTED], please"),
+        ("the api key 9f8e7d6c5b, which", "the api key [REDACTED], which"),
+        ("docker run -p 8080:80 shop -p 8080", "docker run -p 8080:80 shop -p 8080"),
+        ("mkdir -p /srv/app1 && pytest -p no:cacheprovider", "mkdir -p /srv/app1 && pytest -p no:cacheprovider"),
+        ("password sha256 is fine, passwd reset for user 7", "password sha256 is fine, passwd reset for user 7"),
+        ("pin 17 of GPIO, secret /run/secrets/key1", "pin 17 of GPIO, secret /run/secrets/key1"),
         ("bearer token is missing", "bearer token is missing"),
         ("token_type=bearer max_tokens=100", "token_type=bearer max_tokens=100"),
         ("order 1234567812345678", "order 1234567812345678"),
@@ -60,7 +71,7 @@ _HOSTILE = [
     *("password: ", "password\\", "pass", "token ", "Bearer ", "basic ", "eyJ", "eyJa.", "-----BEGIN ", "-----END "),
     *("-----BEGIN PRIVATE KEY-----", "sk-", "ghp_", "gh", "?a=", "&", "?", "/token/", "/", "cvv ", "cvv: 1", "%20"),
     *("<password>", "--", "--password ", "%3D", "%40", "%", "\\n", "[SQL: ", "key", "a.b", "x:y@", 'password="'),
-    *("phone: 0 ", "phone "),
+    *("phone: 0 ", "phone ", "passwd ", "ssn 123-", "pin 1", " -p ", "login ", "mysql -p"),
 ]
 
 

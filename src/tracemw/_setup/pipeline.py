@@ -25,7 +25,8 @@ from tracemw._process.log import log
 from tracemw._recording import FlightRecorder
 from tracemw.config import Backend, Config, is_development
 from tracemw.redaction import Redaction
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import KeyRule, Policy
+from tracemw.redaction.remedy import remedy_for
 from tracemw.sampling import ConsistentSampler, Sampling, sampler_for
 
 if TYPE_CHECKING:
@@ -55,21 +56,30 @@ class Pipeline:
 def policy_for(config: Config, redaction: Redaction | None) -> Policy:
     """Return the policy that the settings ask for.
 
-    In development, numbers and booleans pass under any key, and the log names each key that does not.
+    In development, numbers and booleans pass under any key, and the log names each key that is not allowed. Elsewhere,
+    it names the first key that was redacted.
     """
     is_lenient = is_development(config.environment)
     return Policy(
         config.allow,
         redaction,
         is_lenient=is_lenient,
-        tell=_tell_of_key if is_lenient else None,
+        tell=_tell_in_development if is_lenient else _tell_of_first,
         longest=config.value_limit,
     )
 
 
-def _tell_of_key(key: str) -> None:
-    said = "the values of attribute %r leave as [REDACTED]; init(allow={%r}), or TRACEMW_ALLOW=%s, lets them pass"
-    log(logging.WARNING, said, key, key, key)
+def _tell_in_development(rule: KeyRule, is_redacted: bool) -> None:
+    what = "are not allowed to leave" if is_redacted else "that are numbers or booleans pass in development only"
+    log(logging.WARNING, "the values of attribute %r %s; %s", rule.shown, what, remedy_for(rule))
+
+
+def _tell_of_first(rule: KeyRule, is_redacted: bool) -> None:  # noqa: ARG001  nothing is lenient here
+    said = (
+        "the values of attribute %r are not allowed to leave; %s. stats().redacted counts what was redacted, by key; "
+        "no other key is logged"
+    )
+    log(logging.WARNING, said, rule.shown, remedy_for(rule))
 
 
 def pipeline_for(

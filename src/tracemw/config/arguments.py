@@ -54,9 +54,8 @@ class Arguments:
                 raise TypeError(f"{name} takes several {several}, not {getattr(self, name)!r}")
         for name in ("baggage", "allow"):
             if isinstance(getattr(self, name), str):
-                raise TypeError(
-                    f"{name} takes several keys, such as ({getattr(self, name)!r},), separated by commas, not one string"
-                )
+                keys = tuple(getattr(self, name).replace(",", " ").split())
+                raise TypeError(f"{name} takes several keys, separated by commas, such as {keys!r}, not one string")
         if isinstance(self.instrument, str) and self.instrument != "auto":
             raise TypeError(f'instrument takes several names, such as ({self.instrument!r},), or "auto"')
         for name in ("metrics", "blame", "swallowed", "warn"):

@@ -18,6 +18,7 @@ The way through this room, one module per step:
 * `known_tokens`, `pairs`, `numbers`, `addresses`: the detectors
 * `urls`, `database_errors`: what URLs, and errors of databases, repeat of values
 * `report`: what has been redacted, and how often
+* `remedy`: what lets the values of a key pass, for the log
 """
 
 from tracemw.redaction.users_rule import Answer, Found, Redaction

@@ -14,7 +14,7 @@ from typing import Final
 from tracemw.redaction.addresses import emails, users
 from tracemw.redaction.known_tokens import jwts, private_keys, tokens
 from tracemw.redaction.numbers import cards, ibans, phones, security_codes
-from tracemw.redaction.pairs import ROOTS, credentials, pairs
+from tracemw.redaction.pairs import BEFORE_SPACES, ROOTS, credentials, pairs, spaced
 from tracemw.redaction.places import Place, merged
 
 is_plain: Final = re.compile(r"(?:[A-Z]{3,10}+)?[a-z./]*+[0-9]{0,11}+(?:[a-z./]++[0-9]{0,11}+){0,3}+").fullmatch
@@ -61,6 +61,8 @@ def _found(text: str) -> Iterator[Place]:
         yield from credentials(text)
     if _has_any(_SIGNS, text) and _has_any(ROOTS, lower):
         yield from pairs(text)
+    if _has_any(BEFORE_SPACES, lower):
+        yield from spaced(text)
     if _has_any(_LABELS_OF_CODES, lower):
         yield from security_codes(text)
     if _has_any(_LABELS_OF_PHONES, lower):

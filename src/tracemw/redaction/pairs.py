@@ -121,6 +121,48 @@ def pairs(text: str) -> Iterator[Place]:
             yield Place(start, end, "pair")
 
 
+BEFORE_SPACES: Final = ("password ", "passwd ", "passphrase ", "secret ", "api key ", "ssn ", "pin ", "-p ")
+"""What stands before a value that only a space parts from its name, in lower case."""
+
+_SPACED: Final = re.compile(
+    r"(?i:(?<![\w.-])(?:(?P<name>passw(?:or)?d|passphrase|secret|api key) (?P<value>\S{4,200})"
+    r"|ssn (?P<ssn>[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4})(?![\w-])|pin (?P<pin>[0-9]{4,8})(?![\w.:-])))"
+)
+_OPTION: Final = re.compile(
+    r"\b(?:sshpass|mysql\w{0,8}|mariadb[\w-]{0,8}|mongo\w{0,8}|login)\b[^\n|;]{0,100}? -p (?P<value>[^\s\[-]\S{0,200})"
+)
+_ALONE: Final = re.compile(r"(?<![^\s])-p (?P<value>\S{6,200})")
+_NO_VALUE: Final = re.compile(
+    r"[/$<({%@:=\[-]|[\w.-]+[=:(/]|\d+(?:\.\d+)+|(?i:sha|md|pbkdf|argon|bcrypt|scrypt|oauth|utf|base|aes|rsa|v)-?\d"
+)
+"""What follows a name and a space, and begins no value: paths, pairs, versions, and names of algorithms."""
+
+
+def spaced(text: str) -> Iterator[Place]:
+    """Find values that only a space parts from a name, if they look drawn or are numbers: `passwd hunter2`."""
+    for found in _SPACED.finditer(text):
+        kind = str(found.lastgroup)
+        start, end = found.span(kind)
+        if kind == "value":
+            end = start + len(found["value"].rstrip(".,;:!?)\"'`]}>"))
+            if not _is_drawn(text[start:end]):
+                continue
+        yield Place(start, end, "pair")
+    for found in _OPTION.finditer(text):
+        yield Place(found.start("value"), found.end("value"), "pair")
+    for found in _ALONE.finditer(text):
+        if not found["value"].isdigit() and _is_drawn(found["value"]):
+            yield Place(found.start("value"), found.end("value"), "pair")
+
+
+def _is_drawn(value: str) -> bool:
+    """Tell whether what follows a name and a space is a number, or has letters and digits as passwords do."""
+    if _NO_VALUE.match(value) is not None:
+        return False
+    has_digits = any(map(str.isdigit, value))
+    return has_digits and (len(value) >= 6 or (len(value) >= 4 and value.isdigit()))
+
+
 def credentials(text: str) -> Iterator[Place]:
     """Find the credentials of HTTP's schemes Bearer and Basic (RFC 6750, RFC 7617), whatever stands before."""
     for found in _BEARER.finditer(text):

@@ -58,7 +58,7 @@ _MOST_KEYS: Final = 4096
 """Keys, and names in queries, whose decisions are remembered."""
 
 _MOST_TOLD: Final = 100
-"""Keys that the log names."""
+"""Keys that the log names in development; elsewhere it names one."""
 _HASH: Final = re.compile(r"\[HASH:[0-9a-f]{16}\]").fullmatch
 _OPERATORS: Final = "operators"
 _METRICS: Final = "metrics"
@@ -110,7 +110,7 @@ class Policy:
         allow: Further keys, and globs such as `order.*`. `url.query.<name>` allows a name in queries.
         redaction: What the user has said beside that.
         is_lenient: Whether numbers and booleans pass under keys that are not allowed, as in development.
-        tell: Called once with each key that is not allowed, when its first value is redacted.
+        tell: Called once with each key that is not allowed, when its first value is redacted, or passes by leniency.
         longest: How many bytes of a value leave.
     """
 
@@ -120,7 +120,7 @@ class Policy:
         redaction: Redaction | None = None,
         *,
         is_lenient: bool = False,
-        tell: Callable[[str], object] | None = None,
+        tell: Callable[[KeyRule, bool], object] | None = None,
         longest: int = LONGEST,
     ) -> None:
         patterns = set(allow)
@@ -135,6 +135,7 @@ class Policy:
         self._is_lenient = is_lenient
         self._tell = tell
         self._told: set[str] = set()
+        self._most_told = _MOST_TOLD if is_lenient else 1
         self._longest = longest
         self._rules: dict[tuple[str, str], KeyRule] = {}
         self.names = _Names(self.exact, self._matches_glob)
@@ -205,17 +206,28 @@ class Policy:
 
     # -- Values.
 
+    def passes(self, rule: KeyRule, kind: type) -> bool:
+        """Tell whether values of a type leave under a key, once they are looked at."""
+        if rule.passes:
+            return True
+        if not rule.numbers_pass or not issubclass(kind, (bool, int, float)):
+            return False
+        self._tell_of(rule, is_redacted=False)
+        return True
+
     def cleaned(self, value: Any, rule: KeyRule, where: Where) -> Any:
         """Return a value as it may leave.
 
         Raises:
             Dropped: when the user's rule leaves the attribute out.
         """
-        if not rule.passes and not (rule.numbers_pass and isinstance(value, (bool, int, float))):
+        if value is None:
+            return None
+        if not self.passes(rule, type(value)):
             return self.refused(value, rule, where)
         if isinstance(value, str):
             return value if rule.is_calm(value) else self.masked(value, rule, where)
-        if rule.find is None or value is None or isinstance(value, (bool, float)):
+        if rule.find is None or isinstance(value, (bool, float)):
             return value
         return NestedValues(self, rule, where).cleaned(value, 0)
 
@@ -236,26 +248,25 @@ class Policy:
         """
         if type(value) is str and (value == MASK or _HASH(value)):  # it has been refused before
             return value
-        self._note(rule)
-        if self.rule is None:
-            return MASK
-        answer = self._answer(Found(where, rule.key, value, "key"))
-        if answer is Answer.DROP:
-            raise Dropped
-        if answer is Answer.HASH:
-            return self._redaction.hashed(value)
+        answer = Answer.MASK if self.rule is None else self._answer(Found(where, rule.key, value, "key"))
         if answer is Answer.KEEP:
             allowed = KeyRule(
                 rule.key, rule.shown, passes=True, numbers_pass=True, is_calm=rule.is_calm, find=rule.find
             )
             return self.cleaned(value, allowed, where)
-        return MASK
+        self._note(rule)
+        if answer is Answer.DROP:
+            raise Dropped
+        return self._redaction.hashed(value) if answer is Answer.HASH else MASK
 
     def _note(self, rule: KeyRule) -> None:
         self.report.count(rule.shown)
-        if self._tell is not None and rule.key not in self._told and len(self._told) < _MOST_TOLD:
+        self._tell_of(rule, is_redacted=True)
+
+    def _tell_of(self, rule: KeyRule, *, is_redacted: bool) -> None:
+        if self._tell is not None and rule.key not in self._told and len(self._told) < self._most_told:
             self._told.add(rule.key)
-            self._tell(rule.shown)
+            self._tell(rule, is_redacted)
 
     def masked(self, text: str, rule: KeyRule, where: Where) -> str:
         """Return a text without what looks like a secret. This is for a text that is not calm."""

@@ -177,7 +177,7 @@ class AttributeMemo:
         rule = self.policy.of(key, self.where)
         if kind is Parameterised:
             return KeptValues(self, SimpleValues(self, kind, key, rule))
-        if not (rule.passes or (rule.numbers_pass and kind in _NUMBERS)):
+        if kind is not type(None) and not self.policy.passes(rule, kind):
             return AnyValues(self, rule) if self.policy.rule is not None else RefusedValues(self, rule)
         if kind is str and rule.find is not None:
             kept = Queries if key in QUERIES else Texts
