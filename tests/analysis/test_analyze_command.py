@@ -177,7 +177,7 @@ def test_a_server_that_is_not_there_is_told_plainly() -> None:
     ended = analyze(WEB, "--url", f"http://127.0.0.1:{free_port()}")
     assert ended.returncode == 2
     assert "cannot be reached (" in ended.stderr
-    assert "use --url" in ended.stderr
+    assert "another --url" in ended.stderr
 
 
 @pytest.mark.parametrize(
