@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -267,6 +268,16 @@ async def test_over_http_it_answers_this_machine_only(stored: Viewer) -> None:
         assert _status(url) == 200
         assert _status(url, host="evil.example") == 421
         assert _status(url, origin="http://evil.example") == 403
+
+
+def test_a_port_that_is_taken_is_told_plainly(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        assert main(["mcp", "--http", str(listener.getsockname()[1])]) == 2
+    told = capsys.readouterr().err
+    assert "(Address already in use); choose another port with --http" in told
+    assert len(told.splitlines()) == 1
 
 
 def _status(url: str, **headers: str) -> int | None:

@@ -57,7 +57,7 @@ def test_an_argument_of_another_type_is_told_plainly(traces: Traces) -> None:
     client.get("/quiet")
     with pytest.raises(TypeError, match=r"but='n-plus-one' is not accepted; use a list of codes, such as but=\["):
         traces.assert_no_findings(but="n-plus-one")
-    with pytest.raises(TypeError, match="within='1' is not accepted; use seconds, such as within=1.0"):
+    with pytest.raises(TypeError, match=r"within='1' is not accepted; use seconds, such as within=1\.0"):
         traces.one(within="1")  # type: ignore[arg-type]
 
 
