@@ -43,9 +43,9 @@ def _run(options: argparse.Namespace) -> int:
         return fail(f"tracemw mcp: {problem}")
     if options.http is None:
         server.run("stdio")
-    elif (problem := _taken(options.http)) is not None:
+    elif (taken := _taken(options.http)) is not None:
         return fail(
-            f"tracemw mcp: cannot listen on 127.0.0.1:{options.http} ({problem}); choose another port with --http"
+            f"tracemw mcp: cannot listen on 127.0.0.1:{options.http} ({taken}); choose another port with --http"
         )
     else:
         server.run("streamable-http", host="127.0.0.1", port=options.http, stateless_http=True, json_response=True)

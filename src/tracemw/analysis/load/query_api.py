@@ -164,7 +164,7 @@ class QueryApi:
     def _refused(self, status: int, said: str) -> QueryError:
         if "no org id" in said:
             return QueryError(
-                f"{self._url} needs a tenant ({said}); start this command with another --tenant or TRACEMW_TENANT"
+                f"{self._url} needs a tenant ({said}); use --tenant or TRACEMW_TENANT where this command starts"
             )
         if status in (401, 403):
             return QueryError(f"{self._url} answers {status}; put an authorization into OTEL_EXPORTER_OTLP_HEADERS")
