@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tracemw.cli import COMMANDS
+
+CAPTURES = Path(__file__).parent / "analysis" / "captures"
 
 
 @pytest.mark.parametrize(
@@ -29,7 +33,9 @@ def test_the_help_of_each_command_has_an_example(command: tuple[str, ...], examp
     assert example in ended.stdout
 
 
-@pytest.mark.parametrize("arguments", [("vew",), ("view", "--port", "a"), ("spike", "--no-such-option")])
+@pytest.mark.parametrize(
+    "arguments", [("vew",), ("view", "--port", "a"), ("spike", "--no-such-option"), ("mcp", "--skil")]
+)
 def test_a_usage_error_ends_with_status_2_and_nothing_on_the_output(arguments: tuple[str, ...]) -> None:
     ended = subprocess.run([sys.executable, "-m", "tracemw", *arguments], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -51,3 +57,23 @@ def test_the_commands_load_no_sdk_and_no_door() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("analyze", str(CAPTURES / "zipkin.json")),
+        ("analyze", str(CAPTURES / "zipkin.json"), "--json"),
+        ("compare", "--before", str(CAPTURES / "zipkin.json"), "--after", str(CAPTURES / "jaeger.json")),
+        ("mcp", "--skill"),
+    ],
+    ids=["analyze", "analyze --json", "compare", "mcp --skill"],
+)
+def test_a_reader_that_has_gone_ends_a_command_with_status_2_and_no_traceback(arguments: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tracemw", *arguments], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (2, "")

@@ -177,7 +177,7 @@ def test_a_server_that_is_not_there_is_told_plainly() -> None:
     ended = analyze(WEB, "--url", f"http://127.0.0.1:{free_port()}")
     assert ended.returncode == 2
     assert "cannot be reached (" in ended.stderr
-    assert "use --url" in ended.stderr
+    assert "another --url" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -295,3 +295,20 @@ def _peak_of_a_search(traces: int) -> int:
 def test_an_id_that_is_no_hex_is_refused_before_anybody_is_asked() -> None:
     with pytest.raises(QueryError, match="use up to 32 hex digits"):
         QueryApi("http://127.0.0.1:9").trace("../../x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "name one of these: a trace id"),
+        ((WEB, "--service", "books"), "name only one of these: a trace id"),
+        ((WEB, "--since", "1h"), "--since goes with a search"),
+        ((WEB, "--limit", "1000"), "--limit goes with a search"),
+        ((str(CAPTURES / "zipkin.json"), "--tenant", "books"), "--tenant goes with a server"),
+        (("-", "--tenant", "books"), "--tenant goes with a server"),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(arguments: tuple[str, ...], told: str) -> None:
+    ended = analyze(*arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert told in ended.stderr

@@ -173,6 +173,23 @@ def test_the_tests_of_the_page_on_testing_pass(shell: Shell) -> None:
     assert "2 passed" in shell.run(command)
 
 
+def test_the_tests_of_the_page_on_testing_fail_for_a_query_per_order(shell: Shell, tmp_path: Path) -> None:
+    (block,) = (block for block in blocks("docs/how-to/testing.md") if block.name == "test_orders.py")
+    shell.write("test_orders.py", block.text.replace('"/orders/2"', '"/orders/50"'))
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "test_orders.py"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "assert queries: 50 <= 3" in ended.stdout
+    assert "50 x SELECT orders" in ended.stdout
+    assert "1 failed, 1 passed" in ended.stdout
+
+
 def test_a_control_file_for_a_cluster_is_made(shell: Shell, tmp_path: Path) -> None:
     (command,) = story("control file")
     shell.run(command)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -25,7 +27,7 @@ from viewer.samples import SECOND, Spans, span
 
 TOOLS = {"findings", "find_traces", "show_trace", "show_span", "compare", "reproduce"}
 SERVER, CLIENT = Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT
-SLOW, BROKEN, WIDE = (f"{number:032x}" for number in (0xA1, 0xB2, 0xC3))
+SLOW, BROKEN, WIDE, PLAIN, HEALTHY = (f"{number:032x}" for number in (0xA1, 0xB2, 0xC3, 0xD4, 0xE5))
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,8 @@ def stored() -> Iterator[Viewer]:
             Spans("checkout", tuple(_slow(now))),
             Spans("payments", tuple(_broken(now))),
             Spans("reports", tuple(_wide(now))),
+            Spans("books", (_unavailable(now),)),
+            Spans("shelves", tuple(_healthy(now))),
         ]
         assert running.send(*sent).status_code == 200
         yield running
@@ -81,6 +85,18 @@ def _broken(now: int) -> Iterator[Span]:
     yield failing
 
 
+def _unavailable(now: int) -> Span:
+    facts: dict[str, Any] = {"http__request__method": "GET", "http__route": "/books/{id}", "url__scheme": "https"}
+    facts |= {"server__address": "books.example", "server__port": 8443, "url__query": "ids[]=1"}
+    facts |= {"http__response__status_code": 503, "error__type": "503"}
+    return span(0xD4, 1, name="GET /books/{id}", took=30, kind=SERVER, start=now, error="", **facts)
+
+
+def _healthy(now: int) -> Iterator[Span]:
+    yield span(0xE5, 1, name="GET /books", took=70, kind=SERVER, start=now, http__request__method="GET")
+    yield span(0xE5, 2, 1, name="read", at=5, took=60, start=now)
+
+
 def _wide(now: int) -> Iterator[Span]:
     yield span(0xC3, 1, name="GET /report", took=4000, kind=SERVER, start=now, http__request__method="GET")
     for number in range(3000):
@@ -112,7 +128,7 @@ async def test_an_agent_gets_from_a_slow_service_to_the_line_of_code_in_two_call
     async with Client(command, read_timeout_seconds=60) as client:
         failed, found = await asked(client, "find_traces", service="checkout", slower_than_ms=500)
         assert not failed
-        assert found.startswith("1 traces match")
+        assert found.startswith("1 slowest of 1 traces that match { resource.service.name = ")
         assert SLOW in found
         failed, shown = await asked(client, "show_trace", trace_id=SLOW)
     assert not failed
@@ -152,6 +168,36 @@ async def test_how_to_reproduce_a_request_tells_names_and_no_values(stored: View
     assert "4711" not in told
 
 
+async def test_how_to_reproduce_a_failing_request_tells_its_host_and_its_status_once(stored: Viewer) -> None:
+    async with agent(stored.url) as client:
+        _, told = await asked(client, "reproduce", trace_id=PLAIN)
+    assert "It answered 503\n" in told
+    assert "curl -g -i -X GET 'https://books.example:8443/books/{id}?ids[]=...' -H " in told
+
+
+async def test_a_trace_without_a_finding_names_spans_to_look_at(stored: Viewer) -> None:
+    async with agent(stored.url) as client:
+        _, told = await asked(client, "show_trace", trace_id=HEALTHY)
+        named = re.search(r"spans on the critical path: (\w{16}) read 60\.0 ms, (\w{16}) GET /books 10\.0 ms", told)
+        assert named is not None
+        failed, shown = await asked(client, "show_span", trace_id=HEALTHY, span_id=named[1])
+    assert not failed
+    assert shown.startswith("read [shelves]")
+
+
+async def test_the_slowest_traces_are_found_among_many_that_are_newer() -> None:
+    now = time.time_ns() - 60 * SECOND
+    slow = span(0x5000, 1, name="GET /", took=900, kind=SERVER, start=now - 30 * SECOND)
+    new = (span(0x5001 + each, 1, name="GET /", took=5, kind=SERVER, start=now + each) for each in range(40))
+    with viewer() as running:
+        assert running.send(Spans("shop", (slow, *new))).status_code == 200
+        async with agent(running.url) as client:
+            _, found = await asked(client, "find_traces", service="shop")
+    first, second, *_ = found.splitlines()
+    assert first.startswith("20 slowest of 41 traces that match ")
+    assert second.startswith(f"{0x5000:032x} GET / [shop] 900 ms")
+
+
 async def test_a_long_answer_is_cut_to_what_is_stated_with_the_verdict_first(stored: Viewer) -> None:
     async with agent(stored.url) as client:
         failed, shown = await asked(client, "show_trace", trace_id=WIDE)
@@ -174,6 +220,11 @@ async def test_a_long_answer_is_cut_to_what_is_stated_with_the_verdict_first(sto
         ("compare", {"before": "1.0", "after": "1.0"}, "both sides are the same; name two sets that differ"),
         ("compare", {"before": "/etc/hostname", "after": "1.0"}, "is a file; name a version, times such as"),
         ("compare", {"before": "1.0", "after": "1.1"}, "no trace matches"),
+        ("find_traces", {"failed": True}, "'failed' is not accepted; find_traces takes service, route, failing,"),
+        ("findings", {"servce": "checkout"}, "'servce' is not accepted; findings takes service, query, since"),
+        ("show_trace", {}, "trace_id is missing; show_trace takes trace_id"),
+        ("find_traces", {"slower_than_ms": "fast"}, "slower_than_ms='fast' is not accepted (input should be a valid"),
+        ("find_traces", {"slower_than_ms": -1}, "slower_than_ms=-1 is not accepted (input should be greater than or"),
     ],
 )
 async def test_a_question_without_an_answer_says_what_to_do(
@@ -183,6 +234,8 @@ async def test_a_question_without_an_answer_says_what_to_do(
         failed, text = await asked(client, tool, **arguments)
     assert failed
     assert told in text
+    assert "pydantic" not in text
+    assert "--" not in text
 
 
 async def test_a_server_that_is_gone_is_told_to_the_agent() -> None:
@@ -215,6 +268,16 @@ async def test_over_http_it_answers_this_machine_only(stored: Viewer) -> None:
         assert _status(url) == 200
         assert _status(url, host="evil.example") == 421
         assert _status(url, origin="http://evil.example") == 403
+
+
+def test_a_port_that_is_taken_is_told_plainly(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        assert main(["mcp", "--http", str(listener.getsockname()[1])]) == 2
+    told = capsys.readouterr().err
+    assert "(Address already in use); choose another port with --http" in told
+    assert len(told.splitlines()) == 1
 
 
 def _status(url: str, **headers: str) -> int | None:

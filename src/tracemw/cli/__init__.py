@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ERROR
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
     except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
@@ -62,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Tools for distributed tracing of Python web services.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"tracemw {__version__}")
     parsers = parser.add_subparsers(metavar="COMMAND", dest="command")
@@ -72,6 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
             description=command.description,
             epilog=command.example,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         command.add_options(own)
         own.set_defaults(run=command.run)

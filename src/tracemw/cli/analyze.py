@@ -24,16 +24,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since",
         type=look_back,
-        default=3600.0,
         metavar="TIME",
         help="how far back a search goes (default: 1h; at most 7d)",
     )
     parser.add_argument(
         "--limit",
         type=limit,
-        default=1000,
         metavar="N",
-        help="traces that a search gives at most (default: %(default)s)",
+        help="traces that a search gives at most (default: 1000)",
     )
     add_server_options(parser)
     parser.add_argument(
@@ -70,7 +68,14 @@ def _run(options: argparse.Namespace) -> int:
     searches = options.query is not None or options.service is not None
     error: Callable[[str], NoReturn] = options.usage_error
     if searches == (options.trace is not None):
-        error("name one of these: a trace id, a file, - for standard input, or --query or --service for a search")
+        only = "only one" if searches else "one"
+        error(f"name {only} of these: a trace id, a file, - for standard input, or --query or --service for a search")
+    if not searches:
+        for option in ("since", "limit"):
+            if getattr(options, option) is not None:
+                error(f"--{option} goes with a search; name --query or --service in place of {options.trace}")
+        if options.tenant is not None and (options.trace == "-" or Path(options.trace).is_file()):
+            error(f"--tenant goes with a server; {options.trace} is read without one")
     from tracemw.cli.analyzing import analyze
 
     return analyze(options)

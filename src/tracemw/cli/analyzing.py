@@ -29,6 +29,12 @@ from tracemw.cli.fetching import open_api
 from tracemw.cli.output import fail, progress, say, show
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
+_SINCE: Final = 3600.0
+"""Seconds that a search goes back, where the user does not say."""
+
+_LIMIT: Final = 1000
+"""Traces that a search gives at most, where the user does not say."""
+
 _TOLD_EVERY: Final = 100
 """Traces of a file after which the terminal tells how far the work is."""
 
@@ -42,6 +48,8 @@ def analyze(options: argparse.Namespace) -> int:
         if len(traces) == 1:
             return _one(traces[0], options)
         return _many(iter(traces), {trace.trace_id: trace for trace in traces}.__getitem__, options)
+    except BrokenPipeError:
+        raise
     except (OSError, ValueError) as problem:  # no trace, none that can be read, or a setting that is not accepted
         return fail(f"tracemw analyze: {problem}")
     finally:
@@ -66,7 +74,8 @@ def _found(options: argparse.Namespace) -> Iterator[Trace]:
     query = options.query or "{ }"
     if options.service is not None:
         query = narrowed(options.query, f"resource.service.name = {quoted(options.service)}")
-    ids = api.search(query, start=now - int(options.since), end=now + 1, limit=options.limit)
+    since, limit = options.since or _SINCE, options.limit or _LIMIT
+    ids = api.search(query, start=now - int(since), end=now + 1, limit=limit)
     if not ids:
         raise NoTraceError(f"no trace matches {query}; look further back with --since, and see --url and --tenant")
     yield from fetch(api, ids, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from typing import Final
 
 from tracemw.cli.command import FINE, Command
@@ -42,9 +43,24 @@ def _run(options: argparse.Namespace) -> int:
         return fail(f"tracemw mcp: {problem}")
     if options.http is None:
         server.run("stdio")
+    elif (taken := _taken(options.http)) is not None:
+        return fail(
+            f"tracemw mcp: cannot listen on 127.0.0.1:{options.http} ({taken}); choose another port with --http"
+        )
     else:
         server.run("streamable-http", host="127.0.0.1", port=options.http, stateless_http=True, json_response=True)
     return FINE
+
+
+def _taken(port: int) -> str | None:
+    """Return why nobody can listen on a port of this machine; None if somebody can."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return None
 
 
 def _port(text: str) -> int:

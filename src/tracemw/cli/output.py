@@ -22,7 +22,11 @@ def fail(message: str) -> int:
 
 
 def show(lines: Iterable[Line]) -> None:
-    """Print lines: in colour if rich is installed and this is a terminal, as they are otherwise."""
+    """Print lines: in colour if rich is installed and this is a terminal, as they are otherwise.
+
+    Raises:
+        BrokenPipeError: if nobody reads on.
+    """
     try:
         from rich.console import Console
         from rich.text import Text
@@ -31,8 +35,11 @@ def show(lines: Iterable[Line]) -> None:
             say(line.text)
         return
     console = Console(highlight=False, soft_wrap=True)
-    for line in lines:
-        console.print(Text(escaped(line.text), style=line.style))
+    try:
+        for line in lines:
+            console.print(Text(escaped(line.text), style=line.style))
+    except SystemExit:  # rich ends the process with status 1 where nobody reads on; 1 means findings here
+        raise BrokenPipeError from None
 
 
 def progress(text: str) -> None:

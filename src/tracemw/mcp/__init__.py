@@ -3,6 +3,7 @@
 The way through this room:
 
 * ``tools``: what an agent sees: the tools, their arguments, and what each is for
+* ``checked_tool``: arguments that are refused before a tool runs
 * ``questions``: an agent's question becomes TraceQL, and the traces are fetched from Tempo or from ``tracemw view``
 * ``reproducing``: how to send a request like the one of a trace, without any value of it
 * ``short_answers``: text of a stated length, the verdict first

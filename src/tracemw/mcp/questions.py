@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
+from tracemw.analysis.critical_path import critical_path
 from tracemw.analysis.findings.finding import quoted
 from tracemw.analysis.gathering.both_sides import compare_sources
 from tracemw.analysis.gathering.how_long import length_of_time
 from tracemw.analysis.gathering.searching import fetch
 from tracemw.analysis.gathering.sources import Files, parse_side
 from tracemw.analysis.grouping import Survey, judge_all, look_at
-from tracemw.analysis.load.query_api import QueryApi
+from tracemw.analysis.load.query_api import QueryApi, Summary
 from tracemw.analysis.load.unreadable import NoTraceError, QueryError
 from tracemw.analysis.model import Span, Trace, milliseconds
 from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
@@ -22,10 +23,14 @@ from tracemw.mcp.short_answers import answer
 
 _LONGEST: Final = 7 * 86_400
 _MOST_LISTED: Final = 20
+_MOST_RANKED: Final = 500
+"""Traces of which the slowest are listed."""
 _MOST_SURVEYED: Final = 300
 _MOST_COMPARED: Final = 500
 """Traces of one side."""
 _MOST_PROOF: Final = 3
+_MOST_STEPS: Final = 5
+"""Spans on the critical path whose ids are told where there is no finding."""
 _STACK: Final = 12
 """Lines of a stack that are shown, the innermost ones."""
 
@@ -56,8 +61,11 @@ class Questions:
     ) -> str:
         """Return the slowest of the traces that match, a line each, with its verdict."""
         asked = query or _filter(service=service, route=route, failing=failing, slower_than_ms=slower_than_ms)
-        traces = sorted(self._found(asked, since, _MOST_LISTED), key=lambda trace: trace.root.duration, reverse=True)
-        lines = [f"{len(traces)} traces match {asked}; slowest first"]
+        found = self._search(asked, since, _MOST_RANKED)
+        slowest = sorted(found, key=lambda each: each.milliseconds, reverse=True)[:_MOST_LISTED]
+        traces = list(fetch(self._api, [each.trace_id for each in slowest], _unheard))
+        of = f"the newest {len(found)} traces" if len(found) >= _MOST_RANKED else f"{len(found)} traces"
+        lines = [f"{len(traces)} slowest of {of} that match {asked}"]
         for trace in traces:
             root = trace.root
             failed = " FAILED" if root.failed else ""
@@ -85,14 +93,14 @@ class Questions:
             f"spans that prove {finding.code}: {', '.join(finding.span_ids[:_MOST_PROOF])}"
             for finding in findings[:_MOST_PROOF]
         ]
-        return answer([first, *proof, *more], rest="see one span with show_span")
+        return answer([first, *(proof or _steps(trace)), *more], rest="see one span with show_span")
 
     def show_span(self, trace_id: str, span_id: str) -> str:
         """Return one span's attributes and events."""
         trace = self._api.trace(trace_id)
         span = next((span for span in trace.spans if span.span_id == span_id.lower()), None)
         if span is None:
-            raise LookupError(f"trace {trace_id} has no span {span_id}; show_trace names the spans of findings")
+            raise LookupError(f"trace {trace_id} has no span {span_id}; show_trace names spans to look at")
         return answer(_lines_of_span(span), rest="the stored trace has the rest")
 
     def compare(self, *, before: str, after: str, service: str | None, route: str | None, since: str) -> str:
@@ -114,13 +122,16 @@ class Questions:
         return answer(lines_to_reproduce(self._api.trace(trace_id)), rest="show_trace has the whole trace")
 
     def _found(self, query: str, since: str, limit: int) -> Iterator[Trace]:
+        yield from fetch(self._api, [each.trace_id for each in self._search(query, since, limit)], _unheard)
+
+    def _search(self, query: str, since: str, limit: int) -> list[Summary]:
         now = int(time.time())
-        ids = self._api.search(query, start=now - _seconds(since), end=now + 1, limit=limit)
-        if not ids:
+        found = self._api.search_summaries(query, start=now - _seconds(since), end=now + 1, limit=limit)
+        if not found:
             raise NoTraceError(
                 f"no trace of the last {since} matches {query}; look further back with since, or ask for less"
             )
-        yield from fetch(self._api, ids, _unheard)
+        return found
 
 
 def _filter(
@@ -156,6 +167,14 @@ def _words(side: str) -> list[str]:
 
 def _unheard(_told: str) -> None:
     """Tell nobody how far the work is: an agent waits for the answer."""
+
+
+def _steps(trace: Trace) -> Iterator[str]:
+    """Give the spans that hold up the trace's end longest, so that an agent can look at one."""
+    held = critical_path(trace.root)
+    longest = sorted(held, key=lambda span: held[span], reverse=True)[:_MOST_STEPS]
+    steps = (f"{span.span_id} {span.name} {milliseconds(held[span]):.1f} ms" for span in longest)
+    yield f"spans on the critical path: {', '.join(steps)}"
 
 
 def _lines_of_span(span: Span) -> Iterator[str]:

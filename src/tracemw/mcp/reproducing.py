@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
@@ -28,16 +29,25 @@ def lines_to_reproduce(trace: Trace) -> Iterator[str]:
     )
     query = f"?{'&'.join(f'{name}=...' for name in names)}" if names else ""
     yield f"{method} {route}{query} on {request.service}"
-    yield f"It answered {http_status(request.attributes) or 'without a status'}" + (
-        f", {request.error_type}" if request.error_type else ""
-    )
+    status = str(http_status(request.attributes) or "without a status")
+    why = request.error_type
+    yield f"It answered {status}" + (f", {why}" if why and why != status else "")
     if names:
         yield f"Query parameters, without their values: {', '.join(names)}"
     called = list(dict.fromkeys(span.service for span in trace.spans if span.service != request.service))
     if called:
         yield f"Services that took part, and must run: {', '.join(called)}"
-    yield f"curl -i -X {method} 'http://HOST{route}{query}' -H 'traceparent: 00-{trace.trace_id}-{request.span_id}-01'"
-    yield "Put in a host and values. The header adds the new spans to this trace; leave it out for a trace of its own."
+    url = shlex.quote(f"{request.attributes.get('url.scheme', 'http')}://{_host(request)}{route}{query}")
+    yield f"curl -g -i -X {shlex.quote(method)} {url} -H 'traceparent: 00-{trace.trace_id}-{request.span_id}-01'"
+    yield "Put in values. The header adds the new spans to this trace; leave it out for a trace of its own."
+
+
+def _host(request: Span) -> str:
+    """Return host and port as the request named them; `HOST` stands for a host that is not known."""
+    host, port = str(request.attributes.get("server.address", "HOST")), request.attributes.get("server.port")
+    if ":" in host:
+        host = f"[{host}]"
+    return host if port is None else f"{host}:{port}"
 
 
 def _method(span: Span) -> str:

@@ -9,11 +9,13 @@ from typing import Annotated, Final, ParamSpec
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from tracemw._version import __version__
 from tracemw.analysis.load.query_api import QueryApi
+from tracemw.mcp.checked_tool import CheckedTool
 from tracemw.mcp.questions import Questions
 from tracemw.mcp.short_answers import MOST_TOKENS
 
@@ -41,10 +43,11 @@ TraceId = Annotated[str, Field(description="trace id, up to 32 hex digits")]
 def make_server(api: QueryApi) -> MCPServer:
     """Return the MCP server over one Tempo or viewer."""
     questions = Questions(api)
-    server: MCPServer = MCPServer("tracemw", version=__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
+    tools: list[Tool] = []
 
     def tool(function: Callable[P, str]) -> Callable[P, str]:
-        return server.tool(annotations=_READS, structured_output=False)(_told(function))
+        tools.append(CheckedTool.of(_told(function), _READS))
+        return function
 
     @tool
     def findings(service: Service = None, query: Query = None, since: Since = "1h") -> str:
@@ -60,7 +63,7 @@ def make_server(api: QueryApi) -> MCPServer:
         query: Query = None,
         since: Since = "1h",
     ) -> str:
-        """Up to 20 traces that match, slowest first, each with its verdict. For: which requests are slow, or fail?"""
+        """The 20 slowest traces that match, each with its verdict. For: which requests are slow, or fail?"""
         return questions.find_traces(
             query=query,
             service=service,
@@ -77,7 +80,7 @@ def make_server(api: QueryApi) -> MCPServer:
 
     @tool
     def show_span(
-        trace_id: TraceId, span_id: Annotated[str, Field(description="span id, 16 hex digits, from a finding")]
+        trace_id: TraceId, span_id: Annotated[str, Field(description="span id, 16 hex digits, as show_trace names it")]
     ) -> str:
         """One span's attributes and events: exception, stack of a slow request, logs."""
         return questions.show_span(trace_id, span_id)
@@ -98,7 +101,7 @@ def make_server(api: QueryApi) -> MCPServer:
         """How to send a request like this trace's: method, route, names of query parameters. Tells no values."""
         return questions.reproduce(trace_id)
 
-    return server
+    return MCPServer("tracemw", version=__version__, instructions=_INSTRUCTIONS, log_level="WARNING", tools=tools)
 
 
 def skill() -> str:

@@ -95,9 +95,12 @@ class RecordedTrace:
 
         Raises:
             AssertionError: for a finding; it shows what is wrong, the line of code, and the remedy.
+            TypeError: for a string in place of several codes.
             ValueError: for a code that there is not.
         """
         __tracebackhide__ = True
+        if isinstance(but, str):
+            raise TypeError(f"but={but!r} is not accepted; use a list of codes, such as but=[{but!r}]")
         unwanted = (_checked(codes) or set(CODES)) - _checked(but)
         self._refuse([finding for finding in self.findings if finding.code in unwanted])
 

@@ -42,6 +42,7 @@ class Traces:
 
         Raises:
             AssertionError: for none, and for several; it shows them.
+            TypeError: if `within` is no number.
         """
         __tracebackhide__ = True
         return self._only(lambda _: True, "one trace", within)
@@ -55,6 +56,7 @@ class Traces:
 
         Raises:
             AssertionError: for none, and for several; it shows all traces.
+            TypeError: if `within` is no number.
         """
         __tracebackhide__ = True
         return self._only(lambda trace: trace.name == name, f"one trace named {name!r}", within)
@@ -85,6 +87,8 @@ class Traces:
 
     def _only(self, is_meant: Callable[[RecordedTrace], bool], what: str, within: float) -> RecordedTrace:
         __tracebackhide__ = True
+        if isinstance(within, bool) or not isinstance(within, int | float):
+            raise TypeError(f"within={within!r} is not accepted; use seconds, such as within=1.0")
         deadline = time.monotonic() + within
         while True:
             found = self.all

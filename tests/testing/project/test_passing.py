@@ -53,6 +53,14 @@ def test_findings_can_be_named_and_accepted(traces: Traces) -> None:
         traces.assert_no_findings("swallowed")
 
 
+def test_an_argument_of_another_type_is_told_plainly(traces: Traces) -> None:
+    client.get("/quiet")
+    with pytest.raises(TypeError, match=r"but='n-plus-one' is not accepted; use a list of codes, such as but=\["):
+        traces.assert_no_findings(but="n-plus-one")
+    with pytest.raises(TypeError, match=r"within='1' is not accepted; use seconds, such as within=1\.0"):
+        traces.one(within="1")  # type: ignore[arg-type]
+
+
 def test_a_snapshot_has_no_times_and_no_ids(traces: Traces) -> None:
     client.get("/orders/30")
     assert traces.one().snapshot("http.response.status_code") == (

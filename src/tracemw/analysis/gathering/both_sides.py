@@ -70,7 +70,9 @@ def _searched(
 ) -> Fetched:
     ids = api.search(source.query, start=source.start, end=source.end, limit=limit)
     if not ids:
-        raise NoTraceError(f"{when}: no trace matches {source.query} in this time; see --since, --url and --tenant")
+        raise NoTraceError(
+            f"{when}: no trace matches {source.query} in this time; look further back, and check server and tenant"
+        )
     _look_at(fetch(api, ids, lambda done: report(f"{when}: {done}")), when, side, report)
     return Fetched(api, source, side, is_cut=len(ids) >= limit)
 

@@ -11,7 +11,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException, HTTPMessage
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
@@ -22,6 +22,16 @@ from tracemw.analysis.model import Trace
 
 _LARGEST: Final = 256 * 1024 * 1024
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
+
+
+class Summary(NamedTuple):
+    """What a search tells of one trace."""
+
+    trace_id: str
+    """Hex digits."""
+
+    milliseconds: float
+    """How long the trace took; 0 for less than one, which a server leaves out."""
 
 
 class QueryApi:
@@ -78,7 +88,11 @@ class QueryApi:
         return traces[0]
 
     def search(self, query: str, *, start: int, end: int, limit: int) -> list[str]:
-        """Return the ids of the traces that a TraceQL query finds.
+        """Return the ids of the traces that a TraceQL query finds. See `search_summaries`."""
+        return [found.trace_id for found in self.search_summaries(query, start=start, end=end, limit=limit)]
+
+    def search_summaries(self, query: str, *, start: int, end: int, limit: int) -> list[Summary]:
+        """Return what a search tells of the traces that a TraceQL query finds, the newest first.
 
         Args:
             query: TraceQL.
@@ -97,7 +111,9 @@ class QueryApi:
             )
         try:
             answer: Any = json.loads(body)
-            return [str(each["traceID"]) for each in answer.get("traces") or ()]
+            return [
+                Summary(str(each["traceID"]), float(each.get("durationMs", 0))) for each in answer.get("traces") or ()
+            ]
         except (ValueError, TypeError, KeyError, AttributeError):
             raise QueryError(
                 f"{self._url} answers a search with something else; use the URL of Tempo's query API"
@@ -147,7 +163,9 @@ class QueryApi:
 
     def _refused(self, status: int, said: str) -> QueryError:
         if "no org id" in said:
-            return QueryError(f"{self._url} needs a tenant ({said}); use --tenant or TRACEMW_TENANT")
+            return QueryError(
+                f"{self._url} needs a tenant ({said}); use --tenant or TRACEMW_TENANT where this command starts"
+            )
         if status in (401, 403):
             return QueryError(f"{self._url} answers {status}; put an authorization into OTEL_EXPORTER_OTLP_HEADERS")
         if status == 400:
@@ -157,7 +175,9 @@ class QueryApi:
         )
 
     def _unreachable(self, reason: object) -> QueryError:
-        return QueryError(f"{self._url} cannot be reached ({reason}); use --url, and see whether the server runs")
+        return QueryError(
+            f"{self._url} cannot be reached ({reason}); see whether it runs, or start this command with another --url"
+        )
 
 
 def _one_value(series: dict[str, Any]) -> Iterator[tuple[dict[str, Any], float]]:
