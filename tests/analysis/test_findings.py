@@ -116,6 +116,33 @@ def test_a_parent_is_wide_beyond_fifty_calls(children: int, is_found: bool) -> N
     assert ("wide-trace" in codes(built)) is is_found
 
 
+@pytest.mark.parametrize(
+    ("count", "folded", "is_found"), [(19, 1, False), (20, 1, True), (1, 20, True), (1, 19, False)]
+)
+def test_a_fast_query_that_repeats_twenty_times_is_a_hint(count: int, folded: int, is_found: bool) -> None:
+    built = Builder()
+    front = built.request(0, 90)
+    more = {"tracemw__folded__count": folded, "tracemw__folded__sum": 0.002} if folded > 1 else {}
+    for number in range(count):
+        built.query(front, number, number + 0.1, "SELECT * FROM a", code__file__path="/srv/app.py", **more)
+    findings = found(built)
+    assert set(findings) == ({"n-plus-one"} if is_found else set())
+    if is_found:
+        finding = findings["n-plus-one"]
+        assert (finding.severity, finding.numbers["count"], finding.line) == ("hint", 20, "app.py")
+
+
+@pytest.mark.parametrize(("others", "is_found"), [(50, False), (51, True)])
+def test_repeats_one_after_another_are_not_also_a_wide_trace(others: int, is_found: bool) -> None:
+    built = Builder()
+    front = built.request(0, 90)
+    for number in range(60):
+        built.query(front, number, number + 0.9, f"SELECT * FROM a WHERE id = {number}")
+    for number in range(others):
+        built.call(front, 61, 89, path=f"/items/{number}")
+    assert codes(built) == ({"n-plus-one", "wide-trace"} if is_found else {"n-plus-one"})
+
+
 @pytest.mark.parametrize(("hops", "is_found"), [(5, False), (6, True)])
 def test_a_trace_is_deep_beyond_five_crossings(hops: int, is_found: bool) -> None:
     built = Builder()

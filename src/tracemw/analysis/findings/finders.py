@@ -62,7 +62,7 @@ def find(trace: Trace) -> list[Finding]:
         *find_bottleneck(trace),
         *find_idle_gaps(trace),
         *find_long_trace(trace),
-        *find_wide(trace, evidence.shapes),
+        *find_wide(evidence),
         *find_deep(trace),
         *find_broken(trace),
     ]
