@@ -143,6 +143,27 @@ def test_repeats_one_after_another_are_not_also_a_wide_trace(others: int, is_fou
     assert codes(built) == ({"n-plus-one", "wide-trace"} if is_found else {"n-plus-one"})
 
 
+@pytest.mark.parametrize("cause", ["slow-query", "pool-wait", "blocked-loop"])
+def test_a_bottleneck_is_not_told_beside_its_cause(cause: str) -> None:
+    built = Builder()
+    front = built.request(0, 1000)
+    if cause == "slow-query":
+        built.query(front, 10, 990)
+    elif cause == "pool-wait":
+        built.add(front, "pool wait", 10, 990)
+    else:
+        blocked = Event("tracemw.loop.blocked", EPOCH, {"tracemw.seconds": 0.98})
+        built.add(front, "render", 10, 990, events=(blocked,))
+    assert codes(built) == {cause}
+
+
+def test_a_bottleneck_is_told_beside_what_explains_little_of_it() -> None:
+    built = Builder()
+    blocked = Event("tracemw.loop.blocked", EPOCH, {"tracemw.seconds": 0.12})
+    built.add(built.request(0, 1000), "render", 10, 990, events=(blocked,))
+    assert {"bottleneck", "blocked-loop"} <= codes(built)
+
+
 @pytest.mark.parametrize(("hops", "is_found"), [(5, False), (6, True)])
 def test_a_trace_is_deep_beyond_five_crossings(hops: int, is_found: bool) -> None:
     built = Builder()
