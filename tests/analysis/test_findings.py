@@ -500,7 +500,20 @@ def test_a_dependency_that_fails_one_call_in_twenty_is_found(failing: int, is_fo
         front = built.request(0, 90)
         built.call(front, 5, 80, failed=number < failing, http__response__status_code=503 if number < failing else 200)
         survey.add(built.trace())
-    assert ("failing-dependency" in {group.exemplar.code for group in survey.groups()}) is is_found
+    groups = [group for group in survey.groups() if group.exemplar.code == "failing-dependency"]
+    assert [(group.traces, group.cost_ms, group.share) for group in groups] == [(1, 75.0, 0.05)] * is_found
+    assert all('span.server.address = "stock"' in group.exemplar.query for group in groups)
+
+
+def test_a_failed_call_is_told_by_what_it_called_and_the_nearest_line() -> None:
+    built = Builder()
+    front = built.request(0, 90, failed=True, code__file__path="/srv/app.py", code__line__number=7)
+    stack = '  File "/srv/prices.py", line 31, in load\n  File "/usr/lib/python3/site-packages/h.py", line 1, in get\n'
+    step = built.add(front, "price", 5, 85, failed=True, events=(exception("http.Refused", "no", stack),))
+    built.call(step, 10, 80, host="price", path="/items/7?a=b", failed=True, error__type="http.Refused")
+    finding = found(built)["error-source"]
+    assert "from GET price/items/{} of shop (prices.py:31, load)" in finding.title
+    assert finding.line == "prices.py:31, load"
 
 
 def test_circles_and_spans_that_are_their_own_parent_are_cut() -> None:

@@ -186,7 +186,7 @@ class _Reader:
         if upper == "RECURSIVE":
             self._is_recursive = True
             return
-        self._query.defines = _unquoted(upper)
+        self._query.defines = _unquoted(word).upper()
         if self._is_recursive:
             self._defined.add(self._query.defines)
         self._step = self._any
