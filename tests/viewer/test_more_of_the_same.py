@@ -121,6 +121,13 @@ def traces() -> Iterator[Builder]:
         for each in range(4):
             fragile.call(front, 1, 50, host="fragile", path=f"/items/{each}", **(more if each == 2 else {}))
         yield fragile
+    for more in (failing(503), {}):
+        old = new()
+        front = old.request(0, 90)
+        for each in range(4):
+            asked: dict[str, Any] = {"http__request__method": "GET", "url__full": f"http://old.example:81/items/{each}"}
+            old.add(front, "GET", 1, 50, kind="CLIENT", **(asked | more if each == 2 else asked))
+        yield old
     killed = new()
     front = killed.request(0, 900, failed=True, error__type="SIGABRT")
     killed.add(front, "report", 100, 900, failed=True, error__type="SIGABRT")
