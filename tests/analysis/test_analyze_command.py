@@ -65,6 +65,32 @@ def test_the_status_is_1_for_the_codes_that_are_named(codes: str, status: int) -
     assert analyze(str(CAPTURES / "byid-v2-json.json"), "--fail-on", codes).returncode == status
 
 
+def test_fast_queries_that_repeat_are_a_hint_that_fails_when_it_is_named(tmp_path: Path) -> None:
+    many = [
+        {
+            "traceId": "ab" * 16,
+            "spanId": f"{number + 1:016x}",
+            "parentSpanId": f"{1:016x}" if number else "",
+            "name": "SELECT" if number else "GET /stars",
+            "kind": 3 if number else 2,
+            "startTimeUnixNano": str(10**18 + number * 10**6),
+            "endTimeUnixNano": str(10**18 + (number * 10**6 + 10**5 if number else 9 * 10**7)),
+            "attributes": [
+                {"key": key, "value": {"stringValue": value}}
+                for key, value in (("db.system.name", "sqlite"), ("db.query.text", "SELECT a FROM stars"))
+                if number
+            ],
+        }
+        for number in range(61)
+    ]
+    file = tmp_path / "stars.json"
+    file.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": many}]}]}))
+    assert analyze(str(file)).returncode == 0
+    named = analyze(str(file), "--fail-on", "n-plus-one")
+    assert named.returncode == 1
+    assert "60 times" in named.stdout
+
+
 def test_a_healthy_trace_says_where_the_time_went() -> None:
     spans = [
         {

@@ -116,6 +116,54 @@ def test_a_parent_is_wide_beyond_fifty_calls(children: int, is_found: bool) -> N
     assert ("wide-trace" in codes(built)) is is_found
 
 
+@pytest.mark.parametrize(
+    ("count", "folded", "is_found"), [(19, 1, False), (20, 1, True), (1, 20, True), (1, 19, False)]
+)
+def test_a_fast_query_that_repeats_twenty_times_is_a_hint(count: int, folded: int, is_found: bool) -> None:
+    built = Builder()
+    front = built.request(0, 90)
+    more = {"tracemw__folded__count": folded, "tracemw__folded__sum": 0.002} if folded > 1 else {}
+    for number in range(count):
+        built.query(front, number, number + 0.1, "SELECT * FROM a", code__file__path="/srv/app.py", **more)
+    findings = found(built)
+    assert set(findings) == ({"n-plus-one"} if is_found else set())
+    if is_found:
+        finding = findings["n-plus-one"]
+        assert (finding.severity, finding.numbers["count"], finding.line) == ("hint", 20, "app.py")
+
+
+@pytest.mark.parametrize(("others", "is_found"), [(50, False), (51, True)])
+def test_repeats_one_after_another_are_not_also_a_wide_trace(others: int, is_found: bool) -> None:
+    built = Builder()
+    front = built.request(0, 90)
+    for number in range(60):
+        built.query(front, number, number + 0.9, f"SELECT * FROM a WHERE id = {number}")
+    for number in range(others):
+        built.call(front, 61, 89, path=f"/items/{number}")
+    assert codes(built) == ({"n-plus-one", "wide-trace"} if is_found else {"n-plus-one"})
+
+
+@pytest.mark.parametrize("cause", ["slow-query", "pool-wait", "blocked-loop"])
+def test_a_bottleneck_is_not_told_beside_its_cause(cause: str) -> None:
+    built = Builder()
+    front = built.request(0, 1000)
+    if cause == "slow-query":
+        built.query(front, 10, 990)
+    elif cause == "pool-wait":
+        built.add(front, "pool wait", 10, 990)
+    else:
+        blocked = Event("tracemw.loop.blocked", EPOCH, {"tracemw.seconds": 0.98})
+        built.add(front, "render", 10, 990, events=(blocked,))
+    assert codes(built) == {cause}
+
+
+def test_a_bottleneck_is_told_beside_what_explains_little_of_it() -> None:
+    built = Builder()
+    blocked = Event("tracemw.loop.blocked", EPOCH, {"tracemw.seconds": 0.12})
+    built.add(built.request(0, 1000), "render", 10, 990, events=(blocked,))
+    assert {"bottleneck", "blocked-loop"} <= codes(built)
+
+
 @pytest.mark.parametrize(("hops", "is_found"), [(5, False), (6, True)])
 def test_a_trace_is_deep_beyond_five_crossings(hops: int, is_found: bool) -> None:
     built = Builder()
@@ -452,7 +500,20 @@ def test_a_dependency_that_fails_one_call_in_twenty_is_found(failing: int, is_fo
         front = built.request(0, 90)
         built.call(front, 5, 80, failed=number < failing, http__response__status_code=503 if number < failing else 200)
         survey.add(built.trace())
-    assert ("failing-dependency" in {group.exemplar.code for group in survey.groups()}) is is_found
+    groups = [group for group in survey.groups() if group.exemplar.code == "failing-dependency"]
+    assert [(group.traces, group.cost_ms, group.share) for group in groups] == [(1, 75.0, 0.05)] * is_found
+    assert all('span.server.address = "stock"' in group.exemplar.query for group in groups)
+
+
+def test_a_failed_call_is_told_by_what_it_called_and_the_nearest_line() -> None:
+    built = Builder()
+    front = built.request(0, 90, failed=True, code__file__path="/srv/app.py", code__line__number=7)
+    stack = '  File "/srv/prices.py", line 31, in load\n  File "/usr/lib/python3/site-packages/h.py", line 1, in get\n'
+    step = built.add(front, "price", 5, 85, failed=True, events=(exception("http.Refused", "no", stack),))
+    built.call(step, 10, 80, host="price", path="/items/7?a=b", failed=True, error__type="http.Refused")
+    finding = found(built)["error-source"]
+    assert "from GET price/items/{} of shop (prices.py:31, load)" in finding.title
+    assert finding.line == "prices.py:31, load"
 
 
 def test_circles_and_spans_that_are_their_own_parent_are_cut() -> None:

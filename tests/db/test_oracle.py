@@ -35,13 +35,17 @@ def words(summary: str) -> list[str]:
 
 
 def tables_and_selects(text: str) -> tuple[list[str], int]:
-    """What sqlglot finds in a statement. The second SELECT of a union does not count, by the conventions."""
+    """What sqlglot finds in a statement. The second SELECT of a union does not count, by the conventions.
+
+    Names that WITH defines are no tables.
+    """
     (parsed,) = sqlglot.parse(text, dialect="postgres")
     assert parsed is not None
+    defined = {each.alias for each in parsed.find_all(exp.CTE)}
     tables = sorted(
         ".".join(part.sql() for part in table.parts)
         for table in parsed.find_all(exp.Table)
-        if not isinstance(table.this, exp.Func)
+        if not isinstance(table.this, exp.Func) and table.name not in defined
     )
     return tables, len(list(parsed.find_all(exp.Select))) - len(list(parsed.find_all(exp.SetOperation)))
 

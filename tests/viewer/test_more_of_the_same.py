@@ -46,6 +46,30 @@ def traces() -> Iterator[Builder]:
     for each in range(51):
         wide.call(front, 1, 50, path=f"/items/{each}")
     yield wide
+    folded = new()
+    front = folded.request(0, 400)
+    for each in range(3):
+        folded.query(front, each * 10, each * 10 + 5, f"SELECT * FROM stars WHERE id = {each}", name="SELECT stars")
+    many: dict[str, Any] = {"tracemw__folded__count": 57, "tracemw__folded__sum": 0.3}
+    folded.query(front, 30, 390, "SELECT * FROM stars WHERE id = 3", name="SELECT stars", **many)
+    yield folded
+    folded_wide = new()
+    front = folded_wide.request(0, 90, http__route="/all")
+    for each in range(4):
+        many = {"tracemw__folded__count": 15, "tracemw__folded__sum": 0.003}
+        folded_wide.call(front, 1, 50, path=f"/{'abcd'[each]}", **many)
+    yield folded_wide
+    pattern = new()
+    front = pattern.request(0, 900, http__route="/pattern")
+    for each in range(3):
+        pattern.query(front, each * 50, each * 50 + 20, "SELECT * FROM a", name="SELECT a")
+        pattern.query(front, each * 50 + 21, each * 50 + 40, "SELECT * FROM b", name="SELECT b")
+    yield pattern
+    named = new()
+    front = named.request(0, 900, http__route="/named")
+    for each in range(6):
+        named.query(front, each * 50, each * 50 + 20, f"SELECT * FROM a WHERE id = {each}", name=f"SELECT {each}")
+    yield named
     deep = new()
     served = deep.request(0, 90)
     for hop in range(1, 7):
@@ -97,6 +121,13 @@ def traces() -> Iterator[Builder]:
         for each in range(4):
             fragile.call(front, 1, 50, host="fragile", path=f"/items/{each}", **(more if each == 2 else {}))
         yield fragile
+    for more in (failing(503), {}):
+        old = new()
+        front = old.request(0, 90)
+        for each in range(4):
+            asked: dict[str, Any] = {"http__request__method": "GET", "url__full": f"http://old.example:81/items/{each}"}
+            old.add(front, "GET", 1, 50, kind="CLIENT", **(asked | more if each == 2 else asked))
+        yield old
     killed = new()
     front = killed.request(0, 900, failed=True, error__type="SIGABRT")
     killed.add(front, "report", 100, 900, failed=True, error__type="SIGABRT")

@@ -30,13 +30,15 @@ _STRING: Final = r"'(?:[^']++|'')*+(?:'|\Z)"
 _ESCAPED: Final = r"'(?:[^'\\]++|\\.|'')*+(?:'|\\?\Z)"
 _DOUBLE_QUOTED: Final = r'"(?:[^"\\]++|\\.|"")*+(?:"|\\?\Z)'
 _DOLLAR_QUOTED: Final = r"\$(?P<tag>(?:[^\W\d]\w{0,62}+)?)\$.*?(?:\$(?P=tag)\$|\Z)"
-# The sign belongs to the number, whether it is one or an operator: the conventions' test cases have it so.
+# Whether the sign is an operator tells what stands before it. After a number it goes: the conventions have `99+100` so.
 _NUMBER: Final = r"[+-]?(?:\d\w*+(?:\.\w*+)?|\.\d\w*+)(?:(?<=[eE])[+-]\d++)?"
 _BOOLEAN: Final = r"[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]"
 _IDENTIFIER: Final = r'"(?:[^"]++|"")*+(?:"|\Z)'
 _BACKTICKED: Final = r"`(?:[^`]++|``)*+(?:`|\Z)"
 _BRACKETED: Final = r"\[[^\]]*+(?:\]|\Z)"
 
+_ENDS: Final = frozenset(')]?"`')
+"""What a value may end with, besides a word."""
 _CLOSERS: Final = {'"': '"', "`": "`", "[": "]"}
 
 
@@ -76,7 +78,7 @@ def _pattern(grammar: Grammar) -> re.Pattern[str]:
 def _replaced(found: re.Match[str]) -> str:
     kind = found.lastgroup
     if kind == "literal":
-        return f"{found[1]}?"
+        return f"{found[1]}{_operator(found)}?"
     if kind == "comment":
         return found[1]
     if kind is None:
@@ -84,3 +86,13 @@ def _replaced(found: re.Match[str]) -> str:
     identifier = found[kind]
     is_closed = len(identifier) > 1 and identifier[-1] == _CLOSERS[identifier[0]]
     return found[0] if is_closed else f"{found[1]}?"
+
+
+def _operator(found: re.Match[str]) -> str:
+    """Return the sign of a number that follows a name, a placeholder or a parenthesis, and so is an operator."""
+    begin = found.start("literal")
+    sign, before = found.string[begin], found.string[begin - 1 : begin]
+    if sign not in "+-" or not before:
+        return ""
+    is_name = found[1] != "" and (before.isalnum() or before in "_$")
+    return sign if is_name or before in _ENDS else ""

@@ -94,10 +94,12 @@ def is_trivial(text: str) -> bool:
 class _Query:
     """What the reader knows of a query that stands between parentheses, or of the whole statement."""
 
-    __slots__ = ("expects_from", "is_among_tables", "operation")
+    __slots__ = ("defines", "expects_from", "is_among_tables", "operation")
 
     def __init__(self) -> None:
         self.operation = ""
+        self.defines = ""
+        """The name that WITH defines just now."""
         self.expects_from = False
         self.is_among_tables = False
         """Whether a comma is followed by one more table."""
@@ -118,6 +120,9 @@ class _Reader:
         """Begin a statement."""
         self._query = _Query()
         self._around: list[_Query] = []
+        self._is_recursive = False
+        self._defined: set[str] = set()
+        """The names that WITH has defined, in capitals. They are no tables."""
         self._before = ""
         """The latest word in capitals, or the latest sign."""
         self._step = self._first
@@ -147,6 +152,9 @@ class _Reader:
                 self._step = self._any
         elif sign == ")":
             self._query = self._around.pop() if self._around else _Query()
+        elif self._query.defines:
+            self._end_definition()
+            self._step = self._definition
         elif self._query.is_among_tables:
             self._step = self._table
 
@@ -154,7 +162,7 @@ class _Reader:
 
     def _first(self, word: str, upper: str) -> None:
         if upper == "WITH":
-            self._step = self._any
+            self._step = self._definition
         elif upper == "SELECT":
             self._select(word)
         elif upper in _MODIFYING:
@@ -174,6 +182,21 @@ class _Reader:
         if upper in ("SELECT", "WITH") or upper in _MODIFYING:
             self._first(word, upper)
 
+    def _definition(self, word: str, upper: str) -> None:
+        if upper == "RECURSIVE":
+            self._is_recursive = True
+            return
+        self._query.defines = _unquoted(word).upper()
+        if self._is_recursive:
+            self._defined.add(self._query.defines)
+        self._step = self._any
+
+    def _end_definition(self) -> None:
+        """Know the name from here on: within its own definition, it is a table's unless that is recursive."""
+        if self._query.defines:
+            self._defined.add(self._query.defines)
+            self._query.defines = ""
+
     def _any(self, word: str, upper: str) -> None:
         query = self._query
         if upper == "SELECT":
@@ -181,6 +204,8 @@ class _Reader:
                 query.expects_from = True
             else:
                 self._select(word)
+        elif upper == "WITH" and (self._before == "(" or query.operation == "INSERT"):
+            self._step = self._definition
         elif upper == "FROM":
             if query.expects_from and self._before != "DISTINCT":  # as in IS DISTINCT FROM
                 query.expects_from = False
@@ -195,12 +220,14 @@ class _Reader:
             self._modify(word, upper)
 
     def _select(self, word: str) -> None:
+        self._end_definition()
         self._query.expects_from = True
         self._query.is_among_tables = False
         self._step = self._any
         self._add(word, self.operations)
 
     def _modify(self, word: str, upper: str) -> None:
+        self._end_definition()
         self._query.operation = upper
         self._query.expects_from = upper in ("DELETE", "UPDATE")
         self._step = self._any if upper == "DELETE" else self._table
@@ -209,7 +236,8 @@ class _Reader:
     def _table(self, word: str, upper: str) -> None:
         if upper not in _BEFORE_TABLE:
             self._step = self._any
-            self._add(word, self.tables)
+            if _unquoted(upper) not in self._defined:
+                self._add(word, self.tables)
 
     def _object(self, word: str, upper: str) -> None:
         if upper in _BEFORE_OBJECT:
@@ -239,3 +267,7 @@ class _Reader:
         self._size = size
         self.parts.append(word)
         among.append(word)
+
+
+def _unquoted(name: str) -> str:
+    return name.strip('"`[]')

@@ -81,8 +81,17 @@ class Survey:
         for group in self._groups.values():
             group.share = group.weight / self._weight if self._weight else 0.0
         over_many = [
-            Group(exemplar=finding, traces=finding.numbers.get("waiting_traces", 0), cost_ms=finding.cost_ms)
-            for finding in (*self._dependencies.findings(), *self._leaks.findings())
+            Group(exemplar=finding, traces=finding.numbers["waiting_traces"], cost_ms=finding.numbers["waited_ms"])
+            for finding in self._leaks.findings()
+        ]
+        over_many += [
+            Group(
+                exemplar=finding,
+                traces=finding.numbers["failing_traces"],
+                cost_ms=finding.numbers["failed_ms"],
+                share=finding.numbers["failing_requests"] / self._weight if self._weight else 0.0,
+            )
+            for finding in self._dependencies.findings()
         ]
         found = [*self._groups.values(), *over_many]
         return sorted(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tracemw.analysis.findings.finding import Finding, quoted
 from tracemw.analysis.model import Trace, milliseconds
+from tracemw.analysis.shapes import call_label
 
 
 def find_broken(trace: Trace) -> Iterator[Finding]:
@@ -17,7 +18,7 @@ def find_broken(trace: Trace) -> Iterator[Finding]:
     said, remedies = [], []
     if orphans:
         one, more = orphans[0], f" ({len(orphans)} such)" if orphans[1:] else ""
-        said.append(f"the parent of {one.name} of {one.service} is not there{more}")
+        said.append(f"the parent of {call_label(one)} of {one.service} is not there{more}")
         remedies.append("see whether every service exports its spans, by the same sampling, and none lost them")
     if len(roots) > 1:
         said.append(f"{len(roots)} spans have no parent")

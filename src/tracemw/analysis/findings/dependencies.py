@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from copy import copy
 from typing import Final
 
-from tracemw.analysis.conventions import answers_the_caller, http_status, is_cancelled, peer
+from tracemw.analysis.conventions import answers_the_caller, http_status, is_cancelled, peer, whole
 from tracemw.analysis.findings.error_source import failure_of
 from tracemw.analysis.findings.finding import Finding, quoted
-from tracemw.analysis.model import Span, Trace
+from tracemw.analysis.model import Span, Trace, milliseconds
 
 CALLS: Final = 5
 SHARE: Final = 0.05
@@ -22,8 +23,24 @@ class _Calls:
 
     def __init__(self) -> None:
         self.count = self.failed = self.traces = 0
-        self.weight = self.failed_weight = 0.0
-        self.trace_id = self.last_trace = self.span_id = self.failure = ""
+        self.failing_traces = self.failed_time = self.longest = 0
+        self.weight = self.failed_weight = self.traces_weight = 0.0
+        self.last_trace = self.last_failing = ""
+        self.trace_id = self.span_id = self.failure = self.condition = ""
+
+    def add_failure(self, span: Span, weight: float) -> None:
+        """Count a failed call. The longest one stands for all."""
+        self.failed += 1
+        self.failed_weight += weight
+        self.failed_time += span.duration
+        if self.last_failing != span.trace_id:
+            self.last_failing = span.trace_id
+            self.failing_traces += 1
+            self.traces_weight += weight
+        if not self.trace_id or span.duration > self.longest:
+            self.longest = span.duration
+            self.trace_id, self.span_id, self.failure = span.trace_id, span.span_id, failure_of(span)
+            self.condition = _condition(span)
 
     def take_in(self, others: _Calls) -> None:
         """Add the calls of another address of the same service."""
@@ -32,7 +49,11 @@ class _Calls:
         self.traces += others.traces
         self.weight += others.weight
         self.failed_weight += others.failed_weight
-        if others.failed:
+        self.failed_time += others.failed_time
+        self.failing_traces += others.failing_traces
+        self.traces_weight += others.traces_weight
+        if others.failed and (not self.trace_id or others.longest > self.longest):
+            self.longest, self.condition = others.longest, others.condition
             self.trace_id, self.span_id, self.failure = others.trace_id, others.span_id, others.failure
 
 
@@ -63,9 +84,7 @@ class Dependencies:
                 calls.last_trace = trace.trace_id
                 calls.traces += 1
             if span.failed and _is_outage(span):
-                calls.failed += 1
-                calls.failed_weight += weight
-                calls.trace_id, calls.span_id, calls.failure = trace.trace_id, span.span_id, failure_of(span)
+                calls.add_failure(span, weight)
 
     def findings(self) -> Iterator[Finding]:
         """Give a finding for each pair of services with five calls and more, of which 5 % and more failed."""
@@ -83,8 +102,20 @@ class Dependencies:
                 span_ids=(calls.span_id,),
                 service=callee,
                 remedy=f"look at the health of {callee}; give its callers a timeout, a fallback and a circuit breaker",
-                query=f"{{ resource.service.name = {quoted(caller)} && kind = client && status = error }}",
-                numbers={"calls": calls.count, "failed": calls.failed, "share": round(share, 4), "caller": caller},
+                query=(
+                    f"{{ resource.service.name = {quoted(caller)} && kind = client && status = error"
+                    f" && {calls.condition} }}"
+                ),
+                numbers={
+                    "calls": calls.count,
+                    "failed": calls.failed,
+                    "share": round(share, 4),
+                    "caller": caller,
+                    "failed_ms": milliseconds(calls.failed_time),
+                    "failing_traces": calls.failing_traces,
+                    "failing_requests": calls.traces_weight,
+                },
+                cost_ms=milliseconds(calls.longest),
             )
 
     def _callee(self, span: Span) -> str:
@@ -107,6 +138,27 @@ class Dependencies:
             else:
                 merged[key] = copy(calls)
         return merged
+
+
+def _condition(span: Span) -> str:
+    """Return the TraceQL condition of calls for the same callee, in the names of both generations of conventions."""
+    attributes = span.attributes
+    host, full = attributes.get("server.address"), str(attributes.get("url.full") or "")
+    if peer_service := attributes.get("peer.service"):
+        return f"span.peer.service = {quoted(str(peer_service))}"
+    if host:
+        names = ("server.address", "net.peer.name", "http.host")
+        conditions = [f"span.{name} = {quoted(str(host))}" for name in names]
+        if port := whole(attributes.get("server.port")):
+            conditions[0] = f"({conditions[0]} && span.server.port = {port})"
+            conditions[1] = f"({conditions[1]} && span.net.peer.port = {port})"
+        return f"({' || '.join(conditions)})"
+    if full:
+        pattern = quoted(f".*://([^/]*@)?{re.escape(peer(attributes))}([/?].*)?")
+        return f"(span.url.full =~ {pattern} || span.http.url =~ {pattern})"
+    if service := attributes.get("rpc.service"):
+        return f"span.rpc.service = {quoted(str(service))}"
+    return f"name = {quoted(span.name)}"
 
 
 def _is_outage(span: Span) -> bool:

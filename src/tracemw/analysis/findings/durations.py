@@ -10,7 +10,7 @@ from tracemw.analysis.critical_path import covered, self_time
 from tracemw.analysis.findings.attempts_of_calls import pauses
 from tracemw.analysis.findings.finding import Finding, at, line_of, matching
 from tracemw.analysis.model import CONSUMER, INTERNAL, MILLISECOND, PRODUCER, SERVER, Span, Trace, milliseconds
-from tracemw.analysis.shapes import is_connect, is_statement, query_label
+from tracemw.analysis.shapes import call_label, is_connect, is_statement, query_label
 
 LONG_TRACE: Final = 5000 * MILLISECOND
 BOTTLENECK: Final = 100 * MILLISECOND
@@ -96,9 +96,9 @@ def find_bottleneck(trace: Trace) -> Iterator[Finding]:
             continue
         line = line_of((span,))
         served = next((child for child in span.children if child.service != span.service), None)
-        where = f"{span.name} of {span.service}{at(line)}"
+        where = f"{call_label(span)} of {span.service}{at(line)}"
         if served is not None:
-            where = f"the way between {span.service} and {served.service} ({span.name})"
+            where = f"the way between {span.service} and {served.service} ({call_label(span)})"
         yield Finding(
             code="bottleneck",
             severity="hint",

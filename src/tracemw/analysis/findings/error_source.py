@@ -214,7 +214,7 @@ def _finding(chain: list[Span]) -> Finding:
     through = [span.service for span in chain[::-1]]
     services = list(dict.fromkeys(through))
     way = f", through {' > '.join(services[1:-1])}" if len(services) > 2 else ""
-    where = "" if source is root else f", from {source.name} of {source.service}"
+    where = "" if source is root else f", from {call_label(source)} of {source.service}"
     remedy = "look at the source first; what failed above only passed the error on"
     swallowing = swallowing_span(chain)
     if swallowing is not None:
@@ -223,7 +223,7 @@ def _finding(chain: list[Span]) -> Finding:
     return Finding(
         code="error-source",
         severity="error",
-        title=f"{root.name} of {root.service} failed with {failure_of(source)}{where}{at(line)}{way}",
+        title=f"{call_label(root)} of {root.service} failed with {failure_of(source)}{where}{at(line)}{way}",
         trace_id=root.trace_id,
         span_ids=tuple(span.span_id for span in chain[::-1]),
         service=source.service,
@@ -235,7 +235,7 @@ def _finding(chain: list[Span]) -> Finding:
         query=failing(source),
         numbers={
             "failure": failure_of(source),
-            "chain": [f"{span.service}: {span.name}" for span in chain[::-1]],
+            "chain": [f"{span.service}: {call_label(span)}" for span in chain[::-1]],
             "duration_ms": milliseconds(root.duration),
         },
         cost_ms=milliseconds(root.duration),
@@ -244,11 +244,15 @@ def _finding(chain: list[Span]) -> Finding:
 
 
 def line_of_failure(chain: list[Span]) -> str:
-    """Return the line of code where a chain of failures began, as its spans or the source's stack trace tell."""
-    own = line_of(chain[-1:])
-    if ":" in own:
-        return own
-    return _line_of_stacktrace(chain[-1]) or own or line_of(chain[::-1])  # a function alone says less than its stack
+    """Return the line of code where a chain of failures began, as the nearest span or stack trace tells."""
+    source = chain[-1]
+    near = dict.fromkeys([source, *([source.parent] if source.parent else []), *reversed(chain)])
+    return next((line for span in near if (line := _line_in(span))), "")
+
+
+def _line_in(span: Span) -> str:
+    own = line_of((span,))
+    return own if ":" in own else _line_of_stacktrace(span) or own  # a function alone says less than its stack
 
 
 def _line_of_stacktrace(span: Span) -> str:

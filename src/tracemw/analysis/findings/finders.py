@@ -42,6 +42,9 @@ CODES: Final = (
 
 _SEVERITIES: Final = ("error", "warning", "hint")
 _SYMPTOMS: Final = frozenset({"long-trace", "wide-trace", "deep-trace", "broken-trace"})
+_BOTTLENECKS: Final = frozenset({"slow-query", "blocked-loop", "pool-wait"})
+"""Findings that say more of a bottleneck than that it is one."""
+_MOST_OF: Final = 0.5
 _FAILURES: Final = frozenset({"killed", "error-source", "swallowed-error", "retry-storm"})
 
 
@@ -62,11 +65,26 @@ def find(trace: Trace) -> list[Finding]:
         *find_bottleneck(trace),
         *find_idle_gaps(trace),
         *find_long_trace(trace),
-        *find_wide(trace, evidence.shapes),
+        *find_wide(evidence),
         *find_deep(trace),
         *find_broken(trace),
     ]
-    return sorted(found, key=rank) if len(found) > 1 else found
+    return sorted(_without_doubles(found), key=rank) if len(found) > 1 else found
+
+
+def _without_doubles(found: list[Finding]) -> list[Finding]:
+    """Return the findings without a bottleneck of which another finding of the same span tells the cause."""
+    told = {
+        span_id: finding.cost_ms
+        for finding in found
+        if finding.code in _BOTTLENECKS
+        for span_id in finding.span_ids[:1]
+    }
+    return [
+        finding
+        for finding in found
+        if finding.code != "bottleneck" or told.get(finding.span_ids[0], 0.0) < _MOST_OF * finding.cost_ms
+    ]
 
 
 def rank(finding: Finding) -> tuple[int, bool, bool, int, float]:

@@ -68,6 +68,23 @@ def matching(span: Span) -> str:
     return f"{{ resource.service.name = {quoted(span.service)} && name = {quoted(span.name)} }}"
 
 
+def below(above: str, filtered: str, found: Sequence[Span], least: int) -> str:
+    """Return the TraceQL query of what has so many spans beneath it, or one span that stands for as many.
+
+    Args:
+        above: The filter of what is above, and the operator.
+        filtered: The filter of the spans beneath, `{ }` for any.
+        found: The spans that it finds in this trace.
+        least: How many there are to be. Where folded spans make up the number, the largest has to have as many.
+    """
+    folded = max((span.folded for span in found), default=1)
+    if len(found) >= least or folded == 1:
+        return f"{above} {filtered} | count() >= {min(least, len(found))}"
+    condition = f"span.tracemw.folded.count >= {min(least, folded)}"
+    inner = filtered[1:-1].strip()
+    return f"{above} {{ {f'{inner} && ' if inner else ''}{condition} }}"
+
+
 def failing(span: Span) -> str:
     """Return the TraceQL filter of spans such as this one that have failed."""
     return f"{matching(span)[:-2]} && status = error }}"

@@ -22,7 +22,7 @@ from tracemw.analysis.model import (
     descendants,
     milliseconds,
 )
-from tracemw.analysis.shapes import is_connect
+from tracemw.analysis.shapes import call_label, is_connect
 
 GAP: Final = 500 * MILLISECOND
 GAP_SHARE: Final = 0.3
@@ -84,7 +84,7 @@ def _longest_gap(span: Span, trace: Trace) -> tuple[int, int, Span | None]:
 
 def _gap(span: Span, length: int, begin: int, before: Span | None, stack: Event | None, total: int) -> Finding:
     line = (code_line(stack.attributes) if stack else "") or line_of((span,))
-    after = f" after {before.name}" if before is not None else ""
+    after = f" after {call_label(before)}" if before is not None else ""
     is_all = not span.children and length >= BOTTLENECK_SHARE * total
     return Finding(
         code="idle-gap",

@@ -8,6 +8,7 @@ from typing import Final
 from tracemw.analysis.conventions import callee_name, code_line, http_status, is_cancelled
 from tracemw.analysis.findings.finding import Finding, at, line_of, quoted
 from tracemw.analysis.model import MILLISECOND, Span, Trace, milliseconds
+from tracemw.analysis.shapes import call_label
 
 _SIGNALS: Final = frozenset({"SIGABRT", "SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT", "SIGHUP", "process_exit"})
 """What tracemw gives as `error.type` to spans that are open when a process ends."""
@@ -75,7 +76,9 @@ def _marked(spans: list[Span]) -> Finding:
     return Finding(
         code="killed",
         severity="error",
-        title=f"the process of {first.service} ended ({why}) in {first.name}, while in {innermost.name}{at(line)}",
+        title=(
+            f"the process of {first.service} ended ({why}) in {first.name}, while in {call_label(innermost)}{at(line)}"
+        ),
         trace_id=first.trace_id,
         span_ids=tuple(dict.fromkeys((innermost.span_id, first.span_id, *(span.span_id for span in spans[:20])))),
         service=first.service,
@@ -94,8 +97,8 @@ def _cut_off(call: Span, left: list[Span]) -> Finding:
         code="killed",
         severity="error",
         title=(
-            f"a process of {last.service} ended in the midst of a request of {call.service} ({call.name}); "
-            f"the last that it did was {last.name}{at(line)}"
+            f"a process of {last.service} ended in the midst of a request of {call.service} ({call_label(call)}); "
+            f"the last that it did was {call_label(last)}{at(line)}"
         ),
         trace_id=call.trace_id,
         span_ids=(call.span_id, *(span.span_id for span in left[:20])),

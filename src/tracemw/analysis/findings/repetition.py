@@ -1,6 +1,7 @@
 """The same query or call again and again beneath one parent: `n-plus-one`.
 
 One shape five times, or a pattern of two to eight of them three times. Retries, polls and parallel calls are none.
+One shape very often is a hint, however fast: it grows with the data.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import Final
 
 from tracemw.analysis.evidence import Evidence
 from tracemw.analysis.findings.attempts_of_calls import has_failed
-from tracemw.analysis.findings.finding import Finding, at, line_of, matching
+from tracemw.analysis.findings.finding import Finding, at, below, line_of, matching
 from tracemw.analysis.model import MILLISECOND, Span, milliseconds
 from tracemw.analysis.shapes import Shape, asked, call_label, inner_call, query_label
 
 REPEATS: Final = 5
 TOGETHER: Final = 50 * MILLISECOND
+OFTEN: Final = 20
+"""Repeats of one shape that are worth a hint, however fast they are."""
 PATTERN_REPEATS: Final = 3
 PATTERN_LONGEST: Final = 8
 
@@ -40,6 +43,11 @@ def find_n_plus_one(evidence: Evidence, together: int = TOGETHER) -> Iterator[Fi
         yield max(alike, key=lambda finding: finding.cost_ms)
 
 
+def count_repeats(parent: Span, evidence: Evidence) -> int:
+    """Return how many of the spans beneath a parent are repeats, one after another, that are a finding."""
+    return sum(child.folded for _, group in _groups(parent, evidence, TOGETHER) for child in group)
+
+
 def _groups(parent: Span, evidence: Evidence, together: int) -> Iterator[tuple[Shape, list[Span]]]:
     by_shape: dict[Shape, list[Span]] = {}
     shape_of = evidence.shapes.of
@@ -61,7 +69,8 @@ def _groups(parent: Span, evidence: Evidence, together: int) -> Iterator[tuple[S
                 yield ("pattern", shapes), group
     for shape, group in by_shape.items():
         enough = PATTERN_REPEATS if _is_unit(shape) else REPEATS
-        if shape not in in_pattern and sum(child.folded for child in group) >= enough and _counts(group, together):
+        count = sum(child.folded for child in group)
+        if shape not in in_pattern and count >= enough and _counts(group, 0 if count >= OFTEN else together):
             yield shape, group
 
 
@@ -128,7 +137,7 @@ def _finding(parent: Span, group: list[Span], evidence: Evidence) -> Finding:
     does = "runs" if is_database else "calls"
     return Finding(
         code="n-plus-one",
-        severity="warning",
+        severity="warning" if total >= TOGETHER else "hint",
         title=f"{parent.service} {does} {' and '.join(labels[:3])} {times} times in one {parent.name}{at(line)}",
         trace_id=parent.trace_id,
         span_ids=(parent.span_id, *(child.span_id for child in group[:_SHOWN])),
@@ -138,12 +147,20 @@ def _finding(parent: Span, group: list[Span], evidence: Evidence) -> Finding:
             if is_database
             else "ask for all of them in one call, or run the calls side by side and keep the answers"
         ),
-        query=f"{matching(parent)} >> {matching(innermost[0])} | count() >= {REPEATS}",
+        query=_more_of_the_same(parent, innermost),
         numbers={"count": count, "repeats": times, "shapes": labels, "together_ms": milliseconds(total)},
         cost_ms=milliseconds(total),
         saving_ms=milliseconds(evidence.saving(group, one)),
         line=line,
     )
+
+
+def _more_of_the_same(parent: Span, repeats: list[Span]) -> str:
+    first = repeats[0]
+    alike = [each for each in repeats if (each.service, each.name) == (first.service, first.name)]
+    if len(alike) < PATTERN_REPEATS and all(each.folded == 1 for each in repeats):  # names with the values in them
+        return f"{matching(parent)} >> {{ kind = {first.kind.lower()} }} | count() >= {min(REPEATS, len(repeats))}"
+    return below(f"{matching(parent)} >>", matching(first), alike, REPEATS)
 
 
 def _label(child: Span) -> str:

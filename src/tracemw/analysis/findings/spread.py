@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracemw.analysis.conventions import is_proxy
-from tracemw.analysis.findings.finding import Finding, line_of, matching
+from tracemw.analysis.evidence import Evidence
+from tracemw.analysis.findings.finding import Finding, below, line_of, matching
+from tracemw.analysis.findings.repetition import count_repeats
 from tracemw.analysis.model import CLIENT, INTERNAL, PRODUCER, SERVER, Span, Trace, ancestors, milliseconds
 from tracemw.analysis.shapes import Shapes
 
@@ -14,26 +16,29 @@ WIDE: Final = 50
 DEEP: Final = 5
 
 
-def find_wide(trace: Trace, shapes: Shapes) -> Iterator[Finding]:
-    """Give a finding for each span with more than 50 queries or calls right beneath it, those in wrappers included."""
-    for parent in trace.parents:
+def find_wide(evidence: Evidence) -> Iterator[Finding]:
+    """Give a finding for each span with more than 50 queries or calls right beneath it, those in wrappers included.
+
+    Repeats that run one after another are an `n-plus-one`, and do not count here.
+    """
+    for parent in evidence.trace.parents:
         children = parent.children
         if sum([child.folded for child in children]) <= WIDE:
             continue
-        calls = [child for child in children if _leaves(child, shapes)]
+        calls = [child for child in children if _leaves(child, evidence.shapes)]
         count = sum(child.folded for child in calls)
-        if count <= WIDE:
+        if count <= WIDE or count - count_repeats(parent, evidence) <= WIDE:
             continue
         line = line_of(calls[:50])
         yield Finding(
             code="wide-trace",
             severity="hint",
             title=f"{parent.name} of {parent.service} makes {count} queries or calls of its own",
-            trace_id=trace.trace_id,
+            trace_id=parent.trace_id,
             span_ids=(parent.span_id, *(child.span_id for child in calls[:10])),
             service=parent.service,
             remedy="ask for many things at once, or limit how many run side by side (a semaphore, pages)",
-            query=f"{matching(parent)} > {{ }} | count() > {WIDE}",
+            query=below(f"{matching(parent)} >", "{ }", children, WIDE + 1),
             numbers={"children": count, "duration_ms": milliseconds(parent.duration)},
             line=line,
         )

@@ -21,7 +21,7 @@ from tracemw.analysis.model import (
     descendants,
     milliseconds,
 )
-from tracemw.analysis.shapes import without_numbers
+from tracemw.analysis.shapes import call_label, without_numbers
 
 
 def find_swallowed(trace: Trace) -> Iterator[Finding]:
@@ -115,7 +115,7 @@ def _swallowed(span: Span, parent: Span) -> Finding:
         code="swallowed-error",
         severity="hint" if served else "warning",
         title=(
-            f"{failure_of(source)}, thrown in {source.name} of {source.service}{at(thrown)}, "
+            f"{failure_of(source)}, thrown in {call_label(source)} of {source.service}{at(thrown)}, "
             f"is swallowed in {parent.name} of {parent.service}{at(swallowed)}{hint}"
         ),
         trace_id=span.trace_id,
@@ -136,7 +136,10 @@ def _without_exception(span: Span) -> Finding:
     return Finding(
         code="swallowed-error",
         severity="hint",
-        title=f"{span.name} of {span.service} failed with {failure_of(span)}, and no exception is on record{at(line)}",
+        title=(
+            f"{call_label(span)} of {span.service} failed with {failure_of(span)}, "
+            f"and no exception is on record{at(line)}"
+        ),
         trace_id=span.trace_id,
         span_ids=(span.span_id,),
         service=span.service,

@@ -14,6 +14,8 @@ from tracemw.analysis.verdict import Verdict
 
 _STYLES: Final = {"error": "bold red", "warning": "bold yellow", "hint": "cyan"}
 _MOST_GROUPS: Final = 30
+_LEAST_TOLD: Final = 0.5
+"""Milliseconds that are more than 0 when they are rounded."""
 
 
 def lines_of_one(trace: Trace, verdict: Verdict, findings: list[Finding]) -> Iterator[Line]:
@@ -36,7 +38,8 @@ def lines_of_many(made: Survey, verdict: Verdict, groups: list[Group]) -> Iterat
         often = (
             f"in {group.traces} of {made.traces} traces ({group.share:.1%} of the requests), " if group.traces else ""
         )
-        yield Line(f"    {often}{group.cost_ms:.0f} ms in all; one of them is {group.exemplar.trace_id}")
+        cost = f"{group.cost_ms:.0f} ms in all; " if group.cost_ms >= _LEAST_TOLD else ""
+        yield Line(f"    {often}{cost}one of them is {group.exemplar.trace_id}")
     if groups[_MOST_GROUPS:]:
         yield Line(f"... and {len(groups) - _MOST_GROUPS} more; --json has all", "dim")
 
