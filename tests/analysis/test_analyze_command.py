@@ -81,7 +81,7 @@ def test_fast_queries_that_repeat_are_a_hint_that_fails_when_it_is_named(tmp_pat
                 if number
             ],
         }
-        for number in range(61)
+        for number in range(121)
     ]
     file = tmp_path / "stars.json"
     file.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": many}]}]}))

@@ -117,30 +117,31 @@ def test_a_parent_is_wide_beyond_fifty_calls(children: int, is_found: bool) -> N
 
 
 @pytest.mark.parametrize(
-    ("count", "folded", "is_found"), [(19, 1, False), (20, 1, True), (1, 20, True), (1, 19, False)]
+    ("count", "folded", "is_found"), [(99, 1, False), (100, 1, True), (1, 100, True), (1, 99, False)]
 )
-def test_a_fast_query_that_repeats_twenty_times_is_a_hint(count: int, folded: int, is_found: bool) -> None:
+def test_a_fast_query_that_repeats_a_hundred_times_is_a_hint(count: int, folded: int, is_found: bool) -> None:
     built = Builder()
     front = built.request(0, 90)
     more = {"tracemw__folded__count": folded, "tracemw__folded__sum": 0.002} if folded > 1 else {}
     for number in range(count):
         built.query(front, number, number + 0.1, "SELECT * FROM a", code__file__path="/srv/app.py", **more)
     findings = found(built)
-    assert set(findings) == ({"n-plus-one"} if is_found else set())
+    assert set(findings) == ({"n-plus-one", "wide-trace"} if is_found else {"wide-trace"})
     if is_found:
         finding = findings["n-plus-one"]
-        assert (finding.severity, finding.numbers["count"], finding.line) == ("hint", 20, "app.py")
+        assert (finding.severity, finding.numbers["count"], finding.line) == ("hint", 100, "app.py")
+        assert next(iter(findings)) == "n-plus-one"
 
 
-@pytest.mark.parametrize(("others", "is_found"), [(50, False), (51, True)])
-def test_repeats_one_after_another_are_not_also_a_wide_trace(others: int, is_found: bool) -> None:
+@pytest.mark.parametrize(("others", "remedy"), [(50, "one after another"), (51, "side by side")])
+def test_a_wide_trace_of_repeats_one_after_another_is_told_so(others: int, remedy: str) -> None:
     built = Builder()
     front = built.request(0, 90)
     for number in range(60):
         built.query(front, number, number + 0.9, f"SELECT * FROM a WHERE id = {number}")
     for number in range(others):
         built.call(front, 61, 89, path=f"/items/{number}")
-    assert codes(built) == ({"n-plus-one", "wide-trace"} if is_found else {"n-plus-one"})
+    assert remedy in found(built)["wide-trace"].remedy
 
 
 @pytest.mark.parametrize("cause", ["slow-query", "pool-wait", "blocked-loop"])

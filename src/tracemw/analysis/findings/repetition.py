@@ -18,7 +18,7 @@ from tracemw.analysis.shapes import Shape, asked, call_label, inner_call, query_
 
 REPEATS: Final = 5
 TOGETHER: Final = 50 * MILLISECOND
-OFTEN: Final = 20
+OFTEN: Final = 100
 """Repeats of one shape that are worth a hint, however fast they are."""
 PATTERN_REPEATS: Final = 3
 PATTERN_LONGEST: Final = 8
@@ -44,8 +44,8 @@ def find_n_plus_one(evidence: Evidence, together: int = TOGETHER) -> Iterator[Fi
 
 
 def count_repeats(parent: Span, evidence: Evidence) -> int:
-    """Return how many of the spans beneath a parent are repeats, one after another, that are a finding."""
-    return sum(child.folded for _, group in _groups(parent, evidence, TOGETHER) for child in group)
+    """Return how many of the spans beneath a parent are repeats, one after another."""
+    return sum(child.folded for _, group in _groups(parent, evidence, together=0) for child in group)
 
 
 def _groups(parent: Span, evidence: Evidence, together: int) -> Iterator[tuple[Shape, list[Span]]]:

@@ -15,20 +15,21 @@ from tracemw.analysis.shapes import Shapes
 WIDE: Final = 50
 DEEP: Final = 5
 
+_ONE_BY_ONE: Final = "they run one after another: ask for many things at once"
+_SIDE_BY_SIDE: Final = "ask for many things at once, or limit how many run side by side (a semaphore, pages)"
+
 
 def find_wide(evidence: Evidence) -> Iterator[Finding]:
-    """Give a finding for each span with more than 50 queries or calls right beneath it, those in wrappers included.
-
-    Repeats that run one after another are an `n-plus-one`, and do not count here.
-    """
+    """Give a finding for each span with more than 50 queries or calls right beneath it, those in wrappers included."""
     for parent in evidence.trace.parents:
         children = parent.children
         if sum([child.folded for child in children]) <= WIDE:
             continue
         calls = [child for child in children if _leaves(child, evidence.shapes)]
         count = sum(child.folded for child in calls)
-        if count <= WIDE or count - count_repeats(parent, evidence) <= WIDE:
+        if count <= WIDE:
             continue
+        one_by_one = count - count_repeats(parent, evidence) <= WIDE
         line = line_of(calls[:50])
         yield Finding(
             code="wide-trace",
@@ -37,7 +38,7 @@ def find_wide(evidence: Evidence) -> Iterator[Finding]:
             trace_id=parent.trace_id,
             span_ids=(parent.span_id, *(child.span_id for child in calls[:10])),
             service=parent.service,
-            remedy="ask for many things at once, or limit how many run side by side (a semaphore, pages)",
+            remedy=_ONE_BY_ONE if one_by_one else _SIDE_BY_SIDE,
             query=below(f"{matching(parent)} >", "{ }", children, WIDE + 1),
             numbers={"children": count, "duration_ms": milliseconds(parent.duration)},
             line=line,
