@@ -88,7 +88,7 @@ def test_fast_queries_that_repeat_are_a_hint_that_fails_when_it_is_named(tmp_pat
     assert analyze(str(file)).returncode == 0
     named = analyze(str(file), "--fail-on", "n-plus-one")
     assert named.returncode == 1
-    assert "60 times" in named.stdout
+    assert "120 times" in named.stdout
 
 
 def test_a_healthy_trace_says_where_the_time_went() -> None:

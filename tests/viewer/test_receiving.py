@@ -244,8 +244,8 @@ def test_a_body_that_never_ends_is_not_read_beyond_the_limit(small_viewer: str) 
 
 def test_an_acknowledged_span_is_found_by_the_next_query_whoever_else_writes(viewer: Viewer) -> None:
     def send_and_find(number: int) -> bool:
-        viewer.send(one(number, name=f"call {number}")).raise_for_status()
-        return viewer.found(tags=f'name="call {number}"') == [hex_id(number)]
+        viewer.send(one(number, name=f"call {number:03}")).raise_for_status()
+        return viewer.found(tags=f'name="call {number:03}"') == [hex_id(number)]
 
     with ThreadPoolExecutor(16) as threads:
         assert all(threads.map(send_and_find, range(1, 200)))
