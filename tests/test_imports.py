@@ -85,7 +85,7 @@ ALLOWED = {
         ),
     },
     "bootstrap": {"_process", "_setup", "config", "redaction", "sampling"},
-    "testing": {"_setup", "analysis", "testing"},
+    "testing": {"_setup", "analysis", "redaction", "testing"},
     "analysis": {"analysis"},
     "cli": {"_process", "_version", "analysis", "cli", "config", "lint", "mcp", "spikes", "viewer"},
     "lint": {"_version", "lint", "redaction"},

@@ -30,7 +30,7 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_assertions_hold_where_the_service_is_right(project: Path, way: tuple[str, ...]) -> None:
     ended = run(project, *way, "test_passing.py")
     assert ended.returncode == 0, ended.stdout
-    assert "11 passed" in ended.stdout
+    assert "12 passed" in ended.stdout
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,7 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             ["n-plus-one: shop runs SELECT sqlite_master 7 times in one GET /orders/{count} (shop.py:", "in one query"],
         ),
         ("test_a_failing_request", ["error-source: ", "ValueError", "GET /broken [shop]"]),
+        ("test_a_value_that_leaves", ["'url.path' of the span 'GET /orders/{count}' holds '4711'", "[shop]"]),
         ("test_no_trace", ["expected one trace, found 0", "is the middleware added, and the request not skipped?"]),
         ("test_two_traces", ["expected one trace, found 2", "GET /orders/{count} [shop]", "GET /quiet [shop]"]),
         ("test_no_such_name", ["expected one trace named 'GET /loud', found 0", "GET /quiet [shop]", "charge"]),

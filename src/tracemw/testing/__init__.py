@@ -13,6 +13,7 @@ The way through the room:
 * ``traces``: all traces of a test
 * ``trace``: one of them, and what can be asserted about it
 * ``count``: a number of spans that knows which they are
+* ``leaking``: texts that hold a secret
 * ``snapshot``: a trace without times and ids
 """
 

@@ -15,6 +15,7 @@ from tracemw.analysis.model import MILLISECOND, Span, Trace
 from tracemw.analysis.report.tree import tree_lines
 from tracemw.analysis.shapes import query_label
 from tracemw.testing.count import Count
+from tracemw.testing.leaking import leaks_in
 from tracemw.testing.snapshot import snapshot_of
 
 
@@ -112,6 +113,25 @@ class RecordedTrace:
         """
         __tracebackhide__ = True
         self._refuse(list(find_n_plus_one(Evidence(self._trace), together=0)))
+
+    def assert_no_secrets(self, *values: str) -> None:
+        """Assert that nothing secret would have left: no text that looks like a secret, and none of some values.
+
+        Texts are what a backend would have received, after redaction.
+
+        Args:
+            *values: Values that must not leave, such as the card number that the test has sent.
+
+        Raises:
+            AssertionError: for such a text; it shows where that is.
+            ValueError: for an empty value, which every text holds.
+        """
+        __tracebackhide__ = True
+        for value in values:
+            if not value:
+                raise ValueError(f"{value!r} is not accepted; use strings that must not leave, such as a card number")
+        if leaks := list(leaks_in(self._trace, values)):
+            raise AssertionError("\n".join([*leaks, "", self.tree()]))
 
     def critical_path(self) -> list[Step]:
         """Return the spans that held up the end of the trace, by their start. Their times sum to its duration."""

@@ -80,6 +80,12 @@ class Traces:
         for trace in self.all:
             trace.assert_no_n_plus_one()
 
+    def assert_no_secrets(self, *values: str) -> None:
+        """Assert that nothing secret would have left with any trace: see `RecordedTrace.assert_no_secrets`."""
+        __tracebackhide__ = True
+        for trace in self.all:
+            trace.assert_no_secrets(*values)
+
     def clear(self) -> None:
         """Forget what has been recorded so far, such as the test's own preparations."""
         self._rehearsal.flush()

@@ -23,6 +23,11 @@ def test_a_failing_request(traces: Traces) -> None:
     traces.assert_no_findings()
 
 
+def test_a_value_that_leaves(traces: Traces) -> None:
+    client.get("/orders/4711")
+    traces.assert_no_secrets("4711")
+
+
 def test_no_trace(traces: Traces) -> None:
     client.get("/healthz")
     traces.one()

@@ -61,6 +61,15 @@ def test_an_argument_of_another_type_is_told_plainly(traces: Traces) -> None:
         traces.one(within="1")  # type: ignore[arg-type]
 
 
+def test_nothing_secret_leaves(traces: Traces) -> None:
+    client.get("/orders/1?card=4111111111111111")
+    with tracemw.span("pay", note="card 4111 1111 1111 1111"):
+        pass
+    traces.assert_no_secrets("4111111111111111", "4111 1111")
+    with pytest.raises(ValueError, match="'' is not accepted; use strings that must not leave"):
+        traces.assert_no_secrets("")
+
+
 def test_a_snapshot_has_no_times_and_no_ids(traces: Traces) -> None:
     client.get("/orders/30")
     assert traces.one().snapshot("http.response.status_code") == (
