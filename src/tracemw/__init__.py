@@ -38,12 +38,10 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds, so that a type checker 
     from tracemw._recording.redacted import RedactingExporter
     from tracemw._setup.tracing import Stats, Tracing
     from tracemw.bootstrap import init, shutdown
-    from tracemw.redaction import Redaction
 
 __all__ = [
     "ClientOptions",
     "RedactingExporter",
-    "Redaction",
     "RequestFacts",
     "ServerOptions",
     "Stats",
@@ -67,7 +65,6 @@ _MODULES = (*_DOORS, "logging")
 _HOMES = {
     "ClientOptions": "tracemw._http.client",
     "RedactingExporter": "tracemw._recording.redacted",
-    "Redaction": "tracemw.redaction",
     "RequestFacts": "tracemw._http.facts",
     "ServerOptions": "tracemw._http.settings",
     "Stats": "tracemw._setup.tracing",
