@@ -6,15 +6,13 @@ import argparse
 import socket
 from typing import Final
 
+from tracemw.cli.analyze import add_server_options
 from tracemw.cli.command import FINE, Command
 from tracemw.cli.output import fail, say
 
-_VIEWER: Final = "http://127.0.0.1:4318"
-
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", default=_VIEWER, help="Tempo's query API, or the viewer (default: %(default)s)")
-    parser.add_argument("--tenant", metavar="NAME", help="the tenant to ask for (default: TRACEMW_TENANT)")
+    add_server_options(parser)
     parser.add_argument(
         "--http",
         type=_port,
