@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import os
 import random
@@ -122,3 +123,15 @@ def wait_until(condition: Any, timeout: float = 10.0) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {timeout} s: {condition}")
         time.sleep(0.01)
+
+
+def body_of(port: int, path: str) -> bytes | None:
+    """What a server on this port answers to a GET; None without an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    except OSError:
+        return None
+    finally:
+        connection.close()

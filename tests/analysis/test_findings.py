@@ -279,7 +279,8 @@ def test_a_failure_that_something_made_up_for_is_not_the_hidden_source() -> None
     assert findings["error-source"].span_ids == (front.span_id,)
 
 
-def test_the_verdict_tells_how_much_the_worst_retries_multiplied() -> None:
+def retries_upon_retries() -> Builder:
+    """Three attempts at b, each of which makes three attempts at c."""
     built = Builder()
     front = built.request(0, 95, failed=True, http__response__status_code=500)
     for number in range(3):
@@ -289,6 +290,11 @@ def test_the_verdict_tells_how_much_the_worst_retries_multiplied() -> None:
         for attempt in range(3):
             at = start + attempt * 9
             built.call(served, at, at + 8, host="c", failed=True, http__response__status_code=500)
+    return built
+
+
+def test_the_verdict_tells_how_much_the_worst_retries_multiplied() -> None:
+    built = retries_upon_retries()
     verdict, _ = look_at(built.trace())
     assert "retries made 9 calls of one" in verdict.sentence
 
@@ -411,15 +417,7 @@ def test_a_retry_storm_has_three_attempts_of_which_two_failed(statuses: tuple[in
 
 
 def test_retries_of_callers_above_multiply() -> None:
-    built = Builder()
-    front = built.request(0, 95, failed=True, http__response__status_code=500)
-    for number in range(3):
-        start = number * 30
-        call = built.call(front, start, start + 28, host="b", failed=True, http__response__status_code=500)
-        served = built.request(start, start + 28, call, service="b", failed=True, http__response__status_code=500)
-        for attempt in range(3):
-            at = start + attempt * 9
-            built.call(served, at, at + 8, host="c", failed=True, http__response__status_code=500)
+    built = retries_upon_retries()
     storms = [finding for finding in find(built.trace()) if finding.code == "retry-storm"]
     assert sorted(storm.numbers["attempts_in_all"] for storm in storms) == [3, 9]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backend import Backend, backend_serving
-from servers import free_port, process, wait_until
+from servers import body_of, free_port, process, wait_until
 from watch.watched import server_span, told
 
 UWSGI = Path(sys.executable).parent / "uwsgi"
@@ -85,21 +84,10 @@ def asked(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     with backend_serving() as backend:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "20"}
         with process(*command, env=environment, cwd=tmp_path) as running:
-            wait_until(lambda: running.poll() is not None or answer(port, "/health") is not None, timeout=30)
-            assert [answer(port, path) for path in ("/loop", "/leak", "/wait")] == [b"ok", b"ok", b"TimeoutError"]
+            wait_until(lambda: running.poll() is not None or body_of(port, "/health") is not None, timeout=30)
+            assert [body_of(port, path) for path in ("/loop", "/leak", "/wait")] == [b"ok", b"ok", b"TimeoutError"]
             wait_until(lambda: {"GET /loop", "GET /leak", "GET /wait"} <= set(backend.names), timeout=20)
     return backend
-
-
-def answer(port: int, path: str) -> bytes | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().read()
-    except OSError:
-        return None
-    finally:
-        connection.close()
 
 
 def test_a_worker_tells_of_loops_logs_stacks_and_holders_as_any_process_does(asked: Backend, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def refuse_other_kind(door: str, application: Any, kind: str, arguments: tuple[s
         raise TypeError(f"{door} takes {kind}, not {application!r}")
     try:
         signature = inspect.signature(application, follow_wrapped=False)
-    except ValueError:  # written in C, without a signature
+    except (TypeError, ValueError):  # written in C, without a signature
         return
     try:
         signature.bind(*arguments)

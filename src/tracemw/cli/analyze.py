@@ -43,7 +43,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--fail-on",
-        type=_codes,
+        type=codes,
         metavar="CODES",
         help="findings that make the exit status 1, such as error-source,n-plus-one",
     )
@@ -104,13 +104,18 @@ def limit(text: str) -> int:
     return int(text)
 
 
-def _codes(text: str) -> frozenset[str]:
+def codes(text: str, *more: str) -> frozenset[str]:
+    """Return what a comma separates: codes of findings, and further names.
+
+    Raises:
+        argparse.ArgumentTypeError: for anything else.
+    """
     from tracemw.analysis.findings.finders import CODES
 
-    codes = frozenset(code.strip() for code in text.split(","))
-    if not codes <= set(CODES):
-        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use some of {', '.join(CODES)}")
-    return codes
+    named = frozenset(name.strip() for name in text.split(","))
+    if not named <= {*more, *CODES}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use some of {', '.join((*more, *CODES))}")
+    return named
 
 
 ANALYZE: Final = Command(

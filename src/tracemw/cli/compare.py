@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from tracemw.cli.analyze import add_annotate_option, add_server_options, limit, look_back
+from tracemw.cli.analyze import add_annotate_option, add_server_options, codes, limit, look_back
 from tracemw.cli.command import Command
 
 
@@ -50,12 +50,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _failures(text: str) -> frozenset[str]:
-    from tracemw.analysis.findings.finders import CODES
-
-    named = frozenset(each.strip() for each in text.split(","))
-    if not named <= {"regression", *CODES}:
-        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use some of regression, {', '.join(CODES)}")
-    return named
+    return codes(text, "regression")
 
 
 COMPARE: Final = Command(
