@@ -114,12 +114,16 @@ def test_no_body_takes_long_to_read(part: bytes) -> None:
     [
         ({}, "as it is", "as it is"),
         ({"x": ""}, "as it is", "as it is"),
-        ({"authorization": "Bearer abcdefgh123"}, "no 'Bearer abcdefgh123' here", "no 'REDACTED' here"),
-        ({"authorization": "Bearer abcdefgh123"}, "the token abcdefgh123, Bearer", "the token REDACTED, Bearer"),
-        ({"authorization": "Basic Ym9iOnMzY3IzdCE="}, "Ym9iOnMzY3IzdCE= is bob:s3cr3t!", "REDACTED is REDACTED"),
-        ({"authorization": "Basic Ym9iOnMzY3IzdCE="}, "not (s3cr3t!)", "not (REDACTED)"),
+        ({"authorization": "Bearer abcdefgh123"}, "no 'Bearer abcdefgh123' here", "no '[REDACTED]' here"),
+        ({"authorization": "Bearer abcdefgh123"}, "the token abcdefgh123, Bearer", "the token [REDACTED], Bearer"),
+        ({"authorization": "Basic Ym9iOnMzY3IzdCE="}, "Ym9iOnMzY3IzdCE= is bob:s3cr3t!", "[REDACTED] is [REDACTED]"),
+        ({"authorization": "Basic Ym9iOnMzY3IzdCE="}, "not (s3cr3t!)", "not ([REDACTED])"),
         ({"authorization": "Basic \xff"}, "as it is", "as it is"),
-        ({"x-scope-orgid": "1"}, "tenant 1 at 127.0.0.1:4318, 10 times", "tenant REDACTED at 127.0.0.1:4318, 10 times"),
+        (
+            {"x-scope-orgid": "1"},
+            "tenant 1 at 127.0.0.1:4318, 10 times",
+            "tenant [REDACTED] at 127.0.0.1:4318, 10 times",
+        ),
     ],
 )
 def test_what_a_backend_repeats_of_our_headers_is_not_shown(headers: dict[str, str], said: str, shown: str) -> None:
@@ -127,4 +131,4 @@ def test_what_a_backend_repeats_of_our_headers_is_not_shown(headers: dict[str, s
 
 
 def test_nor_is_what_it_repeats_of_a_query() -> None:
-    assert Secrets({}, "api_key=abcdefgh%2F1&x=").hidden_in("the key abcdefgh/1 is old") == "the key REDACTED is old"
+    assert Secrets({}, "api_key=abcdefgh%2F1&x=").hidden_in("the key abcdefgh/1 is old") == "the key [REDACTED] is old"

@@ -31,10 +31,10 @@ SECRET = "s3cret"  # what no text below may show
         ('{"url": "/?a=1\\u0026sig=s3cret"}', '{"url": "/?a=1\\u0026sig=REDACTED"}'),
         ("/?list=1,http://h/?sig=s3cret#part", "/?list=1,http://h/?sig=REDACTED#part"),
         ("a\n/?sig=s3cret\nb", "a\n/?sig=REDACTED\nb"),
-        ("[SQL: INSERT]\n[parameters: {'a': ['s3cret']}]\n(more)", "[SQL: INSERT]\n[parameters: REDACTED]\n(more)"),
+        ("[SQL: INSERT]\n[parameters: {'a': ['s3cret']}]\n(more)", "[SQL: INSERT]\n[parameters: [REDACTED]]\n(more)"),
         (
             "[SQL: select '[' from t where card = 's3''cret' and n = 12 and b = ?]\n[parameters: ('s3cret',)]\n(more)",
-            "[SQL: select ? from t where card = ? and n = ? and b = ?]\n[parameters: REDACTED]\n(more)",
+            "[SQL: select ? from t where card = ? and n = ? and b = ?]\n[parameters: [REDACTED]]\n(more)",
         ),
         (
             "[SQL: select a[1]\nfrom t where card = $x$s3cret$x$ and id = $1]\n(Background on this error)",
@@ -45,73 +45,79 @@ SECRET = "s3cret"  # what no text below may show
             "no table\nLINE 1: select a from t where b = 's3cret'\n   ^",
             "no table\nLINE 1: select a from t where b = ?\n   ^",
         ),
-        ('invalid input syntax for type integer: "s3cret"', "invalid input syntax for type integer: REDACTED"),
-        ("invalid input for query argument $1: 's3cret' (an integer)", "invalid input for query argument $1: REDACTED"),
-        ("Incorrect integer value: 's3cret' for column 'a'", "Incorrect integer value: 'REDACTED' for column 'a'"),
-        ("duplicate key\nDETAIL:  Key (a)=(s3cret) exists.\nb", "duplicate key\nDETAIL:  REDACTED\nb"),
+        ('invalid input syntax for type integer: "s3cret"', "invalid input syntax for type integer: [REDACTED]"),
+        (
+            "invalid input for query argument $1: 's3cret' (an integer)",
+            "invalid input for query argument $1: [REDACTED]",
+        ),
+        ("Incorrect integer value: 's3cret' for column 'a'", "Incorrect integer value: '[REDACTED]' for column 'a'"),
+        ("duplicate key\nDETAIL:  Key (a)=(s3cret) exists.\nb", "duplicate key\nDETAIL:  [REDACTED]\nb"),
         # SQLite
-        ('unrecognized token: "\'s3cret"', 'unrecognized token: "REDACTED"'),
-        ("near \"'s3cret'\": syntax error\n[SQL: a]", 'near "REDACTED": syntax error\n[SQL: a]'),
-        ('fts5: syntax error near "s3cret"', 'fts5: syntax error near "REDACTED"'),
-        ("JSON path error near 's3cret'", "JSON path error near 'REDACTED'"),
+        ('unrecognized token: "\'s3cret"', 'unrecognized token: "[REDACTED]"'),
+        ("near \"'s3cret'\": syntax error\n[SQL: a]", 'near "[REDACTED]": syntax error\n[SQL: a]'),
+        ('fts5: syntax error near "s3cret"', 'fts5: syntax error near "[REDACTED]"'),
+        ("JSON path error near 's3cret'", "JSON path error near '[REDACTED]'"),
         # PostgreSQL
-        ("syntax error at or near \"E's3cret'\"", 'syntax error at or near "REDACTED"'),
+        ("syntax error at or near \"E's3cret'\"", 'syntax error at or near "[REDACTED]"'),
         (
             "unterminated quoted string at or near \"'s3cret\nor s3cret",
-            'unterminated quoted string at or near "REDACTED"',
+            'unterminated quoted string at or near "[REDACTED]"',
         ),
-        ('value "9s3cret" is out of range for type integer', 'value "REDACTED" is out of range for type integer'),
-        ('date/time field value out of range: "s3cret"', 'date/time field value out of range: "REDACTED"'),
-        ('malformed array literal: "s3cret"', 'malformed array literal: "REDACTED"'),
+        ('value "9s3cret" is out of range for type integer', 'value "[REDACTED]" is out of range for type integer'),
+        ('date/time field value out of range: "s3cret"', 'date/time field value out of range: "[REDACTED]"'),
+        ('malformed array literal: "s3cret"', 'malformed array literal: "[REDACTED]"'),
         # MySQL
         (
             "(1064, \"the right syntax to use near 's3cret' and\nb = 's3cret' at line 1\")",
-            "(1064, \"the right syntax to use near 'REDACTED' at line 1\")",
+            "(1064, \"the right syntax to use near '[REDACTED]' at line 1\")",
         ),
         (
             "(1292, \"Truncated incorrect INTEGER value: 's3cret'\")",
-            "(1292, \"Truncated incorrect INTEGER value: 'REDACTED'\")",
+            "(1292, \"Truncated incorrect INTEGER value: '[REDACTED]'\")",
         ),
         (
             "(1690, \"BIGINT value is out of range in '(s3cret - 1)'\")",
-            "(1690, \"BIGINT value is out of range in 'REDACTED'\")",
+            "(1690, \"BIGINT value is out of range in '[REDACTED]'\")",
         ),
         # SQL Server
         (
             "[SQL Server]Incorrect syntax near 's3cret'. (102)\")",
-            "[SQL Server]Incorrect syntax near 'REDACTED'. (102)\")",
+            "[SQL Server]Incorrect syntax near '[REDACTED]'. (102)\")",
         ),
         (
             "converting the varchar value 's3cret' to data type int.",
-            "converting the varchar value 'REDACTED' to data type int.",
+            "converting the varchar value '[REDACTED]' to data type int.",
         ),
         (
             "The conversion of the varchar value 's3cret' overflowed an",
-            "The conversion of the varchar value 'REDACTED' overflowed an",
+            "The conversion of the varchar value '[REDACTED]' overflowed an",
         ),
-        ("in column 'a'. Truncated value: 's3cret'.", "in column 'a'. Truncated value: 'REDACTED'."),
+        ("in column 'a'. Truncated value: 's3cret'.", "in column 'a'. Truncated value: '[REDACTED]'."),
         (
             "quotation mark after the character string 's3cret'.",
-            "quotation mark after the character string 'REDACTED'.",
+            "quotation mark after the character string '[REDACTED]'.",
         ),
         (
             "in object 'dbo.T'. The duplicate key value is (s3cret, 1).",
-            "in object 'dbo.T'. The duplicate key value is (REDACTED)",
+            "in object 'dbo.T'. The duplicate key value is ([REDACTED])",
         ),
         (
             "overflow error for data type tinyint, value = 1256.",
-            "overflow error for data type tinyint, value = REDACTED.",
+            "overflow error for data type tinyint, value = [REDACTED].",
         ),
         # Oracle
         (
             "ORA-01722: a string value containing 's3'cret' to a number",
-            "ORA-01722: a string value containing 'REDACTED'",
+            "ORA-01722: a string value containing '[REDACTED]'",
         ),
         (
             "ORA-00001: constraint (HR.PK) violated\nORA-03301: row with column values (ID:'s3cret') already exists",
-            "ORA-00001: constraint (HR.PK) violated\nORA-03301: row with column values (REDACTED)",
+            "ORA-00001: constraint (HR.PK) violated\nORA-03301: row with column values ([REDACTED])",
         ),
-        ("(1062, \"Duplicate entry 's3'cret' for key 'a.b'\")", "(1062, \"Duplicate entry 'REDACTED' for key 'a.b'\")"),
+        (
+            "(1062, \"Duplicate entry 's3'cret' for key 'a.b'\")",
+            "(1062, \"Duplicate entry '[REDACTED]' for key 'a.b'\")",
+        ),
     ],
 )
 def test_secrets_of_urls_and_values_of_databases_are_taken_out_of_a_text(text: str, shown: str) -> None:

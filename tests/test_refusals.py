@@ -527,7 +527,7 @@ def test_what_a_backend_says_of_an_error_is_in_the_log_and_the_last_error_clean_
         for lines in ("\n".join(logged), last):
             assert "disk" in lines
             assert "full" in lines
-            assert "of REDACTED" in lines
+            assert "of [REDACTED]" in lines
         assert "s3cr3t" not in ended.stdout
         assert all(line.isprintable() for line in ended.stdout.splitlines())
         assert len(last) < 400
@@ -567,7 +567,9 @@ def test_what_a_backend_says_of_metrics_is_heard_too(backend: Backend, protocol:
         backend.status, backend.answer = 503, status_of(14, "no org id for s3cr3t-t0k3n")
     ended = run(METRICS, OTEL_EXPORTER_OTLP_ENDPOINT=backend.url, OTEL_EXPORTER_OTLP_PROTOCOL=protocol)
     (line,) = ended.stdout.splitlines()
-    assert ": no org id for REDACTED. The backend tells tenants apart: init(tenant=...) or TRACEMW_TENANT names" in line
+    assert (
+        ": no org id for [REDACTED]. The backend tells tenants apart: init(tenant=...) or TRACEMW_TENANT names" in line
+    )
     assert 4 <= backend.metrics_attempts <= 5  # none of them again
 
 

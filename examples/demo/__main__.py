@@ -99,7 +99,7 @@ async def show(
     """Print a good and a failing trace, and, with links, where to go from there."""
     untraced = sum(not answer.request.traced for answer in answers)
     console.print(f"Sent {len(answers)} requests, {untraced} of them health checks, which are not traced.")
-    for title, request in (("A good checkout", traffic.GOOD), ("A failing one", traffic.FAILING)):
+    for title, request in (("A good checkout", traffic.GOOD), ("One that has to fail", traffic.FAILING)):
         trace_id = traffic.trace_id_of(request, answers)
         if trace_id is None:
             continue
@@ -125,7 +125,7 @@ async def verdict(console: Console, store: TraceStore, children: Children, answe
     ]
     for fault in faults:
         console.print(str(fault), style="red", markup=False, soft_wrap=True)
-    console.print(f"\n{len(traces)} traces, {len(faults)} faults")
+    console.print(f"\n{len(traces)} traces, {f'{len(faults)} faults' if faults else 'each as it should be'}")
     return 1 if faults else 0
 
 

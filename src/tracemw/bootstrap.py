@@ -79,10 +79,10 @@ def init(
             All other baggage is passed on, and is not recorded. These keys are allowed.
         allow: The keys of your own attributes whose values may leave, such as `{"payment.amount", "order.*"}`, together
             with `TRACEMW_ALLOW` (separated by commas) and `[tool.tracemw] allow` in the first `pyproject.toml` from the
-            working directory upwards. Values of other keys leave as `[REDACTED]`, unless the key is one of the semantic
-            conventions that is no value of a user. A glob lets no key pass that tells a secret, such as
-            `order.password`: name that one in full. `url.query.<name>` lets the values of a name in queries pass.
-            Outside of production and staging, numbers and booleans pass, too.
+            working directory upwards. Upper and lower case differ. Values of other keys leave as `[REDACTED]`, unless
+            the key is one of the semantic conventions that is no value of a user. A glob lets no key pass that tells a
+            secret, such as `order.password`: name that one in full. `url.query.<name>` lets the values of a name in
+            queries pass. Outside of production and staging, numbers and booleans pass, too.
         redaction: A rule of your own for what would be redacted, a `tracemw.redaction.Redaction`.
         stacktrace_limit: How many bytes the stack trace of a recorded exception may take, else
             `TRACEMW_STACKTRACE_LIMIT`, else 2000, since Grafana Tempo shows 2,048 bytes of a value. The first frame,

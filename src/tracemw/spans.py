@@ -235,6 +235,9 @@ class stage:  # noqa: N801  a verb to its users: `with tracemw.stage("fraud_chec
     The current span gets the attribute, and so does every enclosing span of this process that ends with that same
     exception. Of nested stages, the innermost counts. An `ExceptionGroup` is an exception of its own: the spans within
     the task group end with the exception that left the stage, and those around the task group end with the group.
+
+    Raises:
+        TypeError: when the name is no string.
     """
 
     # Not a generator with @contextmanager: that sets attributes of the exception, and a frozen class refuses them.
@@ -242,6 +245,8 @@ class stage:  # noqa: N801  a verb to its users: `with tracemw.stage("fraud_chec
     __slots__ = ("_entered", "_name")
 
     def __init__(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"stage takes a name, not {represented(name)}")
         self._name = name
         self._entered = 0
 

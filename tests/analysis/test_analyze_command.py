@@ -62,7 +62,25 @@ def test_standard_input_with_many_traces_groups_their_findings() -> None:
 
 @pytest.mark.parametrize(("codes", "status"), [("error-source", 1), ("n-plus-one,slow-query", 0)])
 def test_the_status_is_1_for_the_codes_that_are_named(codes: str, status: int) -> None:
-    assert analyze(str(CAPTURES / "byid-v2-json.json"), "--fail-on", codes).returncode == status
+    ended = analyze(str(CAPTURES / "byid-v2-json.json"), "--fail-on", codes)
+    assert ended.returncode == status
+    assert ended.stderr == ("tracemw analyze: --fail-on has found error-source\n" if status else "")
+
+
+def test_files_hold_parts_of_one_trace(tmp_path: Path) -> None:
+    whole = json.loads((CAPTURES / "byid-v2-json.json").read_text())["trace"]["resourceSpans"]
+    parts = [tmp_path / f"{number}.json" for number in range(len(whole))]
+    for part, spans in zip(parts, whole, strict=True):
+        part.write_text(json.dumps({"resourceSpans": [spans]}))
+    assert len(parts) > 1
+    assert analyze(*map(str, parts)) == analyze(str(CAPTURES / "byid-v2-json.json"))
+
+
+def test_a_page_that_cannot_be_written_costs_only_the_page(tmp_path: Path) -> None:
+    ended = analyze(str(CAPTURES / "byid-v2-json.json"), "--json", "--html", str(tmp_path / "none" / "page.html"))
+    assert ended.returncode == 2
+    assert "page.html" in ended.stderr
+    assert json.loads(ended.stdout)["cause"] == "error-source"
 
 
 def test_fast_queries_that_repeat_are_a_hint_that_fails_when_it_is_named(tmp_path: Path) -> None:
@@ -332,6 +350,7 @@ def test_an_id_that_is_no_hex_is_refused_before_anybody_is_asked() -> None:
         ((WEB, "--limit", "1000"), "--limit goes with a search"),
         ((str(CAPTURES / "zipkin.json"), "--tenant", "books"), "--tenant goes with a server"),
         (("-", "--tenant", "books"), "--tenant goes with a server"),
+        ((str(CAPTURES / "zipkin.json"), WEB), "name one trace id, or several files, which exist"),
     ],
 )
 def test_options_that_would_have_no_effect_are_refused(arguments: tuple[str, ...], told: str) -> None:

@@ -93,7 +93,10 @@ def test_json_has_the_fields_that_are_documented(release: tuple[Path, Path]) -> 
     [("regression", 1), ("n-plus-one", 1), ("error-source,slow-query", 0), ("n-plus-one,regression", 1)],
 )
 def test_the_status_is_1_for_what_is_named(release: tuple[Path, Path], fail_on: str, status: int) -> None:
-    assert compare(*release, "--fail-on", fail_on).returncode == status
+    ended = compare(*release, "--fail-on", fail_on)
+    assert ended.returncode == status
+    assert ended.stderr.startswith("tracemw compare: --fail-on has found ") == bool(status)
+    assert all(code in fail_on for code in ended.stderr.partition("found ")[2].strip().split(", "))
 
 
 def test_two_samples_of_one_service_are_not_told_apart(tmp_path: Path) -> None:
@@ -128,9 +131,26 @@ def test_the_page_has_the_verdict_and_pictures_and_asks_nobody_for_anything(
 
 
 def test_a_page_that_cannot_be_written_is_told_plainly(release: tuple[Path, Path], tmp_path: Path) -> None:
-    ended = compare(*release, "--html", str(tmp_path / "none" / "page.html"))
+    ended = compare(*release, "--json", "--html", str(tmp_path / "none" / "page.html"))
     assert ended.returncode == 2
     assert "name another file with --html" in ended.stderr
+    assert json.loads(ended.stdout).keys() == NAMES
+
+
+def test_routes_with_a_handful_of_requests_and_attributes_alike_take_one_line(
+    release: tuple[Path, Path], tmp_path: Path
+) -> None:
+    before, after = (tmp_path / name for name in ("before.json", "after.json"))
+    for file, whole in zip((before, after), release, strict=True):
+        rare = Traffic(seed=9, count=3).write(tmp_path / "rare.json").read_text()
+        rare = rare.replace("GET /orders", "GET /rare").replace('"/orders"', '"/rare"')
+        mark = {"key": "release.mark", "value": {"stringValue": file.stem}}
+        marks = json.dumps([mark, {**mark, "key": "release.flag"}])[1:-1]
+        file.write_text(whole.read_text().replace('"attributes": [{', f'"attributes": [{marks}, {{') + rare)
+    said = compare(before, after).stdout
+    assert "/rare" not in said
+    assert "... and 1 with fewer than 5 requests on either side; --json has all" in said
+    assert re.search(r"0\.0% -> +99\.0%  \S+\.release\.flag = after, and \d more attributes alike\n", said), said
 
 
 def test_names_of_spans_are_text_on_the_page(tmp_path: Path) -> None:

@@ -232,6 +232,7 @@ def test_redaction_is_checked_when_it_is_made() -> None:
         ({"rule": lambda: Answer.KEEP}, TypeError, "a function of one argument"),
         ({"rule": later}, TypeError, "a plain function"),
         ({"headers": "cookie"}, TypeError, "headers takes several names"),
+        ({"headers": ["x api key"]}, ValueError, "headers='x api key' is not accepted; use names of headers"),
         ({"hash_key": "short"}, ValueError, "use at least 16 bytes"),
     ]
     for given, error, said in wrong:

@@ -142,6 +142,8 @@ def test_entering_a_block_that_is_entered_already_is_a_clear_error(recorded: Rec
 def test_a_name_that_is_no_string_is_a_clear_error(name: Any) -> None:
     with pytest.raises(TypeError, match="span takes a name"):
         span(name)
+    with pytest.raises(TypeError, match="stage takes a name"):
+        stage(name)
 
 
 def test_a_call_that_does_not_fit_is_a_type_error_of_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
+from tracemw.redaction.places import MASK
+
 TO_START_ONE: Final = (
     "Is a trace backend running there? `tracemw view` starts one on this machine; init(endpoint=...), "
     "OTEL_EXPORTER_OTLP_ENDPOINT or TEMPO_ENDPOINT names another"
@@ -95,8 +97,8 @@ class Secrets:
         self._find = re.compile("|".join(patterns)) if ordered else None
 
     def hidden_in(self, text: str) -> str:
-        """Return a text with `REDACTED` in the place of each secret."""
-        return self._find.sub("REDACTED", text) if self._find is not None else text
+        """Return a text with `[REDACTED]` in the place of each secret."""
+        return self._find.sub(MASK, text) if self._find is not None else text
 
 
 _LONG: Final = 8

@@ -17,7 +17,10 @@ _LONGEST: Final = 7 * 24 * 3600
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "trace", nargs="?", metavar="TRACE_ID | FILE | -", help="a trace by its id, or traces of a file or pipe"
+        "named",
+        nargs="*",
+        metavar="TRACE_ID | FILE | -",
+        help="a trace by its id, or traces of files or a pipe; several files may hold parts of one trace",
     )
     parser.add_argument("--query", metavar="TRACEQL", help="traces that a query finds")
     parser.add_argument("--service", metavar="NAME", help="traces in which this service has a part")
@@ -67,15 +70,18 @@ def add_annotate_option(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     searches = options.query is not None or options.service is not None
     error: Callable[[str], NoReturn] = options.usage_error
-    if searches == (options.trace is not None):
+    named: list[str] = options.named
+    if searches == bool(named):
         only = "only one" if searches else "one"
-        error(f"name {only} of these: a trace id, a file, - for standard input, or --query or --service for a search")
+        error(f"name {only} of these: a trace id, files, - for standard input, or --query or --service for a search")
+    if len(named) > 1 and not all(Path(each).is_file() for each in named):
+        error(f"name one trace id, or several files, which exist; not {' and '.join(named)}")
     if not searches:
         for option in ("since", "limit"):
             if getattr(options, option) is not None:
-                error(f"--{option} goes with a search; name --query or --service in place of {options.trace}")
-        if options.tenant is not None and (options.trace == "-" or Path(options.trace).is_file()):
-            error(f"--tenant goes with a server; {options.trace} is read without one")
+                error(f"--{option} goes with a search; name --query or --service in place of {named[0]}")
+        if options.tenant is not None and (named[0] == "-" or Path(named[0]).is_file()):
+            error(f"--tenant goes with a server; {named[0]} is read without one")
     from tracemw.cli.analyzing import analyze
 
     return analyze(options)
@@ -126,6 +132,7 @@ ANALYZE: Final = Command(
 example:
   tracemw analyze 4bf92f3577b34da6a3ce929d0e0e4736            a trace that tracemw view has
   tracemw analyze trace.json                                  a file of OTLP, Tempo, Jaeger or Zipkin
+  tracemw analyze shop.json stock.json                        what two services have exported
   tracemw analyze --service shop --since 1h --url http://tempo:3200
   tracemw analyze --query '{ status = error }' --json
   tracemw analyze --service shop --html incident.html         a page to attach to an incident

@@ -26,7 +26,7 @@ from tracemw.cli.annotations import Annotation, annotate
 from tracemw.cli.attaching import write_page_of_many, write_page_of_one
 from tracemw.cli.command import FINDINGS, FINE
 from tracemw.cli.fetching import open_api
-from tracemw.cli.output import fail, progress, say, show
+from tracemw.cli.output import fail, progress, say, show, warn
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
 _SINCE: Final = 3600.0
@@ -42,7 +42,7 @@ _TOLD_EVERY: Final = 100
 def analyze(options: argparse.Namespace) -> int:
     """Do what the options say, and return the exit status."""
     try:
-        if options.trace is None:
+        if not options.named:
             return _many(_found(options), open_api(options).trace, options)
         traces = _named(options)
         if len(traces) == 1:
@@ -57,15 +57,16 @@ def analyze(options: argparse.Namespace) -> int:
 
 
 def _named(options: argparse.Namespace) -> list[Trace]:
-    """Return the traces of a file, of standard input, or the trace of an id."""
-    if options.trace == "-":
+    """Return the traces of files, of standard input, or the trace of an id."""
+    first: str = options.named[0]
+    if first == "-":
         return read_traces(sys.stdin.buffer.read())
-    file = Path(options.trace)
-    if file.is_file():
-        return read_traces(file.read_bytes())
-    if not _ID.fullmatch(options.trace):
-        raise NoTraceError(f"{options.trace} is neither a file nor a trace id of up to 32 hex digits")
-    return [open_api(options).trace(options.trace)]
+    files = [Path(each) for each in options.named]
+    if files[0].is_file():
+        return read_traces(*(file.read_bytes() for file in files))
+    if not _ID.fullmatch(first):
+        raise NoTraceError(f"{first} is neither a file nor a trace id of up to 32 hex digits")
+    return [open_api(options).trace(first)]
 
 
 def _found(options: argparse.Namespace) -> Iterator[Trace]:
@@ -83,12 +84,12 @@ def _found(options: argparse.Namespace) -> Iterator[Trace]:
 
 def _one(trace: Trace, options: argparse.Namespace) -> int:
     verdict, findings = look_at(trace)
-    if options.html:
-        write_page_of_one(options.html, trace)
     if options.json:
         say(json.dumps(of_one(trace, verdict, findings)))
     else:
         show(lines_of_one(trace, verdict, findings))
+    if options.html:
+        write_page_of_one(options.html, trace)
     if trace.is_fragment:
         return fail(
             "tracemw analyze: this is half a trace: the root is not there, and what is there may look worse or better "
@@ -108,13 +109,13 @@ def _many(traces: Iterator[Trace], trace_of: Callable[[str], Trace], options: ar
     progress("")
     groups = survey.groups()
     verdict = judge_all(survey, groups)
-    if options.html:
-        document = survey_document(survey, verdict, groups, traffic)
-        write_page_of_many(options.html, document, [group.exemplar for group in groups], trace_of)
     if options.json:
         say(json.dumps(of_many(survey, verdict, groups)))
     else:
         show(lines_of_many(survey, verdict, groups))
+    if options.html:
+        document = survey_document(survey, verdict, groups, traffic)
+        write_page_of_many(options.html, document, [group.exemplar for group in groups], trace_of)
     return _ended([group.exemplar for group in groups], verdict, options)
 
 
@@ -128,4 +129,6 @@ def _ended(findings: Sequence[Finding], verdict: Verdict, options: argparse.Name
         asked=options.annotate,
         as_json=options.json,
     )
+    if wrong and codes is not None:
+        warn(f"tracemw analyze: --fail-on has found {', '.join(sorted({each.code for each in wrong}))}")
     return FINDINGS if wrong else FINE

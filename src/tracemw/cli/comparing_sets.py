@@ -14,7 +14,7 @@ from tracemw.analysis.report.comparison_page import page_of_comparison
 from tracemw.cli.annotations import Annotation, annotate
 from tracemw.cli.command import FINDINGS, FINE
 from tracemw.cli.fetching import open_api
-from tracemw.cli.output import fail, progress, say, show
+from tracemw.cli.output import fail, progress, say, show, warn
 
 
 def compare_sides(options: argparse.Namespace) -> int:
@@ -34,15 +34,15 @@ def compare_sides(options: argparse.Namespace) -> int:
         return fail(f"tracemw compare: {problem}")
     finally:
         progress("")
+    if options.json:
+        say(json.dumps(of_comparison(made)))
+    else:
+        show(lines_of_comparison(made))
     try:
         if options.html is not None:
             options.html.write_text(page_of_comparison(made), encoding="utf-8")
     except OSError as problem:
         return fail(f"tracemw compare: the page cannot be written ({problem}); name another file with --html")
-    if options.json:
-        say(json.dumps(of_comparison(made)))
-    else:
-        show(lines_of_comparison(made))
     return _ended(made, options)
 
 
@@ -58,4 +58,6 @@ def _ended(made: Comparison, options: argparse.Namespace) -> int:
         if finding.severity != "hint" if named is None else finding.code in named:
             wrong.append(Annotation(finding.code, f"{finding.title}; {finding.remedy}", finding.line))
     annotate(wrong, verdict=conclude(made), asked=options.annotate, as_json=options.json)
+    if wrong and named is not None:
+        warn(f"tracemw compare: --fail-on has found {', '.join(sorted({each.title for each in wrong}))}")
     return FINDINGS if wrong else FINE

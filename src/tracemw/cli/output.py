@@ -15,9 +15,14 @@ def say(line: str) -> None:
     print(escaped(line), flush=True)
 
 
+def warn(message: str) -> None:
+    """Print a line beside the output proper."""
+    print(escaped(message), file=sys.stderr)
+
+
 def fail(message: str) -> int:
     """Print an error, and return the exit status that goes with it."""
-    print(escaped(message), file=sys.stderr)
+    warn(message)
     return ERROR
 
 

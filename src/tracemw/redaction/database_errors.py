@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from tracemw.redaction.places import MASK
+
 _SIGNS: Final = (
     *("[SQL: ", "[parameters: ", "DETAIL: ", "LINE ", "Duplicate entry '", "invalid input ", "ncorrect ", "near "),
     *(
@@ -66,7 +68,7 @@ may have quotes of their own."""
 def redact_values(text: str) -> str:
     """Replace the values that a database's error repeats.
 
-    Literals of a statement become `?`. Everything else becomes REDACTED, some of it up to the end of its line.
+    Literals of a statement become `?`. Everything else becomes `[REDACTED]`, some of it up to the end of its line.
     """
     for sign in _SIGNS:
         if sign in text:
@@ -75,15 +77,15 @@ def redact_values(text: str) -> str:
         return text
     text = _STATEMENT.sub(_without_literals, text)
     text = _LINE.sub(_without_literals, text)
-    text = _PARAMETERS.sub("[parameters: REDACTED]", text)
-    text = _DETAIL.sub("DETAIL:  REDACTED", text)
-    text = _INVALID.sub(r"\1REDACTED", text)
-    text = _ORACLE.sub(r"\1'REDACTED'", text)
-    text = _IN_PARENTHESES.sub(r"\1(REDACTED)", text)
-    text = _NUMBER.sub(r"\1REDACTED", text)
-    text = _TOO_LARGE.sub(r'\1"REDACTED"', text)
-    text = _FOLLOWED.sub(r"\1'REDACTED'", text)
-    return _LAST.sub(r"\1\2REDACTED\2", text)
+    text = _PARAMETERS.sub(f"[parameters: {MASK}]", text)
+    text = _DETAIL.sub(f"DETAIL:  {MASK}", text)
+    text = _INVALID.sub(rf"\1{MASK}", text)
+    text = _ORACLE.sub(rf"\1'{MASK}'", text)
+    text = _IN_PARENTHESES.sub(rf"\1({MASK})", text)
+    text = _NUMBER.sub(rf"\1{MASK}", text)
+    text = _TOO_LARGE.sub(rf'\1"{MASK}"', text)
+    text = _FOLLOWED.sub(rf"\1'{MASK}'", text)
+    return _LAST.sub(rf"\1\2{MASK}\2", text)
 
 
 def without_literals(statement: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -62,7 +63,7 @@ class Redaction:
     Raises:
         TypeError: for a rule that cannot be called with one argument, or that is asynchronous; for one string in place
             of several names; for a key that is neither text nor bytes.
-        ValueError: for a key of less than 16 bytes.
+        ValueError: for a key of less than 16 bytes, and for what can be no name of a header.
     """
 
     rule: Callable[[Found], Answer] | None = None
@@ -74,6 +75,9 @@ class Redaction:
             _require_rule(self.rule)
         if isinstance(self.headers, str) or not all(isinstance(name, str) for name in self.headers):
             raise TypeError(f"headers takes several names, such as ({self.headers!r},)")
+        for name in self.headers:
+            if not _HEADER(name):
+                raise ValueError(f"headers={name!r} is not accepted; use names of headers, such as 'x-api-key'")
         object.__setattr__(self, "headers", frozenset(name.lower() for name in self.headers))
         key = self.hash_key
         if key is None:
@@ -99,6 +103,8 @@ class Redaction:
 
 
 _KEY_SIZE: Final = 16
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+"""Names of headers are tokens (RFC 9110)."""
 
 
 def _require_rule(rule: object) -> None:

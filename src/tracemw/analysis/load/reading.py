@@ -17,14 +17,14 @@ from tracemw.analysis.model import Span, Trace
 _KNOWN = "use JSON or protobuf of OTLP, or JSON of Tempo, Jaeger or Zipkin"
 
 
-def read_traces(data: bytes) -> list[Trace]:
-    """Return the traces of a file, whose format is told by its content.
+def read_traces(*files: bytes) -> list[Trace]:
+    """Return the traces of files, whose format is told by their content. A trace may have spans in several of them.
 
     Raises:
         NotTracesError: for anything else, and for half a file.
         NoTraceError: if there are no spans.
     """
-    traces = group(read_spans(data))
+    traces = group(span for data in files for span in read_spans(data))
     if not traces:
         raise NoTraceError("there are no spans; check the query, the time range, or how the file was made")
     return traces

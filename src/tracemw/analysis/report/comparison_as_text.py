@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tracemw.analysis.comparison.changes import Comparison, FindingChange, RouteChange, RouteNumbers, SideSummary
+from tracemw.analysis.comparison.changes import (
+    AttributeChange,
+    Comparison,
+    FindingChange,
+    RouteChange,
+    RouteNumbers,
+    SideSummary,
+)
 from tracemw.analysis.comparison.conclusion import conclude, group_grew, interval, number
 from tracemw.analysis.findings.finding import at
 from tracemw.analysis.report.line import Line
 
 _MOST_ROUTES: Final = 30
+_FEWEST_REQUESTS: Final = 5
+"""Of a route with fewer on both sides, nothing can be said."""
+
 _MOST_GROUPS: Final = 10
 _MOST_FINDINGS: Final = 10
 _MOST_ATTRIBUTES: Final = 10
@@ -27,10 +37,14 @@ def lines_of_comparison(made: Comparison) -> Iterator[Line]:
     yield from (_side("before", made.before), _side("after", made.after))
     yield Line(f"intervals have the truth with {made.confidence:.2%} each, 95% all together", "dim")
     yield from (Line(f"note: {note}", "dim") for note in made.notes)
-    for route in made.routes[:_MOST_ROUTES]:
+    routes = [route for route in made.routes if _tells(route)]
+    for route in routes[:_MOST_ROUTES]:
         yield Line("")
         yield from _route(route)
-    yield from _left_out(len(made.routes), _MOST_ROUTES)
+    yield from _left_out(len(routes), _MOST_ROUTES)
+    if len(routes) < len(made.routes):
+        rare = len(made.routes) - len(routes)
+        yield Line(f"... and {rare} with fewer than {_FEWEST_REQUESTS} requests on either side; --json has all", "dim")
     yield from _groups(made)
     yield from _findings(made)
     yield from _attributes(made)
@@ -52,6 +66,10 @@ def words_of(route: RouteChange) -> list[str]:
         "fails less": "error_rate" in route.better,
     }
     return [word for word, holds in said.items() if holds]
+
+
+def _tells(route: RouteChange) -> bool:
+    return any(each is not None and each.count >= _FEWEST_REQUESTS for each in (route.before, route.after))
 
 
 def _side(when: str, side: SideSummary) -> Line:
@@ -115,8 +133,13 @@ def _attributes(made: Comparison) -> Iterator[Line]:
     if made.attributes:
         yield Line("")
         yield Line("attributes that set the sides apart, by the share of requests", "bold")
-    for change in made.attributes[:_MOST_ATTRIBUTES]:
-        yield Line(f"  {change.share_before:6.1%} -> {change.share_after:6.1%}  {change.attribute} = {change.value}")
+    alike: dict[tuple[float, float], list[AttributeChange]] = {}  # most likely of the same requests
+    for change in made.attributes:
+        alike.setdefault((change.share_before, change.share_after), []).append(change)
+    for (before, after), changes in list(alike.items())[:_MOST_ATTRIBUTES]:
+        more = f", and {len(changes) - 1} more attributes alike" if len(changes) > 1 else ""
+        yield Line(f"  {before:6.1%} -> {after:6.1%}  {changes[0].attribute} = {changes[0].value}{more}")
+    yield from _left_out(len(alike), _MOST_ATTRIBUTES)
 
 
 def _left_out(count: int, shown: int) -> Iterator[Line]:
