@@ -6,6 +6,9 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 CONSTRAINTS ?=
 
+# Tests start thousands of processes: without bytecode, each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint check docs package test-fast test-package test-side-by-side test-serial test-sdk test-sqlalchemy \
   test-tempo test-peers analysis-eval conformance soak test-python test-python-between test-lowest coverage bench install clean
 .DEFAULT_GOAL := test

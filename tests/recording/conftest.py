@@ -37,7 +37,8 @@ def init(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[Init]:
 
     def start(ratio: float | None = 0.0, *, rules: tuple[Rule, ...] = (), more: Any = None, **sampling: Any) -> Running:
         tracemw.shutdown()
-        wanted = Sampling(ratio=ratio, rules=rules, **sampling)
+        # On a busy machine a request may take a second, after which its span would tell a stack.
+        wanted = Sampling(ratio=ratio, rules=rules, **{"stack_after": 60.0, **sampling})
         running.append(tracemw.init("shop", endpoint=backend.url, sampling=wanted, **(more or {})))
         return Running(running[-1], backend)
 
