@@ -10,7 +10,6 @@ from tracemw._otel.context import attach, detach
 from tracemw._otel.guard import fault
 from tracemw.asgi._types import Message, Receive, Send
 
-_BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
 _UNPAUSED: Final = 16_384
 """Bytes of a body up to which no server pauses reading. uvicorn pauses from 64 KiB on."""
 
@@ -94,7 +93,7 @@ class HttpExchange(AsgiExchange):
         """Send a message to the server. The head gets the trace id, and the last byte ends the span."""
         send = self.send_to  # a function in a field: `self.send_to(message)` would look for a method first
         kind = message["type"]
-        is_body = kind in _BODIES
+        is_body = kind == "http.response.body" or kind == "http.response.zerocopysend"
         if is_body:
             is_last = not (self._trailers or message.get("more_body"))
         elif kind == "http.response.start":
