@@ -165,13 +165,12 @@ class ServerExchange:
 
     # ---- what the door reports ----
 
-    def response_header(self) -> tuple[str, str] | None:
-        """Return the header that tells the caller the trace id, as its lower-case name and its value; None without."""
-        name = self.settings.response_header
-        if name is None or self.span is None:
+    def told_trace_id(self) -> bytes | None:
+        """Return the 16 bytes of the trace id, for the header that tells the caller; None if there is no header."""
+        if self.span is None or self.settings.response_header is None:
             return None
         # The first field of a span context, which is a tuple, is its trace id. The property takes four times as long.
-        return name, self.span.get_span_context()[0].to_bytes(16, "big").hex()
+        return self.span.get_span_context()[0].to_bytes(16, "big")
 
     def answered(self, status: int | None) -> None:
         """Note the status that the application answers with; None for one that is no number."""

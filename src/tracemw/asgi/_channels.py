@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -34,25 +35,26 @@ class AsgiExchange(ServerExchange):
         if self.status is not None:  # servers refuse a second answer: the client has got the first
             return message
         try:
-            self.answered(None if status is None else int(status))
+            self.answered(status if type(status) is int or status is None else int(status))
             if self.held is not None:
                 self.held.answered()
-            header, captures = self.response_header(), self.is_open and self.settings.captures_response
-            if header is None and not captures:
+            settings = self.settings
+            trace_id, captures = self.told_trace_id(), self.is_open and settings.captures_response
+            if trace_id is None and not captures:
                 return message
             # ASGI allows any iterable, also one that can be read only once. Some servers take names that are str.
             headers = list(message.get("headers") or ())
             message = {**message, "headers": headers}
             if captures:
                 self.capture(ResponseHeaders(headers))
-            if header is not None:
-                name, value = header
+            if trace_id is not None:
+                name = settings.response_header_octets
                 size = len(name)
                 for present, _ in headers:
-                    if len(present) == size and present.lower() in (name.encode(), name):
+                    if len(present) == size and present.lower() in (name, settings.response_header):
                         break
                 else:
-                    headers.append((name.encode(), value.encode()))
+                    headers.append((name, hexlify(trace_id)))
         except Exception as error:
             fault("AsgiExchange._answered", error)
         return message
