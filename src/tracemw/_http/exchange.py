@@ -40,6 +40,14 @@ class ServerExchange:
     part. No method raises into the application.
     """
 
+    # With more than 30 fields in its dictionary, CPython would make a new one for each request.
+    __slots__ = (
+        *("__weakref__", "settings", "request", "carried", "context", "around", "span", "held", "status"),
+        *("server_error", "route_source", "ended_at", "loop", "notes", "worker", "kept_logs"),
+        *("is_open", "is_over", "is_settled", "client_has_gone", "is_connection", "_is_unheard", "_has_switched"),
+        *("_failure", "_sign_of_departure", "_instruments", "_facts", "_labels", "_started", "_offset"),
+    )
+
     protocol: ClassVar[str]
     """The interface that the door serves: `asgi` or `wsgi`."""
     status_of_silence: ClassVar[int | None] = None
@@ -70,7 +78,7 @@ class ServerExchange:
     """What the watch has seen of the request."""
     worker: object
     """Who serves the request, for the watch, where neither an event loop nor a thread tells."""
-    kept_logs = 0
+    kept_logs: int
     """How many log records have become events of the request's spans."""
 
     is_open: bool
@@ -109,6 +117,7 @@ class ServerExchange:
         self.is_open = self.is_over = self.client_has_gone = self._is_unheard = self._has_switched = False
         self.is_connection = False
         self.is_settled = True
+        self.kept_logs = 0
         self._failure = self._sign_of_departure = self._instruments = self._facts = self._offset = None
         self.ended_at = None
 
@@ -156,13 +165,12 @@ class ServerExchange:
 
     # ---- what the door reports ----
 
-    def response_header(self) -> tuple[str, str] | None:
-        """Return the header that tells the caller the trace id, as its lower-case name and its value; None without."""
-        name = self.settings.response_header
-        if name is None or self.span is None:
+    def told_trace_id(self) -> bytes | None:
+        """Return the 16 bytes of the trace id, for the header that tells the caller; None if there is no header."""
+        if self.span is None or self.settings.response_header is None:
             return None
         # The first field of a span context, which is a tuple, is its trace id. The property takes four times as long.
-        return name, self.span.get_span_context()[0].to_bytes(16, "big").hex()
+        return self.span.get_span_context()[0].to_bytes(16, "big")
 
     def answered(self, status: int | None) -> None:
         """Note the status that the application answers with; None for one that is no number."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Final
 from weakref import ref
 
@@ -32,11 +31,6 @@ Labels = Mapping[str, str | int]
 @guarded
 def _load_named_provider() -> None:
     metrics.get_meter_provider()  # sets the one that OTEL_PYTHON_METER_PROVIDER names, if any
-
-
-_global_provider: Final[Callable[[], MeterProvider | None]] = (
-    partial(_API.get, "_METER_PROVIDER") if "_METER_PROVIDER" in _API else metrics.get_meter_provider
-)
 
 
 class Instruments:
@@ -153,7 +147,12 @@ class MeterSource:
 
     def get(self) -> Instruments | None:
         """Return the instruments; None while no meter provider is set."""
-        provider = _global_provider() if self._provider is None else self._provider
+        provider = self._provider
+        if provider is None:
+            try:
+                provider = _API["_METER_PROVIDER"]
+            except KeyError:  # another version of the API keeps it elsewhere
+                provider = metrics.get_meter_provider()
         if provider is not self._instruments_of:
             self._instruments = self._made_by(provider)
             self._instruments_of = provider

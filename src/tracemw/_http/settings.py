@@ -109,6 +109,7 @@ class ServerSettings:
                 f"response_header={response_header!r} is not accepted; use the name of an HTTP header, or None for none"
             )
         self.response_header = response_header.lower() if response_header else None
+        self.response_header_octets = (self.response_header or "").encode()
         self.span_name = span_name
         self.on_request = on_request
         self.on_response = on_response

@@ -209,7 +209,8 @@ def _hand_on(found: Fold, books: Books) -> None:
     span = found.close()
     if span is not None:
         books.folded -= 1
-        span._tracer.hand_on(span)
+        vars(span).pop("_record_end_metrics", None)  # its end has been counted
+        span._tracer.ended(span)
 
 
 def _tell_line(span: Span, seen: int) -> None:

@@ -164,6 +164,8 @@ class Span(SdkSpan):
         """Set an attribute, in place of one with the same key. After the end, do nothing but warn."""
         attributes = self._attributes
         if type(value) in self._plain and type(key) is str and key and len(attributes) < self._most:
+            if self._has_templates and key in TEMPLATED:
+                self.settle()  # what a template makes must not stand beside what somebody sets
             if key in attributes:
                 attributes.pop(key, None)  # as in the SDK, the newest stands last
             attributes[key] = value
@@ -346,8 +348,6 @@ class Span(SdkSpan):
         if end_time < self._start_time:
             self._end_time = self._start_time
         self._plain = NO_TYPES
-        if self._has_templates and not TEMPLATED.isdisjoint(self._attributes):
-            self.settle()  # somebody has set one of the attributes that a template makes
         self._tracer.ended(self)
 
     # The SDK's own versions of these check for abstract classes, which takes long.

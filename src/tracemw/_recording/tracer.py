@@ -291,8 +291,8 @@ class Tracer(SdkTracer):
         return span
 
     def ended(self, span: Span) -> None:
-        """Hand a span that has just ended on, unless it is folded."""
-        if self._is_counted:
+        """Hand a span that has just ended on, unless it is folded: to the processors, or to the flight recorder."""
+        if self._is_counted and span._record_end_metrics is not None:
             span._record_end_metrics()
         if switch.is_on and span.handled is not None:
             tell_swallowed(span)
@@ -300,20 +300,6 @@ class Tracer(SdkTracer):
             return
         if span.has_children and span.folds is not None:
             hand_on_folds(span)
-        self.hand_on(span)
-
-    def fold_for(self, parent: object, shape: Hashable) -> Fold | None:
-        """Return the fold that a span with this parent and shape (`_db.conforming.shape_of`) would join.
-
-        None if there is none yet, or if the span has to be made, since somebody else decides about it, or counts it.
-        """
-        kind = type(parent)
-        if self._is_counted or (self._bounds is None and not self._is_asked_by_policy):
-            return None
-        return fold_for(self, parent, shape) if kind is Span or kind is HeldSpan else None
-
-    def hand_on(self, span: Span) -> None:
-        """Hand a span to the processors, and a held one to the flight recorder, too."""
         processor = self.span_processor
         readable: ReadableSpan = span
         is_held = type(span) is HeldSpan
@@ -332,6 +318,16 @@ class Tracer(SdkTracer):
         if is_held and self.recorder is not None:
             held: Any = span
             self.recorder.record(held, readable)
+
+    def fold_for(self, parent: object, shape: Hashable) -> Fold | None:
+        """Return the fold that a span with this parent and shape (`_db.conforming.shape_of`) would join.
+
+        None if there is none yet, or if the span has to be made, since somebody else decides about it, or counts it.
+        """
+        kind = type(parent)
+        if self._is_counted or (self._bounds is None and not self._is_asked_by_policy):
+            return None
+        return fold_for(self, parent, shape) if kind is Span or kind is HeldSpan else None
 
     def start_as_current_span(  # type: ignore[override]  # the SDK's returns the context manager of a generator
         self,

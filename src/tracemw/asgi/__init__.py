@@ -58,15 +58,15 @@ class TraceMiddleware:
         refuse_other_kind("tracemw.asgi.TraceMiddleware", app, "an ASGI application", ("scope", "receive", "send"))
         self.app = app
         self._tracing = ServerTracing(**options)
+        self._has_hooks = type(self) is not TraceMiddleware
+        """Whether this is the door of a framework, which may override the hooks below."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serve one ASGI connection."""
         app = self.app
         kind = scope.get("type")
-        if kind == "lifespan":
-            return await app(scope, receive, self._flushing(send))
-        if kind not in ("http", "websocket"):
-            return await app(scope, receive, send)
+        if kind != "http" and kind != "websocket":
+            return await app(scope, receive, self._flushing(send) if kind == "lifespan" else send)
         outer = scope.get(_EXCHANGE)
         if outer is not None and isinstance(outer, ServerExchange):
             return await self._serve_within(outer, scope, receive, send)
@@ -90,12 +90,14 @@ class TraceMiddleware:
                 # These keys make the frameworks' native telemetry leave the request alone.
                 scope.setdefault("starlette.opentelemetry", True)
                 scope.setdefault("fastapi.telemetry")
-                scope = self._observed(scope, begun)
+                if self._has_hooks:
+                    scope = self._observed(scope, begun)
                 if begun is not exchange:  # an outer WSGI application traces the request, and watches the response
                     return await app(scope, receive, send)
                 if kind == "websocket":
                     exchange.lasts()
-                self.enter(scope, exchange.context)
+                if self._has_hooks:
+                    self.enter(scope, exchange.context)
                 token = attach(exchange.context)
                 result = await app(scope, exchange.receive, exchange.send)
                 returned = True
@@ -110,7 +112,8 @@ class TraceMiddleware:
                         exchange.finish(returned=returned)
                     if token is not None:
                         detach(token, exchange.context)
-                    self.leave(scope)
+                    if self._has_hooks:
+                        self.leave(scope)
                     # This breaks a cycle: the exchange has the channels, and a server's channels lead to its scope.
                     # With the cycle, only the garbage collector would free the request.
                     given.pop(_EXCHANGE, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,7 +11,6 @@ from tracemw._otel.context import attach, detach
 from tracemw._otel.guard import fault
 from tracemw.asgi._types import Message, Receive, Send
 
-_BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
 _UNPAUSED: Final = 16_384
 """Bytes of a body up to which no server pauses reading. uvicorn pauses from 64 KiB on."""
 
@@ -35,25 +35,26 @@ class AsgiExchange(ServerExchange):
         if self.status is not None:  # servers refuse a second answer: the client has got the first
             return message
         try:
-            self.answered(None if status is None else int(status))
+            self.answered(status if type(status) is int or status is None else int(status))
             if self.held is not None:
                 self.held.answered()
-            header, captures = self.response_header(), self.is_open and self.settings.captures_response
-            if header is None and not captures:
+            settings = self.settings
+            trace_id, captures = self.told_trace_id(), self.is_open and settings.captures_response
+            if trace_id is None and not captures:
                 return message
             # ASGI allows any iterable, also one that can be read only once. Some servers take names that are str.
             headers = list(message.get("headers") or ())
             message = {**message, "headers": headers}
             if captures:
                 self.capture(ResponseHeaders(headers))
-            if header is not None:
-                name, value = header
+            if trace_id is not None:
+                name = settings.response_header_octets
                 size = len(name)
                 for present, _ in headers:
-                    if len(present) == size and present.lower() in (name.encode(), name):
+                    if len(present) == size and present.lower() in (name, settings.response_header):
                         break
                 else:
-                    headers.append((name.encode(), value.encode()))
+                    headers.append((name, hexlify(trace_id)))
         except Exception as error:
             fault("AsgiExchange._answered", error)
         return message
@@ -94,7 +95,7 @@ class HttpExchange(AsgiExchange):
         """Send a message to the server. The head gets the trace id, and the last byte ends the span."""
         send = self.send_to  # a function in a field: `self.send_to(message)` would look for a method first
         kind = message["type"]
-        is_body = kind in _BODIES
+        is_body = kind == "http.response.body" or kind == "http.response.zerocopysend"
         if is_body:
             is_last = not (self._trailers or message.get("more_body"))
         elif kind == "http.response.start":

@@ -54,15 +54,14 @@ def _with_header(headers: list[tuple[str, str]], exchange: ServerExchange) -> tu
     """Return the headers with the one that tells the trace id, and the length that they declare."""
     length = None
     try:
-        header = exchange.response_header()
-        wanted = None if header is None else header[0]
+        trace_id, wanted = exchange.told_trace_id(), exchange.settings.response_header
         for name, value in headers:
             lower = name.lower()
             if lower == "content-length":
                 length = int(value) if value.isdecimal() else None
             elif lower == wanted:
-                header = None
-        return headers if header is None else [*headers, header], length
+                trace_id = None
+        return headers if trace_id is None or wanted is None else [*headers, (wanted, trace_id.hex())], length
     except Exception as error:
         fault("wsgi._with_header", error)
         return headers, length

@@ -78,20 +78,24 @@ class AttributeMemo:
 
     def key_values(self, attributes: Mapping[str, Any] | None) -> list[bytes]:
         """Return the sized `KeyValue` of each attribute. Values without a form in OTLP are left out."""
-        return [field[len(_TAG) :] for field in self.fields(attributes)]
+        fields: list[bytes] = []
+        self.add_fields(fields, attributes)
+        return [field[len(_TAG) :] for field in fields]
 
-    def fields(self, attributes: Mapping[Any, Any] | None) -> list[bytes]:
-        """Return the field of `Span` for each attribute, or for all attributes of a template.
+    def add_fields(self, fields: list[bytes], attributes: Mapping[Any, Any] | None) -> None:
+        """Append the field of `Span` for each attribute, or for all attributes of a template.
 
         Values without a form in OTLP are left out.
         """
         if type(attributes) is not dict:  # item by item, BoundedAttributes cost as much as all else in a span
             attributes = attributes._dict if isinstance(attributes, BoundedAttributes) else dict(attributes or ())  # noqa: SLF001
-        tables = self._tables
+        tables, before = self._tables, len(fields)
         try:
-            return [tables[type(value)][key][value] for key, value in attributes.items()]
+            for key, value in attributes.items():
+                fields.append(tables[type(value)][key][value])
         except Exception:  # a key not seen before, a dict that grew meanwhile, a value without a form
-            return list(self._one_by_one(dict(attributes)))
+            del fields[before:]
+            fields += self._one_by_one(dict(attributes))
 
     def keep(self, table: KeptValues, value: Any, encoded: bytes) -> None:
         """Remember one more value of a key. Let the key rest when its values fill its share."""
@@ -352,7 +356,8 @@ class TemplatedValues(EncodedValues):
         if misses >= self._resumes:
             memo.resume(self)
         attributes = self.key.make(value)
-        fields = memo.fields(attributes)
+        fields: list[bytes] = []
+        memo.add_fields(fields, attributes)
         encoded = b"".join(fields)
         # What the policy has taken out is counted each time, and a rule of the user's is asked each time.
         is_calm = memo.policy.rule is None and len(fields) == len(attributes)

@@ -183,19 +183,18 @@ class SpanEncoder:
         # Span: 1 trace_id, 2 span_id, 3 trace_state, 4 parent_span_id, 5 name, 6 kind, 7 start_time_unix_nano,
         # 8 end_time_unix_nano, 9 attributes, 10 dropped_attributes_count, 11 events, 12 dropped_events_count,
         # 13 links, 14 dropped_links_count, 15 status, 16 flags
-        return b"".join(
-            (
-                b"\x0a\x10",
-                trace_id.to_bytes(16, "big"),
-                b"\x12\x08",
-                span_id.to_bytes(8, "big"),
-                state_and_parent,
-                self._names[name],
-                _KINDS[kind._value_] + _TIMES(start, 0x41, end),
-                *self._memo.fields(attributes),
-                rest,
-            )
-        )
+        fields = [
+            b"\x0a\x10",
+            trace_id.to_bytes(16, "big"),
+            b"\x12\x08",
+            span_id.to_bytes(8, "big"),
+            state_and_parent,
+            self._names[name],
+            _KINDS[kind._value_] + _TIMES(start, 0x41, end),
+        ]
+        self._memo.add_fields(fields, attributes)
+        fields.append(rest)
+        return b"".join(fields)
 
     def _event(self, event: Event) -> bytes:
         # Span.Event: 1 time_unix_nano, 2 name, 3 attributes, 4 dropped_attributes_count
