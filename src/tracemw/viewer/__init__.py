@@ -3,7 +3,7 @@
 The way through this room:
 
 * ``serve``         the process: port, signals, and a clean end
-* ``patience``      how long a connection waits for its peer
+* ``patience``      how long a connection waits for its peer; ``sending`` holds what the peer has not taken
 * ``app``           the routes; ``isolation`` refuses the requests of other people's web pages
 * ``receiver``      the endpoint that takes spans: ``receiving`` reads them, ``storing`` keeps them in SQLite
 * ``queries``       the endpoints that answer: ``querying`` reads the question, ``storing`` finds the spans

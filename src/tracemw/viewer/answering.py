@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tracemw.viewer.budget import Budget
+from tracemw.viewer.sending import PiecewiseResponse
 
 _AT_ONCE = 2
 _WAITING = 16
@@ -81,7 +82,7 @@ class Answers:
             make: Called on a thread, with the budget, when the answer is not known.
         """
         body = await self._makers.make(request, partial(self._answer, key, make))
-        return Response(body, media_type="application/json")
+        return PiecewiseResponse([body], media_type="application/json")
 
     def _answer(self, key: Hashable | None, make: Callable[[Budget], bytes], budget: Budget) -> bytes:
         with self._lock:

@@ -17,6 +17,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tracemw.viewer.allowance import Allowance
+from tracemw.viewer.sending import UNSENT
 
 _CONNECTIONS = 400
 _OTHER_DESCRIPTORS = 150  # of this process: those of the database, for each thread that reads, and others
@@ -54,6 +55,12 @@ class LimitedConnection(H11Protocol):
             _RESPONSE: allowance.response_seconds,
         }
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def untaken(self) -> int:
+        """How many bytes of the response the peer has not taken yet."""
+        unsent: int = self.scope["state"].get(UNSENT, 0)
+        return self.transport.get_write_buffer_size() + unsent
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a request. When all places are taken, the connection that waits longest goes."""
@@ -103,12 +110,12 @@ class LimitedConnection(H11Protocol):
             each for each in self.connections if isinstance(each, LimitedConnection) and each.waits_for == _RESPONSE
         ]
         waiting.sort(key=lambda each: each.waiting_since)
-        untaken = sum(each.transport.get_write_buffer_size() for each in waiting)
+        untaken = sum(each.untaken for each in waiting)
         for each in waiting:
             if untaken <= _UNTAKEN_BYTES:
                 return
             if each is not self:
-                untaken -= each.transport.get_write_buffer_size()
+                untaken -= each.untaken
                 each.give_up()
 
     def _wait_for_peer(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
@@ -28,12 +30,14 @@ from tracemw.viewer.querying.tags import parse_old_tag, tag_names, tag_values
 from tracemw.viewer.querying.timeseries import measure
 from tracemw.viewer.querying.traceql import parse_identifier, parse_search_query
 from tracemw.viewer.receiving.content import JSON, PROTOBUF
+from tracemw.viewer.sending import PiecewiseResponse
 from tracemw.viewer.storing.store import Store
 from tracemw.viewer.storing.summaries import Summary
 
 _SEARCHES_AT_ONCE = 4
 _SEARCHES_WAITING = 64
 _READS_AT_ONCE = 8
+_SMALL_PIECES = 4  # an answer of so many is large
 _FIRST_PIECES = 3  # a trace of fewer pieces is sent whole
 _PROTOBUF = "application/protobuf"  # as Tempo calls it
 
@@ -47,6 +51,7 @@ class Queries:
     def __init__(self, store: Store, allowance: Allowance) -> None:
         self._store = store
         self._makers = Makers(allowance.search_seconds, at_once=_SEARCHES_AT_ONCE, waiting=_SEARCHES_WAITING)
+        self._large = threading.Lock()  # held by whoever makes a large answer: each is much memory
         self._reading = CapacityLimiter(_READS_AT_ONCE)
 
     async def trace_v1(self, request: Request) -> Response:
@@ -77,17 +82,17 @@ class Queries:
     async def tag_names(self, request: Request) -> Response:
         """``GET /api/v2/search/tags``."""
         return await self._respond(
-            request, lambda budget: tempo.write_tag_names(self._tag_names(request.query_params, budget))
+            request, lambda budget: [tempo.write_tag_names(self._tag_names(request.query_params, budget))]
         )
 
     async def old_tag_names(self, request: Request) -> Response:
         """``GET /api/search/tags``."""
 
-        def result(budget: Budget) -> bytes:
+        def result(budget: Budget) -> list[bytes]:
             scopes = self._tag_names(request.query_params, budget)
             if request.query_params.get("scope") != "intrinsic":
                 scopes.pop("intrinsic", None)
-            return tempo.write_old_tag_names(scopes)
+            return [tempo.write_old_tag_names(scopes)]
 
         return await self._respond(request, result)
 
@@ -95,14 +100,14 @@ class Queries:
         """``GET /api/v2/search/tag/{name}/values``."""
         field = parse_identifier(request.path_params["name"])
         return await self._respond(
-            request, lambda budget: tempo.write_tag_values(self._tag_values(field, request.query_params, budget))
+            request, lambda budget: [tempo.write_tag_values(self._tag_values(field, request.query_params, budget))]
         )
 
     async def old_tag_values(self, request: Request) -> Response:
         """``GET /api/search/tag/{name}/values``."""
         field = parse_old_tag(request.path_params["name"])
         return await self._respond(
-            request, lambda budget: tempo.write_old_tag_values(self._tag_values(field, request.query_params, budget))
+            request, lambda budget: [tempo.write_old_tag_values(self._tag_values(field, request.query_params, budget))]
         )
 
     async def metrics_range(self, request: Request) -> Response:
@@ -116,7 +121,7 @@ class Queries:
     async def list_traces(self, request: Request) -> Response:
         """``GET /viewer/traces``: the page's list, exact to the nanosecond where Tempo's search is not."""
 
-        def result(budget: Budget) -> bytes:
+        def result(budget: Budget) -> Iterator[bytes]:
             found = find(self._store, parse_list(request.query_params), budget)
             return tempo.write_traces((_to_json(each.summary) for each in found), lambda _: {})
 
@@ -148,8 +153,16 @@ class Queries:
             lambda budget: tempo.write_series(measure(self._store, query, window, exemplars, budget), window),
         )
 
-    async def _respond(self, request: Request, write: Callable[[Budget], bytes]) -> Response:
-        return Response(await self._makers.make(request, write), media_type=JSON)
+    async def _respond(self, request: Request, write: Callable[[Budget], Iterable[bytes]]) -> Response:
+        def write_all(budget: Budget) -> list[bytes]:
+            pieces = iter(write(budget))
+            first = list(islice(pieces, _SMALL_PIECES))
+            if len(first) < _SMALL_PIECES:
+                return first
+            with self._large:
+                return [*first, *pieces]
+
+        return PiecewiseResponse(await self._makers.make(request, write_all), media_type=JSON)
 
     async def _stream(self, pieces: Iterator[bytes], media_type: str) -> Response:
         """Respond with a trace, piece by piece, as the client takes them."""

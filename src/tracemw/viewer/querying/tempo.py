@@ -1,7 +1,7 @@
 """Bodies in the shape of Grafana Tempo's HTTP API (protobuf's own JSON: ids are base64).
 
-A trace is written slice by slice. The result of a search is written whole, within a bound: a search that fails halfway
-is still an error to its client.
+A trace is written slice by slice. So is the result of a search, within a bound. Its writer takes all of it before the
+first byte is sent: a search that fails halfway is still an error to its client.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _ROOT_MISSING = "<root span not yet received>"  # Tempo's own words
 
 _TOLD_OTHERWISE = {"duration", "traceDuration", "rootName", "rootServiceName", "trace:id", "span:id"}
 _RESULT_BYTES = 32 * 1024 * 1024
+_PIECE_BYTES = 256 * 1024
 
 
 FILTERED = "Trace filtered, only a subset of spans matching the filter is returned"
@@ -91,8 +92,8 @@ def write_trace_by_id_response(slices: Iterator[TracesData], *, partial: str = "
         yield b"\x18\x01\x22" + _varint(len(message)) + message
 
 
-def write_search(found: Iterable[FoundTrace]) -> bytes:
-    """Return the body of ``/api/search``.
+def write_search(found: Iterable[FoundTrace]) -> Iterator[bytes]:
+    """Yield the body of ``/api/search`` in pieces.
 
     Raises:
         QueryError: when the body would be too large.
@@ -103,8 +104,8 @@ def write_search(found: Iterable[FoundTrace]) -> bytes:
     )
 
 
-def write_traces(traces: Iterable[dict[str, Any]], more: Callable[[int], dict[str, Any]]) -> bytes:
-    """Return a list of traces as a body, with the members that ``more`` makes of their number.
+def write_traces(traces: Iterable[dict[str, Any]], more: Callable[[int], dict[str, Any]]) -> Iterator[bytes]:
+    """Yield a list of traces as a body in pieces, with the members that ``more`` makes of their number.
 
     Raises:
         QueryError: when the body would be too large.
@@ -112,19 +113,21 @@ def write_traces(traces: Iterable[dict[str, Any]], more: Callable[[int], dict[st
     return _limited(traces, "traces", more)
 
 
-def _limited(items: Iterable[dict[str, Any]], name: str, more: Callable[[int], dict[str, Any]]) -> bytes:
-    pieces: list[bytes] = [f'{{"{name}":['.encode()]
-    room = _RESULT_BYTES
-    for item in items:
-        if len(pieces) > 1:
-            pieces.append(b",")
-        pieces.append(_json(item).encode())
-        room -= len(pieces[-1])
+def _limited(items: Iterable[dict[str, Any]], name: str, more: Callable[[int], dict[str, Any]]) -> Iterator[bytes]:
+    piece = bytearray(f'{{"{name}":['.encode())
+    room, count = _RESULT_BYTES, 0
+    for count, item in enumerate(items, 1):
+        text = _json(item).encode()
+        room -= len(text)
         if room < 0:
             raise QueryError(f"the answer is longer than {_RESULT_BYTES} bytes: ask with a smaller limit")
-    rest = _json(more(len(pieces) // 2))[1:-1]
-    pieces.append(f"]{rest and ','}{rest}}}".encode())
-    return b"".join(pieces)
+        piece += b"," + text if count > 1 else text
+        if len(piece) >= _PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    rest = _json(more(count))[1:-1]
+    piece += f"]{rest and ','}{rest}}}".encode()
+    yield bytes(piece)
 
 
 def write_tag_names(scopes: Mapping[str, list[str]]) -> bytes:
@@ -150,8 +153,8 @@ def write_old_tag_values(values: Iterable[tuple[str, str]]) -> bytes:
     return _json({"tagValues": sorted({text for _, text in values}), "metrics": {}}).encode()
 
 
-def write_series(series: Iterable[Series], window: Window) -> bytes:
-    """Return the body of ``/api/metrics/query_range``, and of ``/api/metrics/query`` for a single interval.
+def write_series(series: Iterable[Series], window: Window) -> Iterator[bytes]:
+    """Yield the body of ``/api/metrics/query_range``, and of ``/api/metrics/query`` for a single interval.
 
     Raises:
         QueryError: when the body would be too large.
