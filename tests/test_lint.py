@@ -161,7 +161,6 @@ def test_a_reader_that_goes_away_is_no_traceback(project: Path) -> None:
         assert running.stderr.read() == b""
 
 
-@pytest.mark.serial
 def test_a_hundred_thousand_lines_take_less_than_ten_seconds_of_cpu(tmp_path: Path) -> None:
     text = "".join(path.read_text() for path in sorted(CORPUS.glob("*.py")) if path.name != "not_python.py")
     copies = 100_000 // text.count("\n") + 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,7 +83,6 @@ def test_the_parts_sum_to_the_duration_of_the_root(built: Builder) -> None:
     assert min(parts.values()) >= 0
 
 
-@pytest.mark.serial
 def test_a_hundred_thousand_siblings_in_a_row_take_less_than_a_second() -> None:
     built = Builder()
     root = built.add(None, "root", 0, 100_000)

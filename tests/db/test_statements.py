@@ -170,7 +170,6 @@ def test_a_long_statement_is_cut_before_it_is_read_and_says_so() -> None:
     assert statement.summary == "SELECT a"
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize(
     "piece", ["'", '"', "/*", "$a$ ", "((", "1e", "a.", "--", "\\'", "E'", "[", "`", "select(", "- 1"]
 )

@@ -18,6 +18,7 @@ import anyio.to_thread
 import httpx
 import pytest
 from fastapi import FastAPI
+from opentelemetry import trace
 
 import tracemw.fastapi
 import tracemw.wsgi
@@ -34,18 +35,38 @@ app = FastAPI()
 app.add_middleware(tracemw.fastapi.TraceMiddleware)
 waiting = threading.Event()
 """Set when the request that waits has begun."""
+blocking = threading.Event()
+"""Set when a request has begun to block."""
 
 
 @app.get("/block")
 async def block() -> str:
-    time.sleep(BLOCK)  # noqa: ASYNC251  # it blocks
+    blocking.set()
+    for _ in range(10):  # until the watch has seen it: a busy machine may not let the watch look in time
+        time.sleep(BLOCK)  # noqa: ASYNC251  # it blocks
+        if is_seen():
+            break
     return "ok"
+
+
+def is_seen() -> bool:
+    """Tell whether the watch has seen that the current request blocks its event loop."""
+    span = trace.get_current_span()
+    notes = [note.name for request in list(served) if request.span is span for note in request.notes or ()]
+    return "tracemw.loop.blocked" in notes
 
 
 @app.get("/wait")
 async def wait() -> str:
-    waiting.set()
     await asyncio.sleep(BLOCK / 2)
+    return "ok"
+
+
+@app.get("/behind")
+async def behind() -> str:
+    waiting.set()
+    while not blocking.is_set():  # noqa: ASYNC110  # each server has a loop of its own
+        await asyncio.sleep(0.01)
     return "ok"
 
 
@@ -123,13 +144,14 @@ def test_a_request_that_blocks_the_loop_tells_it_although_all_before_were_too_fa
 def test_a_request_that_waited_for_a_blocked_loop_tells_who_has_blocked_it(init: Init, url: str) -> None:
     running = init(1.0)
     waiting.clear()
-    helper = threading.Thread(target=ask, args=(f"{url}/wait",))
+    blocking.clear()
+    helper = threading.Thread(target=ask, args=(f"{url}/behind",))
     helper.start()
     assert waiting.wait(10)
     ask(f"{url}/block")
     helper.join()
     spans = {span.name: span for span in running.spans}
-    (event,) = told(spans["GET /wait"], "tracemw.loop.waited")
+    (event,) = told(spans["GET /behind"], "tracemw.loop.waited")
     assert event.line == (__file__, line_of("it blocks", block))
     assert event.attributes["tracemw.loop.blocked_by"] == spans["GET /block"].trace_id.hex()
     assert BLOCK / 2 < event.attributes["tracemw.seconds"] < 2 * BLOCK

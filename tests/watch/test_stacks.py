@@ -18,11 +18,11 @@ from starlette.responses import Response
 
 import tracemw.fastapi
 import tracemw.flask
-from recording.local_traces import Init, kept_for
+from recording.local_traces import Init, Running, kept_for
 from servers import uvicorn_serving, wait_until, werkzeug_serving
 from tracemw._otel.served import served, watch
 from tracemw._watch import stacks
-from watch.watched import Gate, line_of, server_span, told
+from watch.watched import Gate, Told, line_of, server_span, told
 
 SOON = 0.05
 
@@ -45,7 +45,7 @@ def gate() -> Iterator[Gate]:
 
 
 def in_a_lock() -> str:
-    GATES[0].opened.wait()  # in a lock
+    GATES[0].reached().wait()  # in a lock
     return "ok"
 
 
@@ -66,7 +66,7 @@ async def in_a_thread() -> str:
 
 
 async def in_a_blocked_loop() -> str:
-    GATES[0].opened.wait()  # in a blocked loop
+    GATES[0].reached().wait()  # in a blocked loop
     return "ok"
 
 
@@ -93,6 +93,14 @@ async def passing(request: Request, call_next: Any) -> Response:
     return await call_next(request)  # type: ignore[no-any-return]
 
 
+def stack_at(mark: str, where: Callable[..., Any], running: Running) -> Told:
+    """Return a stack that was taken at a line, of those of the one request."""
+    line = (__file__, line_of(mark, where))
+    stacks = told(server_span(running.spans), "tracemw.stack")
+    assert line in [each.line for each in stacks]
+    return next(each for each in stacks if each.line == line)
+
+
 @pytest.mark.parametrize("child_task", [False, True], ids=["", "beneath a middleware with a task"])
 @pytest.mark.parametrize(
     ("endpoint", "mark", "where"),
@@ -111,23 +119,22 @@ def test_a_slow_fastapi_endpoint_tells_the_line_it_is_at(
     with uvicorn_serving(fastapi_app(endpoint, child_task=child_task)) as url:
         assert httpx.get(f"{url}/slow", timeout=20).text == '"ok"'
         wait_until(lambda: not served)
-    first, *_ = told(server_span(running.spans), "tracemw.stack")
-    assert first.line == (__file__, line_of(mark, where))
-    assert first.attributes["code.function.name"] == where.__qualname__
-    assert first.attributes["tracemw.stack.after"] >= SOON
-    assert f'> File "{__file__}", line {line_of(mark, where)}, in {where.__qualname__}' in first.text
-    assert '> File "starlette' not in first.text
-    assert "tracemw/" not in first.text
-    assert len(first.text) <= 2000
+    stack = stack_at(mark, where, running)
+    assert stack.attributes["code.function.name"] == where.__qualname__
+    assert stack.attributes["tracemw.stack.after"] >= SOON
+    assert f'> File "{__file__}", line {line_of(mark, where)}, in {where.__qualname__}' in stack.text
+    assert '> File "starlette' not in stack.text
+    assert "tracemw/" not in stack.text
+    assert len(stack.text) <= 2000
 
 
 def test_the_text_shows_the_whole_chain_of_awaits(init: Init) -> None:
     running = init(1.0, stack_after=SOON)
     with uvicorn_serving(fastapi_app(in_a_thread)) as url:
         httpx.get(f"{url}/slow", timeout=20)
-    first, *_ = told(server_span(running.spans), "tracemw.stack")
-    awaiting = first.text.index(f"line {line_of('in a thread', in_a_thread)}, in in_a_thread")
-    assert awaiting < first.text.index(f"line {line_of('in a lock', in_a_lock)}, in in_a_lock")
+    text = stack_at("in a lock", in_a_lock, running).text
+    awaiting = text.index(f"line {line_of('in a thread', in_a_thread)}, in in_a_thread")
+    assert awaiting < text.index(f"line {line_of('in a lock', in_a_lock)}, in in_a_lock")
 
 
 def test_a_slow_flask_view_tells_the_line_it_is_at(init: Init) -> None:
@@ -137,8 +144,7 @@ def test_a_slow_flask_view_tells_the_line_it_is_at(init: Init) -> None:
     tracemw.flask.TraceMiddleware(app)
     with werkzeug_serving(app) as url:
         assert httpx.get(f"{url}/slow", timeout=20).text == "ok"
-    first, *_ = told(server_span(running.spans), "tracemw.stack")
-    assert first.line == (__file__, line_of("in a lock", in_a_lock))
+    stack_at("in a lock", in_a_lock, running)
 
 
 def test_the_stack_is_taken_again_after_twice_the_time_and_four_times(init: Init, gate: Gate) -> None:
@@ -163,9 +169,8 @@ def test_a_request_that_is_sampled_out_and_kept_as_slow_has_its_stacks(init: Ini
     running = init(0.0, stack_after=SOON, keep_slow=SOON)
     with uvicorn_serving(fastapi_app(in_an_await)) as url:
         httpx.get(f"{url}/slow", timeout=20)
-    span = server_span(running.spans)
-    assert kept_for(span) == "slow"
-    assert told(span, "tracemw.stack")[0].line == (__file__, line_of("in a step", steps))
+    assert kept_for(server_span(running.spans)) == "slow"
+    stack_at("in a step", steps, running)
 
 
 def test_a_response_that_has_begun_is_not_waited_for(init: Init) -> None:

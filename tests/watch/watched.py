@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic_ns
 from typing import Any, NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -17,11 +19,15 @@ from tracemw._otel.served import served
 
 
 class Gate:
-    """Keeps requests waiting until the watch has taken the stack of one of them, so often."""
+    """Keeps requests waiting until the watch has taken the stack of one of them, so often.
+
+    One of the stacks is of a request that waits here: on a busy machine, others show it on its way to here.
+    """
 
     def __init__(self, stacks: int = 1) -> None:
         self.stacks = stacks
         self.opened = threading.Event()
+        self._reached_at = math.inf
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._thread = threading.Thread(target=self._watch)
 
@@ -33,8 +39,14 @@ class Gate:
         self.opened.set()
         self._thread.join()
 
+    def reached(self) -> threading.Event:
+        """Return an event that is set when the gate opens, for a thread to wait for."""
+        self._reached_at = min(self._reached_at, monotonic_ns())
+        return self.opened
+
     def event(self) -> asyncio.Event:
-        """Return an event that is set when the gate opens."""
+        """Return the same for a task."""
+        self.reached()
         event = asyncio.Event()
         self._waiting.append((asyncio.get_running_loop(), event))
         if self.opened.is_set():
@@ -49,8 +61,8 @@ class Gate:
                 loop.call_soon_threadsafe(event.set)
 
     def _seen(self) -> bool:
-        names = [[note.name for note in request.notes or ()] for request in list(served)]
-        return any(each.count("tracemw.stack") >= self.stacks for each in names)
+        taken = [[note.at for note in request.notes or () if note.name == "tracemw.stack"] for request in list(served)]
+        return any(len(each) >= self.stacks and max(each) > self._reached_at for each in taken)
 
 
 def line_of(mark: str, *functions: Callable[..., Any]) -> int:
