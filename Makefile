@@ -102,7 +102,8 @@ test-sqlalchemy: install ## the door for SQLAlchemy with version 2.1
 
 # Which lines and branches of src the suite reaches, in its own processes and in those that it starts: a table, and pages
 # in htmlcov/. A test that fails, since it measures time or counts instructions, does not matter here.
-# Coverage does not see the threads that tracemw starts beneath `threading`: delivery's, and the spike watch's.
+# tests/covering.py lets coverage see the threads that tracemw starts beneath `threading`.
+coverage: export PYTHONPATH = $(CURDIR)/tests
 coverage: install ## which lines and branches the suite reaches
 	$(BIN)/python -m coverage erase
 	-$(BIN)/python -m coverage run -m pytest --numprocesses $(JOBS) --dist worksteal -m 'not serial' $(PYTEST_ARGS)
