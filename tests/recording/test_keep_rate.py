@@ -166,9 +166,9 @@ def test_requests_without_a_route_share_what_one_route_gets(init: Init, clock: C
 
 def test_routes_that_are_made_up_share_what_one_route_gets_and_are_not_remembered(init: Init, clock: Clock) -> None:
     running = init(keep_rate=10_000)
-    for number in range(30_000):
+    for number in range(12_000):
         if number % 100 == 0:
             clock.now += SECOND // 1000
         swallow(f"job {number}")
         assert len(running.recorder._rate._shares._owing_until) <= 101  # what is too many is one
-    assert running.stats.kept["error"] + running.lost["keep_rate"] == 30_000
+    assert running.stats.kept["error"] + running.lost["keep_rate"] == 12_000

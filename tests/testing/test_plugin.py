@@ -13,6 +13,9 @@ import pytest
 
 PROJECT = Path(__file__).parent / "project"
 
+SLOW = ("anyio", "faker", "hypothesispytest", "logfire", "pytest_logfire")
+"""Plugins that come with packages under test, and take a second to import in each process of pytest."""
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -22,7 +25,8 @@ def project(tmp_path: Path) -> Path:
 
 def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    left_out = [f"-pno:{plugin}" for plugin in (*SLOW, "cacheprovider")]
+    command = [sys.executable, "-m", "pytest", "-q", *left_out, *arguments]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, env=environment, check=False)
 
 
