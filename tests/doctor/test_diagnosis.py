@@ -183,7 +183,7 @@ def test_a_missing_pseudonym_key_is_a_hint(monkeypatch: pytest.MonkeyPatch) -> N
     check = diagnose().check("pseudonym key")
     assert check["status"] == "hint"
     assert "tracemw.user() records nothing without it" in check["sentence"]
-    monkeypatch.setenv("TRACEMW_PSEUDONYM_KEY", "k" * 32)
+    monkeypatch.setenv("TRACEMW_PSEUDONYM_KEY", f"2026a:{'k' * 32}")
     assert diagnose().status_of("pseudonym key") == "ok"
 
 
@@ -319,6 +319,13 @@ def test_what_is_no_application_is_a_wrong_usage(name: str, tmp_path: Path) -> N
     returncode, _, stderr = examine(tmp_path, "app = object()", name)
     assert returncode == 2
     assert stderr.startswith("tracemw doctor: ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--url", "tempo:3200"), ("--tenant", "caf\u00e9"), ("--timeout", "0s"), ("--since", "8d")]
+)
+def test_options_that_are_not_accepted_are_a_wrong_usage(arguments: tuple[str, ...]) -> None:
+    assert run("doctor", *arguments).returncode == 2
 
 
 def test_an_official_instrumentation_beside_a_door_is_warned_of(running: Viewer, tmp_path: Path) -> None:

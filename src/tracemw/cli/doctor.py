@@ -44,10 +44,10 @@ def _run(options: argparse.Namespace) -> int:
     from tracemw.doctor.subject import import_application, read_environment
 
     try:
+        questions = Questions(url=options.url, tenant=options.tenant, since=options.since, timeout=options.timeout)
         subject = read_environment() if options.app is None else import_application(options.app, options.timeout)
     except ValueError as problem:
         return fail(f"tracemw doctor: {problem}")
-    questions = Questions(url=options.url, tenant=options.tenant, since=options.since, timeout=options.timeout)
     diagnosis = Examination(subject, questions).examine()
     if options.json:
         say(json.dumps(of_diagnosis(diagnosis)))

@@ -14,7 +14,8 @@ The way to the backend, each step after the one that it needs:
 
 * ``reaching``: URL, proxy, name, port
 * ``tls_handshake``: certificates
-* ``canary``: a span of our own by the exporter of all spans; ``other_protocol`` says what else listens there
+* ``canary``: a span of our own, by the exporter of all spans
+* ``outcomes``: what the backend did with it; ``other_protocol`` says what else listens there
 * ``clock_skew``: the backend's clock against ours
 * ``query_server``: whether the span is there
 

@@ -13,13 +13,15 @@ from tracemw.analysis.gathering.searching import fetch
 from tracemw.analysis.load.query_api import QueryApi
 from tracemw.analysis.model import Trace
 from tracemw.config import Config
-from tracemw.doctor import canary as canaries
+from tracemw.config.headers import headers_for
+from tracemw.doctor.canary import MARK, canary_of, reply_of, send
 from tracemw.doctor.clock_skew import check_clock
 from tracemw.doctor.diagnosis import Check, Diagnosis, failure, ok, unknown, warning
 from tracemw.doctor.doubled_instrumentation import check_doubling
 from tracemw.doctor.effective_settings import settings_of
 from tracemw.doctor.inbound_trust import check_trust
 from tracemw.doctor.instrumentation_score import scores_of
+from tracemw.doctor.outcomes import check_canary
 from tracemw.doctor.process_models import check_process_model
 from tracemw.doctor.query_server import HOW_TO_TELL, Server, check_arrival, find_server
 from tracemw.doctor.reaching import reach
@@ -35,7 +37,11 @@ _STEP: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Questions:
-    """What the user wants to know beside the settings."""
+    """What the user wants to know beside the settings.
+
+    Raises:
+        ValueError: for a URL or a tenant that is not accepted.
+    """
 
     url: str | None = None
     """Tempo's query API, or the viewer; None to look where spans go."""
@@ -47,7 +53,12 @@ class Questions:
     """Seconds that the search for traces goes back."""
 
     timeout: float = 30.0
-    """Seconds for everything that needs a network."""
+    """Seconds for all checks together."""
+
+    def __post_init__(self) -> None:
+        if self.url is not None:
+            QueryApi(self.url)
+        headers_for("traces", "http/protobuf", None, self.tenant)
 
 
 class Examination:
@@ -80,10 +91,13 @@ class Examination:
         self._add("traces", lambda: self._look_back(config))
         self._add("sampled flag", lambda: [check_trust(config, subject.app, self._traces)])
         self._add("redaction", lambda: check_redacted(self._traces, config.service))
-        self._diagnosis.scores = scores_of(self._traces)
+        self._add("score", self._score)
         return self._diagnosis
 
     def _add(self, name: str, look: Callable[[], Iterable[Check]]) -> None:
+        if time.monotonic() > self._deadline:
+            self._diagnosis.checks.append(unknown(name, "not looked at: the time is over", "--timeout gives more"))
+            return
         try:
             for check in look():
                 self._diagnosis.checks.append(check)
@@ -101,19 +115,19 @@ class Examination:
         for check in reach(backend, self._step()):
             yield check
             if check.status == "failure":
-                yield canaries.not_sent("there is no connection")
+                yield unknown("canary", "not sent: there is no connection")
                 return
         if backend.endpoint.is_secure:
             check = check_tls(backend, self._step())
             yield check
             if check.status == "failure":
-                yield canaries.not_sent("there is no TLS")
+                yield unknown("canary", "not sent: there is no TLS")
                 return
-        canary = canaries.canary_of(config, self._subject.redaction)
-        outcome, seconds = canaries.send(canary, config, min(backend.timeout, self._step() - time.monotonic()))
+        canary = canary_of(config, self._subject.redaction)
+        outcome, seconds = send(canary, config, min(backend.timeout, self._step() - time.monotonic()))
         began = time.time()
-        reply = canaries.reply_of(backend, self._step()) if outcome.error == "" or "HTTP" in outcome.error else None
-        check = canaries.check_canary(outcome, seconds, reply, backend, self._step())
+        reply = reply_of(backend, self._step()) if outcome.error == "" or "HTTP" in outcome.error else None
+        check = check_canary(outcome, seconds, reply, backend, self._step())
         yield check
         server = self._find_server(config)
         if reply is not None:
@@ -122,6 +136,10 @@ class Examination:
             yield check_clock(server.date, began)
         if check.status != "failure":
             yield check_arrival(self._api, canary, config, self._deadline)
+
+    def _score(self) -> Iterable[Check]:
+        self._diagnosis.scores = scores_of(self._traces)
+        return ()
 
     def _find_server(self, config: Config) -> Server | None:
         server = find_server(self._questions.url, config, self._questions.tenant, self._step())
@@ -141,7 +159,7 @@ class Examination:
         try:
             ids = self._api.search(wanted, start=now - int(self._questions.since), end=now + 1, limit=_MOST_TRACES)
             for trace in fetch(self._api, ids, lambda _: None):
-                if canaries.MARK not in trace.root.attributes:
+                if MARK not in trace.root.attributes:
                     self._traces.append(trace)
                 if time.monotonic() > self._deadline:
                     break
