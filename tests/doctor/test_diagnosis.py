@@ -301,24 +301,35 @@ def test_a_factory_makes_the_application(running: Viewer, tmp_path: Path) -> Non
     assert source_of(Diagnosed(returncode, document), "service") == ("made", "argument service")
 
 
-def test_an_application_that_cannot_start_is_named_with_its_error(tmp_path: Path) -> None:
-    returncode, document, _ = examine(tmp_path, "import tracemw\ntracemw.init('shop', protocol='carrier pigeon')")
-    check = Diagnosed(returncode, document).check("configuration")
-    assert returncode == 1
-    assert "shop:app cannot be imported: ValueError: protocol='carrier pigeon' is not accepted" in check["sentence"]
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory, from which applications are imported into this process: those that fail."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return tmp_path
 
 
-def test_an_import_that_never_ends_is_interrupted(tmp_path: Path) -> None:
-    returncode, document, _ = examine(tmp_path, "import time\ntime.sleep(60)", "shop:app", "--timeout", "1s")
-    assert returncode == 1
-    assert "does it wait for a server?" in Diagnosed(returncode, document).check("configuration")["sentence"]
+def test_an_application_that_cannot_start_is_named_with_its_error(folder: Path) -> None:
+    (folder / "refused.py").write_text("import tracemw\ntracemw.init('shop', protocol='carrier pigeon')")
+    diagnosed = diagnose("refused:app")
+    check = diagnosed.check("configuration")
+    assert diagnosed.returncode == 1
+    assert "refused:app cannot be imported: ValueError: protocol='carrier pigeon' is not accepted" in check["sentence"]
 
 
-@pytest.mark.parametrize("name", ["nowhere:app", "shop:application", "shop"])
-def test_what_is_no_application_is_a_wrong_usage(name: str, tmp_path: Path) -> None:
-    returncode, _, stderr = examine(tmp_path, "app = object()", name)
-    assert returncode == 2
-    assert stderr.startswith("tracemw doctor: ")
+def test_an_import_that_never_ends_is_interrupted(folder: Path) -> None:
+    (folder / "endless.py").write_text("import time\ntime.sleep(60)")
+    check = diagnose("endless:app", "--timeout", "1s").check("configuration")
+    assert check["status"] == "failure"
+    assert "does it wait for a server?" in check["sentence"]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", ["nowhere:app", "json:application", "shop"])
+def test_what_is_no_application_is_a_wrong_usage(name: str) -> None:
+    ended = run("doctor", name)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("tracemw doctor: ")
 
 
 @pytest.mark.parametrize(

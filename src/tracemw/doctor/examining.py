@@ -129,13 +129,14 @@ class Examination:
         reply = reply_of(backend, self._step()) if outcome.error == "" or "HTTP" in outcome.error else None
         check = check_canary(outcome, seconds, reply, backend, self._step())
         yield check
-        server = self._find_server(config)
         if reply is not None:
             yield check_clock(reply.headers.get("Date"), began)
-        elif server is not None:
+        if check.status == "failure":
+            return
+        server = self._find_server(config)
+        if reply is None and server is not None:
             yield check_clock(server.date, began)
-        if check.status != "failure":
-            yield check_arrival(self._api, canary, config, self._deadline)
+        yield check_arrival(self._api, canary, config, self._deadline)
 
     def _score(self) -> Iterable[Check]:
         self._diagnosis.scores = scores_of(self._traces)

@@ -19,7 +19,7 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + byt
 _SETTINGS: Final = 4
 """The type of the first frame of a server (RFC 9113, 6.5)."""
 
-_PATIENCE: Final = 2.0
+_PATIENCE: Final = 1.0
 """Seconds for each of the questions, at most."""
 
 
