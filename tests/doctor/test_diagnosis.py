@@ -6,17 +6,20 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from analysis.commands import run
 from backend import backend_serving, grpc_backend_serving
 from doctor.examined import Diagnosed, diagnose
 from viewer.running import Viewer, viewer
+from viewer.samples import SECOND, Spans, span
 
 
 @pytest.fixture(scope="module")
@@ -254,15 +257,18 @@ APPLICATION = """
     print("the application says something")
     tracemw.init("shop", endpoint={url!r}, sampling={sampling})
     app = Starlette()
-    app.add_middleware(TraceMiddleware, trust_inbound={trust})
+    app.add_middleware(TraceMiddleware, {options})
 """
 
 
-@pytest.mark.parametrize(("trust", "status"), [(True, "warning"), (False, "ok")])
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [("", "hint"), ("trusted_proxies=('10.0.0.0/8',)", "warning"), ("trust_inbound=False", "ok")],
+)
 def test_an_application_is_imported_and_its_own_settings_are_examined(
-    trust: bool, status: str, running: Viewer, tmp_path: Path
+    options: str, status: str, running: Viewer, tmp_path: Path
 ) -> None:
-    source = APPLICATION.format(url=running.url, sampling=0.1, trust=trust)
+    source = APPLICATION.format(url=running.url, sampling=0.1, options=options)
     returncode, document, _ = examine(tmp_path, source)
     assert returncode == 0, document
     diagnosed = Diagnosed(returncode, document)
@@ -280,6 +286,32 @@ def test_an_application_that_is_not_imported_leaves_open_whom_its_door_trusts(
     check = diagnose("--url", viewed.url).check("sampled flag")
     assert check["status"] == "unknown"
     assert "tracemw doctor module:app" in check["remedy"]
+
+
+def test_a_door_that_is_made_at_once_is_found_too(running: Viewer, tmp_path: Path) -> None:
+    source = f"""
+        import tracemw
+        from tracemw.wsgi import TraceMiddleware
+
+        tracemw.init("shop", endpoint={running.url!r}, sampling=0.1)
+        app = TraceMiddleware(lambda environ, start_response: [], trust_inbound=False)
+    """
+    returncode, document, _ = examine(tmp_path, source)
+    assert Diagnosed(returncode, document).status_of("sampled flag") == "ok"
+
+
+def test_requests_that_come_from_outside_are_warned_of_with_an_address(
+    viewed: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.1")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "edge")
+    now = int(time.time() * SECOND)
+    request = span(9, 1, kind=Span.SPAN_KIND_SERVER, start=now, client__address="8.8.8.8")
+    assert viewed.send(Spans("edge", (request,))).status_code == 200
+    check = diagnose().check("sampled flag")
+    assert check["status"] == "warning"
+    assert "requests come from 8.8.8.8" in check["sentence"]
+    assert "trust_inbound=False" in check["remedy"]
 
 
 def test_an_application_that_calls_no_init_is_warned_of(running: Viewer, tmp_path: Path) -> None:

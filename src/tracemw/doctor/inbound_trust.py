@@ -9,11 +9,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tracemw.analysis.model import SERVER, Trace
 from tracemw.config import Config
-from tracemw.doctor.diagnosis import Check, ok, unknown, warning
+from tracemw.doctor.diagnosis import Check, hint, ok, unknown, warning
 
 _NAME: Final = "sampled flag"
 _REMEDY: Final = (
@@ -35,7 +35,7 @@ def check_trust(config: Config, app: object, traces: Sequence[Trace]) -> Check:
     if config.sampler == "parentbased_always_on" or config.ratio >= 1:
         return ok(_NAME, "all new traces are sampled: a caller's sampled flag adds nothing")
     doors = list(_doors(app)) if app is not None else []
-    if doors and not any(doors):
+    if doors and not any(door.trusts for door in doors):
         return ok(_NAME, "the door trusts no caller: trust_inbound=False")
     outside = _from_outside(traces, config.service)
     share = f"{config.ratio:g} of new traces"
@@ -47,11 +47,12 @@ def check_trust(config: Config, app: object, traces: Sequence[Trace]) -> Check:
             _REMEDY,
         )
     if doors:
-        return warning(
-            _NAME,
-            f"the door follows every caller: one that sets the sampled flag has all requests recorded, not {share}",
-            _REMEDY,
+        follows = (
+            f"the door follows every caller: one that sets the sampled flag has all requests recorded, not {share}"
         )
+        if any(door.trusts and door.is_behind_proxies for door in doors):
+            return warning(_NAME, f"{follows}; and it is behind proxies, as at an edge", _REMEDY)
+        return hint(_NAME, follows, _REMEDY)
     return unknown(
         _NAME,
         f"{share} are sampled, unless the caller's flag says so; whether the door trusts callers stands in the code",
@@ -59,15 +60,22 @@ def check_trust(config: Config, app: object, traces: Sequence[Trace]) -> Check:
     )
 
 
-def _doors(app: Any) -> Iterator[bool]:
-    """Give the `trust_inbound` of every door that the application has, or will have when its server starts."""
+class _Door(NamedTuple):
+    trusts: bool
+    """Whether the caller's trace goes on here."""
+    is_behind_proxies: bool
+
+
+def _doors(app: Any) -> Iterator[_Door]:
+    """Give every door that the application has, or will have when its server starts."""
     for entry in getattr(app, "user_middleware", None) or ():  # Starlette and FastAPI construct them at the start
         if str(getattr(getattr(entry, "cls", None), "__module__", "")).startswith("tracemw."):
-            yield bool(getattr(entry, "kwargs", {}).get("trust_inbound", True))
+            options = getattr(entry, "kwargs", {})
+            yield _Door(options.get("trust_inbound", True), bool(options.get("trusted_proxies")))
     for each in gc.get_objects():  # others construct their door at once
         kind = type(each)
         if kind.__module__ == "tracemw._http.settings" and kind.__name__ == "ServerSettings":
-            yield each.trust_inbound
+            yield _Door(each.trust_inbound, each.proxies is not None)
 
 
 def _from_outside(traces: Sequence[Trace], service: str | None) -> str:
