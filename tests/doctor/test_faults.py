@@ -236,6 +236,26 @@ def test_no_header_value_is_shown_even_when_the_backend_repeats_it(monkeypatch: 
     assert headers["source"] == "OTEL_EXPORTER_OTLP_HEADERS, TRACEMW_TENANT"
 
 
+def test_a_query_server_that_refuses_is_named_without_the_header_that_it_repeats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with backend_serving() as backend, answering(lambda _: http("500 Oops", b"Bearer hunter2-hunter2?")) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer hunter2-hunter2")
+        diagnosed = diagnose("--url", url)
+    assert diagnosed.failures == ["arrival", "traces"]
+    assert "hunter2" not in str(diagnosed.document)
+
+
+def test_a_whole_url_without_the_path_of_otlp_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(lambda head: http("404 Not Found") if b"/v1/traces" not in head else http("200 OK")) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url)
+        diagnosed = diagnose()
+    assert diagnosed.failures == ["canary"]
+    assert diagnosed.status_of("endpoint") == "warning"
+    assert "add /v1/traces" in diagnosed.check("endpoint")["remedy"]
+
+
 def test_tempos_query_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def tempo(head: bytes) -> bytes:
         return (

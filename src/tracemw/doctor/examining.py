@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tracemw._export.exporter import Secrets
 from tracemw.analysis.findings.finding import quoted
 from tracemw.analysis.gathering.searching import fetch
 from tracemw.analysis.load.query_api import QueryApi
@@ -165,7 +166,8 @@ class Examination:
                 if time.monotonic() > self._deadline:
                     break
         except ValueError as error:
-            yield failure("traces", f"recent traces cannot be fetched: {error}", HOW_TO_TELL)
+            said = Secrets(config.traces.headers).hidden_in(str(error))
+            yield failure("traces", f"recent traces cannot be fetched: {said}", HOW_TO_TELL)
             return
         whose = f"of {config.service}" if config.service is not None else "of all services"
         if self._traces:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import HTTPSHandler, build_opener
 
+from tracemw._export.exporter import Secrets
 from tracemw.analysis.load.query_api import QueryApi
 from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError, QueryError
 from tracemw.analysis.model import Trace
@@ -22,6 +23,9 @@ from tracemw.doctor.reaching import QUERY_PORT
 _PAUSE: Final = 0.25
 _PATIENCE: Final = 3.0
 """Seconds that one answer may take while a server is looked for."""
+
+_ONE_ANSWER: Final = 5.0
+"""Seconds that one answer may take later on."""
 
 _LONGEST: Final = 10.0
 """Seconds until a trace that was acknowledged must be there by its id. Tempo takes 20 milliseconds."""
@@ -69,7 +73,7 @@ def _api(url: str, config: Config, tenant: str | None, deadline: float) -> Query
     context = config.traces.tls.context
     if context is None and url.startswith("https:"):
         context = Tls.resolve("traces", Arguments(), needs_context=True).context
-    timeout = max(min(deadline - time.monotonic(), _LONGEST), 1.0)
+    timeout = max(min(deadline - time.monotonic(), _ONE_ANSWER), 1.0)
     return QueryApi(url, headers=headers, context=context, timeout=timeout)
 
 
@@ -115,7 +119,8 @@ def check_arrival(api: QueryApi | None, canary: Canary, config: Config, deadline
                 )
             time.sleep(_PAUSE)
         except (QueryError, NotTracesError) as error:
-            return failure("arrival", f"the backend cannot be asked for the span: {error}", HOW_TO_TELL)
+            said = Secrets(config.traces.headers).hidden_in(str(error))
+            return failure("arrival", f"the backend cannot be asked for the span: {said}", HOW_TO_TELL)
         else:
             return _found(trace, canary, config)
 
