@@ -8,6 +8,7 @@ from email.utils import formatdate
 from pathlib import Path
 from time import time
 
+import grpc
 import pytest
 import trustme
 
@@ -346,6 +347,23 @@ def test_grpc_that_takes_the_span_is_fine(monkeypatch: pytest.MonkeyPatch) -> No
         assert backend.names == ["tracemw.doctor"]
     assert diagnosed.status_of("canary") == "ok"
     assert diagnosed.status_of("arrival") == "unknown"
+
+
+def test_grpc_over_tls_is_fine_with_a_certificate_that_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    leaf = authority.issue_cert("127.0.0.1")
+    chain = b"".join(each.bytes() for each in leaf.cert_chain_pems)
+    credentials = grpc.ssl_server_credentials([(leaf.private_key_pem.bytes(), chain)])
+    with grpc_backend_serving(credentials=credentials) as backend:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
+        diagnosed = diagnose()
+    assert diagnosed.failures == []
+    assert diagnosed.status_of("tls") == diagnosed.status_of("canary") == "ok"
 
 
 # -- Proxies.

@@ -1,15 +1,15 @@
-"""The settings that hold, each with where it comes from."""
+"""The settings that hold, each with its source: an argument, the first variable that is set, or the default."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from tracemw.config import Config, is_development
 from tracemw.config.environment import get
 from tracemw.doctor.diagnosis import Setting
 
-DEFAULT: Final = "default"
+_DEFAULT: Final = "default"
 _IN_PROJECT: Final = "[tool.tracemw] in pyproject.toml"
 _IN_RESOURCE: Final = {
     "service": ("service.name",),
@@ -18,42 +18,49 @@ _IN_RESOURCE: Final = {
 }
 """The attributes in `OTEL_RESOURCE_ATTRIBUTES` that say a setting."""
 
+_NAMES_OF_ARGUMENTS: Final = {"sampling": "ratio"}
+"""The settings whose argument has another name within."""
+
 
 def settings_of(config: Config) -> list[Setting]:
     """Return the settings that matter, without secrets: of headers only the names."""
-    traces, tls = config.traces, config.traces.tls
-    told = _Told(config)
-    settings = [
-        told.setting("service", config.service or "unknown_service", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"),
-        told.setting("version", config.version or "not set", "OTEL_RESOURCE_ATTRIBUTES", "SERVICE_VERSION"),
-        told.setting("environment", config.environment or "not set", "OTEL_RESOURCE_ATTRIBUTES", "ENVIRONMENT"),
-        told.setting("endpoint", str(traces.endpoint), *_signal("ENDPOINT"), "TEMPO_ENDPOINT"),
-        told.setting("protocol", traces.protocol, *_signal("PROTOCOL")),
-        Setting("headers", ", ".join(sorted(traces.headers)) or "none", told.of_headers()),
-        told.setting("compression", traces.compression, *_signal("COMPRESSION")),
-        told.setting("timeout", f"{traces.timeout:g} s", *_signal("TIMEOUT")),
-        told.setting("certificate", tls.certificate or "what the system trusts", *_signal("CERTIFICATE")),
-        told.setting("client_certificate", tls.client_certificate or "none", *_signal("CLIENT_CERTIFICATE")),
-        told.setting(
-            "proxy",
-            f"{traces.proxy.host}:{traces.proxy.port}" if traces.proxy is not None else "none",
-            *(name for each in (f"{traces.endpoint.scheme}_proxy", "no_proxy") for name in (each, each.upper())),
-        ),
-        told.setting("sampling", _sampling(config), "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", argument="ratio"),
-        told.setting("metrics", _metrics(config), "OTEL_METRICS_EXPORTER"),
-        told.setting("allow", ", ".join(sorted(config.allow)) or "none", "TRACEMW_ALLOW"),
+    traces, tls, proxy = config.traces, config.traces.tls, config.traces.proxy
+    sampling = _DEFAULT if is_development(config.environment) else f"default in {config.environment}"
+    proxies = [name for each in (f"{traces.endpoint.scheme}_proxy", "no_proxy") for name in (each, each.upper())]
+    resource = "OTEL_RESOURCE_ATTRIBUTES"
+    rows: list[tuple[str, str, Iterable[str], str]] = [
+        ("service", config.service or "unknown_service", ("OTEL_SERVICE_NAME", resource), _DEFAULT),
+        ("version", config.version or "not set", (resource, "SERVICE_VERSION"), _DEFAULT),
+        ("environment", config.environment or "not set", (resource, "ENVIRONMENT"), _DEFAULT),
+        ("endpoint", str(traces.endpoint), (*_of_spans("ENDPOINT"), "TEMPO_ENDPOINT"), _DEFAULT),
+        ("protocol", traces.protocol, _of_spans("PROTOCOL"), _DEFAULT),
+        ("compression", traces.compression, _of_spans("COMPRESSION"), _DEFAULT),
+        ("timeout", f"{traces.timeout:g} s", _of_spans("TIMEOUT"), _DEFAULT),
+        ("certificate", tls.certificate or "what the system trusts", _of_spans("CERTIFICATE"), _DEFAULT),
+        ("client_certificate", tls.client_certificate or "none", _of_spans("CLIENT_CERTIFICATE"), _DEFAULT),
+        ("proxy", "none" if proxy is None else f"{proxy.host}:{proxy.port}", proxies, _DEFAULT),
+        ("sampling", _sampling(config), ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"), sampling),
+        ("metrics", _metrics(config), ("OTEL_METRICS_EXPORTER",), _DEFAULT),
     ]
-    for name, is_set, value, variable in (
-        ("exporter", config.exporter != "otlp", config.exporter, "OTEL_TRACES_EXPORTER"),
-        ("disabled", config.disabled, "true", "OTEL_SDK_DISABLED"),
-        ("control_file", config.control_file is not None, str(config.control_file), "TRACEMW_CONTROL_FILE"),
-    ):
-        if is_set:
-            settings.append(told.setting(name, value, variable))
+    if config.exporter != "otlp":
+        rows.append(("exporter", config.exporter, ("OTEL_TRACES_EXPORTER",), _DEFAULT))
+    if config.disabled:
+        rows.append(("disabled", "true", ("OTEL_SDK_DISABLED",), _DEFAULT))
+    if config.control_file is not None:
+        rows.append(("control_file", str(config.control_file), ("TRACEMW_CONTROL_FILE",), _DEFAULT))
+    settings = [
+        Setting(name, value, _source(config, name, variables, default)) for name, value, variables, default in rows
+    ]
+    headers, allow = ", ".join(sorted(traces.headers)) or "none", ", ".join(sorted(config.allow)) or "none"
+    own, general = _of_spans("HEADERS")
+    variables = (own if get(own) else general, "TRACEMW_TENANT")
+    settings.append(Setting("headers", headers, _sources(config, ("headers", "tenant"), variables) or _DEFAULT))
+    default = _IN_PROJECT if config.allow else _DEFAULT
+    settings.append(Setting("allow", allow, _sources(config, ("allow", "baggage"), ("TRACEMW_ALLOW",)) or default))
     return settings
 
 
-def _signal(name: str) -> tuple[str, str]:
+def _of_spans(name: str) -> tuple[str, str]:
     return f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"
 
 
@@ -67,36 +74,20 @@ def _metrics(config: Config) -> str:
     return "off" if config.metrics is None else f"to {config.metrics.endpoint}"
 
 
-class _Told:
-    """Knows where each setting comes from: an argument, the first variable that is set, or the default."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-
-    def setting(self, name: str, value: str, *variables: str, argument: str = "") -> Setting:
-        argument = argument or name
-        if argument in self._config.given:
-            return Setting(name, value, f"argument {'sampling' if argument == 'ratio' else argument}")
-        named = next((variable for variable in variables if _names(variable, name)), None)
-        if named is None and name == "sampling" and not is_development(self._config.environment):
-            return Setting(name, value, f"default in {self._config.environment}")
-        if named is None and name == "allow" and self._config.allow:
-            return Setting(name, value, _IN_PROJECT)
-        return Setting(name, value, named or DEFAULT)
-
-    def of_headers(self) -> str:
-        return ", ".join(self._of_headers()) or DEFAULT
-
-    def _of_headers(self) -> Iterator[str]:
-        yield from (f"argument {name}" for name in ("headers", "tenant") if name in self._config.given)
-        own, general = _signal("HEADERS")
-        if get(own) or get(general):
-            yield own if get(own) else general
-        if get("TRACEMW_TENANT"):
-            yield "TRACEMW_TENANT"
+def _source(config: Config, name: str, variables: Iterable[str], default: str) -> str:
+    """Return where a setting comes from that has one source."""
+    if _NAMES_OF_ARGUMENTS.get(name, name) in config.given:
+        return f"argument {name}"
+    return next((variable for variable in variables if _says(variable, name)), default)
 
 
-def _names(variable: str, setting: str) -> bool:
+def _sources(config: Config, arguments: Iterable[str], variables: Iterable[str]) -> str:
+    """Return where a setting comes from whose sources add up; empty for none of these."""
+    given = [f"argument {name}" for name in arguments if name in config.given]
+    return ", ".join([*given, *(variable for variable in variables if get(variable))])
+
+
+def _says(variable: str, setting: str) -> bool:
     """Tell whether a variable says something about a setting."""
     value = get(variable)
     if value is None or variable != "OTEL_RESOURCE_ATTRIBUTES":
