@@ -67,7 +67,7 @@ def _score(score: Score) -> Iterator[Line]:
     kept = sum(not each.violation for each in score.judged)
     yield Line(
         f"Instrumentation Score of {score.service or 'what has no name'}: {score.value:.0f} of 100, {score.category} "
-        f"({kept} of {len(score.judged)} rules, {score.traces} traces)",
+        f"({kept} of {len(score.judged)} rules; traces: {score.traces})",
         _CATEGORIES[score.category],
     )
     for each in score.judged:
