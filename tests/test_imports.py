@@ -19,7 +19,7 @@ FRAMEWORKS = {
     *("falcon", "fastapi", "flask", "litestar", "starlette"),
     *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc", "sqlalchemy", "greenlet"),
 }
-TOOLS = {"cli", "__main__", "lint", "mcp", "viewer"}
+TOOLS = {"cli", "__main__", "doctor", "lint", "mcp", "viewer"}
 SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
 DOORS = {
     *(
@@ -87,7 +87,12 @@ ALLOWED = {
     "bootstrap": {"_process", "_setup", "config", "redaction", "sampling"},
     "testing": {"_setup", "analysis", "redaction", "testing"},
     "analysis": {"analysis"},
-    "cli": {"_process", "_version", "analysis", "cli", "config", "lint", "mcp", "spikes", "viewer"},
+    "cli": {"_process", "_version", "analysis", "cli", "config", "doctor", "lint", "mcp", "spikes", "viewer"},
+    # A doctor reads the settings of an application, and sends a span as the application would.
+    "doctor": {
+        *("_export", "_otel", "_process", "_recording", "_setup", "_version", "analysis", "config", "doctor"),
+        *("redaction", "sampling"),
+    },
     "lint": {"_version", "lint", "redaction"},
     "mcp": {"_version", "analysis", "mcp"},
     "viewer": {"analysis", "viewer"},

@@ -130,7 +130,7 @@ def test_auto_leaves_out_what_the_environment_disables(value: str, monkeypatch: 
 
 
 def test_auto_leaves_out_each_library_that_has_a_door() -> None:
-    assert set(tracemw._DOORS) == instrumentations._WITH_DOOR
+    assert set(tracemw._DOORS) == instrumentations.WITH_DOOR
 
 
 def test_one_name_is_no_list_of_names() -> None:

@@ -17,7 +17,7 @@ AUTO: Final = "auto"
 """All that is installed."""
 
 _GROUP: Final = "opentelemetry_instrumentor"
-_WITH_DOOR: Final = frozenset(
+WITH_DOOR: Final = frozenset(
     {
         *("asgi", "falcon", "fastapi", "flask", "litestar", "starlette", "wsgi"),
         *("httpx", "httpx2", "requests", "urllib3", "sqlalchemy"),
@@ -70,7 +70,7 @@ def turn_on(instrumentations: Iterable[EntryPoint]) -> None:
 
 
 def _is_for_auto(instrumentation: EntryPoint) -> bool:
-    return instrumentation.name not in _WITH_DOOR and _conflict(instrumentation) is None
+    return instrumentation.name not in WITH_DOOR and _conflict(instrumentation) is None
 
 
 def _conflict(instrumentation: EntryPoint) -> Any:

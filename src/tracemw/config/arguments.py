@@ -67,3 +67,8 @@ class Arguments:
                 if isinstance(given, bool) or not isinstance(given, int):
                     raise TypeError(f"{name} takes a whole number, not {given!r}")
                 parse(name, str(given))
+
+
+def given_of(arguments: Arguments) -> frozenset[str]:
+    """Return the names of the arguments that say something."""
+    return frozenset(field.name for field in fields(arguments) if getattr(arguments, field.name) not in (None, ()))

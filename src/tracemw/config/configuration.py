@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tracemw.config.allow import allowed_keys
-from tracemw.config.arguments import Arguments
+from tracemw.config.arguments import Arguments, given_of
 from tracemw.config.backend import Backend
 from tracemw.config.environment import get, read
 from tracemw.config.parsers import (
@@ -148,6 +148,9 @@ class Config:
     disabled: bool = False
     """Whether nothing is recorded at all (`OTEL_SDK_DISABLED=true`)."""
 
+    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """The names of the arguments that `init` was given. Every other setting is that of a variable, or the default."""
+
     @classmethod
     def resolve(cls, arguments: Arguments) -> Config:
         """Return the configuration that the arguments and the environment make together.
@@ -216,6 +219,7 @@ class Config:
             value_limit=_value_limit(cls.value_limit),
             control_file=control_file(),
             disabled=read("OTEL_SDK_DISABLED", boolean) or False,
+            given=given_of(arguments),
         )
 
 

@@ -1,0 +1,84 @@
+"""``tracemw doctor``: whether spans arrive, and what to do when they do not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Final
+
+from tracemw.cli.analyze import look_back
+from tracemw.cli.command import FINDINGS, FINE, Command
+from tracemw.cli.lengths_of_time import seconds_of
+from tracemw.cli.output import fail, say, show
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "app",
+        nargs="?",
+        metavar="MODULE:APP",
+        help="the application, imported as its server would, which runs its init() (default: the environment)",
+    )
+    parser.add_argument(
+        "--url", help="Tempo's query API, or the viewer, to ask for traces (default: looked for where spans go)"
+    )
+    parser.add_argument("--tenant", metavar="NAME", help="the tenant to ask for (default: that of the settings)")
+    parser.add_argument(
+        "--since",
+        type=look_back,
+        default=3600.0,
+        metavar="TIME",
+        help="how far back traces are looked at (default: 1h; at most 7d)",
+    )
+    parser.add_argument(
+        "--timeout", type=_timeout, default=30.0, metavar="TIME", help="time for all checks together (default: 30s)"
+    )
+    parser.add_argument("--strict", action="store_true", help="have warnings make the exit status 1, too")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from tracemw.doctor.diagnosis_as_json import of_diagnosis
+    from tracemw.doctor.diagnosis_as_text import lines_of_diagnosis
+    from tracemw.doctor.examining import Examination, Questions
+    from tracemw.doctor.subject import import_application, read_environment
+
+    try:
+        questions = Questions(url=options.url, tenant=options.tenant, since=options.since, timeout=options.timeout)
+        subject = read_environment() if options.app is None else import_application(options.app, options.timeout)
+    except ValueError as problem:
+        return fail(f"tracemw doctor: {problem}")
+    diagnosis = Examination(subject, questions).examine()
+    if options.json:
+        say(json.dumps(of_diagnosis(diagnosis)))
+    else:
+        show(lines_of_diagnosis(diagnosis))
+    wrong = ("failure", "warning") if options.strict else ("failure",)
+    return FINDINGS if diagnosis.status in wrong else FINE
+
+
+def _timeout(text: str) -> float:
+    seconds = seconds_of(text)
+    if not 1 <= seconds <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a time from 1s to 10m")
+    return seconds
+
+
+DOCTOR: Final = Command(
+    name="doctor",
+    summary="say whether spans arrive, and what to do when they do not",
+    description="Check the way of spans from the settings to the backend, send one, and say what works, what does not "
+    "and what to do.",
+    example="""\
+example:
+  tracemw doctor                                       the settings that the environment makes
+  tracemw doctor shop:app                              those that the application's own init() makes
+  tracemw doctor shop:app --url http://tempo:3200      where traces are asked for
+  tracemw doctor 'shop:make_app()' --strict --json     for a pipeline
+
+A span named tracemw.doctor is sent to the backend. The exit status is 1 if something fails; with --strict, also for a
+warning.
+""",
+    add_options=_add_options,
+    run=_run,
+)

@@ -1,0 +1,151 @@
+"""What is examined: the settings that `init` would make of the environment, or those that an application has made."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+from tracemw._otel.providers import installed_provider
+from tracemw._recording import TracerProvider
+from tracemw._setup.installation import current_installation
+from tracemw.config import Arguments, Config
+from tracemw.doctor.diagnosis import Check, failure, ok, warning
+from tracemw.redaction import Redaction
+
+THE_ENVIRONMENT: Final = "the environment"
+
+
+class SubjectError(ValueError):
+    """What is named is no application."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is examined."""
+
+    name: str
+    """`the environment`, or the application as the user has named it."""
+
+    config: Config | None = None
+    """The settings; None when they are not accepted."""
+
+    redaction: Redaction | None = None
+    """What `init` was told about redaction."""
+
+    app: Any = None
+    """The application; None without one."""
+
+    checks: tuple[Check, ...] = ()
+    """What reading the settings has shown."""
+
+
+def read_environment() -> Subject:
+    """Return the settings that `tracemw.init()` would make of this environment."""
+    try:
+        config = Config.resolve(Arguments())
+    except (ValueError, TypeError) as error:
+        return Subject(name=THE_ENVIRONMENT, checks=(_refused(error),))
+    return Subject(name=THE_ENVIRONMENT, config=config, checks=(ok("configuration", "every variable is accepted"),))
+
+
+def import_application(name: str, timeout: float) -> Subject:
+    """Import an application as its server would, and return the settings that its `init` has made.
+
+    Args:
+        name: `module:app`, `module:package.app`, or `module:make_app()` for a function that makes the application.
+        timeout: Seconds that the import may take.
+
+    Raises:
+        SubjectError: when there is no such module, or no such name in it.
+    """
+    module, _, path = name.partition(":")
+    if not module or not path:
+        raise SubjectError(f"{name!r} names no application; write module:app, or module:make_app() for a factory")
+    try:
+        with _as_a_server_imports(timeout):
+            app = _find(import_module(module), path)
+    except SubjectError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            raise SubjectError(
+                f"there is no module {error.name!r}; start tracemw doctor where the server starts"
+            ) from None
+        return Subject(name=name, checks=(_broken(name, error),))
+    except (Exception, SystemExit) as error:
+        return Subject(name=name, checks=(_broken(name, error),))
+    settings = current_installation().settings
+    provider = installed_provider()
+    if settings is None:
+        found = read_environment()
+        missing = warning(
+            "init",
+            f"importing {name} calls no tracemw.init(): what follows is what the environment says",
+            "call tracemw.init() where the application is made, so that each process of a server has it",
+        )
+        return Subject(name=name, config=found.config, app=app, checks=(missing, *found.checks))
+    config, _, redaction = settings
+    checks = [ok("configuration", f"importing {name} calls tracemw.init(), which accepts its settings")]
+    if not config.disabled and provider is not None and not isinstance(provider, TracerProvider):
+        kind = f"{type(provider).__module__}.{type(provider).__qualname__}"
+        checks.append(
+            failure(
+                "provider",
+                f"a tracer provider of others is installed ({kind}): the settings of tracemw.init() do not hold",
+                "leave out the code that installs it; under opentelemetry-instrument, set OTEL_PYTHON_DISTRO=tracemw",
+            )
+        )
+    return Subject(name=name, config=config, redaction=redaction, app=app, checks=tuple(checks))
+
+
+def _refused(error: Exception) -> Check:
+    return failure("configuration", f"tracemw.init() refuses to start: {error}", "set the value to what is accepted")
+
+
+def _broken(name: str, error: BaseException) -> Check:
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return failure("configuration", f"{name} cannot be imported: {said}", "mend that first: its server would not start")
+
+
+def _find(module: Any, path: str) -> Any:
+    found = module
+    for part in path.removesuffix("()").split("."):
+        if not hasattr(found, part):
+            raise SubjectError(f"{module.__name__} has no {path.removesuffix('()')!r}; name the application in it")
+        found = getattr(found, part)
+    return found() if path.endswith("()") else found
+
+
+@contextmanager
+def _as_a_server_imports(timeout: float) -> Iterator[None]:
+    """Import from the working directory, and keep what the application prints out of our own output."""
+    if os.getcwd() not in sys.path:  # noqa: PTH109  the path of modules holds strings
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    with redirect_stdout(sys.stderr), _at_most(timeout):
+        yield
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Interrupt what runs for longer, where the system has such an alarm."""
+
+    def interrupt(*_: object) -> None:
+        raise TimeoutError(f"it has taken more than {seconds:g} s; does it wait for a server?")
+
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    was = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, was)
