@@ -88,7 +88,7 @@ ALLOWED = {
     "testing": {"_setup", "analysis", "redaction", "testing"},
     "analysis": {"analysis"},
     "cli": {"_process", "_version", "analysis", "cli", "config", "lint", "mcp", "spikes", "viewer"},
-    "lint": {"_version", "lint", "redaction"},
+    "lint": {"_version", "config", "lint", "redaction"},
     "mcp": {"_version", "analysis", "mcp"},
     "viewer": {"analysis", "viewer"},
 }
