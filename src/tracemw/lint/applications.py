@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tracemw.lint.codes import Problem, Spot, problem
-from tracemw.lint.frameworks import MADE_BY
+from tracemw.lint.doors import MADE_BY
 from tracemw.lint.source import Source
 
 _MIDDLEWARE: Final = "TraceMiddleware"

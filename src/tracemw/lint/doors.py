@@ -1,4 +1,4 @@
-"""The frameworks that have a door, and the line that adds it. `tracemw check` goes by the same table."""
+"""The doors that remedies name: of frameworks, and of clients. `tracemw check` goes by the same tables."""
 
 from __future__ import annotations
 
@@ -57,3 +57,28 @@ MADE_BY: Final = {
     "django.core.handlers.asgi.ASGIHandler": _DJANGO_ASGI,
 }
 """What makes an application, by its full name: as it is imported, and as the class itself tells."""
+
+CLIENT_DOORS: Final = {
+    "httpx": "tracemw.httpx.trace_client",
+    "httpx2": "tracemw.httpx2.trace_client",
+    "requests": "tracemw.requests.trace_session",
+    "urllib3": "tracemw.urllib3.trace_pool_manager",
+    "sqlalchemy": "tracemw.sqlalchemy.trace_engine",
+}
+"""What traces a client, by the client's library."""
+
+INSTRUMENTATIONS: Final = {"aiohttp": "aiohttp-client", "grpc": "grpc_client"}
+"""The official instrumentations of libraries that have no door, by the names that `init(instrument=...)` takes."""
+
+INSTRUMENTORS: Final = {
+    "httpx": "HTTPXClientInstrumentor",
+    "requests": "RequestsInstrumentor",
+    "urllib3": "URLLib3Instrumentor",
+    "aiohttp": "AioHttpClientInstrumentor",
+}
+"""The classes by which official instrumentations trace all clients of a library."""
+
+
+def instrumentation_remedy(library: str) -> str:
+    """Return what to do for a library that has no door."""
+    return f'turn on its instrumentation: tracemw.init(instrument=("{INSTRUMENTATIONS[library]}",))'
