@@ -7,6 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Span, SpanProcessor
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+
 from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
 from tracemw._otel.providers import replace_provider
 from tracemw._recording import TracerProvider
@@ -56,6 +61,11 @@ class Rehearsal(Installation):
         self._latest = super().install(here, everything, redaction, is_replaceable=is_replaceable)
         return self._latest
 
+    @property
+    def is_called_for(self) -> bool:
+        """Whether the application has called `init`."""
+        return not self._is_replaceable
+
     def flush(self) -> None:
         """Have all spans that have ended in `requests`."""
         if self._latest is not None:
@@ -82,6 +92,24 @@ def rehearsing() -> Iterator[Rehearsal]:
         rehearsal.shutdown(timeout=1.0)
         STANDING_IN.remove(rehearsal)
         replace_provider(was)
+
+
+def tell_starts(told: Callable[[Span], object]) -> None:
+    """Tell of each span that starts from now on, and let nothing leave, also where the provider is not ours."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, SdkTracerProvider):
+        if not isinstance(provider, TracerProvider):
+            provider.shutdown()  # whoever exports its spans has been told to stop
+        provider.add_span_processor(_Starts(told))
+
+
+class _Starts(SpanProcessor):
+    def __init__(self, told: Callable[[Span], object]) -> None:
+        self._told = told
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        del parent_context
+        self._told(span)
 
 
 def _settings() -> Config:
