@@ -39,7 +39,9 @@ def problems_of(clients: Iterable[Client], modules: Mapping[str, ModuleType]) ->
         places.append(place)
         if not is_traced(client):
             door = CLIENT_DOORS.get(client.library)
-            variable = client.name.rpartition(".")[2]
+            variable = (
+                client.name.removeprefix(f"{modules[client.file].__name__}.") if client.file in modules else "client"
+            )
             line = f"add: {door}({variable})" if door else instrumentation_remedy(client.library)
             effect = "its statements are in no trace" if client.library == "sqlalchemy" else "it hands no trace on"
             yield Problem(

@@ -19,7 +19,7 @@ from opentelemetry import trace
 
 from tracemw._setup.rehearsal import rehearsing, tell_starts
 from tracemw.checking import calls_traced, requests_traced
-from tracemw.checking.layers import mounts_of
+from tracemw.checking.layers import dispatches, mounts_of, within
 from tracemw.checking.lifespan import LifespanError, running
 from tracemw.checking.places import application_modules, place_of_application, place_of_code, place_of_name
 from tracemw.checking.problems import Problem, Verdict
@@ -111,8 +111,9 @@ def _look_by_wsgi(made: Made, verdict: Verdict) -> None:
 
 
 def _mounts_to_ask(made: Made, seen: Seen) -> list[str]:
-    """Return the mounts to ask: where the application itself is traced, all in it are."""
-    return [] if requests_traced.traced_by(seen) is not None else mounts_of(made.application)
+    """Return the mounts to ask: where the door stands around all, nothing is reached without it."""
+    around_all = requests_traced.traced_by(seen) is not None and not any(map(dispatches, within(made.application)))
+    return [] if around_all else mounts_of(made.application)
 
 
 def _judge(made: Made, seen: Seen, mounted: list[Seen], verdict: Verdict) -> None:

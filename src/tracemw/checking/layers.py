@@ -32,7 +32,12 @@ class Layer(NamedTuple):
     @property
     def is_transparent(self) -> bool:
         """Whether nothing is lost where the layer stands outside of a door."""
-        return self.name in _BELONG_OUTSIDE or self.package in _TRANSPARENT or framework_of(self.owner) is not None
+        return (
+            self.name in _BELONG_OUTSIDE
+            or self.package in _TRANSPARENT
+            or framework_of(self.owner) is not None
+            or dispatches(self.owner)
+        )
 
     @property
     def package(self) -> str:
@@ -53,6 +58,11 @@ def is_door(thing: object) -> bool:
 def framework_of(thing: object) -> Framework | None:
     """Return the framework that an application is of; None for anything else."""
     return next((MADE_BY[name] for name in full_names(thing) if name in MADE_BY), None)
+
+
+def dispatches(thing: object) -> bool:
+    """Tell whether an object only hands requests to one of several applications, as that of werkzeug does."""
+    return isinstance(getattr(thing, "mounts", None), dict)
 
 
 def stack_from(frame: FrameType | None) -> Iterator[FrameType]:
@@ -114,9 +124,9 @@ def mounts_of(application: Any) -> list[str]:
     """Return the paths beneath which an application has others mounted, as Starlette and werkzeug do it."""
     found: dict[str, None] = {}
     for each in within(application):
-        mounts, routes = getattr(each, "mounts", None), getattr(each, "routes", None)
-        if isinstance(mounts, dict):
-            found.update(dict.fromkeys(str(path) for path in mounts))
+        routes = getattr(each, "routes", None)
+        if dispatches(each):
+            found.update(dict.fromkeys(map(str, each.mounts)))
         if isinstance(routes, list):
             found.update(
                 dict.fromkeys(

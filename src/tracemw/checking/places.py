@@ -55,7 +55,7 @@ def place_of_name(file: str, name: str, among: Iterable[str] = ()) -> Place:
         name: Dotted. The last part counts.
         among: Other files.
     """
-    last = name.rpartition(".")[2]
+    last = name.partition("[")[0].rpartition(".")[2]
     for each in (file, *among):
         source = _source(each)
         if source is None:

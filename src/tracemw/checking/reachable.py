@@ -89,7 +89,7 @@ def _inside(thing: Any, name: str, is_foreign: bool) -> Iterator[tuple[Any, str,
     kind = type(thing)
     if kind in (dict, types.MappingProxyType) or issubclass(kind, dict):
         for key, value in list(dict(thing).items())[:_MOST_OF_ONE]:
-            yield value, f"{name}[{key!r}]" if isinstance(key, (str, int)) else name, is_foreign
+            yield value, _element(name, key), is_foreign
     elif issubclass(kind, (list, tuple, set, frozenset, deque)):
         for number, value in enumerate(list(thing)[:_MOST_OF_ONE]):
             yield value, f"{name}[{number}]", is_foreign
@@ -110,6 +110,14 @@ def _inside(thing: Any, name: str, is_foreign: bool) -> Iterator[tuple[Any, str,
     elif not is_foreign and kind.__module__.partition(".")[0] not in _NOT_LOOKED_INTO:
         leads_on = _is_own(kind) or kind.__module__.partition(".")[0] in _FRAMEWORKS
         yield from ((value, f"{name}.{key}", not leads_on) for key, value in fields_of(thing))
+
+
+def _element(name: str, key: object) -> str:
+    """Return the name of an element; of one in a private field, as the application reads it: `app.state.client`."""
+    holder, _, field = name.rpartition(".")
+    if isinstance(key, str) and key.isidentifier() and field.startswith("_"):
+        return f"{holder}.{key}"
+    return f"{name}[{key!r}]" if isinstance(key, (str, int)) else name
 
 
 def _of_function(function: types.FunctionType) -> Iterator[tuple[Any, str, bool]]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tracemw._otel.application import is_application
-from tracemw.checking.layers import Layer, framework_of, is_door, within
+from tracemw.checking.layers import Layer, dispatches, framework_of, is_door, within
 from tracemw.checking.places import place_of_code
 from tracemw.checking.problems import Place, Problem
 from tracemw.checking.request import Seen
 from tracemw.checking.skipping import skips_all
 from tracemw.lint.doors import Framework
 
-_TRACEMW = "tracemw"
+_TRACEMW: Final = "tracemw"
 """The instrumentation scope of doors."""
+_UNASKED: Final = frozenset({"fastapi"})
+"""The scopes of spans that a framework makes by itself. A door makes more of a request, and takes over from them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,8 @@ class Made:
 def traced_by(seen: Seen) -> str | None:
     """Return what has made the SERVER span of a request: a door, or another instrumentation; None for nothing."""
     for span in seen.spans:
+        if span.scope in _UNASKED:
+            continue
         doors = [layer for layer in span.outside if is_door(layer.owner)]
         return _class_of(doors[-1]) if span.scope == _TRACEMW and doors else span.scope
     if seen.exchange is not None and not seen.is_skipped and seen.doors:
@@ -67,14 +71,16 @@ def problems_of(made: Made, seen: Seen, beneath_mounts: Iterable[Seen] = ()) -> 
         seen: What has been seen of a request to it.
         beneath_mounts: The same of requests to what is mounted in it.
     """
+    mounted = list(beneath_mounts)
     if traced_by(seen) is not None:
         yield from _of_the_door(made, seen)
+        yield from (_mounted(made, each) for each in mounted if traced_by(each) is None)
     elif seen.doors:
         pass  # it has left the request out; see below
     elif any(is_door(each) for each in within(made.application)):
         yield _hidden(made, seen)
     else:
-        yield from _without_door(made, list(beneath_mounts))
+        yield _without_door(made, seen, mounted)
     if seen.exchange is not None and (paths := skips_all(seen.exchange, made.inner, seen.path)):
         told = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
         of = "every request" if paths == [seen.path] else f"all that the application serves ({told})"
@@ -135,29 +141,31 @@ def _hidden(made: Made, seen: Seen) -> Problem:
     )
 
 
-def _without_door(made: Made, beneath_mounts: list[Seen]) -> Iterator[Problem]:
-    traced = [each for each in beneath_mounts if traced_by(each) is not None]
-    if traced and made.framework is None:
-        for each in beneath_mounts:
-            if traced_by(each) is None:
-                yield Problem(
-                    code="mount-without-door",
-                    sentence=f"requests beneath {_prefix(each.path)} are not traced: what is mounted there is reached "
-                    "without a TraceMiddleware",
-                    remedy=f"put one around all: {made.line_around}",
-                    place=made.served_at,
-                )
-    wrapped = made.inner is not made.application and made.framework is not None
-    place = made.place
-    if traced and made.framework is None:
-        wrapped, place = True, made.served_at
-    yield Problem(
+def _mounted(made: Made, seen: Seen) -> Problem:
+    return Problem(
+        code="mount-without-door",
+        sentence=f"requests beneath {_prefix(seen.path)} are not traced: what is mounted there has no TraceMiddleware",
+        remedy=f"put one around all: {made.line_around}",
+        place=made.served_at,
+    )
+
+
+def _without_door(made: Made, seen: Seen, mounted: list[Seen]) -> Problem:
+    traced = ", ".join(_prefix(each.path) for each in mounted if traced_by(each) is not None)
+    if traced:
+        sentence = f"requests to {made.shown} are traced beneath {traced} only"
+    elif seen.spans:
+        sentence = (
+            f"requests to {made.shown} have the spans of {made.framework and made.framework.name}'s own telemetry only"
+        )
+    else:
+        sentence = f"no request to {made.shown} is traced"
+    around = any(dispatches(each) for each in within(made.application))
+    return Problem(
         code="no-door",
-        sentence=f"no request to {made.shown} is traced: there is no TraceMiddleware"
-        if not traced
-        else f"requests to {made.shown} are traced beneath {', '.join(_prefix(each.path) for each in traced)} only",
-        remedy=f"add: {made.line if not (wrapped and traced) else made.line_around}",
-        place=place,
+        sentence=f"{sentence}: there is no TraceMiddleware",
+        remedy=f"add: {made.line_around if around else made.line}",
+        place=made.served_at if around else made.place,
     )
 
 
