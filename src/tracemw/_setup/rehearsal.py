@@ -1,16 +1,15 @@
-"""Tracing for the length of one test: all that `init` builds, with the test in the place of the backend."""
+"""Tracing for the length of one test, or one check: all that `init` builds, with the test in place of the backend."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
-from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 
 from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
 from tracemw._otel.providers import replace_provider
@@ -61,11 +60,6 @@ class Rehearsal(Installation):
         self._latest = super().install(here, everything, redaction, is_replaceable=is_replaceable)
         return self._latest
 
-    @property
-    def is_called_for(self) -> bool:
-        """Whether the application has called `init`."""
-        return not self._is_replaceable
-
     def flush(self) -> None:
         """Have all spans that have ended in `requests`."""
         if self._latest is not None:
@@ -96,10 +90,10 @@ def rehearsing() -> Iterator[Rehearsal]:
 
 def tell_starts(told: Callable[[Span], object]) -> None:
     """Tell of each span that starts from now on, and let nothing leave, also where the provider is not ours."""
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, SdkTracerProvider):
-        if not isinstance(provider, TracerProvider):
-            provider.shutdown()  # whoever exports its spans has been told to stop
+    provider: Any = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider) and hasattr(provider, "shutdown"):
+        provider.shutdown()  # whoever exports its spans is told to stop
+    if hasattr(provider, "add_span_processor"):
         provider.add_span_processor(_Starts(told))
 
 

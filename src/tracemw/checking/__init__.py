@@ -9,13 +9,13 @@ The way through this room:
 * ``verdict_of``: starts that process, and takes its document
 * ``inner``: what that process does, from the import to the document
 * ``target``: `shop.main:app` and its like -> the application
-* ``request``, ``lifespan``: one request, and the application's startup, as servers send them
+* ``asking``, ``lifespan``: one request, and the application's startup, as servers send them
 * ``layers``: what a request has passed, from the frames on the stack
 * ``requests_traced``: what is wrong, from what has been seen of the request
 * ``skipping``: whether `skip=` leaves anything to trace
 * ``reachable``: the clients that the application's modules have
 * ``calls_traced``: which of them hand no trace on
-* ``places``: the file and line where something is made
+* ``where_made``: the file and line where something is made
 * ``problems``: what is told, and the document of it
 
 No door is imported: an application that has one has imported it.

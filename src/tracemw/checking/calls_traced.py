@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from tracemw.checking.places import place_of_name, shown_path
 from tracemw.checking.problems import Place, Problem
 from tracemw.checking.reachable import Client, fields_of
+from tracemw.checking.where_made import place_of_name, shown_path
 from tracemw.lint.doors import CLIENT_DOORS, INSTRUMENTORS, instrumentation_remedy
 from tracemw.lint.lint_settings import LintSettings
 from tracemw.lint.linting import NoFilesError, lint
@@ -31,8 +31,14 @@ def is_traced(client: Client) -> bool:
     return bool(parts) and all(_traces(part, _DEPTH) for part in parts)
 
 
-def problems_of(clients: Iterable[Client], modules: Mapping[str, ModuleType]) -> Iterator[Problem]:
-    """Give the clients that hand no trace on, and the calls by none: for these, the linter's rule holds."""
+def problems_of(clients: Iterable[Client], modules: Mapping[str, ModuleType], file: str) -> Iterator[Problem]:
+    """Give the clients that hand no trace on, and the calls by none: for these, the linter's rule holds.
+
+    Args:
+        clients: The clients.
+        modules: The application's own modules, by their files.
+        file: The file of the application: its project has the linter's settings.
+    """
     places: list[Place] = []
     for client in clients:
         place = place_of_name(client.file, client.name, modules)
@@ -50,11 +56,8 @@ def problems_of(clients: Iterable[Client], modules: Mapping[str, ModuleType]) ->
                 remedy=line,
                 place=place,
             )
-    if not modules:
-        return
-    files = [Path(file) for file in modules]
     try:
-        found = lint(files, LintSettings.read(files[0]))
+        found = lint(map(Path, modules), LintSettings.read(Path(file)))
     except NoFilesError:
         return
     for each in found:

@@ -19,14 +19,14 @@ from opentelemetry import trace
 
 from tracemw._setup.rehearsal import rehearsing, tell_starts
 from tracemw.checking import calls_traced, requests_traced
+from tracemw.checking.asking import PATH, Requests, Seen, framework_within, protocol_of
 from tracemw.checking.layers import dispatches, mounts_of, within
 from tracemw.checking.lifespan import LifespanError, running
-from tracemw.checking.places import application_modules, place_of_application, place_of_code, place_of_name
 from tracemw.checking.problems import Problem, Verdict
 from tracemw.checking.reachable import clients_of
-from tracemw.checking.request import PATH, Requests, Seen, framework_within, protocol_of
 from tracemw.checking.requests_traced import Made
 from tracemw.checking.target import Target, TargetError
+from tracemw.checking.where_made import application_modules, place_of_application, place_of_code, place_of_name
 
 _GRACE: Final = 2.0
 """Seconds that the application's threads and exit functions get when the document is written."""
@@ -56,7 +56,7 @@ def _check(order: dict[str, Any]) -> dict[str, Any]:
             asyncio.run(_look_by_asgi(made, verdict, with_lifespan=order["lifespan"]))
         else:
             _look_by_wsgi(made, verdict)
-        if not rehearsal.is_called_for and trace.get_tracer_provider() is provider:
+        if not rehearsal.is_asked_for and trace.get_tracer_provider() is provider:
             verdict.problems.insert(0, _no_init(made, target))
     return verdict.document()
 
@@ -124,7 +124,7 @@ def _judge(made: Made, seen: Seen, mounted: list[Seen], verdict: Verdict) -> Non
     verdict.traced_by = requests_traced.traced_by(seen)
     verdict.clients = [(client.name, client.kind, calls_traced.is_traced(client)) for client in clients]
     verdict.problems += requests_traced.problems_of(made, seen, mounted)
-    verdict.problems += calls_traced.problems_of(clients, modules)
+    verdict.problems += calls_traced.problems_of(clients, modules, file)
     if seen.error is not None:
         verdict.notes.append(f"the request has failed: {type(seen.error).__name__}: {seen.error}")
     elif seen.status is None:

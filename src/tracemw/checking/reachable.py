@@ -7,6 +7,7 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from tracemw._otel.application import is_application
@@ -75,13 +76,14 @@ def clients_of(modules: Mapping[str, types.ModuleType], application: Any, name: 
     pending.append((application, name, file, False))
     while pending and len(seen) < _MOST:
         thing, known_as, path, is_foreign = pending.popleft()
-        if isinstance(thing, _ATOMS) or id(thing) in seen:
+        if issubclass(type(thing), _ATOMS) or id(thing) in seen:
             continue
         seen[id(thing)] = thing
         if not CLIENTS.keys().isdisjoint(full_names(thing)):
             found[id(thing)] = Client(thing, known_as, path)
             continue
-        pending += ((value, inner, path, foreign) for value, inner, foreign in _inside(thing, known_as, is_foreign))
+        with suppress(Exception):  # an object may answer with whatever it likes, as the proxies of werkzeug do
+            pending += ((value, inner, path, foreign) for value, inner, foreign in _inside(thing, known_as, is_foreign))
     return list(found.values())
 
 
@@ -102,7 +104,7 @@ def _inside(thing: Any, name: str, is_foreign: bool) -> Iterator[tuple[Any, str,
             yield from _of_function(thing)
         elif hasattr(thing, "__wrapped__"):
             yield thing.__wrapped__, name, is_foreign
-    elif isinstance(thing, type):
+    elif issubclass(kind, type):
         if _is_own(thing):
             yield from (
                 (value, f"{thing.__module__}.{thing.__qualname__}.{key}", False) for key, value in vars(thing).items()

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tracemw._otel.application import is_application
+from tracemw.checking.asking import Seen
 from tracemw.checking.layers import Layer, dispatches, framework_of, is_door, within
-from tracemw.checking.places import place_of_code
 from tracemw.checking.problems import Place, Problem
-from tracemw.checking.request import Seen
 from tracemw.checking.skipping import skips_all
+from tracemw.checking.where_made import place_of_code
 from tracemw.lint.doors import Framework
 
 _TRACEMW: Final = "tracemw"
@@ -75,12 +75,9 @@ def problems_of(made: Made, seen: Seen, beneath_mounts: Iterable[Seen] = ()) -> 
     if traced_by(seen) is not None:
         yield from _of_the_door(made, seen)
         yield from (_mounted(made, each) for each in mounted if traced_by(each) is None)
-    elif seen.doors:
-        pass  # it has left the request out; see below
-    elif any(is_door(each) for each in within(made.application)):
-        yield _hidden(made, seen)
-    else:
-        yield _without_door(made, seen, mounted)
+    elif not seen.doors:  # a door that was passed has left the request out
+        has_door = any(map(is_door, within(made.application)))
+        yield _hidden(made, seen) if has_door else _without_door(made, seen, mounted)
     if seen.exchange is not None and (paths := skips_all(seen.exchange, made.inner, seen.path)):
         told = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
         of = "every request" if paths == [seen.path] else f"all that the application serves ({told})"

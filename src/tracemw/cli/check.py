@@ -12,6 +12,8 @@ from tracemw.cli.command import FINDINGS, FINE, Command
 from tracemw.cli.lengths_of_time import seconds_of
 from tracemw.cli.output import fail, say
 
+_LONGEST: Final = 3600.0
+
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("application", metavar="MODULE:APPLICATION", help="as uvicorn and gunicorn take it")
@@ -21,12 +23,19 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lifespan", action="store_true", help="run the application's startup and shutdown, too")
     parser.add_argument(
-        "--timeout", type=seconds_of, default=60.0, metavar="TIME", help="how long the check may take (default: 60s)"
+        "--timeout", type=_time_limit, default=60.0, metavar="TIME", help="how long the check may take (default: 60s)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--annotate", action="store_true", help="print annotations for GitHub, which its Actions get in any case"
     )
+
+
+def _time_limit(text: str) -> float:
+    seconds = seconds_of(text)
+    if not 1 <= seconds <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a time from 1s to 1h")
+    return seconds
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -58,7 +67,7 @@ def _verdict(application: str, found: dict[str, Any]) -> str:
     by = f"traced by {found['traced_by']}" if found["traced_by"] else "not traced"
     clients = found["clients"]
     traced = sum(client["traced"] for client in clients)
-    calls = f"; of {len(clients)} clients, {traced} are traced" if clients else ""
+    calls = f"; clients traced: {traced} of {len(clients)}" if clients else ""
     return f"{application} ({found['framework']}) is {by}{calls}"
 
 

@@ -52,29 +52,28 @@ def place_of_name(file: str, name: str, among: Iterable[str] = ()) -> Place:
 
     Args:
         file: The file that knows the name.
-        name: Dotted. The last part counts.
-        among: Other files.
+        name: Dotted, such as `shop.main.app.state.client`.
+        among: Other files. They have to name the holder, too: `state.client`.
     """
-    last = name.partition("[")[0].rpartition(".")[2]
+    known_as = name.partition("[")[0].split(".")
     for each in (file, *among):
+        parts = known_as[-1:] if each == file else known_as[-2:]
         source = _source(each)
-        if source is None:
-            continue
-        for target, value in source.assigned:
-            written = (
-                target.attr
-                if isinstance(target, ast.Attribute)
-                else target.id
-                if isinstance(target, ast.Name)
-                else None
-            )
-            if written == last and isinstance(value, (ast.Call, ast.Name, ast.Attribute, ast.Await)):
-                return _place(each, target, value)
-    if (source := _source(file)) is not None:
-        for node in source.tree.body:
-            if isinstance(node, ast.ImportFrom) and any((each.asname or each.name) == last for each in node.names):
-                return _place(file, node)
+        found = [pair for pair in source.assigned if _ends_with(pair[0], parts)] if source is not None else []
+        if found:  # `client = None` may come first
+            target, value = min(found, key=lambda pair: (isinstance(pair[1], ast.Constant), pair[0].lineno))
+            return _place(each, target, value)
+    source = _source(file)
+    for node in source.tree.body if source is not None else ():
+        if isinstance(node, ast.ImportFrom) and known_as[-1] in {alias.asname or alias.name for alias in node.names}:
+            return _place(file, node)
     return Place(path=shown_path(file))
+
+
+def _ends_with(target: ast.expr, parts: list[str]) -> bool:
+    if not isinstance(target, ast.Attribute | ast.Name):
+        return False
+    return ast.unparse(target).split(".")[-len(parts) :] == parts
 
 
 def place_of_code(path: str, line: int) -> Place:
