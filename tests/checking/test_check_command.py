@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
 import pytest
 
 from checking.conftest import Check, codes
-from docs.pages import blocks
+from docs.pages import ROOT, blocks
+from tracemw.checking.problems import CODES
 from tracemw.cli import main
 
 APPLICATION = """
@@ -120,6 +122,17 @@ def test_the_text_says_place_code_sentence_and_remedy(
         "service.py:4: no-door no request to service:plain is traced: there is no TraceMiddleware; "
         "add: plain = tracemw.asgi.TraceMiddleware(plain)",
     ]
+
+
+def test_codes_may_be_ignored_and_those_that_there_are_not_are_an_error(check: Check) -> None:
+    assert check(APPLICATION, "--ignore", "no-door", target="service:plain")["status"] == 0
+    found = check(APPLICATION, "--ignore", "no-dor", target="service:plain")
+    assert (found["status"], "'no-dor' is not accepted; use some of no-init, no-door" in found["stderr"]) == (2, True)
+
+
+def test_the_page_tells_every_code() -> None:
+    page = (ROOT / "docs" / "how-to" / "checking.md").read_text()
+    assert set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)) == set(CODES)
 
 
 def test_the_page_shows_what_the_command_says(

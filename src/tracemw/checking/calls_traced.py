@@ -19,7 +19,6 @@ _TRACING: Final = ("tracemw.", "opentelemetry.instrumentation.")
 _DEPTH: Final = 4
 """How deep a traced transport may be within others, such as one that tries again."""
 _MARK: Final = "_is_instrumented_by_opentelemetry"
-_INSTRUMENTOR_MODULES: Final = {"aiohttp": "aiohttp_client"}
 _CLIENTS_CODE: Final = "TMW302"
 
 
@@ -84,7 +83,8 @@ def _parts(client: Client) -> list[Any]:
             return [each for each in listeners if _is_by_tracing(each)]
         case "aiohttp":
             configured = dict(fields_of(thing)).get("_trace_configs") or []
-            return [each for each in configured if getattr(each, _MARK, False)]
+            started = [each for config in configured for each in config.on_request_start]
+            return [each for each in started if _is_by_tracing(each)]
         case _:
             return [thing]
 
@@ -103,6 +103,7 @@ def _is_by_tracing(thing: Any) -> bool:
 
 
 def _is_instrumented(library: str) -> bool:
-    name = f"opentelemetry.instrumentation.{_INSTRUMENTOR_MODULES.get(library, library)}"
-    instrumentor: Any = getattr(sys.modules.get(name), INSTRUMENTORS.get(library, ""), None)
+    """Tell whether an official instrumentation traces all clients of a library, also those made before."""
+    module = sys.modules.get(f"opentelemetry.instrumentation.{library}")
+    instrumentor: Any = getattr(module, INSTRUMENTORS.get(library, ""), None)
     return instrumentor is not None and bool(instrumentor().is_instrumented_by_opentelemetry)

@@ -11,8 +11,13 @@ from tracemw.lint.doors import MADE_BY, Framework
 
 _DOORS: Final = frozenset({"tracemw.asgi.TraceMiddleware", "tracemw.wsgi.TraceMiddleware"})
 """The classes that all server doors are derived from."""
-_TRANSPARENT: Final = frozenset({"a2wsgi", "anyio", "asgiref", "hypercorn", "opentelemetry", "uvicorn", "wrapt"})
-"""Packages that hand every request on, and its exceptions, too: servers, adapters, and other tracing."""
+_TRANSPARENT: Final = frozenset(
+    {
+        *("a2wsgi", "anyio", "asgiref", "hypercorn", "uvicorn"),
+        *("ddtrace", "elasticapm", "logfire", "newrelic", "opentelemetry", "sentry_sdk", "wrapt"),
+    }
+)
+"""Packages that hand every request on, and its exceptions, too: servers and adapters, and other monitoring."""
 _BELONG_OUTSIDE: Final = frozenset({"NativeTelemetry", "ProxyFix", "ProxyFixMiddleware", "ProxyHeadersMiddleware"})
 """FastAPI's own telemetry, and layers that only put right who the client is."""
 

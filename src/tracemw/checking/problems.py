@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+CODES: Final = (
+    "no-init",
+    "no-door",
+    "not-outermost",
+    "mount-without-door",
+    "door-twice",
+    "traced-twice",
+    "other-door",
+    "skips-all",
+    "client",
+    "TMW302",
+)
+"""What may be told."""
 
 
 @dataclass(frozen=True, kw_only=True)

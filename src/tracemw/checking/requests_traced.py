@@ -74,7 +74,7 @@ def problems_of(made: Made, seen: Seen, beneath_mounts: Iterable[Seen] = ()) -> 
     mounted = list(beneath_mounts)
     if traced_by(seen) is not None:
         yield from _of_the_door(made, seen)
-        yield from (_mounted(made, each) for each in mounted if traced_by(each) is None)
+        yield from (_mounted(made, each) for each in mounted if traced_by(each) is None and not each.doors)
     elif not seen.doors:  # a door that was passed has left the request out
         has_door = any(map(is_door, within(made.application)))
         yield _hidden(made, seen) if has_door else _without_door(made, seen, mounted)

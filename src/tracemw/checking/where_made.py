@@ -71,6 +71,8 @@ def place_of_name(file: str, name: str, among: Iterable[str] = ()) -> Place:
 
 
 def _ends_with(target: ast.expr, parts: list[str]) -> bool:
+    if isinstance(target, ast.Tuple | ast.List):
+        return any(_ends_with(each, parts) for each in target.elts)
     if not isinstance(target, ast.Attribute | ast.Name):
         return False
     return ast.unparse(target).split(".")[-len(parts) :] == parts

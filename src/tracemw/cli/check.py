@@ -25,6 +25,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=_time_limit, default=60.0, metavar="TIME", help="how long the check may take (default: 60s)"
     )
+    parser.add_argument("--ignore", default="", metavar="CODES", help="codes that are not told, such as client,TMW302")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--annotate", action="store_true", help="print annotations for GitHub, which its Actions get in any case"
@@ -39,8 +40,12 @@ def _time_limit(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from tracemw.checking.problems import CODES
     from tracemw.checking.verdict_of import CheckError, verdict_of
 
+    ignored = {code.strip() for code in options.ignore.split(",") if code.strip()}
+    if unknown := ignored - set(CODES):
+        return fail(f"tracemw check: {min(unknown)!r} is not accepted; use some of {', '.join(CODES)}")
     try:
         found = verdict_of(
             options.application,
@@ -51,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     except CheckError as error:
         return fail(f"tracemw check: {error}")
-    problems = found["problems"]
+    problems = found["problems"] = [each for each in found["problems"] if each["code"] not in ignored]
     verdict = _verdict(options.application, found)
     if options.json:
         say(json.dumps({"application": options.application, "verdict": verdict, **found}))
