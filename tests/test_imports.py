@@ -19,7 +19,7 @@ FRAMEWORKS = {
     *("falcon", "fastapi", "flask", "litestar", "starlette"),
     *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc", "sqlalchemy", "greenlet"),
 }
-TOOLS = {"cli", "__main__", "doctor", "lint", "mcp", "viewer"}
+TOOLS = {"checking", "cli", "__main__", "doctor", "lint", "mcp", "viewer"}
 SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
 DOORS = {
     *(
@@ -87,13 +87,16 @@ ALLOWED = {
     "bootstrap": {"_process", "_setup", "config", "redaction", "sampling"},
     "testing": {"_setup", "analysis", "redaction", "testing"},
     "analysis": {"analysis"},
-    "cli": {"_process", "_version", "analysis", "cli", "config", "doctor", "lint", "mcp", "spikes", "viewer"},
+    "checking": {"_http", "_otel", "_setup", "checking", "lint"},
+    "cli": {
+        *("_process", "_version", "analysis", "checking", "cli", "config", "doctor", "lint", "mcp", "spikes", "viewer"),
+    },
     # A doctor reads the settings of an application, and sends a span as the application would.
     "doctor": {
         *("_export", "_otel", "_process", "_recording", "_setup", "_version", "analysis", "config", "doctor"),
         *("redaction", "sampling"),
     },
-    "lint": {"_version", "lint", "redaction"},
+    "lint": {"_version", "config", "lint", "redaction"},
     "mcp": {"_version", "analysis", "mcp"},
     "viewer": {"analysis", "viewer"},
 }
@@ -265,6 +268,7 @@ PRIVATE = {
     "_watch/stacks.py": {"_current_frames"},
     "_watch/thread_pool.py": {"_threads_queues", "_wait_queue"},
     "logging/_kept_logs.py": {"_getframe"},
+    "checking/inner.py": {"_exit"},
     "asgi/__init__.py": {"_get_running_loop"},
     "_httpx/clients.py": {"_mounts", "_transport"},
     "_httpx/transports.py": {"_encoding"},

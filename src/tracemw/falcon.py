@@ -42,8 +42,8 @@ class TraceMiddleware:
         kind: Any = type(app)
         if hasattr(kind, "traced_by_tracemw"):
             return
-        protocol, call = (asgi, _call_asgi) if isinstance(app, falcon.asgi.App) else (wsgi, _call_wsgi)
-        door = protocol.TraceMiddleware(functools.partial(kind.__call__, app), **options)
+        around, call = (_AsgiDoor, _call_asgi) if isinstance(app, falcon.asgi.App) else (_WsgiDoor, _call_wsgi)
+        door = around(functools.partial(kind.__call__, app), **options)
 
         def add_error_handler(self: Any, exception: Any, handler: Any = None) -> None:
             """See a handler for all exceptions that comes later, too."""
@@ -56,6 +56,14 @@ class TraceMiddleware:
         app.add_middleware(_Observer())
         _note_unhandled(app)
         app.__class__ = type(kind.__name__, (kind,), {"__module__": kind.__module__, **own})
+
+
+class _AsgiDoor(asgi.TraceMiddleware):
+    """The `__call__` of a `falcon.asgi.App`, traced."""
+
+
+class _WsgiDoor(wsgi.TraceMiddleware):
+    """The `__call__` of a `falcon.App`, traced."""
 
 
 # Falcon's test client tells the protocols apart by these arguments, and so do servers by `async`.

@@ -44,9 +44,13 @@ class TraceMiddleware:
         if "tracemw" in app.extensions:
             return
         app.extensions["tracemw"] = self
-        app.wsgi_app = wsgi.TraceMiddleware(app.wsgi_app, **self._options)  # type: ignore[method-assign]
+        app.wsgi_app = _Door(app.wsgi_app, **self._options)  # type: ignore[method-assign]
         flask.request_started.connect(_matched, app)
         flask.got_request_exception.connect(_failed, app)
+
+
+class _Door(wsgi.TraceMiddleware):
+    """The application's `wsgi_app`, traced."""
 
 
 def _matched(sender: flask.Flask, **_: Any) -> None:

@@ -55,3 +55,8 @@ def is_own(path: str) -> bool:
 def is_application(path: str) -> bool:
     """Tell whether a file is the application's own."""
     return not path.startswith(_NOT_OF_IT) and _INSTALLED.search(path) is None
+
+
+def is_installed(path: str) -> bool:
+    """Tell whether a file is of a package that is installed, other than tracemw."""
+    return _INSTALLED.search(path) is not None and not is_own(path)

@@ -111,6 +111,11 @@ class Installation:
         """What the latest `init` was told; None without one, and after its shutdown."""
         return self._settings if self._tracing is not None and self._tracing.active else None
 
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether the application has called `init`."""
+        return self._tracing is not None and not self._is_replaceable
+
     def shutdown(self, timeout: float) -> bool:
         """Shut the latest `Tracing` down. Return whether all spans were accepted within `timeout` seconds."""
         return self._tracing.shutdown(timeout) if self._tracing is not None else True

@@ -1,11 +1,15 @@
-"""Tracing for the length of one test: all that `init` builds, with the test in the place of the backend."""
+"""Tracing for the length of one test, or one check: all that `init` builds, with the test in place of the backend."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
 from tracemw._otel.providers import replace_provider
@@ -82,6 +86,24 @@ def rehearsing() -> Iterator[Rehearsal]:
         rehearsal.shutdown(timeout=1.0)
         STANDING_IN.remove(rehearsal)
         replace_provider(was)
+
+
+def tell_starts(told: Callable[[Span], object]) -> None:
+    """Tell of each span that starts from now on, and let nothing leave, also where the provider is not ours."""
+    provider: Any = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider) and hasattr(provider, "shutdown"):
+        provider.shutdown()  # whoever exports its spans is told to stop
+    if hasattr(provider, "add_span_processor"):
+        provider.add_span_processor(_Starts(told))
+
+
+class _Starts(SpanProcessor):
+    def __init__(self, told: Callable[[Span], object]) -> None:
+        self._told = told
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        del parent_context
+        self._told(span)
 
 
 def _settings() -> Config:

@@ -3,8 +3,8 @@
 The way through the room:
 
 * ``command``: the parts of a command, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
-* ``view``, ``analyze``, ``compare``, ``doctor``, ``lint``, ``mcp``, ``spike``: one command each. It loads what it
-  needs when it runs, and never a door
+* ``view``, ``analyze``, ``compare``, ``lint``, ``check``, ``doctor``, ``mcp``, ``spike``: one command each. It loads
+  what it needs when it runs, and never a door
 * ``analyzing``, ``comparing_sets``: what ``analyze`` and ``compare`` do
 * ``fetching``: the server from which a command fetches traces
 * ``lengths_of_time``: times as users type them
@@ -23,6 +23,7 @@ from typing import Final
 
 from tracemw._version import __version__
 from tracemw.cli.analyze import ANALYZE
+from tracemw.cli.check import CHECK
 from tracemw.cli.command import ERROR, Command
 from tracemw.cli.compare import COMPARE
 from tracemw.cli.doctor import DOCTOR
@@ -31,7 +32,7 @@ from tracemw.cli.mcp import MCP
 from tracemw.cli.spike import SPIKE
 from tracemw.cli.view import VIEW
 
-COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, COMPARE, DOCTOR, LINT, MCP, SPIKE)
+COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, COMPARE, LINT, CHECK, DOCTOR, MCP, SPIKE)
 
 _EXAMPLE: Final = """\
 example:

@@ -10,7 +10,7 @@ The way through the room, from the arguments and variables to the settings:
 * ``environment``, ``parsers``: the variables, and the values that are accepted
 * ``endpoint``, ``headers``, ``tls``, ``proxy``: one part of the way to a backend each
 * ``backend``: where one signal goes, and how: these parts together
-* ``allow``: the keys of attributes that may leave
+* ``allow``: the keys of attributes that may leave; ``project`` reads those of pyproject.toml
 * ``configuration``: all settings of the process, made once and frozen
 
 Three modules stand beside the way: ``methods`` and ``propagators`` are read where they are used, and users name
@@ -23,6 +23,7 @@ from tracemw.config.configuration import DELIVERY_TIMEOUT, Config, control_file,
 from tracemw.config.endpoint import Endpoint
 from tracemw.config.environment import OWN_VARIABLES, unknown_variables
 from tracemw.config.methods import KNOWN_METHODS, known_methods
+from tracemw.config.project import Project, read_project
 from tracemw.config.propagators import unknown_propagators
 
 __all__ = [
@@ -33,10 +34,12 @@ __all__ = [
     "Backend",
     "Config",
     "Endpoint",
+    "Project",
     "control_file",
     "ignored_files",
     "is_development",
     "known_methods",
+    "read_project",
     "unknown_propagators",
     "unknown_variables",
 ]

@@ -13,21 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from tracemw.lint.codes import Problem, Spot, problem
+from tracemw.lint.doors import MADE_BY
 from tracemw.lint.source import Source
 
-_MADE_BY: Final = {
-    "fastapi.FastAPI": "app.add_middleware(tracemw.fastapi.TraceMiddleware)",
-    "fastapi.applications.FastAPI": "app.add_middleware(tracemw.fastapi.TraceMiddleware)",
-    "starlette.applications.Starlette": "app.add_middleware(tracemw.starlette.TraceMiddleware)",
-    "flask.Flask": "tracemw.flask.TraceMiddleware(app)",
-    "flask.app.Flask": "tracemw.flask.TraceMiddleware(app)",
-    "quart.Quart": "app.asgi_app = tracemw.asgi.TraceMiddleware(app.asgi_app)",
-    "litestar.Litestar": "app = tracemw.litestar.TraceMiddleware(app)",
-    "falcon.App": "app = tracemw.falcon.TraceMiddleware(app)",
-    "falcon.asgi.App": "app = tracemw.falcon.TraceMiddleware(app)",
-    "django.core.wsgi.get_wsgi_application": "application = tracemw.wsgi.TraceMiddleware(get_wsgi_application())",
-    "django.core.asgi.get_asgi_application": "application = tracemw.asgi.TraceMiddleware(get_asgi_application())",
-}
 _MIDDLEWARE: Final = "TraceMiddleware"
 _OTHERS: Final = ("instrument_app", "instrument_fastapi", "instrument_starlette", "instrument_flask", "instrument_asgi")
 """What traces an application as well: the official instrumentations, and logfire."""
@@ -52,6 +40,10 @@ class _Module:
     """What the module hands to functions, by the functions' names."""
     tracers: set[str] = field(default_factory=set)
     """Functions here that trace what they are given."""
+    mounters: dict[str, set[str]] = field(default_factory=dict)
+    """What functions here mount in an application that they are given, by the functions' names."""
+    called: set[str] = field(default_factory=set)
+    """The functions that the module calls, by their names."""
     traces_all: bool = False
     """Whether the middleware is somewhere where the file does not show for which application."""
 
@@ -70,11 +62,13 @@ class Applications:
         for name, target in source.imports.items():
             if target.rpartition(".")[2] == _MIDDLEWARE and not _is_used(name, source):
                 module.traces_all = True
-        if module.made or module.traced or module.handed or module.tracers or module.traces_all:
-            self._modules.append(module)
+        self._modules.append(module)
 
     def problems(self) -> Iterator[Problem]:
         """Give the applications that no file traces."""
+        called = {name for module in self._modules for name in module.called}
+        for module in self._modules:
+            module.traced.update(*(names for function, names in module.mounters.items() if function in called))
         traced = {_tail(name) for module in self._modules for name in module.traced if "." in name}
         tracers = {name for module in self._modules for name in module.tracers}
         for module in self._modules:
@@ -90,15 +84,19 @@ class Applications:
 
     def _note(self, call: ast.Call, source: Source, module: _Module) -> None:
         name = source.name(call.func)
-        if name in _MADE_BY and source.is_imported(call.func):
+        if name in MADE_BY and source.is_imported(call.func):
             self._note_made(call, name, source, module)
             return
         last = name.rpartition(".")[2] or (call.func.attr if isinstance(call.func, ast.Attribute) else "")
         if last == _MIDDLEWARE or last in _OTHERS or last in _OTHERS_CLASSES or last in _MOUNTS:
+            mounter = _mounter(call, source) if last in _MOUNTS else None
+            into = module.traced if mounter is None else module.mounters.setdefault(mounter, set())
             for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
-                self._note_traced(argument, call, source, module)
+                self._note_traced(argument, call, source, module, into)
         elif last == "add_middleware" and isinstance(call.func, ast.Attribute) and _names_middleware(call, source):
-            self._note_traced(call.func.value, call, source, module)
+            self._note_traced(call.func.value, call, source, module, module.traced)
+        if last:
+            module.called.add(last)
         for argument in call.args:
             if isinstance(argument, ast.Name | ast.Attribute) and last:
                 module.handed.setdefault(last, set()).add(source.variable(argument))
@@ -109,6 +107,7 @@ class Applications:
         if isinstance(source.parents.get(call), ast.Call | ast.Expr | ast.Dict):
             return  # handed on to whoever may trace it, or made for its side effects only
         names: set[str] = set()
+        is_variable = False
         for outer in source.around(call):
             if isinstance(outer, ast.Call):
                 last = source.name(outer.func).rpartition(".")[2]
@@ -121,29 +120,46 @@ class Applications:
             elif isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
                 names.add(outer.name)
                 break
-        shown = min(names, key=len) if names else f"{name}()"
-        spot = Spot(call.lineno, call.col_offset, "TMW301", shown.rpartition(".")[2], f"add {_MADE_BY[name]}")
+            is_variable = is_variable or bool(names)
+        shown = (min(names, key=len) if names else f"{name}()").rpartition(".")[2]
+        line = MADE_BY[name].line_for(shown if is_variable else "app")
+        spot = Spot(call.lineno, call.col_offset, "TMW301", shown, f"add {line}")
         module.made.append(_Made(spot=spot, names=frozenset(names)))
 
-    def _note_traced(self, node: ast.expr, call: ast.Call, source: Source, module: _Module) -> None:
+    def _note_traced(self, node: ast.expr, call: ast.Call, source: Source, module: _Module, into: set[str]) -> None:
         if isinstance(node, ast.Call):
             for inner in node.args:  # mount("/", SomeAdapter(app))
-                self._note_traced(inner, call, source, module)
+                self._note_traced(inner, call, source, module, into)
             node = node.func
         if isinstance(node, ast.Attribute) and node.attr in ("wsgi_app", "asgi_app"):
             node = node.value
         text = ast.unparse(node)
-        module.traced.add(source.variable(node))
+        into.add(source.variable(node))
         if resolved := source.name(node):
-            module.traced.add(resolved.lstrip("."))
+            into.add(resolved.lstrip("."))
         for target, value in source.assigned:  # app = create_app(), and create_app is another module's
             if ast.unparse(target) == text and isinstance(value, ast.Call) and (made := source.name(value.func)):
-                module.traced.add(made.lstrip("."))
+                into.add(made.lstrip("."))
         function = source.function_of(call)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            if text in {argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)}:
+            if text in _parameters(function):
                 module.tracers.add(function.name)
-            module.traced.add(function.name)
+            into.add(function.name)
+
+
+def _mounter(call: ast.Call, source: Source) -> str | None:
+    """Return the function that mounts something in an application that it is given; None for any other mount.
+
+    Whoever has no such application never calls the function, and serves what it would mount by itself.
+    """
+    function = source.function_of(call)
+    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) or not isinstance(call.func, ast.Attribute):
+        return None
+    return function.name if ast.unparse(call.func.value) in _parameters(function) else None
+
+
+def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    return {argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)}
 
 
 def _is_open(keyword: ast.keyword) -> bool:

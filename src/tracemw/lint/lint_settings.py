@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final, Self
 
+from tracemw.config import read_project
 from tracemw.lint.codes import CODES
 
 _NOQA: Final = re.compile(r"#\s*noqa(?P<codes>\s*:\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?(?!\w)", re.IGNORECASE)
@@ -49,22 +49,13 @@ class LintSettings:
         """Return the settings of the nearest pyproject.toml, from a file or directory upwards.
 
         Raises:
-            SettingsError: for a setting that is not accepted. The error says what is.
+            ValueError: for a setting that is not accepted. The error says what is.
         """
-        place = start.resolve()
-        for folder in (place, *place.parents):
-            file = folder / "pyproject.toml"
-            if file.is_file():
-                return cls._of(file)
-        return cls(root=place if place.is_dir() else place.parent)
-
-    @classmethod
-    def _of(cls, file: Path) -> Self:
-        try:
-            tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("tracemw", {})
-        except (ValueError, OSError) as error:
-            raise SettingsError(f"{file} cannot be read ({error}); put it right") from error
-        lint = tool.get("lint", {})
+        project = read_project(start)
+        if project.path is None:
+            place = start.resolve()
+            return cls(root=place if place.is_dir() else place.parent)
+        file, lint = project.path, project.lint
         known = {"ignore", "exclude", "per-path-ignores"}
         if unknown := set(lint) - known:
             raise SettingsError(f"{file}: {min(unknown)!r} is not accepted; use some of {', '.join(sorted(known))}")
@@ -73,7 +64,7 @@ class LintSettings:
             raise SettingsError(f'{file}: per-path-ignores takes a table, such as {{"jobs/*" = ["TMW303"]}}')
         return cls(
             root=file.parent,
-            allow=frozenset(_strings(file, "allow", tool.get("allow", []))),
+            allow=frozenset(project.allow),
             ignore=codes_of(_strings(file, "ignore", lint.get("ignore", []))),
             exclude=tuple(_strings(file, "exclude", lint.get("exclude", []))),
             per_path_ignores={pattern: codes_of(_strings(file, pattern, codes)) for pattern, codes in per_path.items()},

@@ -7,36 +7,36 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracemw.lint.codes import Spot
+from tracemw.lint.doors import CLIENT_DOORS, INSTRUMENTORS, instrumentation_remedy
 from tracemw.lint.source import Source, own_nodes
 
-_WRAP: Final = "wrap it: tracemw.{}"
+_MADE: Final = {
+    "httpx.Client": "httpx.Client(...)",
+    "httpx.AsyncClient": "httpx.AsyncClient(...)",
+    "httpx2.Client": "httpx2.Client(...)",
+    "httpx2.AsyncClient": "httpx2.AsyncClient(...)",
+    "requests.Session": "requests.Session()",
+    "requests.session": "requests.Session()",
+    "requests.sessions.Session": "requests.Session()",
+    "urllib3.PoolManager": "urllib3.PoolManager()",
+    "urllib3.ProxyManager": "urllib3.ProxyManager(...)",
+}
 _REMEDIES: Final = {
-    "httpx.Client": _WRAP.format("httpx.trace_client(httpx.Client(...))"),
-    "httpx.AsyncClient": _WRAP.format("httpx.trace_client(httpx.AsyncClient(...))"),
-    "httpx2.Client": _WRAP.format("httpx2.trace_client(httpx2.Client(...))"),
-    "httpx2.AsyncClient": _WRAP.format("httpx2.trace_client(httpx2.AsyncClient(...))"),
-    "requests.Session": _WRAP.format("requests.trace_session(requests.Session())"),
-    "requests.session": _WRAP.format("requests.trace_session(requests.Session())"),
-    "requests.sessions.Session": _WRAP.format("requests.trace_session(requests.Session())"),
-    "urllib3.PoolManager": _WRAP.format("urllib3.trace_pool_manager(urllib3.PoolManager())"),
-    "urllib3.ProxyManager": _WRAP.format("urllib3.trace_pool_manager(urllib3.ProxyManager(...))"),
-    "aiohttp.ClientSession": 'turn on its instrumentation: tracemw.init(instrument=("aiohttp-client",))',
+    **{name: f"wrap it: {CLIENT_DOORS[name.partition('.')[0]]}({call})" for name, call in _MADE.items()},
+    "aiohttp.ClientSession": instrumentation_remedy("aiohttp"),
 }
 _VERBS: Final = frozenset({"get", "post", "put", "patch", "delete", "head", "options", "request", "stream"})
 _AT_ONCE: Final = {
-    "httpx": _WRAP.format("httpx.trace_client(httpx.Client()) once, and call by it"),
-    "httpx2": _WRAP.format("httpx2.trace_client(httpx2.Client()) once, and call by it"),
-    "requests": _WRAP.format("requests.trace_session(requests.Session()) once, and call by it"),
+    library: f"wrap it: {CLIENT_DOORS[library]}({call}) once, and call by it"
+    for library, call in (
+        ("httpx", "httpx.Client()"),
+        ("httpx2", "httpx2.Client()"),
+        ("requests", "requests.Session()"),
+    )
 }
 _TRACERS: Final = ("trace_client", "trace_session", "trace_pool_manager")
 _TRANSPORTS: Final = ("TraceTransport", "AsyncTraceTransport")
 _INSTRUMENTORS: Final = "opentelemetry.instrumentation."
-_INSTRUMENTED: Final = {
-    "httpx": "HTTPXClientInstrumentor",
-    "requests": "RequestsInstrumentor",
-    "urllib3": "URLLib3Instrumentor",
-    "aiohttp": "AioHttpClientInstrumentor",
-}
 _FOR_TESTS: Final = ("ASGITransport", "WSGITransport", "MockTransport")
 
 
@@ -69,15 +69,15 @@ class ClientRules:
 def instrumented_by(source: Source) -> frozenset[str]:
     """Return the libraries whose instrumentation a module turns on: the official one, or that of Logfire."""
     names = {name.rpartition(".")[2] for name in source.imports.values() if name.startswith(_INSTRUMENTORS)}
-    found = {library for library, instrumentor in _INSTRUMENTED.items() if instrumentor in names}
+    found = {library for library, instrumentor in INSTRUMENTORS.items() if instrumentor in names}
     for call in source.calls:
         name = source.name(call.func)
-        found |= {library for library in _INSTRUMENTED if name.startswith(f"logfire.instrument_{library}")}
+        found |= {library for library in INSTRUMENTORS if name.startswith(f"logfire.instrument_{library}")}
         if name == "tracemw.init":
             for keyword in call.keywords:
                 if keyword.arg == "instrument":
                     told = ast.unparse(keyword.value)
-                    found |= {library for library in _INSTRUMENTED if library in told or "auto" in told}
+                    found |= {library for library in INSTRUMENTORS if library in told or "auto" in told}
     return frozenset(found)
 
 

@@ -1,0 +1,141 @@
+"""`shop.main:app` and its like, as uvicorn and gunicorn spell them, become the application."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
+
+from tracemw._otel.application import is_application
+
+_ACCEPTED = "use MODULE:APPLICATION, such as shop.main:app or shop.main:create_app()"
+
+
+class TargetError(Exception):
+    """There is no application to check. The text says why, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where the application is.
+
+    Args:
+        module: The dotted name of its module.
+        name: Its name there, with dots for attributes.
+        arguments: What the name is called with; None if it is not called.
+        keywords: The keyword arguments of that call.
+    """
+
+    module: str
+    name: str
+    arguments: tuple[Any, ...] | None = None
+    keywords: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str, *, factory: bool = False) -> Self:
+        """Read a target.
+
+        Args:
+            text: `MODULE:APPLICATION`. The application may be a call with literals, as gunicorn has it.
+            factory: Whether the name is a function to call, as uvicorn has it.
+
+        Raises:
+            TargetError: for anything else.
+        """
+        module, colon, name = text.partition(":")
+        if not colon or not module or not all(part.isidentifier() for part in module.split(".")):
+            raise TargetError(f"{text!r} is not accepted; {_ACCEPTED}")
+        try:
+            node = ast.parse(name.strip(), mode="eval").body
+            arguments: tuple[Any, ...] | None = () if factory else None
+            keywords: tuple[tuple[str, Any], ...] = ()
+            if isinstance(node, ast.Call):
+                arguments = tuple(ast.literal_eval(argument) for argument in node.args)
+                keywords = tuple((str(each.arg), ast.literal_eval(each.value)) for each in node.keywords)
+                node = node.func
+        except (SyntaxError, ValueError):
+            raise TargetError(f"{text!r} is not accepted; {_ACCEPTED}") from None
+        dotted = ast.unparse(node)
+        if not all(part.isidentifier() for part in dotted.split(".")):
+            raise TargetError(f"{text!r} is not accepted; {_ACCEPTED}")
+        return cls(module=module, name=dotted, arguments=arguments, keywords=keywords)
+
+    def load(self) -> Any:
+        """Import the module, and return the application.
+
+        Raises:
+            TargetError: if that fails. The error says where and why.
+        """
+        module = self._import()
+        found: Any = module
+        for part in self.name.split("."):
+            if not hasattr(found, part):
+                raise TargetError(f"{self.module} has no {self.name!r}{_instead(module)}")
+            found = getattr(found, part)
+        if self.arguments is not None:
+            try:
+                found = found(*self.arguments, **dict(self.keywords))
+            except (Exception, SystemExit) as error:
+                raise TargetError(f"{self.module}:{self.name}() has failed: {_told(error)}") from error
+        elif _is_factory(found):
+            raise TargetError(
+                f"{self.module}:{self.name} is a function that takes no request; if it makes the application, "
+                f"check {self.module}:{self.name}() or add --factory"
+            )
+        if not callable(found):
+            raise TargetError(f"{self.module}:{self.name} is no application but {_shown(found)}{_hint(found)}")
+        return found
+
+    def _import(self) -> ModuleType:
+        try:
+            return importlib.import_module(self.module)
+        except (Exception, SystemExit) as error:
+            missing = isinstance(error, ModuleNotFoundError) and error.name is not None
+            if missing and f"{self.module}.".startswith(f"{error.name}."):  # type: ignore[union-attr]
+                raise TargetError(
+                    f"there is no module {error.name} in {sys.path[0] or Path.cwd()}; "  # type: ignore[union-attr]
+                    "name the directory that has it with --app-dir"
+                ) from error
+            raise TargetError(
+                f"{self.module} cannot be imported: {_told(error)}; "
+                f"`python -c 'import {self.module}'` shows the whole traceback"
+            ) from error
+
+
+def _is_factory(found: Any) -> bool:
+    if not inspect.isfunction(found):
+        return False
+    needed = [each for each in inspect.signature(found).parameters.values() if each.default is each.empty]
+    return not needed
+
+
+def _told(error: BaseException) -> str:
+    """Return what an exception says, with the last line of the application that it has passed."""
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}:{error.lineno}"
+    else:
+        passed = [each for each in traceback.extract_tb(error.__traceback__) if is_application(each.filename)]
+        place = f"{passed[-1].filename}:{passed[-1].lineno}" if passed else ""
+    said = str(error) if not isinstance(error, SyntaxError) else error.msg
+    return f"{type(error).__name__}: {said}{f' ({place})' if place else ''}"
+
+
+def _instead(module: ModuleType) -> str:
+    names = [name for name, each in vars(module).items() if name in ("app", "application") and callable(each)]
+    return f"; there is {' and '.join(names)}" if names else ""
+
+
+def _shown(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _hint(found: object) -> str:
+    if type(found).__module__ in ("tracemw.flask", "tracemw.litestar", "tracemw.falcon"):
+        return "; that traces the application in place: serve the application itself, and keep its name for it"
+    return ""

@@ -1,0 +1,60 @@
+"""The process of a check is started, and its document taken."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+_GRACE: Final = 10.0
+"""Seconds more than its own limit that the process gets to end."""
+
+
+class CheckError(Exception):
+    """The application could not be checked. The text says why, and what to do."""
+
+
+def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, timeout: float) -> dict[str, Any]:
+    """Check an application in a process of its own, and return the document: see `problems.Verdict`.
+
+    What the application prints goes to the standard error.
+
+    Args:
+        target: `MODULE:APPLICATION`.
+        app_dir: The directory that the module is found in.
+        factory: Whether the name is a function that makes the application.
+        lifespan: Whether to run the application's startup.
+        timeout: Seconds that the check may take.
+
+    Raises:
+        CheckError: for an application that cannot be imported, or takes too long.
+    """
+    order = {
+        "target": target,
+        "app_dir": str(app_dir.resolve()),
+        "factory": factory,
+        "lifespan": lifespan,
+        "timeout": timeout,
+    }
+    with TemporaryDirectory(prefix="tracemw-check-") as folder:
+        file = Path(folder, "verdict.json")
+        command = [sys.executable, "-P", "-m", "tracemw.checking.inner", str(file), json.dumps(order)]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2) as process:  # noqa: S603 - this interpreter
+            try:
+                status = process.wait(timeout + _GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                status = process.wait()
+        try:
+            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise CheckError(
+                f"{target} has ended its process with status {status}, or was not done within {timeout:g} seconds; "
+                "the lines above say where, and --timeout gives more time"
+            ) from None
+    if "error" in found:
+        raise CheckError(str(found["error"]))
+    return found

@@ -1,0 +1,1 @@
+"""`tracemw check`, as its users run it."""
