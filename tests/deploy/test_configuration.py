@@ -158,7 +158,7 @@ def test_the_metrics_of_a_team_are_told_by_the_proxy_and_no_other_way() -> None:
 
 def addresses(name: str) -> set[tuple[str, int]]:
     """The services and ports that the configuration of a service names."""
-    document: dict[str, Any] = {
+    document: Any = {
         "collector": COLLECTOR["exporters"],
         "tempo": TEMPO,
         "prometheus": loaded("prometheus/prometheus.yaml")["scrape_configs"],
@@ -166,6 +166,10 @@ def addresses(name: str) -> set[tuple[str, int]]:
         "metrics": compose()["metrics"]["command"],
     }[name]
     found = re.findall(r"(?:https?://|')([a-z]+):(\d{4,5})\b", str(document).replace("upstream=", "'"))
+    if name == "prometheus":  # each process of the collector, by the name that leads to all of them
+        (looked_up,) = (each for job in document for each in job.get("dns_sd_configs", ()))
+        assert looked_up["names"] == compose()["collector"]["networks"]["ingest"]["aliases"] == ["collectors"]
+        found.append(("collector", str(looked_up["port"])))
     return {(host, int(port)) for host, port in found if host != "localhost"}
 
 
@@ -187,7 +191,7 @@ def probed() -> set[tuple[str, int]]:
     jobs = {job["job_name"]: job for job in loaded("prometheus/prometheus.yaml")["scrape_configs"]}
 
     def targets(job: str) -> set[str]:
-        return {target for each in jobs[job]["static_configs"] for target in each["targets"]}
+        return {target for each in jobs[job].get("static_configs", ()) for target in each["targets"]}
 
     scraped = set().union(*(targets(job) for job in jobs if job != "certificates"))
     pairs = [target.split(":") for target in targets("certificates") - scraped]

@@ -110,9 +110,10 @@ def test_a_service_leads_to_pods_and_ports_that_there_are() -> None:
         if "template" in each.get("spec", {})
     }
     services = [each for _, each in OBJECTS if each["kind"] == "Service"]
-    assert {each["metadata"]["name"] for each in services} == set(there)
+    assert {each["metadata"]["name"] for each in services} == {*there, "collectors"}
     for each in services:
         (name,) = each["spec"]["selector"].values()
+        assert each["metadata"]["name"].removesuffix("s") in (name, name.removesuffix("s"))
         assert {port["targetPort"] for port in each["spec"]["ports"]} <= there[name]
 
 
