@@ -16,8 +16,22 @@ cd secrets
 publish() { chmod 0644 "$@"; }
 
 if [ ! -e authority/tls.key ]; then
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -subj "/CN=tracemw development" \
+  # From a file of its own: what openssl's default adds differs from one system to the next.
+  cat > authority/request.cnf <<'END'
+[req]
+distinguished_name = name
+x509_extensions = authority
+prompt = no
+[name]
+CN = tracemw development
+[authority]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign,cRLSign
+subjectKeyIdentifier = hash
+END
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -config authority/request.cnf \
     -keyout authority/tls.key -out authority/tls.crt 2>/dev/null
+  rm authority/request.cnf
 fi
 
 # certify NAME USAGE: a certificate that is good for a year, for one service.
@@ -28,7 +42,14 @@ certify() {
   for name in $names; do alternatives="$alternatives,DNS:$name"; done
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$1" \
     -keyout "$1/tls.key" -out "$1/request.pem" 2>/dev/null
-  printf 'subjectAltName=%s\nextendedKeyUsage=%s\nbasicConstraints=critical,CA:FALSE\n' "$alternatives" "$2" > "$1/extensions"
+  cat > "$1/extensions" <<END
+subjectAltName = $alternatives
+extendedKeyUsage = $2
+keyUsage = critical,digitalSignature
+basicConstraints = critical,CA:FALSE
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+END
   openssl x509 -req -in "$1/request.pem" -CA authority/tls.crt -CAkey authority/tls.key -CAcreateserial -days 365 \
     -extfile "$1/extensions" -out "$1/tls.crt" 2>/dev/null
   rm "$1/request.pem" "$1/extensions"

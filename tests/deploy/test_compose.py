@@ -93,6 +93,11 @@ def test_compose_and_kubernetes_run_the_same_images_and_each_is_pinned() -> None
         assert re.search(r":v?\d+\.\d+\.\d+$", image), image
 
 
+def test_the_tempo_of_the_stack_is_the_one_that_tracemw_is_tested_against() -> None:
+    tested = (ROOT / "tests/integration/tempo/compose.yaml").read_text()
+    assert f"${{TEMPO_IMAGE:-{SERVICES['tempo']['image']}}}" in tested
+
+
 def test_compose_and_kubernetes_start_services_alike() -> None:
     for file, each in objects():
         if each["kind"] in ("Deployment", "StatefulSet") and file != "service.yaml":
