@@ -12,8 +12,6 @@ import touched
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 DOOR = (ROOT / "src/tracemw/litestar.py").read_text()
-
-
 STACK = sorted(f"tests/deploy/{each.name}" for each in (ROOT / "tests/deploy").glob("test_*.py"))
 
 

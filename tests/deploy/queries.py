@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import promql_parser
 
-from deploy.stack import data_sources, loaded, panels
+from deploy.stack import dashboards, data_sources, loaded, panels
 
 _VARIABLES: Final = {
     "$__rate_interval": "5m",
@@ -58,6 +58,16 @@ def promql() -> Iterator[Query]:
     for source in (source for sources in data_sources().values() for source in sources):
         for query in source["jsonData"].get("tracesToMetrics", {}).get("queries", ()):
             yield Query(f"{source['name']}: {query['name']}", _filled(query["query"]))
+
+
+def looked_up() -> Iterator[tuple[Query, str]]:
+    """What the variables of dashboards look up: series, and the label whose values they are."""
+    for name, board in dashboards().items():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                asked = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
+                assert asked is not None, variable["query"]
+                yield Query(f"{name}: ${variable['name']}", _filled(asked[1])), asked[2]
 
 
 def traceql() -> Iterator[Query]:

@@ -8,7 +8,7 @@ import promql_parser
 import pytest
 
 from deploy.emitted import OF_THE_STACK, Emitted
-from deploy.queries import OTHERS, Query, labels, promql, selectors, traceql
+from deploy.queries import OTHERS, Query, labels, looked_up, promql, selectors, traceql
 from deploy.stack import dashboards, data_sources, loaded, panels, texts
 from tracemw.viewer.querying.traceql import parse_traceql
 
@@ -35,6 +35,15 @@ def test_a_query_names_series_and_labels_that_there_are(query: Query, emitted: E
     assert labels(query.text) - {"le"} <= set().union(*(known[name] for name in names))
     for selector in selectors(query.text):
         assert {matcher.name for matcher in selector.matchers.matchers} <= known[str(selector.name)]
+
+
+def test_variables_of_dashboards_look_up_labels_that_there_are(emitted: Emitted) -> None:
+    found = list(looked_up())
+    assert found
+    for query, label in found:
+        for selector in selectors(query.text):
+            labels_of_it = emitted.series[str(selector.name)]
+            assert {label, *(matcher.name for matcher in selector.matchers.matchers)} <= labels_of_it, query
 
 
 def test_rates_errors_and_durations_come_from_metrics_of_requests_and_not_from_kept_spans() -> None:
