@@ -12,6 +12,7 @@ import touched
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 DOOR = (ROOT / "src/tracemw/litestar.py").read_text()
+STACK = sorted(f"tests/deploy/{each.name}" for each in (ROOT / "tests/deploy").glob("test_*.py"))
 
 
 @pytest.mark.parametrize("shown", re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
@@ -39,10 +40,11 @@ def test_every_target_and_file_that_is_named_is_there() -> None:
         ("src/tracemw/_otel/clock.py", ["tests/test_clock.py"]),
         ("tests/test_asgi.py", ["tests/test_asgi.py"]),
         ("README.md", []),
+        ("deploy/tempo/tempo.yaml", STACK),
     ],
 )
 def test_a_module_stands_for_the_tests_that_are_named_like_it_or_like_its_room(path: str, tests: list[str]) -> None:
-    there = [str(each.relative_to(ROOT)) for each in (ROOT / "tests").rglob("test_*.py")]
+    there = sorted(str(each.relative_to(ROOT)) for each in (ROOT / "tests").rglob("test_*.py"))
     assert touched.tests_of(path, there) == tests
 
 

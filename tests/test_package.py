@@ -60,7 +60,7 @@ def metadata(wheel: dict[str, bytes]) -> Metadata:
 
 def source(folder: str) -> set[str]:
     """The files of a folder of the repository, without what running it or building its pages leaves behind."""
-    left = {"__pycache__", "_build"}
+    left = {"__pycache__", "_build", "secrets"}
     paths = (path for path in (ROOT / folder).rglob("*") if path.is_file() and not left & set(path.parts))
     return {str(path.relative_to(ROOT)) for path in paths}
 
@@ -77,13 +77,13 @@ def test_the_wheel_has_every_license(wheel: dict[str, bytes]) -> None:
 
 
 def test_the_sdist_has_what_its_own_tests_need(sdist: dict[str, bytes]) -> None:
-    for folder in ("src", "tests", "examples", "docs"):
+    for folder in ("src", "tests", "examples", "docs", "deploy"):
         assert source(folder) - set(sdist) == set()
     assert {"Makefile", "pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"} <= set(sdist)
 
 
 def test_the_sdist_has_nothing_that_is_of_one_machine_or_of_a_clone(sdist: dict[str, bytes]) -> None:
-    cruft = re.compile(r"__pycache__|\.pyc$|\.db$|(^|/)\.venv|\.egg-info|htmlcov|^\.github|^uv\.lock$")
+    cruft = re.compile(r"__pycache__|/secrets/|\.pyc$|\.db$|(^|/)\.venv|\.egg-info|htmlcov|^\.github|^uv\.lock$")
     assert [name for name in sdist if cruft.search(name)] == []
 
 

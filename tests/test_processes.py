@@ -658,6 +658,7 @@ def test_metrics_tell_what_becomes_of_the_spans(protocol: str) -> None:
                 "encoding": 0,
             },
             "tracemw.trace.kept": {None: 0},
+            "tracemw.span.unsampled": {None: 0},
         }
         attributes = seen["otel.sdk.exporter.span.inflight"][0][2]
         assert attributes == {
@@ -738,6 +739,24 @@ def test_metrics_tell_why_spans_are_lost_and_traces_are_kept_in_the_numbers_of_s
     components = {error: at["otel.component.name"] for error, _, at in seen["otel.sdk.processor.span.processed"]}
     assert components["queue_full"] == "batching_span_processor/0"
     assert components["keep_rate"] == "tracemw._recording.FlightRecorder/0"
+
+
+def test_metrics_tell_what_was_not_sampled_and_which_keys_were_redacted() -> None:
+    with backend_serving() as backend:
+        ended = run(
+            OBSERVED + "for ratio in (1.0, 0.0):\n"
+            "    with tracemw.init('shop', sampling=ratio, environment='production'):\n"
+            "        for _ in range(3):\n"
+            "            with tracemw.span('x', plate='HH-AB 12', card='x'): pass\n"
+            "print(json.dumps(observed()))\n",
+            OTEL_EXPORTER_OTLP_ENDPOINT=backend.url,
+            TRACEMW_ALLOW="",
+        )
+    assert ended.returncode == 0, ended.stdout
+    seen = json.loads(ended.stdout.splitlines()[-1])
+    assert [point[1:] for point in seen["tracemw.span.unsampled"]] == [[3, {}]]
+    redacted = {at["tracemw.redacted.key"]: count for _, count, at in seen["tracemw.value.redacted"]}
+    assert redacted == {"plate": 3, "card": 3}
 
 
 def test_what_spans_of_one_backend_have_come_to_is_not_that_of_the_next() -> None:

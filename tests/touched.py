@@ -3,8 +3,8 @@
     python tests/touched.py [--fast]
 
 prints them. A test file stands for itself. A module of `src` stands for the tests that are named like it, in whichever
-folder; without any, for those of its room. When nothing has changed, when there is no clone to compare with, or with
---fast, it prints a fast set: one file for each station of a request.
+folder; without any, for those of its room. A file of `deploy` stands for tests/deploy. When nothing has changed, when
+there is no clone to compare with, or with --fast, it prints a fast set: one file for each station of a request.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def tests_of(path: str, tests: list[str]) -> list[str]:
     if path in tests:
         return [path]
     parts = PurePath(path).with_suffix("").parts
+    if parts[:1] == ("deploy",):
+        return [test for test in tests if test.startswith("tests/deploy/")]
     if parts[:2] != ("src", "tracemw"):
         return []
     names = [part.removeprefix("_") for part in parts[2:] if part != "__init__"]

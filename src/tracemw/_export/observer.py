@@ -1,7 +1,8 @@
 """The numbers of `Tracing.stats` as the self-observability metrics of an OpenTelemetry SDK.
 
 Names and attributes are those of the semantic conventions for SDK metrics (otel.sdk.*), version 1.44. A number is read
-when a reader of metrics asks. The conventions have no name for traces that are kept: ours is `tracemw.trace.kept`.
+when a reader of metrics asks. The conventions have no names for traces that are kept, spans that are not sampled, and
+values that are redacted: ours are `tracemw.trace.kept`, `tracemw.span.unsampled` and `tracemw.value.redacted`.
 """
 
 from __future__ import annotations
@@ -146,6 +147,15 @@ def _kept(stats: Stats, _: Source) -> Iterator[tuple[int, Attributes]]:
         yield count, {"tracemw.kept": reason}
 
 
+def _unsampled(stats: Stats, _: Source) -> Iterator[tuple[int, Attributes]]:
+    yield stats.unsampled, {}
+
+
+def _redacted(stats: Stats, _: Source) -> Iterator[tuple[int, Attributes]]:
+    for key, count in stats.redacted.items():
+        yield count, {"tracemw.redacted.key": key}
+
+
 _COUNTERS: Final[Mapping[str, tuple[Callable[[Stats, Source], Iterator[tuple[int, Attributes]]], str, str]]] = {
     "otel.sdk.processor.span.processed": (
         _processed,
@@ -161,6 +171,16 @@ _COUNTERS: Final[Mapping[str, tuple[Callable[[Stats, Source], Iterator[tuple[int
         _kept,
         "{trace}",
         "The number of unsampled traces, as far as this process has recorded them, that were kept.",
+    ),
+    "tracemw.span.unsampled": (
+        _unsampled,
+        "{span}",
+        "The number of spans that were not to be exported: not recorded, or dropped at the end of their local trace.",
+    ),
+    "tracemw.value.redacted": (
+        _redacted,
+        "{value}",
+        "The number of values that were redacted, by the key of their attribute.",
     ),
 }
 

@@ -1,0 +1,1 @@
+"""The stack of `deploy/`: what of it can be checked without a network."""

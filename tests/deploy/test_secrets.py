@@ -1,0 +1,168 @@
+"""What make-secrets.sh makes lets services in, keeps others out, and is made once."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from backend import backend_serving
+from deploy.stack import COMPOSE, DEPLOY, compose, teams
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+
+
+def make(folder: Path, *names: str) -> Path:
+    """Run the script of a copy of the stack, and return the folder that it makes."""
+    script = folder / "compose/make-secrets.sh"
+    subprocess.run(["sh", str(script), *names], check=True, capture_output=True)
+    return folder / "compose/secrets"
+
+
+def copy(folder: Path) -> Path:
+    """Return a copy of the stack without secrets."""
+    copied = folder / "deploy"
+    shutil.copytree(DEPLOY, copied, ignore=shutil.ignore_patterns("secrets"))
+    return copied
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(copy(tmp_path_factory.mktemp("stack")), "telemetry.example.com")
+
+
+def server_side(secrets: Path, name: str, *, clients_need_certificates: bool = False) -> ssl.SSLContext:
+    """TLS as a service of the stack has it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(secrets / name / "tls.crt", secrets / name / "tls.key")
+    if clients_need_certificates:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(secrets / name / "ca.crt")
+    return context
+
+
+@contextmanager
+def answering(context: ssl.SSLContext) -> Iterator[int]:
+    """A server that says `taken` to whoever gets through the handshake, once; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            try:
+                with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+                    connection.sendall(b"taken")
+            except OSError:
+                pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+def client_side(authority: Path) -> ssl.SSLContext:
+    """TLS as a client has it that takes certificates to the letter, as Python does from 3.13 on."""
+    context = ssl.create_default_context(cafile=authority)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
+
+
+def ask(port: int, context: ssl.SSLContext, name: str) -> bytes:
+    with (
+        socket.create_connection(("127.0.0.1", port)) as plain,
+        context.wrap_socket(plain, server_hostname=name) as tls,
+    ):
+        return tls.recv(10)
+
+
+def test_compose_finds_all_that_it_mounts(secrets: Path) -> None:
+    for service in compose().values():
+        for mount in service.get("volumes", ()):
+            source = mount.partition(":")[0]
+            if source.startswith("./secrets"):
+                assert (secrets.parent / source).is_dir(), source
+
+
+def test_others_on_the_machine_read_none_of_it_and_containers_read_what_is_theirs(secrets: Path) -> None:
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
+    for name in ("collector", "tempo", "loki", "grafana"):
+        assert stat.S_IMODE((secrets / name / "tls.key").stat().st_mode) == 0o644
+    for name in ("authority/tls.key", *(f"teams/{team}" for team in teams())):
+        assert stat.S_IMODE((secrets / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["collector", "tempo", "loki", "grafana"])
+@pytest.mark.parametrize("asked", ["", ".observability.svc", "localhost", "telemetry.example.com"])
+def test_a_certificate_has_the_names_under_which_a_service_is_asked(secrets: Path, name: str, asked: str) -> None:
+    host = f"{name}{asked}" if asked.startswith(".") or not asked else asked
+    trusting = client_side(secrets / "trust/ca.crt")
+    with answering(server_side(secrets, name)) as port:
+        assert ask(port, trusting, host) == b"taken"
+
+
+@pytest.mark.parametrize(
+    ("who", "is_let_in"), [("collector", True), ("grafana", False), ("loki", False), (None, False)]
+)
+def test_only_the_collector_shows_a_certificate_that_tempo_takes(
+    secrets: Path, who: str | None, is_let_in: bool
+) -> None:
+    client = client_side(secrets / "collector/ca.crt")
+    if who is not None:
+        client.load_cert_chain(secrets / who / "tls.crt", secrets / who / "tls.key")
+    with answering(server_side(secrets, "tempo", clients_need_certificates=True)) as port:
+        if is_let_in:
+            assert ask(port, client, "tempo") == b"taken"
+        else:
+            with pytest.raises(OSError, match=r"alert|reset|EOF|closed"):
+                ask(port, client, "tempo")
+
+
+@pytest.mark.parametrize("team", sorted(teams()))
+def test_a_service_with_the_variables_of_its_team_gets_through_as_that_team(secrets: Path, team: str) -> None:
+    name, _, value = (secrets / f"teams/{team}.env").read_text().strip().partition("=")
+    with backend_serving(tls=server_side(secrets, "collector")) as backend:
+        port = backend.url.rpartition(":")[2]
+        environment = {
+            name: value,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"https://localhost:{port}",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE": str(secrets / "trust/ca.crt"),
+        }
+        code = "import tracemw\nwith tracemw.init('storefront'):\n    with tracemw.span('x'): pass"
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+        assert backend.names == ["x"]
+        scheme, _, credentials = backend.headers[0]["authorization"].partition(" ")
+    user, _, password = base64.b64decode(credentials).decode().partition(":")
+    assert (scheme, user) == ("Basic", team)
+    hashes = dict(line.split(":") for line in (secrets / "collector-teams/teams.htpasswd").read_text().split())
+    salt = hashes[team].split("$")[2]
+    hashed = ["openssl", "passwd", "-apr1", "-salt", salt, password]
+    assert subprocess.run(hashed, check=True, capture_output=True, text=True).stdout.strip() == hashes[team]
+    assert set(hashes) == teams()
+
+
+def test_a_second_run_changes_no_key_and_no_password_and_adds_a_new_team(tmp_path: Path) -> None:
+    stack = copy(tmp_path)
+    secrets = make(stack)
+    before = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
+    folder = stack / "grafana/datasources"
+    (folder / "billing.yaml").write_text((folder / "shop.yaml").read_text().replace("shop", "billing"))
+    make(stack)
+    after = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
+    assert [path.name for path in before if after[path] != before[path]] == ["teams.htpasswd"]
+    assert {path.name for path in set(after) - set(before)} == {"billing", "billing.env"}
+
+
+def test_git_ignores_what_is_made() -> None:
+    if shutil.which("git") is None or not (COMPOSE.parents[1] / ".git").exists():
+        pytest.skip("only a clone has a .git")
+    asked = ["git", "-C", str(COMPOSE), "check-ignore", "--quiet", "secrets/authority/tls.key"]
+    assert subprocess.run(asked, check=False).returncode == 0
