@@ -22,6 +22,8 @@ AFTER: Final = "tracemw.stack.after"
 _MOST_STACKS: Final = 5
 """Stacks of one request: after the time that is configured, twice that time, four times, and so on."""
 _LONGEST_PAUSE: Final = 1.0
+_SHORTEST_PAUSE: Final = 0.01
+"""Seconds between two looks: at most, and at least, however early stacks are wanted."""
 _SECOND: Final = 10**9
 
 
@@ -74,7 +76,7 @@ class Rounds:
         self._taken = taken
         if due:
             self._take_stacks(due, now)
-        return pause
+        return max(pause, _SHORTEST_PAUSE)
 
     def rest(self) -> None:
         """Let go of all: nobody is served."""
