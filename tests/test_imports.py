@@ -273,6 +273,7 @@ PRIVATE = {
     "_httpx/clients.py": {"_mounts", "_transport"},
     "_httpx/transports.py": {"_encoding"},
     "requests.py": {"_content"},
+    "sqlalchemy/_calls.py": {"_allow_autobegin"},
     "sqlalchemy/_pool_metrics.py": {"_max_overflow"},
     "falcon.py": {"_error_handlers"},
     "fastapi.py": {

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import calls
 import tracemw.asgi
@@ -237,6 +240,73 @@ def test_a_request_keeps_its_first_hundred_records_and_cuts_long_ones(init: Init
     (span,) = running.spans
     assert logs(span)[1:] == [str(number) for number in range(99)]
     assert len(logs(span)[0]) <= 1000
+
+
+def test_a_message_shows_its_arguments_as_they_were_when_it_was_logged(init: Init, logger: logging.Logger) -> None:
+    running = init(1.0)
+    tracemw.logging.install(kept_logs="DEBUG")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        basket = ["mug"]
+        logger.debug("basket: %s, %s", basket, 7)
+        logger.debug("%(basket)s", {"basket": basket})
+        logger.debug(basket)
+        basket.append("cup")
+        await answer(send)
+
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
+    (span,) = running.spans
+    assert logs(span) == ["basket: ['mug'], 7", "['mug']", "['mug']"]
+
+
+def test_a_long_message_is_cut_but_no_secret_in_it(init: Init, logger: logging.Logger) -> None:
+    running = init(1.0)
+    tracemw.logging.install(kept_logs="DEBUG")
+    secret = "postgresql://me:" + "s3cret" * 10 + "@shop/"
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        logger.debug("%s%s", "x " * 460, secret)
+        logger.debug("%2000d %s", 7, secret)
+        await answer(send)
+
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
+    (span,) = running.spans
+    first, second = logs(span)
+    assert "s3cret" not in first + second
+    assert first.endswith("@shop/")
+    assert "[cut, " in second
+    assert len(second) <= 1000
+
+
+def test_kept_logs_are_on_the_spans_of_another_provider_too(logger: logging.Logger) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracemw.logging.install(kept_logs="DEBUG")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        logger.debug("for %s", "//me:secret@shop/")
+        await answer(send)
+
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app, tracer_provider=provider)))
+    (span,) = exporter.get_finished_spans()
+    (event,) = span.events
+    assert event.attributes == {
+        "log.level": "DEBUG",
+        "log.logger": "shop.test",
+        "log.message": "for //REDACTED:REDACTED@shop/",
+    }
+
+
+def test_limits_hold_for_kept_logs_too(init: Init, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "1")
+    running = init(1.0)
+    tracemw.logging.install(kept_logs="DEBUG")
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(Logging(logger))))
+    spans = {span.name: span for span in running.spans}
+    (event,) = spans["work"].events
+    assert [pair.key for pair in event.attributes] == ["log.message"]
+    assert event.dropped_attributes_count == 2
 
 
 def test_outside_of_a_request_nothing_is_kept_and_levels_are_as_before(init: Init, logger: logging.Logger) -> None:

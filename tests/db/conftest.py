@@ -107,6 +107,6 @@ def database(url: str) -> Iterator[Database]:
         connection.execute(ITEMS.insert(), [{"id": 1, "name": "cup"}, {"id": 2, "name": "bowl"}])
 
     database.run(prepare)
-    trace_engine(made, pool_wait=5.0)  # what a busy machine makes slow is not what these tests are about
+    trace_engine(made, pool_wait=5.0, slow=5.0)  # what a busy machine makes slow is not what these tests are about
     yield database
     database.sync_engine.dispose(close=not database.is_async)

@@ -145,7 +145,7 @@ def test_a_statement_has_one_span_beside_the_instrumentation_of_its_driver(recor
 
     SQLite3Instrumentor().instrument()
     try:
-        engine = trace_engine(create_engine("sqlite://"), pool_wait=5.0)
+        engine = trace_engine(create_engine("sqlite://"), pool_wait=5.0, slow=5.0)
         with engine.connect() as connection:
             recorded.clear()  # SQLAlchemy asks a new connection for this and that
             connection.execute(text("SELECT 1, 2"))

@@ -29,7 +29,7 @@ from tracemw.sqlalchemy import trace_engine
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """An engine with a pool of two, which are open already."""
     engine = create_engine(f"sqlite:///{tmp_path}/shop.db", pool_size=2, max_overflow=0, pool_timeout=0.15)
-    trace_engine(engine, pool_wait=0.05)
+    trace_engine(engine, pool_wait=0.05, slow=5.0)
     for connection in [engine.connect(), engine.connect()]:
         connection.close()
     yield engine
@@ -83,7 +83,9 @@ def test_a_wait_that_times_out_names_the_line_of_each_holder(engine: Engine, rec
 
 
 def test_a_long_wait_that_ends_well_tells_the_three_oldest_holders(tmp_path: Path, recorded: Recorded) -> None:
-    engine = trace_engine(create_engine(f"sqlite:///{tmp_path}/a.db", pool_size=3, max_overflow=1), pool_wait=0.05)
+    engine = trace_engine(
+        create_engine(f"sqlite:///{tmp_path}/a.db", pool_size=3, max_overflow=1), pool_wait=0.05, slow=5.0
+    )
     held = [engine.connect() for _ in range(4)]
     recorded.clear()
     begun, has_waited = threading.Event(), threading.Event()
@@ -119,7 +121,7 @@ def test_a_short_wait_makes_no_span(engine: Engine, recorded: Recorded) -> None:
 
 def test_a_wait_for_a_new_connection_says_so(tmp_path: Path, recorded: Recorded) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
-    trace_engine(engine, pool_wait=0.0)
+    trace_engine(engine, pool_wait=0.0, slow=5.0)
     engine.connect().close()
     engine.connect().close()  # there is one that is free
     engine.dispose()
@@ -214,7 +216,7 @@ def test_an_asynchronous_wait_names_the_line_of_the_holder(tmp_path: Path, recor
             max_overflow=0,
             pool_timeout=0.1,
         )
-        trace_engine(engine, pool_wait=0.05)
+        trace_engine(engine, pool_wait=0.05, slow=5.0)
         with tracemw.span("the holding request"):
             held = await hold(engine)
         recorded.clear()
@@ -236,7 +238,7 @@ def test_a_leak_of_an_asynchronous_engine_is_an_event_too(tmp_path: Path, record
         await connection.execute(text("SELECT 1"))
 
     async def main() -> None:
-        engine = trace_engine(create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/shop.db"), pool_wait=5.0)
+        engine = trace_engine(create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/shop.db"), pool_wait=5.0, slow=5.0)
         with tracemw.span("request"):
             await leak(engine)
             with pytest.warns(Warning, match="non-checked-in connection"):

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, text
 from tracemw.sqlalchemy import trace_engine
 
 tracemw.init("shop", sampling=float(sys.argv[1]))
-engine = trace_engine(create_engine("sqlite://"), pool_wait=5.0)
+engine = trace_engine(create_engine("sqlite://"), pool_wait=5.0, slow=5.0)
 with tracemw.span("request"), engine.connect() as connection:
     tracemw.keep("somebody looks at it")
     for number in range(500):
@@ -52,7 +52,7 @@ from sqlalchemy import create_engine, text
 from tracemw.sqlalchemy import trace_engine
 
 tracemw.init("shop", fold_after=int(sys.argv[1]))
-engine = trace_engine(create_engine("sqlite://"), pool_wait=5.0)
+engine = trace_engine(create_engine("sqlite://"), pool_wait=5.0, slow=5.0)
 with tracemw.span("request"), engine.connect() as connection:
     for number in range(int(sys.argv[2])):
         connection.execute(text("SELECT :number + 1"), {"number": number})
@@ -84,7 +84,7 @@ from sqlalchemy import create_engine, text
 from tracemw.sqlalchemy import trace_engine
 
 tracing = tracemw.init("shop")
-engine = trace_engine(create_engine("sqlite://"), pool_wait=5.0)
+engine = trace_engine(create_engine("sqlite://"), pool_wait=5.0, slow=5.0)
 
 def work(connection):
     for number in range(30):

@@ -24,7 +24,7 @@ from tracemw.fastapi import TraceMiddleware
 from tracemw.sqlalchemy import trace_engine
 tracemw.init("shop")
 pool = {"poolclass": AsyncAdaptedQueuePool, "pool_size": 2, "max_overflow": 0, "pool_timeout": 0.2}
-engine = trace_engine(create_async_engine(os.environ["DATABASE"], **pool), pool_wait=0.15)
+engine = trace_engine(create_async_engine(os.environ["DATABASE"], **pool), pool_wait=0.15, slow=5.0)
 forgotten = []
 app = FastAPI()
 app.add_middleware(TraceMiddleware)
@@ -48,7 +48,7 @@ from tracemw.flask import TraceMiddleware
 from tracemw.sqlalchemy import trace_engine
 tracemw.init("shop")
 engine = create_engine(os.environ["DATABASE"], pool_size=2, max_overflow=0, pool_timeout=0.2)
-trace_engine(engine, pool_wait=0.15)
+trace_engine(engine, pool_wait=0.15, slow=5.0)
 forgotten = []
 app = flask.Flask(__name__)
 TraceMiddleware(app)

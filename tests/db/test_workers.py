@@ -23,7 +23,8 @@ from tracemw.sqlalchemy import trace_engine
 
 tracemw.init("shop", sampling=Sampling(ratio=1.0, stack_after=0.1))
 tracemw.logging.install(kept_logs="DEBUG")
-engine = trace_engine(create_engine("sqlite:///shop.db", pool_size=1, max_overflow=0, pool_timeout=0.2), pool_wait=0.15)
+engine = create_engine("sqlite:///shop.db", pool_size=1, max_overflow=0, pool_timeout=0.2)
+trace_engine(engine, pool_wait=0.15, slow=5.0)
 with engine.connect() as connection:  # in the process that forks
     connection.execute(text("SELECT 1, 2"))
 engine.dispose()

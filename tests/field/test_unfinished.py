@@ -196,3 +196,25 @@ def test_a_child_ends_what_it_has_begun_and_leaves_its_parents_spans_to_the_pare
     assert ended.returncode == 0, ended.stdout
     told = sorted((span.name, attributes(span).get("error.type")) for span in backend.spans)
     assert told == [("left open", "process_exit"), ("parent", None)]
+
+
+def test_to_look_for_open_spans_breaks_no_tuple_that_another_thread_is_making() -> None:
+    found = run(
+        "import sys, threading\n"
+        "from tracemw._recording import end_unfinished\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "broken, stop = [], threading.Event()\n"
+        "def build():\n"
+        "    while not stop.is_set():\n"
+        "        try:\n"
+        "            tuple(number for number in range(1000))\n"
+        "        except SystemError as error:\n"
+        "            broken.append(error)\n"
+        "threads = [threading.Thread(target=build) for _ in range(2)]\n"
+        "for thread in threads: thread.start()\n"
+        "for _ in range(30): end_unfinished('process_exit')\n"
+        "stop.set()\n"
+        "for thread in threads: thread.join()\n"
+        "print(broken)\n"
+    )
+    assert found.stdout == "[]\n"

@@ -236,7 +236,7 @@ def test_the_environment_says_how_many_like_spans_stay(init: Init, monkeypatch: 
 
 @pytest.mark.parametrize(("value", "error"), [(-1, ValueError), (True, TypeError), ("3", TypeError)])
 def test_a_number_of_like_spans_that_is_none_is_refused(init: Init, value: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="fold_after"):
+    with pytest.raises(error, match=rf"fold_after(={value} is not accepted; use| takes) a whole number"):
         init(1.0, more={"fold_after": value})
 
 

@@ -43,7 +43,7 @@ class ServerExchange:
     # With more than 30 fields in its dictionary, CPython would make a new one for each request.
     __slots__ = (
         *("__weakref__", "settings", "request", "carried", "context", "around", "span", "held", "status"),
-        *("server_error", "route_source", "ended_at", "loop", "notes", "worker", "kept_logs"),
+        *("server_error", "route_source", "ended_at", "loop", "notes", "worker", "kept_logs", "answered_at"),
         *("is_open", "is_over", "is_settled", "client_has_gone", "is_connection", "_is_unheard", "_has_switched"),
         *("_failure", "_sign_of_departure", "_instruments", "_facts", "_labels", "_started", "_offset"),
     )
@@ -78,6 +78,8 @@ class ServerExchange:
     """What the watch has seen of the request."""
     worker: object
     """Who serves the request, for the watch, where neither an event loop nor a thread tells."""
+    answered_at: int | None
+    """When the response began, by the monotonic clock in nanoseconds."""
     kept_logs: int
     """How many log records have become events of the request's spans."""
 
@@ -119,7 +121,7 @@ class ServerExchange:
         self.is_settled = True
         self.kept_logs = 0
         self._failure = self._sign_of_departure = self._instruments = self._facts = self._offset = None
-        self.ended_at = None
+        self.ended_at = self.answered_at = None
 
     # ---- the time ----
 
@@ -180,8 +182,10 @@ class ServerExchange:
 
     def first_byte(self) -> None:
         """Note that the response has begun. Only the first call counts."""
-        if self.held is not None:
-            self.held.answered()
+        if self.answered_at is None:
+            self.answered_at = monotonic_ns()
+            if self.held is not None:
+                self.held.answered()
 
     @property
     def is_awaited(self) -> bool:

@@ -57,7 +57,7 @@ def whole(parts: Parts) -> dict[str, Any]:
 
 
 class LazyAttributes:
-    """A door gives this to our own tracers in place of a dictionary; see `tracemw._otel.recorder`.
+    """A door gives this to our own tracers and spans in place of a dictionary; see `tracemw._otel.recorder`.
 
     The recorder takes the made dictionary without a check or a copy. So all keys and values must be of types that the
     specification allows, and nobody else may write to the dictionary.

@@ -5,6 +5,7 @@ mark promises more than the API does:
 
 * A tracer takes `LazyAttributes`, and values of any type. It times its spans by a clock that nobody can set.
 * A tracer says with `fold_for` whether one more of many like spans need not be made: a `Fold` counts it.
+* A span takes `LazyAttributes` for an event, which hold no more than a kilobyte of text.
 * A span records an exception even if the exception's methods raise, and leaves out the secrets of URLs. Its times are
   `clock_offset` nanoseconds ahead of the monotonic clock.
 * A sampler decides at roots by its `policy`. Its `follows_callers` says whether a caller's decision holds.

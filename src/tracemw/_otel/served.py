@@ -52,6 +52,8 @@ class Served(Protocol):
     loop: AbstractEventLoop | None
     """The event loop that the request arrived in; None for a request that a thread serves."""
     notes: list[Note] | None
+    answered_at: int | None
+    """When the response began, by the monotonic clock in nanoseconds; None before, and for a connection."""
     worker: Any
     """What `Watch.find_worker` has returned when the request began, if there was one."""
 

@@ -16,6 +16,7 @@ from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.cleaning import LONGEST, SCALARS, cut, items_of
 from tracemw._otel.guard import fault
 from tracemw._recording.books import Fragment, Verdict
+from tracemw._recording.lazy_event import LazyEvent
 from tracemw._recording.processors import Processors
 from tracemw._recording.showing import marked
 from tracemw._recording.span import NO_TYPES, UNSET, Span
@@ -181,7 +182,7 @@ class HeldSpan(Span):
             size += getsizeof(self._status.description)
         if self._events or self._links:
             for found in (*self._events, *self._links):
-                size += _EVENT + _size_of_items(found.attributes)
+                size += _EVENT if type(found) is LazyEvent else _EVENT + _size_of_items(found.attributes)
         return size
 
     def ended_at(self) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import SpanLimits
 
+from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.cleaning import SCALARS, cleaned_items, items_of
 from tracemw._otel.stacktrace import LONGEST
 
@@ -49,6 +51,13 @@ class Limits(SpanLimits):
     def of_event(self, attributes: Any) -> BoundedAttributes:
         """Return the attributes of an event, in a container that takes no more changes."""
         return self._sealed(attributes, self.max_event_attributes)
+
+    def of_lazy_event(self, lazy: LazyAttributes) -> Mapping[str, Any]:
+        """Return the attributes of an event, which a door of ours has made: they need no cleaning."""
+        made = lazy.made()
+        most = self.max_event_attributes
+        is_plain = self.max_attribute_length is None and (most is None or len(made) <= most)
+        return MappingProxyType(made) if is_plain else self.of_event(made)
 
     def of_link(self, attributes: Any) -> BoundedAttributes:
         """Return the attributes of a link, in a container that takes no more changes."""

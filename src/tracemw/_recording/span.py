@@ -26,6 +26,7 @@ from tracemw._otel.attributes import TEMPLATED, LazyAttributes, make_whole
 from tracemw._otel.cleaning import SCALARS, Items, cleaned, is_key, items_of, shown, warn_of_key
 from tracemw._otel.exceptions import described, exception_type, message_of, note_recorded
 from tracemw._otel.stacktrace import stacktrace
+from tracemw._recording.lazy_event import LazyEvent
 from tracemw._recording.limits import put_locked
 from tracemw._recording.processors import Processors
 from tracemw._recording.readable import KNOWS_READABLE_SPANS, readable_copy
@@ -259,7 +260,11 @@ class Span(SdkSpan):
         """Add an event, with the time of now by default. After the end, do nothing but warn."""
         if timestamp is None:
             timestamp = monotonic_ns() + self.clock_offset
-        self._add_event(Event(name, self._limits.of_event(attributes), timestamp))
+        limits = self._tracer.limits
+        if issubclass(type(attributes), LazyAttributes):
+            self._add_event(LazyEvent(name, attributes, timestamp, limits))
+        else:
+            self._add_event(Event(name, limits.of_event(attributes), timestamp))
 
     def _add_event(self, event: Any) -> None:
         if self._end_time is None:

@@ -1,7 +1,8 @@
 """Spans that are open when the process ends: they end as errors, and are not lost.
 
-There is no list of open spans, since each request would pay for it. The garbage collector knows all objects, and is
-asked once, at the end.
+There is no list of open spans, since each request would pay for it. The garbage collector knows who refers to the
+classes of our spans, as each instance does, and is asked once, at the end. To ask it for all objects would break
+`tuple(...)` in other threads: CPython refuses to complete a tuple to which somebody else refers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def end_unfinished(error_type: str) -> None:
     Args:
         error_type: The `error.type` for spans that have none.
     """
-    found = [each for each in gc.get_objects() if type(each) in _OURS and each.is_unfinished()]
+    found = [each for each in gc.get_referrers(*_OURS) if type(each) in _OURS and each.is_unfinished()]
     if not found:
         return
     # The application may still end some of these spans itself. Nobody could act on the SDK's warning about that.

@@ -16,12 +16,16 @@ STACK: Final = "tracemw.stack"
 """The event that tells where a slow request was."""
 STREAMING: Final = "tracemw.streaming"
 """The event that tells that the response had begun by then: what is slow is its body, or it is a connection."""
+FIRST_BYTE: Final = "tracemw.first_byte.after"
+"""The attribute of that event that says after how many seconds the response began."""
 AFTER: Final = "tracemw.stack.after"
 """The attribute that says after how many seconds."""
 
 _MOST_STACKS: Final = 5
 """Stacks of one request: after the time that is configured, twice that time, four times, and so on."""
 _LONGEST_PAUSE: Final = 1.0
+_SHORTEST_PAUSE: Final = 0.01
+"""Seconds between two looks: at most, and at least, however early stacks are wanted."""
 _SECOND: Final = 10**9
 
 
@@ -66,7 +70,10 @@ class Rounds:
                 stacks += 1
                 left = self._stack_after * 2**stacks - age
             elif left <= 0:
-                leave_note(request, Seen(now, STREAMING, {AFTER: round(age, 3)}))
+                told = {AFTER: round(age, 3)}
+                if request.answered_at is not None:
+                    told[FIRST_BYTE] = round(age - (now - request.answered_at) / _SECOND, 3)
+                leave_note(request, Seen(now, STREAMING, told))
                 stacks = _MOST_STACKS
             if stacks:
                 taken[request] = stacks
@@ -74,7 +81,7 @@ class Rounds:
         self._taken = taken
         if due:
             self._take_stacks(due, now)
-        return pause
+        return max(pause, _SHORTEST_PAUSE)
 
     def rest(self) -> None:
         """Let go of all: nobody is served."""

@@ -36,8 +36,7 @@ class AsgiExchange(ServerExchange):
             return message
         try:
             self.answered(status if type(status) is int or status is None else int(status))
-            if self.held is not None:
-                self.held.answered()
+            self.first_byte()
             settings = self.settings
             trace_id, captures = self.told_trace_id(), self.is_open and settings.captures_response
             if trace_id is None and not captures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from tracemw.config.parsers import positive_int, whole_number
+from tracemw.config.parsers import wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +61,17 @@ class Arguments:
         for name in ("metrics", "blame", "swallowed", "warn"):
             if not isinstance(getattr(self, name), (bool, type(None))):
                 raise TypeError(f"{name} takes True or False, not {getattr(self, name)!r}")
-        for name, parse in (("stacktrace_limit", positive_int), ("fold_after", whole_number)):
+        for name, least, accepted in (
+            ("stacktrace_limit", 1, "a whole number of bytes from 1 up"),
+            ("fold_after", 0, "a whole number from 0 up; with 0, nothing is folded"),
+        ):
             given: object = getattr(self, name)
-            if given is not None:
-                if isinstance(given, bool) or not isinstance(given, int):
-                    raise TypeError(f"{name} takes a whole number, not {given!r}")
-                parse(name, str(given))
+            if given is None:
+                continue
+            if isinstance(given, bool) or not isinstance(given, int):
+                raise TypeError(f"{name} takes a whole number, not {given!r}")
+            if given < least:
+                raise wrong(name, given, accepted)
 
 
 def given_of(arguments: Arguments) -> frozenset[str]:

@@ -7,16 +7,19 @@ class answers as before. Loggers of libraries are left alone, and cost what they
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Mapping
-from types import FrameType
+from types import FrameType, NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from tracemw._otel.application import is_application
+from tracemw._otel.attributes import AttributeValue, LazyAttributes
 from tracemw._otel.cleaning import cut, shown
 from tracemw._otel.context import current_context, exchange_in, span_in
 from tracemw._otel.exceptions import exception_type, message_of
 from tracemw._otel.guard import fault
+from tracemw._otel.recorder import is_ours
 from tracemw.redaction.in_use import in_use
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ _MOST: Final = 100
 """Records of one request that are kept."""
 _LONGEST: Final = 1000
 """Bytes of a message that are kept."""
+_MESSAGE: Final = "log.message"
+_CONSTANT: Final = frozenset({float, bool, NoneType})
+"""Types beside text and int of which no value changes, so that a message can be made of it later."""
 
 _BETWEEN: Final = frozenset({__file__, logging.debug.__code__.co_filename})
 """The files of frames that stand between whoever logs and this module."""
@@ -39,7 +45,7 @@ _kinds: dict[type[logging.Logger], type[logging.Logger]] = {}
 class _Wanted:
     """What is kept."""
 
-    level: int | None = None
+    level: float = math.inf
     loggers: frozenset[str] = frozenset()
 
 
@@ -57,7 +63,7 @@ def begin(level: int, loggers: tuple[str, ...]) -> None:
 
 def end() -> None:
     """Keep nothing, and give the loggers their own classes back."""
-    _wanted.level = None
+    _wanted.level = math.inf
     for logger in _all_loggers():
         logger.__class__ = _former(type(logger))
     logging.setLoggerClass(_former(logging.getLoggerClass()))
@@ -98,12 +104,19 @@ def _all_loggers() -> list[logging.Logger]:
 def _keeping(kind: type[logging.Logger]) -> type[logging.Logger]:
     made = _kinds.get(kind)
     if made is None:
-        made = _kinds[kind] = type(kind.__name__, (_Keeping, kind), {"__module__": kind.__module__})
+        made = _kinds[kind] = type(
+            kind.__name__, (_Keeping, kind), {"__module__": kind.__module__, "_is_enabled": kind.isEnabledFor}
+        )
     return made
 
 
 class _Keeping(_Base):
     """What a logger that keeps does otherwise than its own class."""
+
+    if TYPE_CHECKING:
+
+        def _is_enabled(self, level: int) -> bool:
+            """Tell whether the logger lets a record of this level pass, as its own class says."""
 
     def __init__(self, name: str, level: int = logging.NOTSET) -> None:
         super().__init__(name, level)
@@ -111,15 +124,20 @@ class _Keeping(_Base):
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802  the name is logging's
         """Tell whether a record of this level goes anywhere."""
-        return super().isEnabledFor(level) or (
-            _wanted.level is not None and level >= _wanted.level and self._keeps(level)
-        )
-
-    def _keeps(self, level: int) -> bool:
+        if self._is_enabled(level):
+            return True
+        if level < _wanted.level:
+            return False
         exchange = exchange_in(current_context())
         if exchange is None or not exchange.is_open or exchange.kept_logs >= _MOST:
             return False
-        return not (self.disabled or self.manager.disable >= level) and (_is_named(self.name) or _application_logs())
+        if self.disabled or self.manager.disable >= level:
+            return False
+        # Whoever logs: the innermost frame that does not stand between.
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+        while frame is not None and frame.f_code.co_filename in _BETWEEN:
+            frame = frame.f_back
+        return (frame is not None and is_application(frame.f_code.co_filename)) or _is_named(self.name)
 
     def _log(
         self,
@@ -131,50 +149,93 @@ class _Keeping(_Base):
         stack_info: bool = False,
         stacklevel: int = 1,
     ) -> None:
-        if super().isEnabledFor(level) or not self._keeps(level):
+        context = None
+        if level >= _wanted.level and not self._is_enabled(level):
+            # `isEnabledFor` has just said yes, because of the request.
+            context = current_context()
+            exchange = exchange_in(context)
+            if exchange is None or not exchange.is_open:
+                context = None
+        if context is None:
             # This frame stands between the caller and `logging`, which looks for the caller.
             super()._log(level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
             return
         try:
-            self._keep(level, msg, args, exc_info)
+            span = span_in(context)
+            if exchange.kept_logs < _MOST and span is not None and span.is_recording():
+                exchange.kept_logs += 1
+                record: Any = _Record(level, self.name, msg, args, exc_info)
+                span.add_event("log", record if is_ours(span) else record.redacted())
         except Exception as error:
             fault("logging", error)
 
-    def _keep(self, level: int, msg: object, args: Any, exc_info: Any) -> None:
-        context = current_context()
-        span = span_in(context)
-        if span is None or not span.is_recording():
-            return
-        exchange_in(context).kept_logs += 1
-        told = {
-            "log.level": logging.getLevelName(level),
-            "log.logger": self.name,
-            "log.message": cut(in_use().text(_message(msg, args), "text", "log.message"), _LONGEST),
+
+class _Record(LazyAttributes):
+    """The attributes of a record's event.
+
+    The message is made at once if it is long, or if its arguments may change until then.
+    """
+
+    def __init__(self, level: int, logger: str, msg: object, args: Any, exc_info: Any) -> None:
+        self._level = level
+        self._logger = logger
+        self._msg = msg
+        self._args = args
+        self._error = _told_of(exc_info) if exc_info else None
+        if not _stays(msg, args):
+            self._msg, self._args = _message(msg, args), ()
+
+    def make(self) -> dict[str, AttributeValue]:
+        told: dict[str, AttributeValue] = {
+            "log.level": logging.getLevelName(self._level),
+            "log.logger": self._logger,
+            _MESSAGE: _message(self._msg, self._args),
         }
-        error = exc_info
-        if exc_info and not isinstance(exc_info, BaseException):
-            error = exc_info[1] if isinstance(exc_info, tuple) else sys.exc_info()[1]
-        if isinstance(error, BaseException):
-            told["exception.type"] = exception_type(error)
-            told["exception.message"] = cut(message_of(error), _LONGEST)
-        span.add_event("log", told)
+        return told if self._error is None else told | self._error
+
+    def redacted(self) -> dict[str, AttributeValue]:
+        """Return the attributes for a span that is not tracemw's: nobody else may take secrets out of it."""
+        told = self.make()
+        return told | {_MESSAGE: in_use().text(str(told[_MESSAGE]), "text", _MESSAGE)}
 
 
-def _application_logs() -> bool:
-    """Tell whether it is the application's code that logs."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
-    while frame is not None and frame.f_code.co_filename in _BETWEEN:
-        frame = frame.f_back
-    return frame is not None and is_application(frame.f_code.co_filename)
+def _stays(msg: object, args: Any) -> bool:
+    """Tell whether a message can be made of this later: it is short, and nothing of it changes."""
+    if type(msg) is not str or type(args) is not tuple:
+        return False
+    room = _LONGEST - len(msg)
+    for value in args:
+        kind = type(value)
+        if kind is str:
+            room -= len(value)
+        elif kind is int:
+            room -= value.bit_length() >> 3
+        elif kind not in _CONSTANT:
+            return False
+    return room >= 0
+
+
+def _told_of(exc_info: Any) -> dict[str, AttributeValue] | None:
+    """Return the attributes that tell of the exception of a record, given as `logging` takes it."""
+    error = exc_info
+    if not isinstance(error, BaseException):
+        error = error[1] if isinstance(error, tuple) else sys.exc_info()[1]
+    if not isinstance(error, BaseException):
+        return None
+    return {"exception.type": exception_type(error), "exception.message": cut(message_of(error), _LONGEST)}
 
 
 def _message(msg: object, args: Any) -> str:
-    """Return a message with its arguments, as `logging` makes it."""
+    """Return a message with its arguments, as `logging` makes it, and cut."""
     if not args:
-        return shown(msg)
-    if len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
-        args = args[0]
-    try:
-        return f"{str(msg) % args}"
-    except Exception:  # arguments that do not fit, or that cannot be shown
-        return f"{shown(msg)} {shown(args)}"
+        text = shown(msg)
+    else:
+        if len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
+            args = args[0]
+        try:
+            text = f"{str(msg) % args}"
+        except Exception:  # arguments that do not fit, or that cannot be shown
+            text = f"{shown(msg)} {shown(args)}"
+    if cut(text, _LONGEST) is text:
+        return text
+    return cut(in_use().text(text, "text", _MESSAGE), _LONGEST)  # a secret is found before a cut goes through it

@@ -89,10 +89,12 @@ class Sampling:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} takes a number, not {value!r}")
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name}={value!r} is not accepted; use a number that is 0 or more")
-        if self.stack_after == 0:
-            raise ValueError("stack_after=0 is not accepted; use a number of seconds above 0, or None for no stacks")
+            if name == "stack_after":
+                is_accepted, accepted = 0 < value < math.inf, "a number of seconds above 0, or None for no stacks"
+            else:
+                is_accepted, accepted = 0 <= value < math.inf, "a number that is 0 or more"
+            if not is_accepted:
+                raise ValueError(f"{name}={value!r} is not accepted; use {accepted}")
         given: object = self.rules
         rules = tuple(given) if isinstance(given, Iterable) else (None,)
         if not all(isinstance(rule, Rule) for rule in rules):

@@ -1,19 +1,19 @@
 """The door for SQLAlchemy: `engine = trace_engine(create_engine(...))`, and the same with an asynchronous engine.
 
 Each statement gets a CLIENT span, named by its summary: `SELECT orders customers`. Its text has no literals, and its
-parameters are not recorded. Statements that only steer a transaction have no span unless they fail. The pool explains
-itself: a long wait for a connection is a span, which tells who holds the connections.
+parameters are not recorded. Statements that only steer a transaction have no span unless they fail or are slow. The
+pool explains itself: a long wait for a connection is a span, which tells who holds the connections.
 """
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 try:
     from sqlalchemy import event
-    from sqlalchemy.engine import Engine
+    from sqlalchemy.engine import Dialect, Engine
 except ImportError as error:
     raise ImportError("tracemw.sqlalchemy needs SQLAlchemy: pip install 'tracemw[sqlalchemy]'") from error
 
@@ -32,16 +32,8 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound="Engine | AsyncEngine")
 
-_COMMITS: Final = {
-    "commit": "COMMIT",
-    "rollback": "ROLLBACK",
-    "prepare_twophase": "PREPARE TRANSACTION",
-    "commit_twophase": "COMMIT PREPARED",
-    "rollback_twophase": "ROLLBACK PREPARED",
-}
-"""Events of SQLAlchemy -> what they announce."""
-
-_traced: Final[WeakKeyDictionary[Engine, PoolTracing]] = WeakKeyDictionary()
+_traced: Final[WeakSet[Dialect]] = WeakSet()
+"""The dialects of the engines that are traced. An engine with options of its own shares the dialect."""
 
 
 def trace_engine(
@@ -56,12 +48,13 @@ def trace_engine(
     """Trace the statements of an engine and the waits for its pool, and return the engine.
 
     An engine that is traced already stays as it is. Official instrumentations beside this one add no second span to a
-    statement: that of a driver makes none, and if that of SQLAlchemy was there first, the spans are its own.
+    statement: that of a driver makes none, and if that of SQLAlchemy traces the engine, too, the spans are its own.
 
     Args:
         engine: An `Engine` or an `AsyncEngine`.
         pool_wait: Seconds from which a wait for a connection is a span, `pool wait`.
-        slow: Seconds from which a statement's span tells the line of the application's code that has executed it.
+        slow: Seconds from which a statement's span tells the line of the application's code that has executed it, and
+            from which a COMMIT or its like has a span.
         repeats: The execution of one statement under one parent span from which on its spans tell that line, too.
         tracer_provider: Use this provider in place of the global one.
         meter_provider: Use this provider in place of the global one, for the metrics of the pool.
@@ -79,25 +72,21 @@ def trace_engine(
         raise TypeError(f"repeats takes a whole number, not {represented(repeats)}")
     if repeats < 1:
         raise ValueError(f"repeats={repeats} is not accepted; use 1, which has every statement tell its line, or more")
-    if of_sync in _traced:
+    if of_sync.dialect in _traced:
         return engine
     facts = EngineFacts(of_sync)
     tracers = TracerSource(tracer_provider)
     calls = CallTracing(facts, tracers, slow, repeats)
-    event.listen(of_sync, "before_cursor_execute", calls.before, retval=True)
-    event.listen(of_sync, "after_cursor_execute", calls.after)
-    event.listen(of_sync, "handle_error", calls.failed)
-    for name, announced in _COMMITS.items():
-        event.listen(of_sync, name, calls.committing(announced))
+    calls.watch(of_sync.dialect)
+    event.listen(of_sync, "handle_error", calls.failed_later)
     pool = PoolTracing(facts, tracers, PoolMeters(meter_provider), pool_wait)
     event.listen(of_sync, "do_connect", pool.opening)
     event.listen(of_sync, "connect", pool.opened)
     event.listen(of_sync, "checkout", pool.taken)
     event.listen(of_sync, "checkin", pool.given_back)
     event.listen(of_sync, "detach", pool.given_back)
-    event.listen(of_sync, "engine_disposed", pool.replaced)
     pool.watch(of_sync.pool)
-    _traced[of_sync] = pool
+    _traced.add(of_sync.dialect)
     return engine
 
 

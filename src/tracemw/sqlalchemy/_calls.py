@@ -1,25 +1,29 @@
-"""The spans of an engine's statements, from SQLAlchemy's events.
+"""The spans of an engine's statements.
 
-A statement's span begins at `before_cursor_execute` and ends at `after_cursor_execute` or `handle_error`. Between the
-two, the execution context of SQLAlchemy carries the call. A batch of `executemany` is one call. So is each round trip
-of an insert that SQLAlchemy has split. Rows that are fetched later do not count: the span tells how long the
-database took to answer.
+Each goes through a method of the engine's dialect, such as `do_execute`. `trace_engine` puts one around it, on this
+one object. SQLAlchemy's events would tell the same: but as soon as an engine has one of them, SQLAlchemy calls the
+listeners of four at each statement, and that costs more than the span.
 
-A trivial statement, such as a COMMIT, has no span unless it fails. Neither has one more of many like statements beneath
-one parent: the recorder counts it, which takes a fraction of the time.
+A batch of `executemany` is one call. So is each round trip of an insert that SQLAlchemy has split. Rows that are
+fetched later do not count: the span tells how long the database took to answer.
+
+A trivial statement, such as a COMMIT, has no span unless it fails or takes long. Neither has one more of many like
+statements beneath one parent: the recorder counts it, which takes a fraction of the time.
 """
 
 from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode
-from sqlalchemy.engine import Connection
-from sqlalchemy.engine.interfaces import ExceptionContext, ExecuteStyle
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.engine.interfaces import Dialect, ExceptionContext, ExecuteStyle
+from sqlalchemy.exc import DBAPIError
 
 from tracemw._db.conforming import shape_of
 from tracemw._db.errors import response_code
@@ -36,6 +40,17 @@ from tracemw._otel.recorder import Fold
 from tracemw.sqlalchemy._facts import EngineFacts
 
 _CLIENT: Final = SpanKind.CLIENT
+_MANY: Final = ExecuteStyle.EXECUTEMANY
+_COMMITS: Final = {
+    "do_commit": "COMMIT",
+    "do_rollback": "ROLLBACK",
+    "do_prepare_twophase": "PREPARE TRANSACTION",
+    "do_commit_twophase": "COMMIT PREPARED",
+    "do_rollback_twophase": "ROLLBACK PREPARED",
+}
+"""Methods of a dialect -> the statements that they stand for."""
+_TOLD: Final = "tracemw_told"
+"""The field of an execution whose failure has a span."""
 _MOST_KEPT: Final = 512
 _MOST_COUNTED: Final = 4096
 """Statements that are remembered, and pairs of parent and statement whose repeats are counted."""
@@ -97,17 +112,17 @@ class TracedStatements(dict[str, TracedStatement]):
 class Call(NamedTuple):
     """A call to the database that is under way."""
 
-    span: Span | None
-    """The span; None for a trivial statement, and for one that is folded."""
     statement: TracedStatement
     started: int
     """Nanoseconds of the monotonic clock."""
-    has_line: bool
+    span: Span | None = None
+    """The span; None for a trivial statement, and for one that is folded."""
+    has_line: bool = False
     """Whether the span has the line of code already."""
-    silence: tuple[Any, Context] | None
-    """What restores the context, in which other instrumentations are silent."""
     fold: Fold | None = None
     """What counts the call if it has no span."""
+    silence: tuple[Any, Context] | None = None
+    """What restores the context, in which other instrumentations are silent."""
 
 
 class CallTracing:
@@ -116,7 +131,7 @@ class CallTracing:
     Args:
         facts: What is known of the engine.
         tracers: The tracer in use.
-        slow: Seconds from which a statement tells the line of code that has executed it.
+        slow: Seconds from which a statement tells the line of code that has executed it, and a trivial one has a span.
         repeats: The execution of one statement under one parent from which on it tells that line, too.
     """
 
@@ -128,65 +143,90 @@ class CallTracing:
         self._repeats = repeats
         self._counts: dict[tuple[int, TracedStatement], int] = {}
 
-    def before(
-        self, _connection: Connection, _cursor: Any, text: str, parameters: Any, execution: Any, executemany: bool
-    ) -> tuple[str, Any]:
-        """Begin a call: the listener for `before_cursor_execute`, which returns what it was given."""
-        if execution is None:  # SQLAlchemy asks something for itself
-            return text, parameters
-        try:
-            fields = vars(execution)
-            if "tracemw_call" not in fields and "_otel_span" not in fields:  # the official instrumentation's
-                call = self._begin(text, parameters, execution, executemany)
-                if call is not None:
-                    fields["tracemw_call"] = call
-        except Exception as error:
-            fault("sqlalchemy.CallTracing.before", error)
-        return text, parameters
+    def watch(self, dialect: Dialect) -> None:
+        """Trace what a dialect has the database do."""
+        has: Any = dialect
+        for name in ("do_execute", "do_execute_no_params", "do_executemany"):
+            setattr(has, name, self._traced(getattr(has, name)))
+        for name, announced in _COMMITS.items():
+            setattr(has, name, self._traced_commit(getattr(has, name), self.statements[announced]))
 
-    def after(
-        self, _connection: Connection, _cursor: Any, _text: str, _parameters: Any, execution: Any, _executemany: bool
-    ) -> None:
-        """End a call: the listener for `after_cursor_execute`."""
-        if execution is None:
-            return
-        try:
-            call = vars(execution).pop("tracemw_call", None)
-            if call is not None:
-                self._end(call)
-        except Exception as error:
-            fault("sqlalchemy.CallTracing.after", error)
+    def _traced(self, execute: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a method that traces what one of a dialect's methods executes."""
+        begin, end, fail = self._begin, self._end, self._fail
 
-    def _begin(self, text: str, parameters: Any, execution: Any, executemany: bool) -> Call | None:
-        here = current_context()
-        if is_silenced(here):
-            return None
-        statement = self.statements[text]
-        span = fold = None
-        has_line = True
-        if not statement.is_trivial:
+        def traced(cursor: Any, text: str, *arguments: Any, **more: Any) -> Any:
+            execution = more.get("context", arguments[-1] if arguments else None)
+            call = begin(text, execution, arguments)
+            if call is None:
+                return execute(cursor, text, *arguments, **more)
+            try:
+                returned = execute(cursor, text, *arguments, **more)
+            except BaseException as error:
+                fail(call, error, execution)
+                raise
+            end(call)
+            return returned
+
+        return traced
+
+    def _traced_commit(self, commit: Callable[..., Any], statement: TracedStatement) -> Callable[..., Any]:
+        """Return a method that traces a COMMIT of a dialect, or its like, if that fails or takes long."""
+
+        def traced(*arguments: Any, **more: Any) -> Any:
+            here = current_context()
+            if is_silenced(here):
+                return commit(*arguments, **more)
+            # In two phases, a COMMIT may be a statement that the dialect executes.
+            inside = silenced(here)
+            call = Call(statement, monotonic_ns(), silence=(attach(inside), inside))
+            try:
+                returned = commit(*arguments, **more)
+            except BaseException as error:
+                self._fail(call, error, None)
+                raise
+            self._end(call)
+            return returned
+
+        return traced
+
+    def _begin(self, text: str, execution: Any, arguments: tuple[Any, ...]) -> Call | None:
+        """Begin a call; None if it is not traced."""
+        try:
+            here = current_context()
+            # SQLAlchemy gives no execution, or a connection without transactions, where it asks something for itself.
+            if not isinstance(execution, DefaultExecutionContext) or is_silenced(here):
+                return None
+            if not execution.root_connection._allow_autobegin or "_otel_span" in vars(execution):  # noqa: SLF001
+                return None
+            statement = self.statements[text]
+            silence = None
+            if _OTHERS in sys.modules:
+                inside = silenced(here)
+                silence = attach(inside), inside
+            if statement.is_trivial:
+                return Call(statement, monotonic_ns(), silence=silence)
             size = 0
-            if executemany and execution.execute_style is ExecuteStyle.EXECUTEMANY:
-                size = len(parameters)
+            if execution.execute_style is _MANY:
+                size = len(arguments[0])
                 if size > 1:
                     statement = statement.batched()
             tracer: Any = self._tracers.get()
             if self._tracers.is_ours and size <= 1:
                 fold = tracer.fold_for(span_in(here), statement.shape)
-        if not statement.is_trivial and fold is None:
+                if fold is not None:
+                    return Call(statement, monotonic_ns(), fold=fold, silence=silence)
             span = self._start(statement, here, None)
-            if span is None:
-                return None
-            if size > 1:
-                span.set_attribute("db.operation.batch.size", size)
-            has_line = self._repeats_under_parent(span, statement)
-            if has_line:
-                _put_line(span)
-        silence = None
-        if _OTHERS in sys.modules:
-            inside = silenced(here)
-            silence = attach(inside), inside
-        return Call(span, statement, monotonic_ns(), has_line, silence, fold)
+            has_line = span is not None and self._repeats_under_parent(span, statement)
+            if span is not None:
+                if size > 1:
+                    span.set_attribute("db.operation.batch.size", size)
+                if has_line:
+                    _put_line(span)
+            return Call(statement, monotonic_ns(), span, has_line, None, silence)
+        except Exception as error:
+            fault("sqlalchemy.CallTracing.begin", error)
+            return None
 
     def _start(self, statement: TracedStatement, here: Context, started: int | None) -> Span | None:
         """Start the span of a call.
@@ -218,48 +258,42 @@ class CallTracing:
         return self._repeats <= count < self._repeats + _LINES
 
     def _end(self, call: Call) -> None:
-        if call.silence is not None:
-            detach(*call.silence)
-        span = call.span
-        if call.fold is not None and not call.fold.join(call.started, monotonic_ns()):
-            span = self._start(call.statement, current_context(), call.started)
-        if span is not None:
-            if not call.has_line and monotonic_ns() - call.started >= self._slow:
-                _put_line(span)
-            span.end()
+        """End a call that has worked."""
+        try:
+            if call.silence is not None:
+                detach(*call.silence)
+            ended = monotonic_ns()
+            span, fold = call.span, call.fold
+            if fold is not None:
+                if fold.join(call.started, ended):
+                    return
+                span = self._start(call.statement, current_context(), call.started)
+            is_slow = ended - call.started >= self._slow
+            if is_slow and span is None and call.statement.is_trivial:
+                span = self._start(call.statement, current_context(), call.started)
+            if span is not None:
+                if is_slow and not call.has_line:
+                    _put_line(span)
+                span.end()
+        except Exception as error:
+            fault("sqlalchemy.CallTracing.end", error)
 
     @guarded
-    def failed(self, context: ExceptionContext) -> None:
-        """End a call that has failed: the listener for `handle_error`.
-
-        What has no open call may be the failure of a trivial statement, of a COMMIT, or of a fetch.
-        """
-        execution: Any = context.execution_context
-        error = context.original_exception
-        if context.is_pre_ping:
-            return
-        call = None
-        if execution is not None:
-            call = vars(execution).pop("tracemw_call", None)
-        elif context.connection is not None and context.statement is None:
-            call = vars(context.connection).pop("tracemw_commit", None)
-        if call is not None and call.silence is not None:
+    def _fail(self, call: Call, error: BaseException, execution: Any) -> None:
+        """End a call that has failed."""
+        if call.silence is not None:
             detach(*call.silence)
-        here = current_context()
-        if call is None:
-            text = getattr(execution, "statement", None)
-            if not text or is_silenced(here) or "_otel_span" in vars(execution):
-                return
-            call = Call(None, self.statements[text], monotonic_ns(), False, None)
+        if execution is not None:
+            vars(execution)[_TOLD] = True
+        if isinstance(error, DBAPIError) and error.orig is not None:  # of a statement that a COMMIT has executed
+            error = error.orig
         span = call.span
         if span is None:
             if not isinstance(error, Exception):  # a cancellation
                 if call.fold is not None:
                     call.fold.join(call.started, monotonic_ns())
                 return
-            if is_silenced(here):
-                return
-            span = self._start(call.statement, here, call.started)
+            span = self._start(call.statement, current_context(), call.started)
             if span is None:
                 return
         try:
@@ -267,15 +301,18 @@ class CallTracing:
         finally:
             span.end()
 
-    def committing(self, name: str) -> Any:
-        """Return a listener that notes the beginning of a COMMIT, or of its like, called `name`."""
-        statement = self.statements[name]
-
-        def note(connection: Any, *_: Any) -> None:
-            # An attribute, since to ask a connection for its `info` makes it connect again after a failure.
-            connection.tracemw_commit = Call(None, statement, monotonic_ns(), False, None)
-
-        return note
+    @guarded
+    def failed_later(self, context: ExceptionContext) -> None:
+        """Tell of a failure after the call, such as that of a fetch: the listener for `handle_error`."""
+        execution: Any = context.execution_context
+        text = getattr(execution, "statement", None)
+        here = current_context()
+        if not text or context.is_pre_ping or is_silenced(here):
+            return
+        fields = vars(execution)
+        if "_otel_span" in fields or fields.pop(_TOLD, False):
+            return
+        self._fail(Call(self.statements[text], monotonic_ns()), context.original_exception, None)
 
 
 def put_error(span: Span, error: BaseException, line: Line | None = None) -> None:

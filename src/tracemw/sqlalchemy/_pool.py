@@ -1,7 +1,8 @@
 """The pool of an engine explains itself: who waits for a connection, who holds one, and who has lost one.
 
 SQLAlchemy's events tell when a connection is taken, given back, opened and detached. None tells when somebody begins to
-wait. So `Pool.connect`, which is what engines call, is timed on the one pool object.
+wait. So `Pool.connect`, which is what engines call, is timed on the one pool object. An engine that is disposed of has
+the pool make its successor.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from weakref import ref
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from sqlalchemy import exc
-from sqlalchemy.engine import Engine
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from tracemw._otel.application import Line
@@ -118,20 +118,27 @@ class PoolTracing:
                 instruments.waited(self, waited)
             return connection
 
-        pool.connect = timed  # type: ignore[method-assign]
+        recreate = pool.recreate
+
+        def recreated() -> Pool:
+            new = recreate()
+            self._replaced(new)
+            return new
+
+        pool.connect, pool.recreate = timed, recreated  # type: ignore[method-assign]
 
     @guarded
     def _look_around(self) -> _Crowd:
         """Note who holds connections, and who asks for one. Later, the stack of an asynchronous wait lacks frames."""
         return _Crowd(list(self._holders.values()), calling_line())
 
-    # Listeners for the events of the pool.
-
     @guarded
-    def replaced(self, engine: Engine) -> None:
-        """Watch the new pool of an engine that has been disposed of, perhaps after a fork (`engine_disposed`)."""
+    def _replaced(self, new: Pool) -> None:
+        """Watch the new pool of an engine that has been disposed of, perhaps after a fork."""
         self._holders.clear()  # those who hold connections of the former pool do not keep anybody waiting
-        self.watch(engine.pool)
+        self.watch(new)
+
+    # Listeners for the events of the pool.
 
     def taken(self, _dbapi: Any, record: ConnectionPoolEntry, connection: PoolProxiedConnection) -> None:
         """Note who has taken a connection (`checkout`)."""

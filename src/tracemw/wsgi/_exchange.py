@@ -48,8 +48,8 @@ class WsgiExchange(ServerExchange):
             self.has_begun = True
         if not data:
             return
-        if self.held is not None:
-            self.held.answered()
+        if self.answered_at is None:
+            self.first_byte()
         if self.left is not None:
             self.left -= len(data)
             if self.left <= 0:

@@ -14,7 +14,7 @@ from tracemw.httpx import trace_client
 from tracemw.sqlalchemy import trace_engine
 
 tracemw.init("shop", endpoint="http://127.0.0.1:1", sampling=0.0, metrics=True)
-engine = trace_engine(create_engine("sqlite://"), pool_wait=60)  # a busy machine would show waits
+engine = trace_engine(create_engine("sqlite://"), pool_wait=60, slow=60)  # a busy machine would show waits
 app = FastAPI()
 app.add_middleware(TraceMiddleware, skip=["/healthz"])
 site = Flask("site")

@@ -23,6 +23,7 @@ SLOW_QUERY: Final = 500 * MILLISECOND
 
 _STACK: Final = "tracemw.stack"
 _STREAMING: Final = "tracemw.streaming"
+_FIRST_BYTE: Final = "tracemw.first_byte.after"
 _BLOCKING: Final = frozenset(
     {"BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "XREAD", "XREADGROUP", "LISTEN"}
 )
@@ -58,12 +59,16 @@ def _is_job(trace: Trace) -> bool:
 def until_response(span: Span) -> int:
     """Return the nanoseconds until a response began.
 
-    Spans of ASGI messages tell, and so does tracemw, up to which time it has seen the request without a response. A
+    Spans of ASGI messages tell, and so does tracemw: when it began, or up to when there was no response. A
     connection, such as a WebSocket, has its answer at once. Else this is the duration.
     """
     if is_connection(span.attributes):
         return 0
     if is_streaming(span):
+        for event in span.events:
+            first_byte = event.attributes.get(_FIRST_BYTE)
+            if isinstance(first_byte, (int, float)):
+                return int(first_byte * 1000 * MILLISECOND)
         return max((event.time - span.start for event in span.events if event.name == _STACK), default=0)
     sent = [message.start for message in span.messages if message.name.endswith(" send")]
     return min(sent) - span.start if sent else span.duration
