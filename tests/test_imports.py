@@ -40,7 +40,18 @@ DOORS = {
 
 # What each room may import of tracemw itself. A room that is not listed here has no business in the tree.
 ALLOWED = {
-    "__init__": {"_http", "_recording", "_setup", "_version", "bootstrap", "logging", "redaction", "spans", *DOORS},
+    "__init__": {
+        "_http",
+        "_recording",
+        "_setup",
+        "_version",
+        "bootstrap",
+        "logging",
+        "redaction",
+        "spans",
+        "users",
+        *DOORS,
+    },
     "__main__": {"cli"},
     "_version": set(),
     "_process": {"_process"},
@@ -65,6 +76,7 @@ ALLOWED = {
     "logging": {"_otel", "logging", "redaction"},
     "sqlalchemy": {"_db", "_otel", "_version", "sqlalchemy"},
     "spans": {"_otel"},
+    "users": {"_otel", "config", "redaction"},
     "spikes": {"_otel", "_process", "config", "spikes"},
     "sampling": {"_otel", "config", "sampling", "spikes"},
     "_recording": {"_db", "_otel", "_process", "_recording", "redaction", "sampling"},
