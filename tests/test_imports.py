@@ -19,7 +19,7 @@ FRAMEWORKS = {
     *("falcon", "fastapi", "flask", "litestar", "starlette"),
     *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc", "sqlalchemy", "greenlet"),
 }
-TOOLS = {"cli", "__main__", "lint", "mcp", "viewer"}
+TOOLS = {"cli", "__main__", "erasure", "lint", "mcp", "viewer"}
 SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
 DOORS = {
     *(
@@ -99,7 +99,8 @@ ALLOWED = {
     "bootstrap": {"_process", "_setup", "config", "redaction", "sampling"},
     "testing": {"_setup", "analysis", "redaction", "testing"},
     "analysis": {"analysis"},
-    "cli": {"_process", "_version", "analysis", "cli", "config", "lint", "mcp", "spikes", "viewer"},
+    "cli": {"_process", "_version", "analysis", "cli", "config", "erasure", "lint", "mcp", "spikes", "viewer"},
+    "erasure": {"analysis", "config", "erasure", "redaction"},
     "lint": {"_version", "lint", "redaction"},
     "mcp": {"_version", "analysis", "mcp"},
     "viewer": {"analysis", "viewer"},
@@ -186,6 +187,7 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
         "urllib3": {"urllib3"},
         "sqlalchemy": {"sqlalchemy"},
         "_export": {"grpc"},
+        "erasure": {"grpc"},
         "viewer": {"starlette", "uvicorn"},
     }.get(room(path), set())
     assert {parts[0] for parts in imported(path)} & FRAMEWORKS <= allowed

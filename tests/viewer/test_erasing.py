@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,16 +27,14 @@ def traffic(first: int, count: int) -> Iterator[Spans]:
     """Traces of ten spans; every tenth trace is hers, the others are his."""
     for trace in range(first, first + count):
         is_hers = trace % 10 == 0
-        user = {"user__hash": HERS if is_hers else HIS}
-        more = (
-            {"note": f"{MARK}{trace}-{'x' * 300}", "order": f"{MARK}{trace}"} if is_hers else {"note": f"keep-{trace}"}
-        )
+        values: dict[str, Any] = {"user__hash": HIS, "note": f"keep-{trace}"}
+        if is_hers:
+            values = {"user__hash": HERS, "note": f"{MARK}{trace}-{'x' * 300}", "order": f"{MARK}{trace}"}
         name = f"{MARK}step" if is_hers else "step"
         yield Spans(
             f"{MARK}shop" if is_hers else "shop",
             tuple(
-                span(trace, trace * 100 + number, name=name, start=NOON + trace, **user, **more)
-                for number in range(1, 11)
+                span(trace, trace * 100 + number, name=name, start=NOON + trace, **values) for number in range(1, 11)
             ),
         )
 
