@@ -40,7 +40,10 @@ class Erasing:
     async def erase_traces(self, request: Request) -> Response:
         """``POST /viewer/erase``: respond once nothing of the traces is in the store. Only this machine may ask."""
         if request.client is None or not _is_this_machine(request.client.host):
-            return _refuse(403, "only programs on the machine of the viewer erase traces: run tracemw forget there")
+            return _refuse(
+                403,
+                "only programs on the machine of the viewer erase: run tracemw forget there, with --url http://127.0.0.1:4318",
+            )
         if not request.headers.get("content-type", "").startswith(JSON):  # no form of a web page sends this type
             return _refuse(415, f"the body is not {JSON}: send {_ACCEPTED}")
         try:

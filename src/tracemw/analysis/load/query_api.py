@@ -175,7 +175,10 @@ class QueryApi:
             with error:
                 if error.code == 404:
                     return None
-                raise self._refused(error.code, error.read(2000).decode(errors="replace").strip()) from None
+                said = error.read(2000).decode(errors="replace").strip()
+                if sent is not None and said:
+                    raise QueryError(f"{self._url} refuses: {said}") from None
+                raise self._refused(error.code, said) from None
         except URLError as error:
             raise self._unreachable(error.reason) from None
         except (OSError, HTTPException) as error:
