@@ -21,6 +21,7 @@ CAPTURES = Path(__file__).parent / "analysis" / "captures"
         (("view",), "tracemw view --db traces.db "),
         (("analyze",), "tracemw analyze trace.json "),
         (("compare",), "tracemw compare --before 1.0 --after 1.1 "),
+        (("forget",), "tracemw forget - < users.txt "),
         (("mcp",), "tracemw mcp --http 8765 "),
         (("spike",), "tracemw spike 1.0 --for 10m "),
     ],

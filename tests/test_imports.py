@@ -19,7 +19,7 @@ FRAMEWORKS = {
     *("falcon", "fastapi", "flask", "litestar", "starlette"),
     *("httpx", "httpx2", "requests", "urllib3", "uvicorn", "django", "grpc", "sqlalchemy", "greenlet"),
 }
-TOOLS = {"checking", "cli", "__main__", "doctor", "lint", "mcp", "viewer"}
+TOOLS = {"checking", "cli", "__main__", "doctor", "erasure", "lint", "mcp", "viewer"}
 SDK_ROOMS = {"_setup", "sampling", "_recording", "_export"}
 DOORS = {
     *(
@@ -40,7 +40,18 @@ DOORS = {
 
 # What each room may import of tracemw itself. A room that is not listed here has no business in the tree.
 ALLOWED = {
-    "__init__": {"_http", "_recording", "_setup", "_version", "bootstrap", "logging", "redaction", "spans", *DOORS},
+    "__init__": {
+        "_http",
+        "_recording",
+        "_setup",
+        "_version",
+        "bootstrap",
+        "logging",
+        "redaction",
+        "spans",
+        "users",
+        *DOORS,
+    },
     "__main__": {"cli"},
     "_version": set(),
     "_process": {"_process"},
@@ -65,6 +76,7 @@ ALLOWED = {
     "logging": {"_otel", "logging", "redaction"},
     "sqlalchemy": {"_db", "_otel", "_version", "sqlalchemy"},
     "spans": {"_otel"},
+    "users": {"_otel", "config", "redaction"},
     "spikes": {"_otel", "_process", "config", "spikes"},
     "sampling": {"_otel", "config", "sampling", "spikes"},
     "_recording": {"_db", "_otel", "_process", "_recording", "redaction", "sampling"},
@@ -89,13 +101,15 @@ ALLOWED = {
     "analysis": {"analysis"},
     "checking": {"_http", "_otel", "_setup", "checking", "lint"},
     "cli": {
-        *("_process", "_version", "analysis", "checking", "cli", "config", "doctor", "lint", "mcp", "spikes", "viewer"),
+        *("_process", "_version", "analysis", "checking", "cli", "config", "doctor", "erasure", "lint", "mcp"),
+        *("spikes", "viewer"),
     },
     # A doctor reads the settings of an application, and sends a span as the application would.
     "doctor": {
         *("_export", "_otel", "_process", "_recording", "_setup", "_version", "analysis", "config", "doctor"),
         *("redaction", "sampling"),
     },
+    "erasure": {"analysis", "config", "erasure", "redaction"},
     "lint": {"_version", "config", "lint", "redaction"},
     "mcp": {"_version", "analysis", "mcp"},
     "viewer": {"analysis", "viewer"},
@@ -182,6 +196,7 @@ def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Pa
         "urllib3": {"urllib3"},
         "sqlalchemy": {"sqlalchemy"},
         "_export": {"grpc"},
+        "erasure": {"grpc"},
         "viewer": {"starlette", "uvicorn"},
     }.get(room(path), set())
     assert {parts[0] for parts in imported(path)} & FRAMEWORKS <= allowed

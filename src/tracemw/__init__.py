@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # the names that `__getattr__` finds, so that a type checker 
     from tracemw._recording.redacted import RedactingExporter
     from tracemw._setup.tracing import Stats, Tracing
     from tracemw.bootstrap import init, shutdown
+    from tracemw.users import user
 
 __all__ = [
     "ClientOptions",
@@ -55,6 +56,7 @@ __all__ = [
     "span",
     "stage",
     "traced",
+    "user",
 ]
 
 _DOORS = (
@@ -71,6 +73,7 @@ _HOMES = {
     "Tracing": "tracemw._setup.tracing",
     "init": "tracemw.bootstrap",
     "shutdown": "tracemw.bootstrap",
+    "user": "tracemw.users",
 }
 
 if not TYPE_CHECKING:

@@ -80,7 +80,12 @@ def unusable(what: str, error: Exception) -> None:
     _report(f"{what} cannot be used and is left out", error)
 
 
-def _report(message: str, error: Exception) -> None:
+def refuse(message: str) -> None:
+    """Log and count that something which the application asked for is not done, as the message says."""
+    _report(message, None)
+
+
+def _report(message: str, error: Exception | None) -> None:
     faults[message] += 1
     now = time.monotonic()
     if now >= _silent_until.get(message, 0.0):

@@ -6,6 +6,8 @@ mark promises more than the API does:
 * A tracer takes `LazyAttributes`, and values of any type. It times its spans by a clock that nobody can set.
 * A tracer says with `fold_for` whether one more of many like spans need not be made: a `Fold` counts it.
 * A span takes `LazyAttributes` for an event, which hold no more than a kilobyte of text.
+* A span keeps the pseudonym of its user as `user_hash`, and knows its `parent_span` while both are open, unless nothing
+  is folded.
 * A span records an exception even if the exception's methods raise, and leaves out the secrets of URLs. Its times are
   `clock_offset` nanoseconds ahead of the monotonic clock.
 * A sampler decides at roots by its `policy`. Its `follows_callers` says whether a caller's decision holds.
@@ -58,3 +60,15 @@ def as_held(span: Any) -> Held | None:
     """Return a span if it is held, or if it is a wrapper that passes attributes of a held span on; else None."""
     # The mark is an attribute and no base class: a second base makes each access to a span slower.
     return span if getattr(span, "is_held", False) else None
+
+
+def mark_user(span: Any, pseudonym: str) -> None:
+    """Put the pseudonym of a user on a span. A span of ours keeps it for those that start beneath."""
+    span.set_attribute("user.hash", pseudonym)
+    if is_ours(span):
+        span.user_hash = pseudonym
+
+
+def user_of(span: Any) -> str | None:
+    """Return the pseudonym that a span of ours keeps; None without one."""
+    return getattr(span, "user_hash", None)

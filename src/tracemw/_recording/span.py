@@ -62,6 +62,8 @@ class Span(SdkSpan):
     """The parent, while both are open and like children are folded."""
     folds: Folds | None = None
     """What is folded beneath this span."""
+    user_hash: str | None = None
+    """The pseudonym of the user whose request this is. Spans that start beneath get it, too."""
     handled: Any = None
     """The exceptions that the application has handled while this span was current, if somebody watches."""
     _sampler = None

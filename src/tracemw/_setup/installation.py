@@ -26,6 +26,7 @@ from tracemw._setup.instrumentations import find, turn_on
 from tracemw._setup.outlet import Outlet
 from tracemw._setup.pipeline import Pipeline, meter_provider_for, pipeline_for, policy_for, span_exporter_for
 from tracemw._setup.tracing import Foreign, Tracing
+from tracemw._setup.user_hashes import UserHashes
 from tracemw._watch import Watchdog, watchdog_for
 from tracemw.config import DELIVERY_TIMEOUT, Config, ignored_files, unknown_variables
 from tracemw.redaction import Redaction
@@ -56,6 +57,7 @@ class Installation:
         self._provider: TracerProvider | None = None
         self._outlet = Outlet()
         self._baggage: BaggageKeys | None = None
+        self._hands_users_on = False
         self._warnings: DevelopmentWarnings | None = None
         self._endings = Endings(self.end)
         self._observer: Observer | None = None
@@ -160,6 +162,7 @@ class Installation:
         provider.show_redacted(RedactedSpans(policy))
         provider.show_unsampled(sampling.show_unsampled)
         self._name_baggage(provider, config.baggage)
+        self._hand_users_on(provider, config)
         self._warn(provider, config)
         meter_provider = _install_metrics(config, policy, lambda: provider.resource)
         watch = Watch(config.control_file, pipeline.sampler.share) if config.control_file is not None else None
@@ -209,6 +212,11 @@ class Installation:
             provider.add_span_processor(self._baggage)
         if self._baggage is not None:
             self._baggage.keys = keys
+
+    def _hand_users_on(self, provider: TracerProvider, config: Config) -> None:
+        if config.pseudonym_keys and not self._hands_users_on:
+            self._hands_users_on = True
+            provider.add_span_processor(UserHashes())
 
     def _warn(self, provider: TracerProvider, config: Config) -> None:
         if self._warnings is None and config.warn:

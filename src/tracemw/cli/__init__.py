@@ -3,9 +3,9 @@
 The way through the room:
 
 * ``command``: the parts of a command, and the exit statuses: 0 fine, 1 findings, 2 usage or environment error
-* ``view``, ``analyze``, ``compare``, ``lint``, ``check``, ``doctor``, ``mcp``, ``spike``: one command each. It loads
-  what it needs when it runs, and never a door
-* ``analyzing``, ``comparing_sets``: what ``analyze`` and ``compare`` do
+* ``view``, ``analyze``, ``compare``, ``lint``, ``check``, ``doctor``, ``forget``, ``mcp``, ``spike``: one command
+  each. It loads what it needs when it runs, and never a door
+* ``analyzing``, ``comparing_sets``, ``forgetting``: what ``analyze``, ``compare`` and ``forget`` do
 * ``fetching``: the server from which a command fetches traces
 * ``lengths_of_time``: times as users type them
 * ``annotations``: what a pipeline of GitHub shows beside the code
@@ -27,12 +27,13 @@ from tracemw.cli.check import CHECK
 from tracemw.cli.command import ERROR, Command
 from tracemw.cli.compare import COMPARE
 from tracemw.cli.doctor import DOCTOR
+from tracemw.cli.forget import FORGET
 from tracemw.cli.lint import LINT
 from tracemw.cli.mcp import MCP
 from tracemw.cli.spike import SPIKE
 from tracemw.cli.view import VIEW
 
-COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, COMPARE, LINT, CHECK, DOCTOR, MCP, SPIKE)
+COMMANDS: Final[tuple[Command, ...]] = (VIEW, ANALYZE, COMPARE, LINT, CHECK, DOCTOR, FORGET, MCP, SPIKE)
 
 _EXAMPLE: Final = """\
 example:

@@ -11,6 +11,7 @@ The way through the room, from the arguments and variables to the settings:
 * ``endpoint``, ``headers``, ``tls``, ``proxy``: one part of the way to a backend each
 * ``backend``: where one signal goes, and how: these parts together
 * ``allow``: the keys of attributes that may leave; ``project`` reads those of pyproject.toml
+* ``pseudonym_keys``: the keys of the hashes that stand for users
 * ``configuration``: all settings of the process, made once and frozen
 
 Three modules stand beside the way: ``methods`` and ``propagators`` are read where they are used, and users name
@@ -25,6 +26,7 @@ from tracemw.config.environment import OWN_VARIABLES, unknown_variables
 from tracemw.config.methods import KNOWN_METHODS, known_methods
 from tracemw.config.project import Project, read_project
 from tracemw.config.propagators import unknown_propagators
+from tracemw.config.pseudonym_keys import PseudonymKey, pseudonym_keys
 
 __all__ = [
     "DELIVERY_TIMEOUT",
@@ -35,10 +37,12 @@ __all__ = [
     "Config",
     "Endpoint",
     "Project",
+    "PseudonymKey",
     "control_file",
     "ignored_files",
     "is_development",
     "known_methods",
+    "pseudonym_keys",
     "read_project",
     "unknown_propagators",
     "unknown_variables",

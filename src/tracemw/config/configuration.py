@@ -23,6 +23,7 @@ from tracemw.config.parsers import (
     to_ratio,
     whole_number,
 )
+from tracemw.config.pseudonym_keys import PseudonymKey, pseudonym_keys
 
 DELIVERY_TIMEOUT: Final = 5.0
 """Seconds in which queued spans must be delivered: by a flush, at the end of a server, at the end of the process."""
@@ -113,6 +114,11 @@ class Config:
     """The keys, and globs of keys, of attributes whose values may leave, beside those that are allowed unasked
     (`TRACEMW_ALLOW`, separated by commas, and `[tool.tracemw] allow` in the `pyproject.toml` of the project).
     Keys of baggage that becomes attributes are among them."""
+
+    pseudonym_keys: tuple[PseudonymKey, ...] = ()
+    """The keys of the pseudonyms that stand for users (`TRACEMW_PSEUDONYM_KEY`, as `ID:KEY`, or `ID:KEY,ID:KEY` while
+    keys change). `tracemw.user` uses the first one, and `tracemw forget` searches for all. A key has at least 32
+    characters, and counts as it is written. Without one, `tracemw.user` records nothing."""
 
     blame: bool = True
     """Whether the time that belongs to nobody is told (`TRACEMW_BLAME`)."""
@@ -207,6 +213,7 @@ class Config:
             delay=cls.delay if delay is None else delay,
             baggage=baggage,
             allow=allowed_keys(arguments.allow) | frozenset(baggage),
+            pseudonym_keys=pseudonym_keys(),
             blame=cls.blame if blame is None else blame,
             instrument=("auto",) if arguments.instrument == "auto" else tuple(arguments.instrument),
             not_by_auto=read("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", names) or (),

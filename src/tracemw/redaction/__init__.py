@@ -17,6 +17,7 @@ The way through this room, one module per step:
 * `detectors`: what looks like a secret in a text; `places` is what they find
 * `known_tokens`, `pairs`, `numbers`, `addresses`: the detectors
 * `urls`, `database_errors`: what URLs, and errors of databases, repeat of values
+* `pseudonyms`: the hashes that stand for users
 * `report`: what has been redacted, and how often
 * `remedy`: what lets the values of a key pass, for the log
 """

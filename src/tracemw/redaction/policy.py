@@ -32,6 +32,7 @@ from tracemw.redaction.detectors import is_plain, is_plain_agent, secrets
 from tracemw.redaction.nested import NestedValues
 from tracemw.redaction.pairs import is_telling
 from tracemw.redaction.places import MASK, Place, merged
+from tracemw.redaction.pseudonyms import USER_HASH, is_pseudonym
 from tracemw.redaction.report import Report
 from tracemw.redaction.urls import (
     QUERY_NAMES,
@@ -184,6 +185,8 @@ class Policy:
             is_calm = partial(is_calm_url, allows=self.names)
         elif key in AGENTS:
             is_calm = is_plain_agent
+        elif key == USER_HASH:
+            is_calm = is_pseudonym  # among 64 hex digits may be the number of a card
         shown = key if is_plain(key) else _replaced(key, [(place, _mask(place)) for place in secrets(key)])
         numbers_pass = passes or (self._is_lenient and not is_telling(key))
         return KeyRule(key, shown, passes=passes, numbers_pass=numbers_pass, is_calm=is_calm, find=find)

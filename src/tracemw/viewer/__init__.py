@@ -7,6 +7,7 @@ The way through this room:
 * ``app``           the routes; ``isolation`` refuses the requests of other people's web pages
 * ``receiver``      the endpoint that takes spans: ``receiving`` reads them, ``storing`` keeps them in SQLite
 * ``queries``       the endpoints that answer: ``querying`` reads the question, ``storing`` finds the spans
+* ``erasing``       the endpoint that erases traces, for ``tracemw forget``
 * ``explaining``    the endpoints that say what `tracemw.analysis` finds, by way of ``answering``
 * ``page/``         the web page, plain ES modules without a build step; ``one_file`` makes one file of it
 

@@ -84,6 +84,12 @@ class Answers:
         body = await self._makers.make(request, partial(self._answer, key, make))
         return PiecewiseResponse([body], media_type="application/json")
 
+    def forget(self) -> None:
+        """Let go of all answers."""
+        with self._lock:
+            self._known.clear()
+            self._size = 0
+
     def _answer(self, key: Hashable | None, make: Callable[[Budget], bytes], budget: Budget) -> bytes:
         with self._lock:
             if key in self._known:

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from tracemw.viewer.allowance import Allowance
 from tracemw.viewer.budget import BudgetError
+from tracemw.viewer.erasing import Erasing
 from tracemw.viewer.explaining import Explanations
 from tracemw.viewer.isolation import IsolationMiddleware
 from tracemw.viewer.queries import Queries
@@ -39,6 +40,7 @@ def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = 
     receiver = Receiver(store, allowance)
     queries = Queries(store, allowance)
     explanations = Explanations(store, allowance)
+    erasing = Erasing(store, allowance, explanations.forget)
     return Starlette(
         routes=[
             Route("/v1/traces", receiver.receive_traces, methods=["POST"]),
@@ -62,6 +64,7 @@ def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = 
             Route("/viewer/trace/{trace_id:str}/matches", explanations.matches),
             Route("/viewer/causes", explanations.causes),
             Route("/viewer/survey", explanations.survey),
+            Route("/viewer/erase", erasing.erase_traces, methods=["POST"]),
             *(Route(path, _page) for path in _ADDRESSES),
             Mount("/page", _PageFiles(directory=_PAGE)),
         ],

@@ -113,6 +113,11 @@ class Explanations:
 
         return await self._answers.respond(request, ("causes", version, *sorted(parameters.items())), make)
 
+    def forget(self) -> None:
+        """Let go of all answers: some may be of traces that have been erased."""
+        self._answers.forget()
+        self._causes.clear()
+
     def _cause(self, summary: Summary, budget: Budget) -> Mapping[str, str] | None:
         """Return the finding behind the verdict on a trace, if it is more than a hint."""
         if summary.spans > _LARGEST_JUDGED:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from tracemw.analysis.findings.finding import quoted
-from tracemw.analysis.gathering.how_long import length_of_time
+from tracemw.analysis.gathering.how_long import instant
 from tracemw.analysis.gathering.searching import narrowed
 from tracemw.analysis.load.files import files_in
 
@@ -116,13 +115,7 @@ def _window(text: str, now: float) -> tuple[float, float]:
 
 
 def _instant(text: str, window: str, now: float) -> float:
-    if text == "now":
-        return now
     try:
-        return now - length_of_time(text)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text).timestamp()
+        return instant(text, now)
     except ValueError:
         raise SideError(f"{window!r} is neither a file that is there nor a time; {_ACCEPTED}") from None

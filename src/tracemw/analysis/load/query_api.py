@@ -9,7 +9,7 @@ import json
 import math
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Any, Final, NamedTuple
 from urllib.error import HTTPError, URLError
@@ -142,9 +142,32 @@ class QueryApi:
         except (ValueError, TypeError, KeyError, AttributeError):
             raise QueryError(f"{self._url} answers a metrics query with something else") from None
 
-    def _get(self, target: str) -> bytes | None:
-        """Return a body; None for 404."""
-        request = Request(self._url + target, headers={"accept": "application/json", **self._headers})  # noqa: S310  checked
+    def build(self) -> tuple[str, str]:
+        """Return the version and the revision of the server; both empty if it does not tell.
+
+        Raises:
+            QueryError: if the server cannot be asked.
+        """
+        body = self._get("/api/status/buildinfo")
+        try:
+            told: Any = json.loads(body or "{}")
+            return str(told.get("version", "")), str(told.get("revision", ""))
+        except (ValueError, AttributeError):
+            return "", ""
+
+    def erase(self, trace_ids: Sequence[str]) -> None:
+        """Have `tracemw view` erase traces by their ids in hex. No other server does.
+
+        Raises:
+            QueryError: if the server cannot be asked, or refuses.
+        """
+        if self._get("/viewer/erase", json.dumps({"traceIds": list(trace_ids)}).encode()) is None:
+            raise QueryError(f"{self._url} erases nothing; use the tracemw view of this version of tracemw")
+
+    def _get(self, target: str, sent: bytes | None = None) -> bytes | None:
+        """Return a body; None for 404. What is `sent`, as JSON, makes it a POST."""
+        headers = {"accept": "application/json", "content-type": "application/json", **self._headers}
+        request = Request(self._url + target, sent, headers)  # noqa: S310  checked
         try:
             with self._opener.open(request, timeout=self._timeout) as response:
                 body: bytes = response.read(_LARGEST + 1)
@@ -152,7 +175,10 @@ class QueryApi:
             with error:
                 if error.code == 404:
                     return None
-                raise self._refused(error.code, error.read(2000).decode(errors="replace").strip()) from None
+                said = error.read(2000).decode(errors="replace").strip()
+                if sent is not None and said:
+                    raise QueryError(f"{self._url} refuses: {said}") from None
+                raise self._refused(error.code, said) from None
         except URLError as error:
             raise self._unreachable(error.reason) from None
         except (OSError, HTTPException) as error:

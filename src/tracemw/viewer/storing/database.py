@@ -16,6 +16,7 @@ from pathlib import Path
 from tracemw.viewer.storing.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
 _BUSY_SECONDS = 5.0
+_PATIENCE = 6  # times as long for readers, before the log stays as it is
 _CACHE_KIBIBYTES = 64 * 1024  # of pages; spans of a trace stand together in an index, and traces come in no order
 _LARGEST_LOG = 16 * 1024 * 1024  # bytes on the disk of a write-ahead log that has been emptied
 
@@ -64,6 +65,24 @@ class Database:
     def connect(self) -> sqlite3.Connection:
         """Return one more connection to the file, for reading."""
         return _connect(self._path)
+
+    def compact(self) -> None:
+        """Write the file anew without what has been deleted from it, and empty the write-ahead log.
+
+        Overwriting what is deleted is not enough: SQLite moves rows between pages, and leaves copies of them behind.
+
+        Raises:
+            StoreError: while somebody reads the file for so long that the log cannot be emptied.
+        """
+        if self._path is None:
+            return
+        self.writing.execute("VACUUM")
+        for _ in range(_PATIENCE):  # each time, SQLite itself waits for readers
+            if not _scalar(self.writing, "PRAGMA wal_checkpoint(TRUNCATE)"):
+                return
+        raise StoreError(
+            f"cannot empty {self._path}-wal: somebody reads the file; what was deleted is in it until the next time"
+        )
 
     def missing(self) -> str:
         """Return what has become of the file: ``deleted`` or ``replaced``; empty while it is in its place."""

@@ -63,6 +63,11 @@ class Pool:
         with self._turn, self.database.writing as connection:
             yield connection
 
+    def compact(self) -> None:
+        """Leave nothing in the file of what has been deleted; see `Database.compact`."""
+        with self._turn:
+            self.database.compact()
+
     def reopen(self) -> None:
         """Open the file anew, and create it if it does not exist. On an error, the old connections stay."""
         before = self.database

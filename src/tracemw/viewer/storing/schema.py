@@ -1,11 +1,12 @@
 """The tables of the viewer's database.
 
 ``shares`` counts the spans that each trace has of each instrumentation scope. A scope belongs to one resource.
-``stretches`` has the words of the spans from one row to another (see `Vocabulary`).
+``stretches`` has the words of the spans from one row to another (see `Vocabulary`). So ``spans`` has an id of its own:
+without one, VACUUM may give its rows other numbers.
 """
 
 APPLICATION_ID = 0x74_6D_77_76  # "tmwv", in the file's header
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 SCHEMA = """
 CREATE TABLE traces (
     trace_id BLOB PRIMARY KEY, arrival INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
@@ -25,7 +26,7 @@ CREATE TABLE scopes (
 );
 CREATE INDEX scopes_by_resource ON scopes (resource);
 CREATE TABLE spans (
-    trace_id BLOB NOT NULL, span_id BLOB NOT NULL, parent_id BLOB, scope INTEGER NOT NULL,
+    id INTEGER PRIMARY KEY, trace_id BLOB NOT NULL, span_id BLOB NOT NULL, parent_id BLOB, scope INTEGER NOT NULL,
     name TEXT NOT NULL, kind INTEGER NOT NULL, status INTEGER NOT NULL,
     start INTEGER NOT NULL, "end" INTEGER NOT NULL, bytes INTEGER NOT NULL, proto BLOB NOT NULL
 );

@@ -24,6 +24,7 @@ from tracemw.viewer.storing.pool import Pool
 from tracemw.viewer.storing.slices import read_trace
 from tracemw.viewer.storing.sql import SqlCondition
 from tracemw.viewer.storing.summaries import Summary, read_summaries, read_summaries_of
+from tracemw.viewer.storing.transaction import Erased
 from tracemw.viewer.storing.writer import Writer
 
 DEFAULT_MAX_SPANS = 200_000
@@ -63,6 +64,14 @@ class Store:
         counts those as rejected. The future fails with `StoreError` when the database cannot be written.
         """
         return self._writer.add(batch)
+
+    def erase(self, trace_ids: Collection[bytes]) -> Future[Erased]:
+        """Erase traces, with all spans that were handed over before. The future is done when none is in the file.
+
+        What the file system, a backup or a snapshot has kept of the file's former content is not the store's to erase.
+        The future fails with `StoreError` when the database cannot be written.
+        """
+        return self._writer.erase(trace_ids)
 
     def close(self) -> None:
         """Commit the spans that were handed over, and close the database."""

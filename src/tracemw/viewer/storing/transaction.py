@@ -1,9 +1,12 @@
-"""One transaction of the store: spans go in, summaries of their traces follow, and the oldest traces make room."""
+"""One transaction of the store: spans go in, summaries of their traces follow, and the oldest traces make room.
+
+Or traces are erased, because somebody asks for that.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,6 +60,14 @@ class _Growth:
     seen: dict[bytes, tuple[int, int, int, int]] = field(default_factory=dict)
     replaced: bool = False
     longest_replaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How much has been erased."""
+
+    traces: int
+    spans: int
 
 
 class Transaction:
@@ -154,6 +165,22 @@ class Transaction:
                 break
             self._delete(*oldest)
 
+    def erase(self, trace_ids: Iterable[bytes]) -> Erased:
+        """Delete traces, whatever else the store holds, and the words that only they had. Unknown traces are left out.
+
+        SQLite overwrites what it deletes. Copies that it has made before stay in the file; see `Database.compact`.
+        """
+        self._execute("PRAGMA secure_delete = ON")
+        before, stretches = replace(self.totals), set[int]()
+        for trace_id in trace_ids:
+            found = self._execute("SELECT spans, bytes FROM traces WHERE trace_id = ?", (trace_id,)).fetchone()
+            if found is not None:
+                stretches |= self._vocabulary.stretches_of(trace_id)
+                self._delete(trace_id, *found)
+        self.totals.size += self._vocabulary.rebuild(stretches)
+        self.totals.arrival += 1  # what has been said of all traces does not hold any more
+        return Erased(before.traces - self.totals.traces, before.spans - self.totals.spans)
+
     def _begin_growth(self, trace_id: bytes) -> _Growth:
         sql = 'SELECT spans, errors, bytes, scope_bytes, "end" FROM traces WHERE trace_id = ?'
         row = self._execute(sql, (trace_id,)).fetchone()
@@ -171,7 +198,7 @@ class Transaction:
         return found
 
     def _write_rows(self) -> None:
-        self._execute_many("INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._rows)
+        self._execute_many("INSERT OR REPLACE INTO spans VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._rows)
         self._rows = []
         self._row_bytes = 0
 

@@ -31,6 +31,8 @@ _STRETCHES_AT_ONCE = 200
 _KNOWN_ATTRIBUTES = 20_000  # whose words are remembered
 _KNOWN_BYTES = 200  # a longer attribute is not remembered
 
+_LAST_ROW = 2**63 - 1
+
 _serialize: Callable[[KeyValue], bytes] = KeyValue.SerializeToString
 
 
@@ -128,13 +130,41 @@ class Vocabulary:
         self._spans += spans
         if self._spans < _STRETCH_SPANS:
             return 0
-        hashes = array("I", sorted(self._words)).tobytes()
+        hashes = _packed(self._words)
         # Row ids only grow: each transaction leaves the spans of its latest trace, which have the highest.
         (last,) = self._execute("SELECT coalesce(max(rowid), 0) FROM spans").fetchone()
         self._execute("INSERT INTO stretches VALUES (?, ?, ?)", (last, self._end() + 1, hashes))
         self._words = set()
         self._spans = 0
         return len(hashes) - self._drop_empty()
+
+    def stretches_of(self, trace_id: bytes) -> set[int]:
+        """Return the last row of each stretch that has spans of a trace."""
+        found = self._execute(
+            "SELECT DISTINCT last FROM spans JOIN stretches ON spans.rowid BETWEEN first AND last WHERE trace_id = ?",
+            (trace_id,),
+        )
+        return {last for (last,) in found}
+
+    def rebuild(self, stretches: Iterable[int]) -> int:
+        """Make the words of stretches anew, from the spans that they still have.
+
+        Returns:
+            By how many bytes the table has grown.
+        """
+        (before,) = self._execute("SELECT coalesce(sum(length(words)), 0) FROM stretches").fetchone()
+        # New spans take the numbers after the last one that is there. A stretch beyond it would not have their words.
+        self._execute("DELETE FROM stretches WHERE last > (SELECT coalesce(max(rowid), 0) FROM spans)")
+        self._known = {}
+        for last in stretches:
+            row = self._execute("SELECT first FROM stretches WHERE last = ?", (last,)).fetchone()
+            if row is not None:
+                words, _ = self._read(row[0], last)
+                self._execute("UPDATE stretches SET words = ? WHERE last = ?", (_packed(words), last))
+        self._drop_empty()
+        self._read_rest()
+        (after,) = self._execute("SELECT coalesce(sum(length(words)), 0) FROM stretches").fetchone()
+        return int(after - before)
 
     def _drop_empty(self) -> int:
         empty = "NOT EXISTS (SELECT 1 FROM spans WHERE spans.rowid BETWEEN stretches.first AND stretches.last)"
@@ -150,12 +180,17 @@ class Vocabulary:
 
     def _read_rest(self) -> None:
         """Read the words of the rows that are in no stretch, as a viewer before this one has left them."""
+        self._words, self._spans = self._read(self._end() + 1, _LAST_ROW)
+
+    def _read(self, first: int, last: int) -> tuple[set[int], int]:
+        """Return the words of the spans from one row to another, and how many spans there are."""
         words = Words()
         scopes: set[int] = set()
-        for scope, proto in self._execute("SELECT scope, proto FROM spans WHERE rowid > ?", (self._end(),)):
+        spans = 0
+        for scope, proto in self._execute("SELECT scope, proto FROM spans WHERE rowid BETWEEN ? AND ?", (first, last)):
             words.add(Span.FromString(proto))
             scopes.add(scope)
-            self._spans += 1
+            spans += 1
         for row in scopes:
             resource, scope = self._execute(
                 "SELECT resources.proto, scopes.proto FROM scopes JOIN resources ON resources.id = scopes.resource "
@@ -163,7 +198,7 @@ class Vocabulary:
                 (row,),
             ).fetchone()
             words.add_scope(Resource.FromString(resource), InstrumentationScope.FromString(scope))
-        self._words.update(words.hashes(self._known))
+        return set(words.hashes(self._known)), spans
 
 
 def read_stretches(pool: Pool, needs: Needs, budget: Budget) -> Iterator[tuple[int, int]]:
@@ -186,6 +221,10 @@ def read_stretches(pool: Pool, needs: Needs, budget: Budget) -> Iterator[tuple[i
     ((newest,),) = pool.read("SELECT coalesce(max(rowid), 0) FROM spans", (), budget)
     if newest > end:
         yield end + 1, newest
+
+
+def _packed(words: Iterable[int]) -> bytes:
+    return array("I", sorted(words)).tobytes()
 
 
 def _has(words: array[int], word: int) -> bool:

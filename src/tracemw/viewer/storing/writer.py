@@ -6,7 +6,9 @@ import logging
 import queue
 import sqlite3
 import threading
+from collections.abc import Collection
 from concurrent.futures import Future
+from typing import NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -14,7 +16,7 @@ from tracemw.viewer.receiving.batch import Batch, ResourceScope
 from tracemw.viewer.storing.database import Database, StoreError, remedy
 from tracemw.viewer.storing.pool import Pool
 from tracemw.viewer.storing.slices import in_slices
-from tracemw.viewer.storing.transaction import Transaction
+from tracemw.viewer.storing.transaction import Erased, Transaction
 from tracemw.viewer.storing.vocabulary import Vocabulary
 
 _GROUP_BATCHES = 64  # in one group at most
@@ -22,6 +24,13 @@ _GROUP_SPANS = 2_000  # a group of so many takes no more batches
 _COMMIT_SPANS = 2_000  # in one transaction: in memory, readers wait for its end
 
 _log = logging.getLogger("tracemw.viewer")
+
+
+class _Erasure(NamedTuple):
+    """Traces that somebody wants erased."""
+
+    trace_ids: Collection[bytes]
+    done: Future[Erased]
 
 
 class Writer:
@@ -39,7 +48,7 @@ class Writer:
         self._max_bytes = max_bytes
         self._vocabulary: tuple[Database, Vocabulary] | None = None  # of the database as it was at the last commit
         self._trouble = ""  # why the last group could not be written
-        self._waiting: queue.SimpleQueue[tuple[Batch, Future[None]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Batch, Future[None]] | _Erasure | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="tracemw-viewer-writer", daemon=True)
         self._thread.start()
 
@@ -48,6 +57,13 @@ class Writer:
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # from here on nobody can cancel what the thread will finish
         self._waiting.put((batch, done))
+        return done
+
+    def erase(self, trace_ids: Collection[bytes]) -> Future[Erased]:
+        """Erase traces; see `Store.erase`."""
+        done: Future[Erased] = Future()
+        done.set_running_or_notify_cancel()
+        self._waiting.put(_Erasure(trace_ids, done))
         return done
 
     def close(self) -> None:
@@ -59,9 +75,11 @@ class Writer:
         open_for_more = True
         while open_for_more:
             group: list[tuple[Batch, Future[None]]] = []
+            erasure: _Erasure | None = None
             spans = 0
             while (
                 open_for_more
+                and erasure is None
                 and len(group) < _GROUP_BATCHES
                 and spans < _GROUP_SPANS
                 and (not group or not self._waiting.empty())
@@ -69,23 +87,22 @@ class Writer:
                 item = self._waiting.get()
                 if item is None:
                     open_for_more = False
+                elif isinstance(item, _Erasure):
+                    erasure = item
                 else:
                     group.append(item)
                     spans += len(item[0].spans)
             if group:
                 self._acknowledge(group)
+            if erasure is not None:
+                self._erase(erasure)
 
     def _acknowledge(self, group: list[tuple[Batch, Future[None]]]) -> None:
         """Write a group, and tell its senders what has become of it."""
         try:
             self._write([batch for batch, _ in group])
         except Exception as error:  # whatever it is, the thread lives on and the senders are told
-            failure = error
-            if not isinstance(error, StoreError):
-                text = f"cannot write {self._pool.path or 'memory'}: {error}"
-                failure = StoreError(
-                    f"{text}; {remedy(error, self._pool.path)}" if isinstance(error, sqlite3.Error) else text
-                )
+            failure = self._failure(error)
             self._report(str(failure))
             for _, done in group:
                 done.set_exception(failure)
@@ -93,6 +110,27 @@ class Writer:
         self._report("")
         for _, done in group:
             done.set_result(None)
+
+    def _erase(self, erasure: _Erasure) -> None:
+        try:
+            self._restore_file()
+            database = self._pool.database
+            with self._pool.transaction() as connection:
+                transaction = self._begin(connection)
+                erased = transaction.erase(erasure.trace_ids)
+            database.totals = transaction.totals
+            self._pool.compact()
+        except Exception as error:
+            self._vocabulary = None  # it may know what was rolled back
+            erasure.done.set_exception(self._failure(error))
+        else:
+            erasure.done.set_result(erased)
+
+    def _failure(self, error: Exception) -> StoreError:
+        if isinstance(error, StoreError):
+            return error
+        text = f"cannot write {self._pool.path or 'memory'}: {error}"
+        return StoreError(f"{text}; {remedy(error, self._pool.path)}" if isinstance(error, sqlite3.Error) else text)
 
     def _report(self, trouble: str) -> None:
         """Log the first failure after a success and the first success after a failure, and no other."""
@@ -139,16 +177,20 @@ class Writer:
         """
         database = self._pool.database
         with self._pool.transaction() as connection:
-            if self._vocabulary is None or self._vocabulary[0] is not database:
-                self._vocabulary = (database, Vocabulary(connection))
-            transaction = Transaction(
-                connection,
-                database.totals,
-                self._vocabulary[1],
-                max_spans=self._max_spans,
-                max_bytes=self._max_bytes,
-            )
+            transaction = self._begin(connection)
             reasons = [(batch, transaction.insert(scope, span)) for batch, scope, span in spans]
             transaction.finish()
         database.totals = transaction.totals
         return [(batch, reason) for batch, reason in reasons if reason]
+
+    def _begin(self, connection: sqlite3.Connection) -> Transaction:
+        database = self._pool.database
+        if self._vocabulary is None or self._vocabulary[0] is not database:
+            self._vocabulary = (database, Vocabulary(connection))
+        return Transaction(
+            connection,
+            database.totals,
+            self._vocabulary[1],
+            max_spans=self._max_spans,
+            max_bytes=self._max_bytes,
+        )

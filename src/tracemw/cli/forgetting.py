@@ -1,0 +1,157 @@
+"""What `tracemw forget` does: it finds the traces of users, has them erased, and tells and notes what became of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from contextlib import closing
+from typing import Final
+from urllib.parse import urlsplit
+
+from tracemw.analysis.gathering.how_long import instant
+from tracemw.analysis.load.query_api import QueryApi
+from tracemw.analysis.load.unreadable import QueryError
+from tracemw.cli.command import ERROR, FINDINGS, FINE
+from tracemw.cli.fetching import open_api
+from tracemw.cli.output import fail, progress, say
+from tracemw.config import Arguments, Backend, pseudonym_keys
+from tracemw.erasure.audit import AuditLog
+from tracemw.erasure.in_viewer import InViewer
+from tracemw.erasure.outcome import Outcome
+from tracemw.erasure.seeking import Seeker
+from tracemw.erasure.until_gone import erase_until_gone
+from tracemw.erasure.user_query import pseudonyms_of, query_of
+from tracemw.erasure.windows import Window
+
+_DAYS: Final = 90
+"""Days that a look into Tempo goes back, where the user does not say. Tempo keeps traces for 14 by default."""
+
+_GRPC_PORT: Final = 9095
+_REVISION: Final = "tracemw"
+"""The revision of the build that `tracemw view` says it is."""
+
+_MOST_USERS: Final = 20
+"""Users of one run. One query has them all, each under every key."""
+
+_MOST_READ: Final = 100_000
+"""Characters of standard input."""
+
+_OLDEST: Final = (3, 1)
+"""The version of Tempo from which on it erases."""
+
+
+def forget(options: argparse.Namespace) -> int:
+    """Do what the options say, and return the exit status."""
+    try:
+        keys = pseudonym_keys()
+        if not keys:
+            raise ValueError(
+                "there is no key; set TRACEMW_PSEUDONYM_KEY to that of the services, with their former keys"
+            )
+        identifiers = _identifiers(options)
+        pseudonyms = pseudonyms_of(identifiers, keys)
+        window = _window(options, time.time())
+        api = open_api(options)
+        with closing(AuditLog(options.audit)) as log:
+            version, revision = api.build()
+            is_viewer = revision == _REVISION
+            outcome = Outcome(
+                backend="viewer" if is_viewer else "tempo",
+                name=f"{'the viewer' if is_viewer else f'Tempo {version}'.strip()} at {options.url}",
+                pseudonyms=pseudonyms,
+                users=len(identifiers),
+                window=window,
+                dry_run=options.dry_run,
+            )
+            return _erase(options, api, outcome, log)
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as problem:
+        return fail(f"tracemw forget: {problem}")
+    finally:
+        progress("")
+
+
+def _erase(options: argparse.Namespace, api: QueryApi, outcome: Outcome, log: AuditLog) -> int:
+    """Erase, tell, and write the audit line, whatever happens."""
+    try:
+        if outcome.backend == "viewer":
+            _erase_in_viewer(options, api, outcome)
+        else:
+            _erase_in_tempo(options, api, outcome)
+    except BaseException as problem:
+        outcome.error = str(problem) or type(problem).__name__
+        progress("")
+        log.write(outcome.audit(), status=ERROR)
+        raise
+    progress("")
+    status = FINE if outcome.is_gone else FINDINGS
+    log.write(outcome.audit(), status=status)
+    if options.json:
+        say(json.dumps(outcome.document()))
+    else:
+        for line in outcome.lines():
+            say(line)
+    return status
+
+
+def _erase_in_viewer(options: argparse.Namespace, api: QueryApi, outcome: Outcome) -> None:
+    window = outcome.window or Window(1, int(time.time()) + 24 * 3600)  # clocks of services may be ahead
+    seeker = Seeker(api, query_of(outcome.pseudonyms), [window])
+    place = InViewer(api, dry_run=options.dry_run)
+    erase_until_gone(place, seeker, outcome, wait=options.wait, every=options.every, tell=progress)
+
+
+def _erase_in_tempo(options: argparse.Namespace, api: QueryApi, outcome: Outcome) -> None:
+    _require_redaction(outcome.name)
+    from tracemw.erasure.in_tempo import InTempo  # here, since grpc takes 80 ms to load
+    from tracemw.erasure.redaction_service import RedactionService
+
+    scheduler = options.scheduler or _scheduler_beside(options.url)
+    backend = Backend.resolve("traces", Arguments(protocol="grpc", endpoint=scheduler, tenant=options.tenant))
+    query, now = query_of(outcome.pseudonyms), int(time.time())
+    window = outcome.window or Window(now - _DAYS * 24 * 3600, now + 1)
+    seeker = Seeker(api, query, window.parts())
+    with closing(RedactionService(backend, dry_run=options.dry_run)) as service:
+        place = InTempo(service, query, outcome.window)
+        erase_until_gone(place, seeker, outcome, wait=options.wait, every=options.every, tell=progress)
+
+
+def _require_redaction(name: str) -> None:
+    """Refuse a Tempo that says it is too old. One that does not tell its version is asked."""
+    version = re.match(r"Tempo v?(\d+)\.(\d+)", name)
+    if version is not None and (int(version[1]), int(version[2])) < _OLDEST:
+        raise QueryError(f"{name} erases nothing safely; upgrade to Tempo 3.1 or later, and run this again")
+
+
+def _scheduler_beside(url: str) -> str:
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{_GRPC_PORT}"
+
+
+def _identifiers(options: argparse.Namespace) -> list[str]:
+    identifiers = list(options.identifiers)
+    if identifiers == ["-"]:
+        identifiers = [line for line in sys.stdin.read(_MOST_READ).split("\n") if line.strip()]
+    if not 0 < len(identifiers) <= _MOST_USERS:
+        raise ValueError(
+            f"{len(identifiers)} identifiers are not accepted; use 1 to {_MOST_USERS} in one run, one a line"
+        )
+    return identifiers
+
+
+def _window(options: argparse.Namespace, now: float) -> Window | None:
+    """Return the window that the options name; None if they name none."""
+    if options.since is None and options.begin is None and options.end is None:
+        return None
+    begin = now - (options.since or _DAYS * 24 * 3600)
+    if options.begin is not None:
+        begin = instant(options.begin, now)
+    end = now + 1 if options.end is None else instant(options.end, now)
+    if not 0 <= int(begin) < int(end):
+        raise ValueError("the window ends before it begins; use an earlier --from or --since, or a later --to")
+    return Window(int(begin), int(end))

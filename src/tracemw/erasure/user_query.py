@@ -1,0 +1,37 @@
+"""The query that finds the traces of users, under every key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from tracemw.config import PseudonymKey
+from tracemw.redaction.pseudonyms import USER_HASH, pseudonym
+
+_SHOWN: Final = 8
+"""Hex digits of a pseudonym that reports and audit lines show."""
+
+
+def pseudonyms_of(identifiers: Iterable[str], keys: Sequence[PseudonymKey]) -> tuple[str, ...]:
+    """Return the pseudonym of each identifier under each key.
+
+    Raises:
+        IdentifierError: for an identifier that is not accepted. The error does not show it.
+    """
+    made = (pseudonym(identifier, key.id, key.secret) for identifier in identifiers for key in keys)
+    return tuple(dict.fromkeys(made))
+
+
+def query_of(pseudonyms: Iterable[str]) -> str:
+    """Return the TraceQL that finds spans with one of these pseudonyms.
+
+    Tempo's redaction takes no other form: one filter, with comparisons by `=` that are joined.
+    """
+    comparisons = [f'span.{USER_HASH} = "{each}"' for each in pseudonyms]
+    return f"{{ {' || '.join(comparisons)} }}"
+
+
+def shortened(pseudonym: str) -> str:
+    """Return a pseudonym as reports show it: enough to compare it with another, and too little to search for it."""
+    key_id, _, digits = pseudonym.rpartition(":")
+    return f"{key_id}:{digits[:_SHOWN]}"

@@ -1,0 +1,248 @@
+"""`tracemw forget` empties the viewer of a user's traces, and leaves the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import tracemw
+from analysis.commands import Ended, run
+from servers import answers, free_port, process, wait_until
+from viewer.running import Viewer, viewer
+from viewer.samples import Spans, hex_id, one, span
+
+from .users import ALICE, BOB, KEYS, VARIABLE, pseudonym, shows
+
+SERVICE = """
+import sys, fastapi, uvicorn, tracemw
+tracemw.init("shop", endpoint=sys.argv[1], environment="production", sampling=1.0)
+app = fastapi.FastAPI()
+app.add_middleware(tracemw.fastapi.TraceMiddleware)
+@app.get("/orders/{name}")
+def orders(name: str):
+    if name != "nobody":
+        tracemw.user(f"{name}@example.com")
+    with tracemw.span("load"):
+        return {}
+uvicorn.run(app, port=int(sys.argv[2]), log_level="warning")
+"""
+
+
+@pytest.fixture(name="db")
+def a_database(tmp_path: Path) -> Path:
+    return tmp_path / "traces.db"
+
+
+@pytest.fixture(name="running")
+def running_viewer(db: Path) -> Iterator[Viewer]:
+    with viewer("--db", str(db)) as running:
+        yield running
+
+
+def stock(running: Viewer) -> None:
+    """Traces of alice under both keys, of which one has a service that does not name her, of bob, and of nobody."""
+    running.send(
+        one(1, user__hash=pseudonym(ALICE)),
+        Spans("billing", (span(1, 2, 1, name="charge"), span(1, 3, 1, name="receipt"))),
+        one(2, user__hash=pseudonym(ALICE, "2026a")),
+        one(3, user__hash=pseudonym(BOB)),
+        one(4),
+    ).raise_for_status()
+
+
+def forget(running: Viewer, *arguments: str, stdin: str = ALICE) -> Ended:
+    ended = run("forget", "-", "--url", running.url, *arguments, stdin=stdin.encode())
+    assert not shows(ended.stdout + ended.stderr)
+    return ended
+
+
+def left(running: Viewer) -> list[str]:
+    return sorted(running.found(q="{ }", limit=100))
+
+
+def test_the_traces_of_a_user_go_under_every_key_with_all_their_spans_and_the_others_stay(
+    running: Viewer, db: Path
+) -> None:
+    stock(running)
+    ended = forget(running)
+    assert ended.returncode == 0
+    assert left(running) == [hex_id(3), hex_id(4)]
+    assert running.get("/viewer/status")["spans"] == 2
+    lines = ended.stdout.splitlines()
+    assert lines[0] == f"2 traces of 1 user in the viewer at {running.url}, under the keys 2026b, 2026a"
+    assert lines[1] == "2 traces erased, 0 still there"
+    content = b"".join(file.read_bytes() for file in db.parent.iterdir())
+    assert pseudonym(ALICE)[-64:].encode() not in content
+    assert b"receipt" not in content
+    assert pseudonym(BOB).encode() in content
+    again = forget(running)
+    assert (again.returncode, again.stdout.splitlines()[1]) == (0, "0 traces erased, 0 still there")
+
+
+def test_real_requests_of_a_user_are_forgotten_and_those_of_others_are_not(running: Viewer) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with process("-c", SERVICE, running.url, str(port), env={"TRACEMW_PSEUDONYM_KEY": VARIABLE}):
+        wait_until(lambda: answers(f"{url}/"), timeout=30)
+        for name in ("alice", "bob", "nobody", "alice"):
+            httpx.get(f"{url}/orders/{name}", trust_env=False, timeout=30).raise_for_status()
+        wait_until(lambda: len(running.found(q='{ name = "load" }')) == 4, timeout=30)
+        wait_until(lambda: len(running.found(q='{ name = "GET /orders/{name}" }')) == 4, timeout=30)
+    assert forget(running).returncode == 0
+    assert len(running.found(q='{ name = "load" }')) == 2
+    assert forget(running, "--dry-run", stdin=BOB).returncode == 1
+
+
+def test_a_dry_run_says_what_is_there_and_erases_nothing(running: Viewer) -> None:
+    stock(running)
+    ended = forget(running, "--dry-run", "--json")
+    assert ended.returncode == 1
+    told = json.loads(ended.stdout)
+    assert sorted(told["traceIds"]) == [hex_id(1), hex_id(2)]
+    assert (told["tracesFound"], told["tracesErased"], told["dryRun"], told["gone"]) == (2, 0, True, False)
+    assert len(left(running)) == 4
+    assert forget(running, "--dry-run", stdin="carol@example.com").returncode == 0
+
+
+def test_a_window_leaves_what_began_outside_of_it(running: Viewer) -> None:
+    stock(running)  # in September 2026
+    assert forget(running, "--to", "2026-09-01").returncode == 0
+    assert len(left(running)) == 4
+    assert forget(running, "--from", "2026-09-01", "--to", "2026-10-01").returncode == 0
+    assert left(running) == [hex_id(3), hex_id(4)]
+
+
+def test_with_wait_spans_that_come_meanwhile_are_erased_too(running: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:
+    stock(running)
+    searches = 0
+    search = tracemw.analysis.load.query_api.QueryApi.search  # type: ignore[attr-defined]
+
+    def one_more_span_before_the_second_look(*arguments: Any, **more: Any) -> Any:
+        nonlocal searches
+        searches += 1
+        if searches == 2:
+            running.send(one(5, user__hash=pseudonym(ALICE))).raise_for_status()
+        return search(*arguments, **more)
+
+    monkeypatch.setattr("tracemw.analysis.load.query_api.QueryApi.search", one_more_span_before_the_second_look)
+    without = forget(running)
+    assert without.returncode == 1
+    assert "out of reach: spans have come in meanwhile" in without.stdout
+    searches = 0
+    assert forget(running, "--wait", "30s", "--every", "0.01s").returncode == 0
+    assert left(running) == [hex_id(3), hex_id(4)]
+
+
+def test_an_audit_line_tells_of_the_run_and_not_of_the_user(running: Viewer, tmp_path: Path) -> None:
+    stock(running)
+    log = tmp_path / "audit.jsonl"
+    for _ in range(2):
+        assert forget(running, "--audit", str(log)).stderr == ""
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    first, second = map(json.loads, log.read_text().splitlines())
+    assert not shows(log.read_text())
+    time = first.pop("time")
+    assert time.endswith("Z")
+    assert first == {
+        "command": "forget",
+        "backend": "viewer",
+        "server": f"the viewer at {running.url}",
+        "users": 1,
+        "keys": ["2026b", "2026a"],
+        "hashes": [pseudonym(ALICE)[:14], pseudonym(ALICE, "2026a")[:14]],
+        "window": None,
+        "dryRun": False,
+        "tracesFound": 2,
+        "tracesErased": 2,
+        "tracesLeft": 0,
+        "batches": [],
+        "gone": True,
+        "status": 0,
+    }
+    assert (second["tracesFound"], second["status"]) == (0, 0)
+
+
+def test_an_audit_file_that_cannot_be_written_ends_the_run_before_anything_is_erased(
+    running: Viewer, tmp_path: Path
+) -> None:
+    stock(running)
+    ended = forget(running, "--audit", str(tmp_path / "none" / "audit.jsonl"))
+    assert ended.returncode == 2
+    assert "audit.jsonl" in ended.stderr
+    assert len(left(running)) == 4
+
+
+def test_identifiers_of_a_pipe_stand_in_no_list_of_processes(running: Viewer) -> None:
+    stock(running)
+    command = [sys.executable, "-m", "tracemw", "forget", "-", "--url", running.url]
+    ended = subprocess.run(
+        command,
+        input=f"{ALICE}\n{BOB}\n",
+        env={**os.environ, "TRACEMW_PSEUDONYM_KEY": VARIABLE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended
+    assert left(running) == [hex_id(4)]
+    assert not shows(ended.stdout + ended.stderr)
+
+
+def test_a_former_key_that_is_not_named_any_more_finds_nothing_of_its_time(
+    running: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock(running)
+    monkeypatch.setenv("TRACEMW_PSEUDONYM_KEY", f"2027a:{'z' * 32},2026b:{KEYS['2026b']}")
+    assert forget(running).returncode == 0
+    assert left(running) == [hex_id(2), hex_id(3), hex_id(4)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        (("-",), "\n \n", "0 identifiers are not accepted"),
+        (("-",), "x\n" * 21, "21 identifiers are not accepted"),
+        (("-",), "x" * 1001, "use at most 1000 characters"),
+        ((" ",), "", "an empty identifier is not accepted"),
+        (("-", ALICE), "", "- stands alone"),
+        ((ALICE, "--since", "1h", "--from", "2h"), "", "use one of them"),
+        ((ALICE, "--since", "0s"), "", "use a time above 0"),
+        ((ALICE, "--from", "soon"), "", "'soon' is not accepted; use a time such as 2h, 3d or 2026-05-01T10:00"),
+        ((ALICE, "--from", "1h", "--to", "2h"), "", "the window ends before it begins"),
+        ((ALICE, "--url", "tempo:3200"), "", "use an http:// or https:// URL"),
+        ((ALICE, "--url", "http://127.0.0.1:1"), "", "cannot be reached"),
+        ((), "", "the following arguments are required"),
+    ],
+)
+def test_what_is_not_accepted_ends_with_status_2_and_shows_no_identifier(
+    arguments: tuple[str, ...], stdin: str, said: str
+) -> None:
+    ended = run("forget", *arguments, stdin=stdin.encode())
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert said in ended.stderr
+    assert not shows(ended.stderr)
+
+
+def test_without_a_key_nothing_can_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRACEMW_PSEUDONYM_KEY")
+    ended = run("forget", ALICE)
+    assert ended.returncode == 2
+    assert "set TRACEMW_PSEUDONYM_KEY to that of the services, with their former keys" in ended.stderr
+    monkeypatch.setenv("TRACEMW_PSEUDONYM_KEY", "2026b:short")
+    ended = run("forget", ALICE)
+    assert (ended.returncode, "at least 32 characters" in ended.stderr) == (2, True)
+
+
+def test_the_help_says_how_to_keep_an_identifier_out_of_the_history() -> None:
+    ended = run("forget", "--help")
+    assert ended.returncode == 0
+    assert "Use - to keep it out of both" in ended.stdout
