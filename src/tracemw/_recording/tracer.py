@@ -133,7 +133,7 @@ class Tracer(SdkTracer):
         if not here[0]:
             renew()
         current = current_context() if context is None else context
-        active: Any = current.get(_SPAN_KEY)
+        active: Any = current.get(_SPAN_KEY) if current else None
         kind_of_parent = type(active)
         if active is None:
             parent: SpanContext | None = None
@@ -257,11 +257,12 @@ class Tracer(SdkTracer):
             starting = processor.of_held[0]
             if processor.later:
                 cast("HeldSpan", span).started_in = copy_context(), context
-        for each in starting:
-            try:
-                each.on_start(span, parent_context=context)
-            except Exception as error:
-                self.note(each, "on_start", error)
+        if starting:
+            for each in starting:
+                try:
+                    each.on_start(span, parent_context=context)
+                except Exception as error:
+                    self.note(each, "on_start", error)
         return span
 
     def note(self, processor: SpanProcessor, hook: str, error: Exception) -> None:
