@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tracemw._version import __version__
@@ -191,22 +190,3 @@ def test_a_smaller_max_spans_applies_to_the_file_of_a_larger_one(tmp_path: Path)
         running.send(one(11))
         assert running.get("/viewer/status")["spans"] == 3
         assert hex_id(11) in running.found()
-
-
-def test_only_where_others_may_connect_a_line_warns_that_there_is_no_authentication() -> None:
-    with viewer("--host", "0.0.0.0") as running:
-        assert running.stop() == 0
-        assert running.process.stdout is not None
-        (line,) = running.process.stdout
-        assert line.startswith("warning: there is no authentication")
-    with viewer() as running:
-        assert running.stop() == 0
-        assert running.process.stdout is not None
-        assert list(running.process.stdout) == []
-
-
-def test_on_every_interface_any_host_name_is_answered() -> None:
-    with viewer("--host", "0.0.0.0") as running:
-        port = running.url.rpartition(":")[2]
-        url = f"http://127.0.0.1:{port}/ready"
-        assert httpx.get(url, headers={"host": "viewer.example"}, trust_env=False).status_code == 200

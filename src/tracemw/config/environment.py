@@ -21,6 +21,7 @@ OWN_VARIABLES: Final = frozenset(
         "TRACEMW_STACKTRACE_LIMIT",
         "TRACEMW_SWALLOWED",
         "TRACEMW_TENANT",
+        "TRACEMW_VIEWER_TOKEN",
         "TRACEMW_WARN",
     }
 )

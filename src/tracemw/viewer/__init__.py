@@ -4,7 +4,8 @@ The way through this room:
 
 * ``serve``         the process: port, signals, and a clean end
 * ``patience``      how long a connection waits for its peer; ``sending`` holds what the peer has not taken
-* ``app``           the routes; ``isolation`` refuses the requests of other people's web pages
+* ``app``           the routes; ``isolation`` refuses the requests of other people's web pages, and ``admission`` asks
+                    for the token
 * ``receiver``      the endpoint that takes spans: ``receiving`` reads them, ``storing`` keeps them in SQLite
 * ``queries``       the endpoints that answer: ``querying`` reads the question, ``storing`` finds the spans
 * ``erasing``       the endpoint that erases traces, for ``tracemw forget``

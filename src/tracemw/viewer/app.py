@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from tracemw.viewer.admission import AdmissionMiddleware
 from tracemw.viewer.allowance import Allowance
 from tracemw.viewer.budget import BudgetError
 from tracemw.viewer.erasing import Erasing
@@ -29,12 +31,19 @@ _PAGE = Path(__file__).parent / "page"
 _ADDRESSES = ("/", "/trace/{trace_id:str}", "/findings", "/routes", "/map", "/compare/{before:str}/{after:str}")
 
 
-def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = Allowance()) -> Starlette:  # noqa: B008  # frozen
+def create_app(
+    store: Store,
+    *,
+    token: str | None = None,
+    names: Collection[str] = (),
+    allowance: Allowance = Allowance(),  # noqa: B008  # frozen
+) -> Starlette:
     """Return the viewer as an ASGI application.
 
     Args:
         store: Where spans go to and come from. The caller closes the store.
-        local_only: Whether to refuse requests whose Host header is no local name (see `IsolationMiddleware`).
+        token: What every request has to show; None for nothing (see `AdmissionMiddleware`).
+        names: The names by which the viewer may be called, beside local ones (see `IsolationMiddleware`).
         allowance: What one peer may take.
     """
     receiver = Receiver(store, allowance)
@@ -68,7 +77,10 @@ def create_app(store: Store, *, local_only: bool = True, allowance: Allowance = 
             *(Route(path, _page) for path in _ADDRESSES),
             Mount("/page", _PageFiles(directory=_PAGE)),
         ],
-        middleware=[Middleware(IsolationMiddleware, local_only=local_only)],
+        middleware=[
+            Middleware(IsolationMiddleware, names=names),
+            *([] if token is None else [Middleware(AdmissionMiddleware, token=token)]),
+        ],
         exception_handlers={
             QueryError: _bad_request,
             BudgetError: _bad_request,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,13 +31,17 @@ class IsolationMiddleware:
     read the responses, but it can cause work and send spans. Browsers mark such requests with Sec-Fetch-Site (Fetch
     Metadata Request Headers), or at least with Origin. Only links may lead from elsewhere to the page here.
 
-    A page can also point its own name at 127.0.0.1 (DNS rebinding), and then it is same-origin. It cannot forge the
-    Host header. So ``local_only`` refuses names that are not local. Addresses need no DNS, and are taken.
+    A page can also point its own name at this machine (DNS rebinding), and then it is same-origin. It cannot forge the
+    Host header. So names are refused, but for local ones and those in ``names``. Addresses need no DNS, and are taken.
+
+    Args:
+        app: The application that answers the others.
+        names: The names in lower case by which the viewer may be called, beside those of this machine for itself.
     """
 
-    def __init__(self, app: ASGIApp, *, local_only: bool) -> None:
+    def __init__(self, app: ASGIApp, *, names: Collection[str]) -> None:
         self.app = app
-        self.local_only = local_only
+        self._names = frozenset((*_LOCAL_NAMES, *names))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -62,12 +67,12 @@ class IsolationMiddleware:
 
     def _reason_to_refuse(self, scope: Scope, headers: Headers) -> str:
         host = headers.get("host", "")
-        if self.local_only and not is_local(host):
+        if not is_called(host, self._names):
             return (
-                f"host {host[:200]!r} is refused: this viewer listens on the loopback interface only; "
-                "call it by 127.0.0.1 or localhost, or start it with --host 0.0.0.0"
+                f"host {host[:200]!r} is refused: call the viewer by an address or by localhost, or start it with "
+                "--allowed-host and that name"
             )
-        if _is_cross_origin(headers) and not _follows_a_link(scope, headers):
+        if _is_cross_origin(headers) and not follows_a_link(scope, headers):
             return "a web page of another origin is refused: open the viewer's own page, or ask without a browser"
         return ""
 
@@ -86,22 +91,28 @@ def _is_cross_origin(headers: Headers) -> bool:
         return True
 
 
-def _follows_a_link(scope: Scope, headers: Headers) -> bool:
+def follows_a_link(scope: Scope, headers: Headers) -> bool:
+    """Tell whether, by the browser's word, somebody opens the page, and no page, frame or script asks by itself."""
     return (
         scope["method"] in ("GET", "HEAD")
         and headers.get("sec-fetch-mode") == "navigate"
         and headers.get("sec-fetch-dest") == "document"
-        and _PAGES.fullmatch(scope["path"]) is not None
+        and is_page(scope["path"])
     )
 
 
-def is_local(host: str) -> bool:
-    """Tell whether a Host header names this machine, without asking any DNS server."""
+def is_page(path: str) -> bool:
+    """Tell whether a path is one of the page's addresses."""
+    return _PAGES.fullmatch(path) is not None
+
+
+def is_called(host: str, names: Collection[str]) -> bool:
+    """Tell whether a Host header holds one of some names, or an address. No DNS server is asked."""
     parts = _HOST.fullmatch(host)
     if parts is None:
         return False
     name = parts["name"].lower().rstrip(".")
-    if name in _LOCAL_NAMES:
+    if name in names:
         return True
     try:
         ipaddress.ip_address(name.strip("[]"))

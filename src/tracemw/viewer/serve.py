@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import ipaddress
+import secrets
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from tracemw.viewer.storing.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_SPANS, S
 _BACKLOG = 512
 _M_ARENA_MAX, _ARENAS = -8, 2  # glibc's name for the option, in malloc.h
 _WARNING = (
-    "warning: there is no authentication: whoever reaches this port can read all traces, and send some; "
-    "without --host, only this machine reaches it"
+    "warning: other machines may connect, and nothing is encrypted: outside of a network that you trust, let a proxy "
+    "with TLS stand before the viewer"
 )
 
 
@@ -39,18 +40,23 @@ def serve(
     db: Path | None = None,
     max_spans: int = DEFAULT_MAX_SPANS,
     max_bytes: int = DEFAULT_MAX_BYTES,
+    token: str | None = None,
+    allowed_hosts: Collection[str] = (),
     allowance: Allowance = Allowance(),  # noqa: B008  # frozen
 ) -> None:
     """Run the viewer until SIGINT or SIGTERM.
 
     Args:
-        host: The name or address to listen on. On a loopback address, only local Host headers are answered.
+        host: The name or address to listen on.
         port: The TCP port. 0 stands for any free one.
-        announce: Called once connections are taken, with a line that has the viewer's URL and facts. Called again with
-            a warning if other machines may connect.
+        announce: Called once connections are taken, with a line that has the viewer's URL and facts. If other machines
+            may connect, further lines warn, and show the token once if it is a new one.
         db: The database file. None keeps traces in memory.
         max_spans: How many spans are kept.
         max_bytes: How many bytes of spans are kept.
+        token: What requests have to show. None for nothing on a loopback address, and for a new token on others.
+        allowed_hosts: The names, in lower case, by which others may call the viewer. Where none is given, and the
+            address is no loopback address, these are the machine's own.
         allowance: What one peer may take.
 
     Raises:
@@ -62,11 +68,21 @@ def serve(
         store = Store(db, max_spans=max_spans, max_bytes=max_bytes)
         try:
             address, chosen = listener.getsockname()[:2]
-            local_only = ipaddress.ip_address(address.partition("%")[0]).is_loopback
-            app = create_app(store, local_only=local_only, allowance=allowance)
+            is_local = ipaddress.ip_address(address.partition("%")[0]).is_loopback
+            made = None if token or is_local else secrets.token_urlsafe(32)
+            app = create_app(
+                store,
+                token=token or made,
+                names=allowed_hosts or ([] if is_local else _own_names(host)),
+                allowance=allowance,
+            )
             announce(_announcement(host, chosen, db, max_spans))
-            if not local_only:
+            if not is_local:
                 announce(_WARNING)
+            if made:
+                announce(
+                    f"the page, with the token of this run: {_url(_reachable(host, address), chosen)}/?token={made}"
+                )
             _run(app, listener, allowance)
         finally:
             store.close()
@@ -133,7 +149,19 @@ def _reason(error: OSError) -> str:
     return str(error.strerror)
 
 
+def _own_names(host: str) -> list[str]:
+    return [name.lower() for name in (host, socket.gethostname(), socket.getfqdn())]
+
+
+def _reachable(host: str, address: str) -> str:
+    """Return the host as a browser on this machine calls it."""
+    return "127.0.0.1" if ipaddress.ip_address(address.partition("%")[0]).is_unspecified else host
+
+
 def _announcement(host: str, port: int, db: Path | None, max_spans: int) -> str:
-    shown = f"[{host}]" if ":" in host else host
     place = "in memory" if db is None else f"in {db}"
-    return f"tracemw viewer: http://{shown}:{port}  (traces {place}, at most {max_spans} spans)"
+    return f"tracemw viewer: {_url(host, port)}  (traces {place}, at most {max_spans} spans)"
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -193,7 +193,10 @@ class QueryApi:
                 f"{self._url} needs a tenant ({said}); use --tenant or TRACEMW_TENANT where this command starts"
             )
         if status in (401, 403):
-            return QueryError(f"{self._url} answers {status}; put an authorization into OTEL_EXPORTER_OTLP_HEADERS")
+            return QueryError(
+                f"{self._url} answers {status}: {said or 'no reason given'}; put an authorization into "
+                "OTEL_EXPORTER_OTLP_HEADERS where this command starts, such as Authorization=Bearer%20<token>"
+            )
         if status == 400:
             return QueryError(f"{self._url} refuses the question: {said or 'no reason given'}")
         return QueryError(
