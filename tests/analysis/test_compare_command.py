@@ -121,9 +121,10 @@ def test_the_page_has_the_verdict_and_pictures_and_asks_nobody_for_anything(
     assert "<h1" in written
     assert "GET /orders got slower: p95 19.7 -&gt; 206 ms" in written
     pictures = [ET.fromstring(each) for each in re.findall(r"<svg.*?</svg>", written)]
-    assert len(pictures) == 3
-    groups, orders, _ = pictures
-    assert [bar.attrib["class"] for bar in groups.iter("rect")] == ["bar worse"]
+    assert len(pictures) == 2
+    orders, _ = pictures
+    (growth,) = re.findall(r'<ul class="growth">.*?</ul>', written)
+    assert [bar.attrib["class"] for bar in ET.fromstring(growth).iter("i")] == ["worse"]
     dots = [(dot.attrib["class"], float(dot.attrib["cx"])) for dot in orders.iter("circle")]
     assert len(dots) == 6
     assert all(before[1] < after[1] for before, after in zip(dots[::2], dots[1::2], strict=True))

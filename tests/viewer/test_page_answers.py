@@ -187,6 +187,35 @@ def test_the_map_says_who_calls_whom_how_often_and_how_much_of_it_fails(page: Pa
     expect(picture.locator(".way.bad")).to_have_count(3)
 
 
+def test_calls_that_reach_nobody_are_calls_of_the_service_that_answers_others(browser: Browser) -> None:
+    with viewer() as running:
+        for number in range(1, 5):
+            asked = incidents.request(number, 1, 0, "GET /cart", 0, 30)
+            call = incidents.call(
+                number, 2, 1, "stock", "/items/7", 2, 20, error="ConnectError" if number > 3 else None
+            )
+            answer = incidents.request(number, 3, 2, "GET /items/{id}", 4, 15)
+            lost = incidents.call(number, 4, 1, "tax", "/rates", 25, 2, error="ConnectError")
+            running.send(Spans("cart", (asked, call, lost)), *([Spans("store", (answer,))] if number <= 3 else []))
+        with page_of(browser, running.url) as page:
+            page.goto("/map")
+            rows = page.get_by_role("row")
+            expect(rows.filter(has_text="store")).to_contain_text("25 %")
+            expect(rows.filter(has_text="tax")).to_contain_text("every call fails")
+            expect(rows).to_have_count(3)
+
+
+@pytest.mark.parametrize("way", ["trace", "compare"])
+def test_a_narrow_window_shows_all_columns(browser: Browser, told: Viewer, way: str) -> None:
+    address = f"/trace/{hex_id(REPEATING)}" if way == "trace" else f"/compare/{hex_id(HEALTHY)}/{hex_id(REPEATING)}"
+    with page_of(browser, told.url, viewport={"width": 400, "height": 800}) as page:
+        page.goto(address)
+        for text in ("On path", hex_id(REPEATING)) if way == "trace" else ("Grown by", "0 → 41"):
+            expect(page.get_by_text(text, exact=True).first).to_be_visible()
+        table = page.locator(".waterfall" if way == "trace" else ".differences")
+        assert table.evaluate("each => each.getBoundingClientRect().right") <= 400
+
+
 def test_a_trace_is_compared_with_a_usual_one(page: Page) -> None:
     page.goto(f"/trace/{hex_id(REPEATING)}")
     page.get_by_role("link", name="Compare with a usual one").click()

@@ -78,6 +78,24 @@ class Latencies:
         if len(count.exemplars) < _EXEMPLARS:
             count.exemplars.append(Exemplar(took, span.trace_id, span.span_id))
 
+    def __add__(self, other: Latencies) -> Latencies:
+        """Return the calls of both."""
+        both = Latencies()
+        both._take(self)
+        both._take(other)
+        return both
+
+    def _take(self, other: Latencies) -> None:
+        self.seen += other.seen
+        self.calls += other.calls
+        self.failed += other.failed
+        self.total += other.total
+        for step, added in other._counts.items():
+            count = self._counts.setdefault(step, _Count(0.0, 0.0, []))
+            count.calls += added.calls
+            count.failed += added.failed
+            count.exemplars += added.exemplars[: _EXEMPLARS - len(count.exemplars)]
+
     def quantile(self, share: float) -> Exemplar | None:
         """Return a call that took about as long as, or longer than, a share of all calls; None if there are none."""
         wanted, passed = share * self.calls, 0.0

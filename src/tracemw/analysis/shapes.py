@@ -89,8 +89,8 @@ def query_label(span: Span) -> str:
 
 def call_label(span: Span) -> str:
     """Return what a reader calls a call: method, host and route or path; or the span's name."""
-    shape = shape_of_one(span)
-    if shape is None or shape[0] != "call" or not shape[1]:
+    shape = shape_of_one(span) if span.is_call else None
+    if shape is None or not shape[1]:
         return query_label(span)
     return " ".join(filter(None, (str(shape[1]), f"{shape[2]}{shape[3]}")))
 

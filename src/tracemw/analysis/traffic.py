@@ -8,6 +8,7 @@ from tracemw.analysis.conventions import peer
 from tracemw.analysis.latencies import Latencies
 from tracemw.analysis.model import CLIENT, CONSUMER, PRODUCER, SERVER, Span, Trace
 from tracemw.analysis.sampling_weight import weight
+from tracemw.analysis.shapes import call_label
 
 _MOST: Final = 1_000
 """Routes, and ways from one to another, that are kept apart."""
@@ -47,17 +48,49 @@ class Traffic:
 
     def __init__(self) -> None:
         self.routes: dict[Route, Latencies] = {}
-        self.ways: dict[Way, Latencies] = {}
+        self._ways: dict[Way, Latencies] = {}
+        self._services: dict[str, str] = {}
 
     def add(self, trace: Trace) -> None:
         """Count the requests and calls of a trace. A trace that was kept is no sample, and counts nothing."""
         stands_for = weight(trace)
         for span in trace.spans:
             if span.kind in (SERVER, CONSUMER) or span.parent is None:
-                _count(self.routes, Route(span.service, span.name), span, stands_for, failed=span.failed)
-            way = _way(span)
+                _count(self.routes, Route(span.service, call_label(span)), span, stands_for, failed=span.failed)
+            way = self._way(span)
             if way is not None:
-                _count(self.ways, way, span, stands_for * span.folded, failed=span.failed_hard)
+                _count(self._ways, way, span, stands_for * span.folded, failed=span.failed_hard)
+
+    def ways(self) -> dict[Way, Latencies]:
+        """Return the map. A call of an address, where a service was seen to answer, is a call of that service.
+
+        The call of a service that was down, or could not be reached, has nothing beneath it that names the service.
+        """
+        ways: dict[Way, Latencies] = {}
+        for way, latencies in self._ways.items():
+            service = self._services.get(way.called.name) if way.called.kind == ELSEWHERE else None
+            named = Way(way.caller, Place(SERVICE, service)) if service else way
+            ways[named] = ways[named] + latencies if named in ways else latencies
+        return ways
+
+    def _way(self, span: Span) -> Way | None:
+        """Return the way that a span is on: of a call that is seen from both ends, only the caller's span."""
+        if span.is_database:
+            system, database = str(span.attributes["db.system.name"]), str(span.attributes.get("db.namespace") or "")
+            name = " ".join(filter(None, (system, database or peer(span.attributes))))
+            return None if any(child.is_database for child in span.children) else _from(span, Place(DATABASE, name))
+        if span.kind in (CLIENT, PRODUCER):
+            address = peer(span.attributes)
+            served = next((child for child in span.children if child.service != span.service), None)
+            if served is None:
+                return _from(span, Place(ELSEWHERE, address))
+            if len(self._services) < _MOST:
+                self._services.setdefault(address, served.service)
+            return _from(span, Place(SERVICE, served.service))
+        parent = span.parent
+        if parent is not None and parent.service != span.service and parent.kind not in (CLIENT, PRODUCER):
+            return Way(Place(SERVICE, parent.service), Place(SERVICE, span.service))
+        return None
 
 
 def _count(counted: dict[_Key, Latencies], key: _Key, span: Span, stands_for: float, *, failed: bool) -> None:
@@ -67,21 +100,6 @@ def _count(counted: dict[_Key, Latencies], key: _Key, span: Span, stands_for: fl
             return
         latencies = counted[key] = Latencies()
     latencies.add(span, stands_for, failed=failed)
-
-
-def _way(span: Span) -> Way | None:
-    """Return the way that a span is on: of a call that is seen from both ends, only the caller's span."""
-    if span.is_database:
-        system, database = str(span.attributes["db.system.name"]), str(span.attributes.get("db.namespace") or "")
-        name = " ".join(filter(None, (system, database or peer(span.attributes))))
-        return None if any(child.is_database for child in span.children) else _from(span, Place(DATABASE, name))
-    if span.kind in (CLIENT, PRODUCER):
-        served = next((child for child in span.children if child.service != span.service), None)
-        return _from(span, Place(SERVICE, served.service) if served else Place(ELSEWHERE, peer(span.attributes)))
-    parent = span.parent
-    if parent is not None and parent.service != span.service and parent.kind not in (CLIENT, PRODUCER):
-        return Way(Place(SERVICE, parent.service), Place(SERVICE, span.service))
-    return None
 
 
 def _from(span: Span, called: Place) -> Way | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tracemw.analysis.critical_path import critical_path
 from tracemw.analysis.findings.finding import Finding
 from tracemw.analysis.model import Trace, milliseconds
+from tracemw.analysis.shapes import call_label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +48,10 @@ def _retried(findings: Sequence[Finding]) -> str:
 def _nothing_wrong(trace: Trace, findings: Sequence[Finding]) -> str:
     root = trace.root
     total = root.duration
-    text = f"nothing is wrong with {root.name} of {root.service}: it took {milliseconds(total):.1f} ms"
+    text = f"nothing is wrong with {call_label(root)} of {root.service}: it took {milliseconds(total):.1f} ms"
     parts: dict[tuple[str, str], int] = {}
     for span, part in critical_path(root).items():
-        key = (span.service, span.name)
+        key = (span.service, call_label(span))
         parts[key] = parts.get(key, 0) + part
     (service, name), most = max(parts.items(), key=lambda each: each[1])
     if total and len(parts) > 1:

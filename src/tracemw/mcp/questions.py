@@ -18,6 +18,7 @@ from tracemw.analysis.load.unreadable import NoTraceError, QueryError
 from tracemw.analysis.model import Span, Trace, milliseconds
 from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
 from tracemw.analysis.report.comparison_as_text import lines_of_comparison
+from tracemw.analysis.shapes import call_label
 from tracemw.mcp.reproducing import lines_to_reproduce
 from tracemw.mcp.short_answers import answer
 
@@ -70,7 +71,7 @@ class Questions:
             root = trace.root
             failed = " FAILED" if root.failed else ""
             lines.append(
-                f"{trace.trace_id} {root.name} [{root.service}] {milliseconds(root.duration):.0f} ms, "
+                f"{trace.trace_id} {call_label(root)} [{root.service}] {milliseconds(root.duration):.0f} ms, "
                 f"{len(trace.spans)} spans{failed}: {look_at(trace)[0].sentence}"
             )
         return answer(lines, rest="narrow the search with service, route, failing or slower_than_ms")
@@ -173,15 +174,15 @@ def _steps(trace: Trace) -> Iterator[str]:
     """Give the spans that hold up the trace's end longest, so that an agent can look at one."""
     held = critical_path(trace.root)
     longest = sorted(held, key=lambda span: held[span], reverse=True)[:_MOST_STEPS]
-    steps = (f"{span.span_id} {span.name} {milliseconds(held[span]):.1f} ms" for span in longest)
+    steps = (f"{span.span_id} {call_label(span)} {milliseconds(held[span]):.1f} ms" for span in longest)
     yield f"spans on the critical path: {', '.join(steps)}"
 
 
 def _lines_of_span(span: Span) -> Iterator[str]:
     failed = f", FAILED {span.status_message}" if span.failed else ""
-    yield f"{span.name} [{span.service}] {span.kind}, {milliseconds(span.duration):.1f} ms{failed}"
+    yield f"{call_label(span)} [{span.service}] {span.kind}, {milliseconds(span.duration):.1f} ms{failed}"
     if span.parent is not None:
-        yield f"beneath {span.parent.name} ({span.parent.span_id})"
+        yield f"beneath {call_label(span.parent)} ({span.parent.span_id})"
     yield from (f"{key} = {value!r}" for key, value in sorted(span.attributes.items()))
     for event in span.events:
         yield f"event {event.name}, {milliseconds(event.time - span.start):.1f} ms after the start"

@@ -38,7 +38,7 @@ def find_long_trace(trace: Trace) -> Iterator[Finding]:
     yield Finding(
         code="long-trace",
         severity="warning",
-        title=f"{root.name} of {root.service} took {milliseconds(root.duration) / 1000:.1f} s",
+        title=f"{call_label(root)} of {root.service} took {milliseconds(root.duration) / 1000:.1f} s",
         trace_id=trace.trace_id,
         span_ids=(root.span_id,),
         service=root.service,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
 
-from tracemw.analysis.comparison.changes import Comparison, RouteChange, RouteNumbers, SideSummary
+from tracemw.analysis.comparison.changes import Comparison, GroupChange, RouteChange, RouteNumbers, SideSummary
 from tracemw.analysis.comparison.conclusion import conclude, interval, number
 from tracemw.analysis.report.comparison_as_text import LABELS, is_bad, words_of
-from tracemw.analysis.report.comparison_svg import durations_svg, groups_svg
+from tracemw.analysis.report.comparison_svg import durations_svg
 
 _MOST_ROUTES: Final = 20
 _MOST_GROUPS: Final = 15
@@ -69,7 +69,39 @@ def _groups(made: Comparison) -> str:
     if not chosen:
         return ""
     title = "What grew and shrank" if sure else "What differs most, which can be chance"
-    return f'<h2>{title}, in an average request</h2><section class="card">{groups_svg(chosen)}</section>'
+    return f'<h2>{title}, in an average request</h2><section class="card">{_bars(chosen)}</section>'
+
+
+def _bars(groups: Sequence[GroupChange]) -> str:
+    """Return the growth of groups as bars: of what grew to the right, of what shrank to the left."""
+    most = max((max(group.growth_ms, 0.0) for group in groups), default=0.0)
+    least = max((max(-group.growth_ms, 0.0) for group in groups), default=0.0)
+    percent = 100 / ((most + least) or 1.0)
+    return f'<ul class="growth">{"".join(_bar(group, least, percent) for group in groups)}</ul>'
+
+
+def _bar(group: GroupChange, least: float, percent: float) -> str:
+    style = "worse" if group.grew else "better" if group.shrank else "unsure"
+    left, width = (least + min(group.growth_ms, 0.0)) * percent, abs(group.growth_ms) * percent
+    growth = f"{'+' if group.growth_ms >= 0 else '−'}{number(abs(group.growth_ms))} ms"  # noqa: RUF001  a minus sign
+    return (
+        f'<li title="{escape(" > ".join(group.position))}">'
+        f"<p>{escape(group.name)} in {escape(group.service)}<small>{escape(_detail(group))}</small></p>"
+        f'<span class="lane"><i class="{style}" style="left:{left:.1f}%;width:{width:.1f}%"></i></span>'
+        f"<b>{growth}</b></li>"
+    )
+
+
+def _detail(group: GroupChange) -> str:
+    before, after = group.before, group.after
+    parts = [f"{number(before.own_ms)} -> {number(after.own_ms)} ms"]
+    if abs(after.count - before.count) >= 0.05:
+        parts.append(f"{number(before.count)} -> {number(after.count)} {'calls' if group.is_call else 'spans'}")
+    if group.grew and group.share_of_growth:
+        parts.append(f"{group.share_of_growth:.0%} of the growth")
+    if group.line:
+        parts.append(group.line)
+    return f"{group.entry[1]}: {', '.join(parts)}"
 
 
 def _route(route: RouteChange) -> str:

@@ -1,4 +1,4 @@
-"""The pictures of a comparison: durations of a route on both sides, and the groups of spans that grew or shrank."""
+"""The picture of a comparison: durations of a route on both sides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import Final
 
-from tracemw.analysis.comparison.changes import GroupChange, RouteChange, RouteNumbers
+from tracemw.analysis.comparison.changes import RouteChange, RouteNumbers
 from tracemw.analysis.comparison.conclusion import interval, number
 
 _WIDTH: Final = 960
@@ -18,10 +18,6 @@ _HILLS: Final = 120
 
 _ROW: Final = 26
 _QUANTILES: Final = ("p50_ms", "p95_ms", "p99_ms")
-_MIDDLE: Final = 640
-"""Where the bars of groups begin."""
-
-_BAR: Final = 34
 _STEPS: Final = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8))
 _MANY_TICKS: Final = 12
 _FEW_TICKS: Final = 4
@@ -87,49 +83,7 @@ def _ticks(low: float, high: float, x: Scale, bottom: float) -> Iterator[str]:
             break
     for value in found[:: len(found) // _MANY_TICKS + 1]:
         yield f'<line class="grid" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="6" y2="{bottom}"/>'
-        yield f'<text class="soft" x="{x(value):.1f}" y="{bottom + 15}" text-anchor="middle">{value:g} ms</text>'
-
-
-def groups_svg(groups: Sequence[GroupChange]) -> str:
-    """Return the growth of groups as bars to either side of a line: what grew to the right, what shrank to the left."""
-    most = max((max(group.growth_ms, 0.0) for group in groups), default=0.0)
-    least = max((max(-group.growth_ms, 0.0) for group in groups), default=0.0)
-    room = _WIDTH - _MIDDLE - 70
-    scale = room / ((most + least) or 1.0)
-    zero = _MIDDLE + least * scale
-    height = _BAR * len(groups) + 10
-    body = [f'<line class="axis" x1="{zero:.1f}" x2="{zero:.1f}" y1="4" y2="{height - 4}"/>']
-    for row, group in enumerate(groups):
-        y = 8 + row * _BAR
-        style = "worse" if group.grew else "better" if group.shrank else "unsure"
-        width = max(abs(group.growth_ms) * scale, 1.0)
-        left = zero if group.growth_ms >= 0 else zero - width
-        body.append(f'<text x="0" y="{y + 11}">{escape(_short(f"{group.name} in {group.service}", 88))}</text>')
-        body.append(f'<text class="soft" x="0" y="{y + 25}">{escape(_short(_detail(group), 96))}</text>')
-        said = escape(" > ".join(group.position))
-        body.append(
-            f'<rect class="bar {style}" x="{left:.1f}" y="{y + 4}" width="{width:.1f}" height="17" rx="3">'
-            f"<title>{said}</title></rect>"
-        )
-        label = f"{'+' if group.growth_ms >= 0 else '−'}{number(abs(group.growth_ms))} ms"  # noqa: RUF001  a minus sign
-        body.append(f'<text x="{left + width + 6:.1f}" y="{y + 17}">{label}</text>')
-    return _svg(height, "Own time of spans in an average request, after less before", body)
-
-
-def _detail(group: GroupChange) -> str:
-    before, after = group.before, group.after
-    parts = [f"{number(before.own_ms)} -> {number(after.own_ms)} ms"]
-    if abs(after.count - before.count) >= 0.05:
-        parts.append(f"{number(before.count)} -> {number(after.count)} {'calls' if group.is_call else 'spans'}")
-    if group.grew and group.share_of_growth:
-        parts.append(f"{group.share_of_growth:.0%} of the growth")
-    if group.line:
-        parts.append(group.line)
-    return f"{group.entry[1]}: {', '.join(parts)}"
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+        yield f'<text class="soft tick" x="{x(value):.1f}" y="{bottom + 15}" text-anchor="middle">{value:g} ms</text>'
 
 
 def _svg(height: float, label: str, body: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from tracemw.analysis.findings.finding import Finding
 from tracemw.analysis.model import MILLISECOND, Event, Span, Trace
 from tracemw.analysis.report.as_json import of_one
 from tracemw.analysis.report.repeats import with_repeats
-from tracemw.analysis.shapes import Shapes, call_label, is_connect, query_label
+from tracemw.analysis.shapes import Shapes, call_label, is_connect
 from tracemw.analysis.verdict import Verdict
 
 _MOST_NOTES: Final = 20
@@ -81,7 +81,7 @@ def _row(span: Span, service: int, start: int) -> dict[str, Any]:
         "start": span.start - start,
         "took": span.end - span.start,
     }
-    label = call_label(span) if span.is_call else query_label(span)
+    label = call_label(span)
     if label != span.name:
         row["label"] = label
     if span.failed:

@@ -46,7 +46,7 @@ def survey_document(made: Survey, verdict: Verdict, groups: list[Group], traffic
         ],
         "ways": [
             {"caller": _place(way.caller), "called": _place(way.called), **_numbers(latencies)}
-            for way, latencies in traffic.ways.items()
+            for way, latencies in traffic.ways().items()
         ],
     }
 

@@ -9,7 +9,7 @@ from tracemw.analysis.critical_path import critical_path
 from tracemw.analysis.model import Span, Trace, milliseconds
 from tracemw.analysis.report.line import Line
 from tracemw.analysis.report.repeats import with_repeats
-from tracemw.analysis.shapes import Shapes, query_label
+from tracemw.analysis.shapes import Shapes, call_label
 
 _MOST_LINES: Final = 200
 _DEEPEST: Final = 40
@@ -51,6 +51,6 @@ def _line(span: Span, depth: int, path: dict[Span, int], proof: frozenset[str]) 
     held = f", {milliseconds(own):.1f} on the critical path" if own else ""
     many = f" x {span.folded}" if span.folded > 1 else ""
     failed = "  FAILED" if span.failed else ""
-    text = f"{mark}{'  ' * depth}{query_label(span)}{many}{service}  {milliseconds(span.duration):.1f} ms{held}{failed}"
+    text = f"{mark}{'  ' * depth}{call_label(span)}{many}{service}  {milliseconds(span.duration):.1f} ms{held}{failed}"
     style = "red" if span.failed else "yellow" if span.span_id in proof else "" if own is not None else "dim"
     return Line(text, style)

@@ -9,6 +9,7 @@ import { SurveyPage } from "./survey.js";
 const BOX = { boxWidth: 150, boxHeight: 46, columnGap: 190, rowGap: 26, labelHeight: 24 };
 const MARGIN = 16;
 const KINDS = { service: "", database: "database", elsewhere: "sends no spans" };
+const SILENT = "every call fails"; // nobody knows whether it would send spans
 
 export function MapView({ address }) {
   return html`
@@ -31,7 +32,7 @@ function Drawing({ ways }) {
     <div class="map" tabindex="0" role="region" aria-label="Map of services; the table below says the same">
       <svg viewBox=${`${-MARGIN} ${-MARGIN} ${width} ${height}`} width=${width} height=${height} aria-hidden="true">
         ${drawn.ways.map((way) => html`<${Way} key=${keyOf(way)} way=${way} most=${most} />`)}
-        ${drawn.places.map((place) => html`<${Place} key=${place.key} place=${place} />`)}
+        ${drawn.places.map((place) => html`<${Place} key=${place.key} place=${place} kind=${kindOf(place, ways)} />`)}
       </svg>
     </div>
   `;
@@ -68,8 +69,7 @@ function pathBack({ stops: [from, to], end }) {
   return `M${from.x + BOX.boxWidth},${from.y} C${from.x + BOX.boxWidth + 70},${low} ${to.x - 70},${low} ${to.x},${end}`;
 }
 
-function Place({ place }) {
-  const kind = KINDS[place.kind];
+function Place({ place, kind }) {
   const middle = BOX.boxWidth / 2;
   return html`
     <g class=${`place ${place.kind}`} transform=${`translate(${place.x} ${place.y})`}>
@@ -103,7 +103,7 @@ function Calls({ ways }) {
             (way) => html`
               <tr key=${keyOf(way)}>
                 <td>${way.caller.name}</td>
-                <td>${way.called.name}${KINDS[way.called.kind] && html` <small>${KINDS[way.called.kind]}</small>`}</td>
+                <td>${way.called.name}${kindOf(way.called, ways) && html` <small>${kindOf(way.called, ways)}</small>`}</td>
                 <td class="number">${Math.round(way.calls || way.seen).toLocaleString("en")}</td>
                 <td class=${`number ${way.failed ? "failed" : ""}`}>${way.calls && way.failed ? percent(way.failed / way.calls) : "–"}</td>
                 ${["p50", "p95", "p99"].map((name) => html`<td key=${name} class="number">${way[name] ? html`<a href=${traceOf(way[name])} data-line>${milliseconds(way[name].ms)}</a>` : "–"}</td>`)}
@@ -114,6 +114,13 @@ function Calls({ ways }) {
       </table>
     </div>
   `;
+}
+
+/** What a place is, in words; of a service that sends spans, nothing. */
+function kindOf({ kind, name }, ways) {
+  const calls = ways.filter((way) => way.called.kind === kind && way.called.name === name);
+  const fails = calls.length > 0 && calls.every((way) => way.calls && way.failed >= way.calls);
+  return kind === "elsewhere" && fails ? SILENT : KINDS[kind];
 }
 
 function keyOf(way) {
