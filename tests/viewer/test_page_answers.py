@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -185,6 +188,23 @@ def test_the_map_says_who_calls_whom_how_often_and_how_much_of_it_fails(page: Pa
     picture = page.locator(".map svg")
     expect(picture.locator(".place")).to_have_count(5)
     expect(picture.locator(".way.bad")).to_have_count(3)
+
+
+def test_a_comparison_of_two_names_the_command_that_compares_many(page: Page) -> None:
+    page.goto(f"/compare/{hex_id(HEALTHY)}/{hex_id(HEALTHY + 29)}")
+    button = page.get_by_role("button", name="Copy command")
+    expect(button).to_be_visible()
+    command = shlex.split(button.inner_text())
+    assert command[:4] == ["tracemw", "compare", "--before", "{ trace:duration < 49ms }"]
+    ended = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.startswith("GET /account got slower")
+    page.goto(f"/compare/{hex_id(HEALTHY)}/{hex_id(TIMEOUT)}")  # another route
+    expect(page.get_by_role("heading", name="Compare")).to_be_visible()
+    expect(page.get_by_role("table")).to_be_visible()
+    expect(button).to_have_count(0)
 
 
 def test_calls_that_reach_nobody_are_calls_of_the_service_that_answers_others(browser: Browser) -> None:

@@ -2,7 +2,9 @@
 
 import { html, useEffect, useMemo } from "./vendor/htm-preact.js";
 import { go, link } from "./address.js";
+import { CopyButton } from "./copying.js";
 import { duration } from "./format.js";
+import { inlined } from "./inlined.js";
 import { useAnswer } from "./loading.js";
 import { source } from "./source.js";
 import { Sentence } from "./verdict.js";
@@ -50,6 +52,7 @@ function Pair({ before, after }) {
           <${Side} title="Before" trace=${one.data} />
           <${Side} title="After" trace=${other.data} />
         </div>
+        <${ManyRequests} before=${rootOf(one.data)} after=${rootOf(other.data)} />
         <p class="actions"><a class="quiet" href=${link(`/compare/${after}/${before}`)}>The other way round</a></p>
         <div class="sheet-of-rows">
           <table class="traces differences">
@@ -74,11 +77,31 @@ function Pair({ before, after }) {
   `;
 }
 
+/** Two traces may differ by chance. How sure a difference is, a comparison of many says. */
+function ManyRequests({ before, after }) {
+  const between = Number(((before.took + after.took) / 2e6).toPrecision(4));
+  if (inlined || before.kind !== "server" || before.title !== after.title || before.took === after.took) return null;
+  const side = (root) => quoted(`{ trace:duration ${root.took / 1e6 < between ? "<" : ">="} ${between}ms }`);
+  const request = `--service ${quoted(before.service)} --route ${quoted(before.name)} --url ${location.origin}`;
+  const command = `tracemw compare --before ${side(before)} --after ${side(after)} ${request}`;
+  return html`<div class="note many"><p>Two requests may differ by chance. What sets quick and slow ones apart, and how sure that is:</p><${CopyButton} text=${command} name="command" /></div>`;
+}
+
+/** A text as one word of a shell. */
+function quoted(text) {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+function rootOf(trace) {
+  const { name, label = name, kind, took, service } = trace.rows.find((row) => row.id === trace.root);
+  return { name, kind, took, service: trace.services[service], title: `${trace.services[service]} ${label}` };
+}
+
 function Side({ title, trace }) {
-  const root = trace.rows.find((row) => row.id === trace.root);
+  const root = rootOf(trace);
   return html`
     <section class="side" aria-label=${title}>
-      <p><small>${title}</small> <b>${duration(root.took)}</b> <a href=${link(`/trace/${trace.trace_id}`)} data-line>${trace.services[root.service]} ${root.label ?? root.name}</a></p>
+      <p><small>${title}</small> <b>${duration(root.took)}</b> <a href=${link(`/trace/${trace.trace_id}`)} data-line>${root.title}</a></p>
       <${Sentence} verdict=${trace.verdict} finding=${trace.cause ? trace.findings[0] : null} />
     </section>
   `;
