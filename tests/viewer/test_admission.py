@@ -188,15 +188,19 @@ print(tracing.stats().exported)
 """
 
 
-def test_one_variable_has_the_token_for_the_service_and_for_the_commands(guarded: Viewer) -> None:
+def test_one_variable_has_the_token_for_the_service_and_for_the_commands(
+    guarded: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     headers = f"Authorization=Bearer%20{TOKEN}"
     assert command("-c", _SERVICE, guarded.url, headers=headers).stdout == "1\n"
-    found = command("-m", "tracemw", "analyze", "--url", guarded.url, hex_id(1), headers=headers)
-    assert found.returncode == 0, found.stderr
-    refused = command("-m", "tracemw", "analyze", "--url", guarded.url, hex_id(1))
-    assert refused.returncode == 2
-    assert "401" in refused.stderr
-    assert "OTEL_EXPORTER_OTLP_HEADERS" in refused.stderr
+    monkeypatch.setenv("TRACEMW_PSEUDONYM_KEY", f"2026a:{'k' * 43}=")
+    for asked in (("analyze", hex_id(1)), ("forget", "alice@example.com", "--dry-run")):
+        found = command("-m", "tracemw", *asked, "--url", guarded.url, headers=headers)
+        assert found.returncode == 0, found.stderr
+        refused = command("-m", "tracemw", *asked, "--url", guarded.url)
+        assert refused.returncode == 2
+        assert "401" in refused.stderr
+        assert "OTEL_EXPORTER_OTLP_HEADERS" in refused.stderr
 
 
 def lines_of(running: Viewer) -> list[str]:

@@ -193,9 +193,10 @@ class QueryApi:
                 f"{self._url} needs a tenant ({said}); use --tenant or TRACEMW_TENANT where this command starts"
             )
         if status in (401, 403):
+            reason = f": {said}" if said and status == 403 else ""
             return QueryError(
-                f"{self._url} answers {status}: {said or 'no reason given'}; put an authorization into "
-                "OTEL_EXPORTER_OTLP_HEADERS where this command starts, such as Authorization=Bearer%20<token>"
+                f"{self._url} answers {status}{reason}; put an authorization into OTEL_EXPORTER_OTLP_HEADERS where "
+                "this command starts, such as Authorization=Bearer%20<token>"
             )
         if status == 400:
             return QueryError(f"{self._url} refuses the question: {said or 'no reason given'}")
