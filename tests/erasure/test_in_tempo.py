@@ -170,6 +170,20 @@ def test_several_users_are_erased_in_one_run(tempo: Tempo) -> None:
     assert tempo.requests == [of_ids(HERS, OLDER, HIS), of_query(ALICE, BOB)]
 
 
+def test_a_server_that_fails_while_the_command_waits_is_asked_again(tempo: Tempo) -> None:
+    stock(tempo)
+    tempo.fails_at, tempo.looks, tempo.busy_for = {30, 50}, 60, 1
+    ended = forget(tempo, "--wait", "60s", "--every", "0.01s")
+    assert (ended.returncode, list(tempo.traces)) == (0, [HIS])
+    stock(tempo)
+    tempo.searches.clear()
+    tempo.fails_at = {20}
+    ended = forget(tempo)
+    assert ended.returncode == 2
+    assert "answers 503: the frontend is overloaded" in ended.stderr
+    assert audit(ended)["batches"] != []
+
+
 def test_no_blocks_is_no_success(tempo: Tempo) -> None:
     ended = forget(tempo)
     assert ended.returncode == 1
