@@ -87,6 +87,6 @@ def _erase_once(place: Place, seeker: Seeker, outcome: Outcome) -> None:
         if not outcome.left and place.checks_ids:
             outcome.left = seeker.still_there(outcome.found)
         outcome.found = list(dict.fromkeys([*outcome.found, *outcome.left]))
-    outcome.out_of_reach = place.out_of_reach(len(outcome.left))
+    outcome.out_of_reach = place.out_of_reach(0 if outcome.dry_run else len(outcome.left))
     if seeker.is_cut_off:
         outcome.out_of_reach.append("traces beyond those that one search gives: too many began in one second")
