@@ -170,11 +170,32 @@ def test_several_users_are_erased_in_one_run(tempo: Tempo) -> None:
     assert tempo.requests == [of_ids(HERS, OLDER, HIS), of_query(ALICE, BOB)]
 
 
+def test_a_server_that_fails_while_the_command_waits_is_asked_again(tempo: Tempo) -> None:
+    stock(tempo)
+    tempo.fails_at, tempo.looks, tempo.busy_for = {30, 50}, 60, 1
+    ended = forget(tempo, "--wait", "60s", "--every", "0.01s")
+    assert (ended.returncode, list(tempo.traces)) == (0, [HIS])
+    stock(tempo)
+    tempo.searches.clear()
+    tempo.fails_at, tempo._busy = {20}, 0
+    ended = forget(tempo)
+    assert ended.returncode == 2
+    assert "answers 503: the frontend is overloaded" in ended.stderr
+    assert audit(ended)["batches"] != []
+
+
 def test_no_blocks_is_no_success(tempo: Tempo) -> None:
     ended = forget(tempo)
     assert ended.returncode == 1
     assert "Tempo knows no block for it (no blocks found for tenant), and looks for new ones" in ended.stdout
     assert audit(ended)["gone"] is False
+
+
+def test_nothing_to_be_found_is_fine_while_another_redaction_runs(tempo: Tempo) -> None:
+    tempo.refusals = [Refusal(grpc.StatusCode.ALREADY_EXISTS, "a redaction is already in progress for this tenant")]
+    ended = forget(tempo)
+    assert ended.returncode == 0
+    assert "out of reach: the redaction by query: Tempo takes one at a time, and another one runs" in ended.stdout
 
 
 def test_a_redaction_of_somebody_else_is_waited_for(tempo: Tempo) -> None:

@@ -80,6 +80,19 @@ def test_erased_traces_leave_no_byte_in_the_files_and_all_others_are_found(tmp_p
     assert left_in(db) == []
 
 
+def test_what_older_traces_have_left_in_the_file_when_they_made_room_goes_as_well(tmp_path: Path) -> None:
+    db = tmp_path / "traces.db"
+    with start_viewer("--db", str(db), "--max-spans", "500") as viewer:
+        for trace in range(10, 1_000, 10):
+            viewer.send(*traffic(trace, 1)).raise_for_status()
+        viewer.send(*traffic(1_001, 9), *traffic(1_011, 9), *traffic(1_021, 9), *traffic(1_031, 9)).raise_for_status()
+        viewer.send(*traffic(1_041, 9), *traffic(1_051, 5)).raise_for_status()
+        assert hers(viewer) == []
+        assert left_in(db) != []
+        erase(viewer, [hex_id(10)])
+        assert left_in(db) == []
+
+
 def test_spans_that_come_after_the_latest_were_erased_are_found(tmp_path: Path) -> None:
     with start_viewer("--db", str(tmp_path / "traces.db")) as viewer:
         for first in range(1, STRETCHES // 10, 100):

@@ -44,14 +44,18 @@ class InTempo:
         self._window = window
         self._ids_named_at: float | None = None
         self._is_query_taken = False
+        self._needs_no_query = False
         self._refused: Sent | None = None
         self.requests: list[Sent] = []
         """The requests that Tempo has accepted."""
 
     @property
     def is_asked(self) -> bool:
-        """Whether all has been asked for that is to be: Tempo has taken the query."""
-        return self._is_query_taken
+        """Whether all has been asked for that is to be: Tempo has taken the query.
+
+        While another redaction runs, Tempo takes none. That is no reason to go on if no search has found anything.
+        """
+        return self._is_query_taken or self._needs_no_query
 
     def erase(self, trace_ids: Collection[str]) -> None:
         """Ask for what is due: the redaction of these traces, then that of the query.
@@ -66,7 +70,9 @@ class InTempo:
                 return
             self._ids_named_at = now
         if not self._is_query_taken:
-            self._is_query_taken = self._take(self._service.redact_query(self._query, self._window))
+            sent = self._service.redact_query(self._query, self._window)
+            self._is_query_taken = self._take(sent)
+            self._needs_no_query = sent.answer == "busy" and not trace_ids and self._ids_named_at is None
 
     def _take(self, sent: Sent) -> bool:
         if sent.answer != "accepted":

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+from tracemw.analysis.load.unreadable import QueryError
 from tracemw.erasure.outcome import Outcome
 from tracemw.erasure.seeking import Seeker
 
@@ -41,6 +42,8 @@ def erase_until_gone(
 ) -> None:
     """Erase what is found, and look again. The outcome is kept up to date, so that it holds if this is interrupted.
 
+    A server that fails after the first round, of a run that waits, is asked again.
+
     Args:
         place: Where to erase.
         seeker: Finds the traces.
@@ -53,24 +56,37 @@ def erase_until_gone(
         QueryError: if a server cannot be asked, or refuses. The error says the remedy.
     """
     deadline = time.monotonic() + wait
-    outcome.left = seeker.find()
-    found = dict.fromkeys(outcome.left)
+    outcome.left = outcome.found = seeker.find()
+    is_first = True
     while True:
-        outcome.found = list(found)
-        place.erase(outcome.left)
-        outcome.requests = list(place.requests)
-        if not outcome.dry_run:
-            outcome.left = seeker.find()
-            if not outcome.left and place.checks_ids:
-                outcome.left = seeker.still_there(found)
-            found.update(dict.fromkeys(outcome.left))
-        outcome.found = list(found)
-        outcome.is_asked = place.is_asked
-        outcome.out_of_reach = place.out_of_reach(len(outcome.left))
-        if seeker.is_cut_off:
-            outcome.out_of_reach.append("traces beyond those that one search gives: too many began in one second")
-        pause = min(every, deadline - time.monotonic())
-        if outcome.is_gone or (outcome.dry_run and place.is_asked) or pause <= 0:
-            return
-        tell(f"{len(outcome.left)} of {len(found)} traces are still there")
+        try:
+            _erase_once(place, seeker, outcome)
+        except QueryError as problem:
+            pause = min(every, deadline - time.monotonic())
+            if is_first or pause <= 0:
+                raise
+            tell(str(problem))
+        else:
+            pause = min(every, deadline - time.monotonic())
+            if outcome.is_gone or (outcome.dry_run and place.is_asked) or pause <= 0:
+                return
+            tell(f"{len(outcome.left)} of {len(outcome.found)} traces are still there")
+        is_first = False
         time.sleep(pause)
+
+
+def _erase_once(place: Place, seeker: Seeker, outcome: Outcome) -> None:
+    """Ask for what is due, and look what is left."""
+    try:
+        place.erase(outcome.left)
+    finally:
+        outcome.requests = list(place.requests)
+        outcome.is_asked = place.is_asked
+    if not outcome.dry_run:
+        outcome.left = seeker.find()
+        if not outcome.left and place.checks_ids:
+            outcome.left = seeker.still_there(outcome.found)
+        outcome.found = list(dict.fromkeys([*outcome.found, *outcome.left]))
+    outcome.out_of_reach = place.out_of_reach(0 if outcome.dry_run else len(outcome.left))
+    if seeker.is_cut_off:
+        outcome.out_of_reach.append("traces beyond those that one search gives: too many began in one second")
