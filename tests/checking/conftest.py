@@ -23,7 +23,8 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 
     def run(source: str, *options: str, target: str = "service:app") -> dict[str, Any]:
         (tmp_path / "service.py").write_text(dedent(source))
-        status = main(["check", target, "--json", *options])
+        # a machine that is busy takes long to import a framework
+        status = main(["check", target, "--json", "--timeout", "10m", *options])
         printed = capfd.readouterr()
         document: dict[str, Any] = json.loads(printed.out) if status != 2 else {}
         return {**document, "status": status, "stderr": printed.err}

@@ -101,7 +101,7 @@ def test_an_import_that_hangs_ends_in_time_and_shows_where(check: Check) -> None
     began = time.monotonic()
     found = check("import threading\nthreading.Event().wait()", "--timeout", "3s")
     assert found["status"] == 2
-    assert time.monotonic() - began < 3 + 10
+    assert time.monotonic() - began < 3 + 30
     assert 'service.py", line 2' in found["stderr"]
     assert "was not done within 3 seconds" in found["stderr"]
 
@@ -116,7 +116,7 @@ def test_the_text_says_place_code_sentence_and_remedy(
 ) -> None:
     check(APPLICATION, target="service:plain")
     assert (tmp_path / "service.py").is_file()
-    assert main(["check", "service:plain"]) == 1
+    assert main(["check", "service:plain", "--timeout", "10m"]) == 1
     assert capfd.readouterr().out.splitlines()[:2] == [
         "service:plain (ASGI) is not traced",
         "service.py:4: no-door no request to service:plain is traced: there is no TraceMiddleware; "
@@ -141,7 +141,7 @@ def test_the_page_shows_what_the_command_says(
     monkeypatch.chdir(tmp_path)
     source, shown = (block for block in blocks("docs/how-to/checking.md") if block.kind in ("file", "story"))
     Path("shop.py").write_text(source.text)
-    assert main(["check", "shop:app"]) == 1
+    assert main(["check", "shop:app", "--timeout", "10m"]) == 1
     printed = capfd.readouterr().out.splitlines()
     command, *lines = shown.text.splitlines()
     assert command == "$ tracemw check shop:app"

@@ -24,8 +24,10 @@ METHOD: Final = "TRACEMW-CHECK"
 """The method of the request. Routers refuse it, so that no handler runs, not even one for all paths."""
 PATH: Final = f"/tracemw-check-{secrets.token_hex(6)}"
 _HEADERS: Final = (("host", "localhost"), ("user-agent", "tracemw-check"))
-_PATIENCE: Final = 10.0
-"""Seconds that the application may take for its answer."""
+_PATIENCE: Final = 30.0
+"""Seconds that the application may take to begin its answer."""
+_REST: Final = 2.0
+"""Seconds that the rest of an answer may take: it may have no end."""
 _PARTS: Final = 100
 """How many parts of a body are read: it may have no end."""
 
@@ -94,7 +96,7 @@ class Requests:
     async def ask_asgi(self, path: str, state: dict[str, Any]) -> Seen:
         """Send a request by ASGI."""
         seen = self._seen = Seen(path=path)
-        over = asyncio.Event()
+        begun, over = asyncio.Event(), asyncio.Event()
         given = itertools.chain([{"type": "http.request", "body": b"", "more_body": False}])
         scope = {
             "type": "http",
@@ -121,14 +123,17 @@ class Requests:
         async def send(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 seen.answered(message["status"], inspect.currentframe())
+                begun.set()
             elif message["type"] == "http.response.body" and not message.get("more_body"):
                 over.set()
 
         async def serve() -> None:
             await self._application(scope, receive, send)
 
-        serving = asyncio.ensure_future(serve())
-        await asyncio.wait([serving], timeout=_PATIENCE)
+        serving, beginning = asyncio.ensure_future(serve()), asyncio.ensure_future(begun.wait())
+        await asyncio.wait([serving, beginning], timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        beginning.cancel()
+        await asyncio.wait([serving], timeout=_REST)
         if not serving.done():
             over.set()
             serving.cancel()

@@ -79,8 +79,8 @@ def _parts(client: Client) -> list[Any]:
             return list(thing.adapters.values())
         case "sqlalchemy":
             engine = getattr(thing, "sync_engine", thing)
-            listeners = [getattr(each, "__self__", each) for each in engine.dispatch.before_cursor_execute]
-            return [each for each in listeners if _is_by_tracing(each)]
+            listeners = (*engine.dispatch.before_cursor_execute, *engine.dialect.dispatch.handle_error)
+            return [each for each in (getattr(each, "__self__", each) for each in listeners) if _is_by_tracing(each)]
         case "aiohttp":
             configured = dict(fields_of(thing)).get("_trace_configs") or []
             started = [each for config in configured for each in config.on_request_start]

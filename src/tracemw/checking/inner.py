@@ -21,11 +21,11 @@ from tracemw._setup.rehearsal import rehearsing, tell_starts
 from tracemw.checking import calls_traced, requests_traced
 from tracemw.checking.asking import PATH, Requests, Seen, framework_within, protocol_of
 from tracemw.checking.layers import dispatches, mounts_of, within
-from tracemw.checking.lifespan import LifespanError, running
-from tracemw.checking.problems import Problem, Verdict
+from tracemw.checking.lifespan import running
+from tracemw.checking.problems import CheckError, Problem, Verdict
 from tracemw.checking.reachable import clients_of
 from tracemw.checking.requests_traced import Made
-from tracemw.checking.target import Target, TargetError
+from tracemw.checking.target import Target
 from tracemw.checking.where_made import application_modules, place_of_application, place_of_code, place_of_name
 
 _GRACE: Final = 2.0
@@ -39,7 +39,7 @@ def main() -> None:
     sys.path.insert(0, order["app_dir"])
     try:
         document = _check(order)
-    except (TargetError, LifespanError, ValueError) as error:
+    except (CheckError, ValueError) as error:
         document = {"error": str(error)}
     file.write_text(json.dumps(document), encoding="utf-8")
     threading.Thread(target=_end_soon, daemon=True).start()

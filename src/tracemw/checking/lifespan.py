@@ -7,12 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from tracemw.checking.problems import CheckError
+
 _PATIENCE: Final = 30.0
 """Seconds that a startup, and a shutdown, may take."""
-
-
-class LifespanError(Exception):
-    """The application's startup has failed."""
 
 
 @asynccontextmanager
@@ -20,7 +18,7 @@ async def running(application: Any) -> AsyncIterator[dict[str, Any]]:
     """Run the startup of an application, and at the end its shutdown. Give the state that requests get.
 
     Raises:
-        LifespanError: if the startup fails, or takes too long.
+        CheckError: if the startup fails, or takes too long.
     """
     orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -43,13 +41,13 @@ async def _ask(what: str, orders: Any, answers: Any, serving: asyncio.Future[Any
     if answered.done():
         message = answered.result()
         if message["type"] == f"lifespan.{what}.failed":
-            raise LifespanError(
+            raise CheckError(
                 f"the {what} has failed: {str(message.get('message', '')).strip() or 'it does not say why'}"
             )
         return
     answered.cancel()
     if not serving.done():
-        raise LifespanError(f"the {what} has taken longer than {_PATIENCE:g} seconds")
+        raise CheckError(f"the {what} has taken longer than {_PATIENCE:g} seconds")
     error = serving.exception()
     if error is not None:
-        raise LifespanError(f"the {what} has failed: {type(error).__name__}: {error}")
+        raise CheckError(f"the {what} has failed: {type(error).__name__}: {error}")

@@ -21,6 +21,10 @@ CODES: Final = (
 """What may be told."""
 
 
+class CheckError(Exception):
+    """An application cannot be checked. The text says why, and what to do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """A line of code."""

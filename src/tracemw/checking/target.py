@@ -13,12 +13,9 @@ from types import ModuleType
 from typing import Any, Self
 
 from tracemw._otel.application import is_application
+from tracemw.checking.problems import CheckError
 
 _ACCEPTED = "use MODULE:APPLICATION, such as shop.main:app or shop.main:create_app()"
-
-
-class TargetError(Exception):
-    """There is no application to check. The text says why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +43,11 @@ class Target:
             factory: Whether the name is a function to call, as uvicorn has it.
 
         Raises:
-            TargetError: for anything else.
+            CheckError: for anything else.
         """
         module, colon, name = text.partition(":")
         if not colon or not module or not all(part.isidentifier() for part in module.split(".")):
-            raise TargetError(f"{text!r} is not accepted; {_ACCEPTED}")
+            raise CheckError(f"{text!r} is not accepted; {_ACCEPTED}")
         try:
             node = ast.parse(name.strip(), mode="eval").body
             arguments: tuple[Any, ...] | None = () if factory else None
@@ -60,36 +57,36 @@ class Target:
                 keywords = tuple((str(each.arg), ast.literal_eval(each.value)) for each in node.keywords)
                 node = node.func
         except (SyntaxError, ValueError):
-            raise TargetError(f"{text!r} is not accepted; {_ACCEPTED}") from None
+            raise CheckError(f"{text!r} is not accepted; {_ACCEPTED}") from None
         dotted = ast.unparse(node)
         if not all(part.isidentifier() for part in dotted.split(".")):
-            raise TargetError(f"{text!r} is not accepted; {_ACCEPTED}")
+            raise CheckError(f"{text!r} is not accepted; {_ACCEPTED}")
         return cls(module=module, name=dotted, arguments=arguments, keywords=keywords)
 
     def load(self) -> Any:
         """Import the module, and return the application.
 
         Raises:
-            TargetError: if that fails. The error says where and why.
+            CheckError: if that fails. The error says where and why.
         """
         module = self._import()
         found: Any = module
         for part in self.name.split("."):
             if not hasattr(found, part):
-                raise TargetError(f"{self.module} has no {self.name!r}{_instead(module)}")
+                raise CheckError(f"{self.module} has no {self.name!r}{_instead(module)}")
             found = getattr(found, part)
         if self.arguments is not None:
             try:
                 found = found(*self.arguments, **dict(self.keywords))
             except (Exception, SystemExit) as error:
-                raise TargetError(f"{self.module}:{self.name}() has failed: {_told(error)}") from error
+                raise CheckError(f"{self.module}:{self.name}() has failed: {_told(error)}") from error
         elif _is_factory(found):
-            raise TargetError(
+            raise CheckError(
                 f"{self.module}:{self.name} is a function that takes no request; if it makes the application, "
                 f"check {self.module}:{self.name}() or add --factory"
             )
         if not callable(found):
-            raise TargetError(f"{self.module}:{self.name} is no application but {_shown(found)}{_hint(found)}")
+            raise CheckError(f"{self.module}:{self.name} is no application but {_shown(found)}{_hint(found)}")
         return found
 
     def _import(self) -> ModuleType:
@@ -98,11 +95,11 @@ class Target:
         except (Exception, SystemExit) as error:
             missing = isinstance(error, ModuleNotFoundError) and error.name is not None
             if missing and f"{self.module}.".startswith(f"{error.name}."):  # type: ignore[union-attr]
-                raise TargetError(
+                raise CheckError(
                     f"there is no module {error.name} in {sys.path[0] or Path.cwd()}; "  # type: ignore[union-attr]
                     "name the directory that has it with --app-dir"
                 ) from error
-            raise TargetError(
+            raise CheckError(
                 f"{self.module} cannot be imported: {_told(error)}; "
                 f"`python -c 'import {self.module}'` shows the whole traceback"
             ) from error

@@ -9,12 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-_GRACE: Final = 10.0
-"""Seconds more than its own limit that the process gets to end."""
+from tracemw.checking.problems import CheckError
+from tracemw.checking.target import Target
 
-
-class CheckError(Exception):
-    """The application could not be checked. The text says why, and what to do."""
+_GRACE: Final = 30.0
+"""Seconds that the process gets to start and to end, beside its own limit for the check."""
 
 
 def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, timeout: float) -> dict[str, Any]:
@@ -32,6 +31,7 @@ def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, tim
     Raises:
         CheckError: for an application that cannot be imported, or takes too long.
     """
+    Target.parse(target, factory=factory)
     order = {
         "target": target,
         "app_dir": str(app_dir.resolve()),

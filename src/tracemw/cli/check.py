@@ -40,8 +40,8 @@ def _time_limit(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from tracemw.checking.problems import CODES
-    from tracemw.checking.verdict_of import CheckError, verdict_of
+    from tracemw.checking.problems import CODES, CheckError
+    from tracemw.checking.verdict_of import verdict_of
 
     ignored = {code.strip() for code in options.ignore.split(",") if code.strip()}
     if unknown := ignored - set(CODES):
