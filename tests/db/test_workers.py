@@ -1,4 +1,7 @@
-"""Folds, kept logs, stacks and the pool in workers that are forked, in Python or in C, and in those with greenlets."""
+"""What explains requests, in workers that are forked, in Python or in C, and in those with greenlets.
+
+Folds, kept logs, stacks, the pool, warnings, and a user's rule for redaction.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,16 @@ UWSGI = Path(sys.executable).parent / "uwsgi"
 
 SERVICE = """
 import logging, os, time, flask, tracemw, tracemw.flask, tracemw.logging
+from opentelemetry import trace
 from sqlalchemy import create_engine, text
 from tracemw._otel.served import served
+from tracemw.redaction import Answer, Redaction
 from tracemw.sampling import Sampling
 from tracemw.sqlalchemy import trace_engine
 
-tracemw.init("shop", sampling=Sampling(ratio=1.0, stack_after=0.1))
+logging.basicConfig(filename="warnings.log")
+rule = Redaction(rule=lambda found: Answer.KEEP if found.key == "shop.shelf" else Answer.DROP)
+tracemw.init("shop", sampling=Sampling(ratio=1.0, stack_after=0.1), redaction=rule, warn=True)
 tracemw.logging.install(kept_logs="DEBUG")
 engine = create_engine("sqlite:///shop.db", pool_size=1, max_overflow=0, pool_timeout=0.2)
 trace_engine(engine, pool_wait=0.15, slow=5.0)
@@ -35,6 +42,7 @@ forgotten = []
 @app.get("/loop")
 def loop():
     logging.getLogger("shop").debug("in %s", "the loop")
+    trace.get_current_span().set_attributes({"shop.shelf": "upper", "shop.customer": "Ada"})
     with engine.connect() as connection:
         for number in range(40):
             connection.execute(text("SELECT :number + 1"), {"number": number})  # the loop
@@ -83,7 +91,7 @@ def asked(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     port = free_port()
     command = [part.format(port=port) for part in SERVERS[request.param]]
     with backend_serving() as backend:
-        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "20"}
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "20", "TRACEMW_ALLOW": ""}
         with process(*command, env=environment, cwd=tmp_path) as running:
             wait_until(lambda: running.poll() is not None or body_of(port, "/health") is not None, timeout=30)
             assert [body_of(port, path) for path in ("/loop", "/leak", "/wait")] == [b"ok", b"ok", b"TimeoutError"]
@@ -103,6 +111,12 @@ def test_a_worker_tells_of_loops_logs_stacks_and_holders_as_any_process_does(ask
     (log,) = told(server_span(looping), "log")
     assert log.attributes["log.message"] == "in the loop"
     assert told(server_span(looping), "tracemw.stack")[0].line == (service, line_of("slow"))
+    ruled = {
+        pair.key: pair.value.string_value for pair in server_span(looping).attributes if pair.key.startswith("shop.")
+    }
+    assert ruled == {"shop.shelf": "upper"}
+    warned = (tmp_path / "warnings.log").read_text()
+    assert f"n-plus-one: GET /loop runs SELECT 40 times (service.py:{line_of('the loop')}, loop)" in warned
     (wait,) = [span for span in by_trace["GET /wait"] if span.name == "pool wait"]
     (holder,) = [pair.value.array_value.values for pair in wait.attributes if pair.key == "tracemw.pool.holders.line"]
     assert [each.string_value for each in holder] == [f"{service}:{line_of('taken')} in leak"]

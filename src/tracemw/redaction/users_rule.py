@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 Where = Literal["attribute", "event", "link", "resource", "scope", "metric", "name", "status", "tracestate", "text"]
 """Where a value stands: an attribute of a span, event, link, resource, scope or metric; the name of a span or event;
-the description of a status; a trace state; the text of an exception or a log record, before it is cut."""
+the description of a status; a trace state; the text of an exception or a long log record, before it is cut."""
 
 
 class Answer(enum.Enum):
