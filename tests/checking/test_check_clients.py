@@ -28,9 +28,11 @@ def test_clients_of_every_library_are_found_traced_or_not(check: Check) -> None:
         d1, d2 = tracemw.requests.trace_session(requests.Session()), requests.Session()
         e1, e2 = tracemw.urllib3.trace_pool_manager(urllib3.PoolManager()), urllib3.PoolManager()
         f1, f2 = tracemw.sqlalchemy.trace_engine(create_engine("sqlite://")), create_engine("sqlite://")
+        g1 = tracemw.sqlalchemy.trace_engine(create_async_engine("sqlite+aiosqlite://"))
+        g2 = create_async_engine("sqlite+aiosqlite://")
     """)
     traced = {client["name"]: client["traced"] for client in found["clients"]}
-    assert traced == {f"service.{letter}{number}": number == 1 for letter in "abcdef" for number in (1, 2)}
+    assert traced == {f"service.{letter}{number}": number == 1 for letter in "abcdefg" for number in (1, 2)}
     told = {problem["remedy"] for problem in found["problems"] if problem["code"] == "client"}
     assert told == {
         "add: tracemw.httpx.trace_client(a2)",
@@ -39,6 +41,7 @@ def test_clients_of_every_library_are_found_traced_or_not(check: Check) -> None:
         "add: tracemw.requests.trace_session(d2)",
         "add: tracemw.urllib3.trace_pool_manager(e2)",
         "add: tracemw.sqlalchemy.trace_engine(f2)",
+        "add: tracemw.sqlalchemy.trace_engine(g2)",
     }
 
 
