@@ -200,12 +200,8 @@ class CallTracing:
             if not execution.root_connection._allow_autobegin or "_otel_span" in vars(execution):  # noqa: SLF001
                 return None
             statement = self.statements[text]
-            silence = None
-            if _OTHERS in sys.modules:
-                inside = silenced(here)
-                silence = attach(inside), inside
             if statement.is_trivial:
-                return Call(statement, monotonic_ns(), silence=silence)
+                return Call(statement, monotonic_ns(), silence=_silence(here))
             size = 0
             if execution.execute_style is _MANY:
                 size = len(arguments[0])
@@ -215,7 +211,7 @@ class CallTracing:
             if self._tracers.is_ours and size <= 1:
                 fold = tracer.fold_for(span_in(here), statement.shape)
                 if fold is not None:
-                    return Call(statement, monotonic_ns(), fold=fold, silence=silence)
+                    return Call(statement, monotonic_ns(), fold=fold, silence=_silence(here))
             span = self._start(statement, here, None)
             has_line = span is not None and self._repeats_under_parent(span, statement)
             if span is not None:
@@ -223,7 +219,7 @@ class CallTracing:
                     span.set_attribute("db.operation.batch.size", size)
                 if has_line:
                     _put_line(span)
-            return Call(statement, monotonic_ns(), span, has_line, None, silence)
+            return Call(statement, monotonic_ns(), span, has_line, None, _silence(here))
         except Exception as error:
             fault("sqlalchemy.CallTracing.begin", error)
             return None
@@ -313,6 +309,14 @@ class CallTracing:
         if "_otel_span" in fields or fields.pop(_TOLD, False):
             return
         self._fail(Call(self.statements[text], monotonic_ns()), context.original_exception, None)
+
+
+def _silence(here: Context) -> tuple[Any, Context] | None:
+    """Silence other instrumentations, if there are any. Return what restores the context."""
+    if _OTHERS not in sys.modules:
+        return None
+    inside = silenced(here)
+    return attach(inside), inside
 
 
 def put_error(span: Span, error: BaseException, line: Line | None = None) -> None:
