@@ -149,7 +149,10 @@ class CallTracing:
         for name in ("do_execute", "do_execute_no_params", "do_executemany"):
             setattr(has, name, self._traced(getattr(has, name)))
         for name, announced in _COMMITS.items():
-            setattr(has, name, self._traced_commit(getattr(has, name), self.statements[announced]))
+            commit = getattr(has, name)
+            if name.endswith("_twophase"):  # the dialect may execute a statement for it, or call another one of these
+                commit = _silently(commit)
+            setattr(has, name, self._traced_commit(commit, self.statements[announced]))
 
     def _traced(self, execute: Callable[..., Any]) -> Callable[..., Any]:
         """Return a method that traces what one of a dialect's methods executes."""
@@ -172,20 +175,17 @@ class CallTracing:
 
     def _traced_commit(self, commit: Callable[..., Any], statement: TracedStatement) -> Callable[..., Any]:
         """Return a method that traces a COMMIT of a dialect, or its like, if that fails or takes long."""
+        slow, end, fail = self._slow, self._end, self._fail
 
         def traced(*arguments: Any, **more: Any) -> Any:
-            here = current_context()
-            if is_silenced(here):
-                return commit(*arguments, **more)
-            # In two phases, a COMMIT may be a statement that the dialect executes.
-            inside = silenced(here)
-            call = Call(statement, monotonic_ns(), silence=(attach(inside), inside))
+            started = monotonic_ns()
             try:
                 returned = commit(*arguments, **more)
             except BaseException as error:
-                self._fail(call, error, None)
+                fail(Call(statement, started), error, None)
                 raise
-            self._end(call)
+            if monotonic_ns() - started >= slow:
+                end(Call(statement, started))
             return returned
 
         return traced
@@ -265,8 +265,8 @@ class CallTracing:
                     return
                 span = self._start(call.statement, current_context(), call.started)
             is_slow = ended - call.started >= self._slow
-            if is_slow and span is None and call.statement.is_trivial:
-                span = self._start(call.statement, current_context(), call.started)
+            if is_slow and span is None and not is_silenced(here := current_context()):
+                span = self._start(call.statement, here, call.started)
             if span is not None:
                 if is_slow and not call.has_line:
                     _put_line(span)
@@ -289,7 +289,8 @@ class CallTracing:
                 if call.fold is not None:
                     call.fold.join(call.started, monotonic_ns())
                 return
-            span = self._start(call.statement, current_context(), call.started)
+            here = current_context()
+            span = None if is_silenced(here) else self._start(call.statement, here, call.started)
             if span is None:
                 return
         try:
@@ -309,6 +310,20 @@ class CallTracing:
         if "_otel_span" in fields or fields.pop(_TOLD, False):
             return
         self._fail(Call(self.statements[text], monotonic_ns()), context.original_exception, None)
+
+
+def _silently(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that does the same with tracing off: somebody above traces it."""
+
+    def silent(*arguments: Any, **more: Any) -> Any:
+        inside = silenced(current_context())
+        token = attach(inside)
+        try:
+            return execute(*arguments, **more)
+        finally:
+            detach(token, inside)
+
+    return silent
 
 
 def _silence(here: Context) -> tuple[Any, Context] | None:
