@@ -83,8 +83,8 @@ def test_a_request_enters_no_module_that_the_page_does_not_name(entered: list[tu
     assert {path for path, _ in entered} - named == set()
 
 
-def test_a_request_takes_at_most_43_calls(entered: list[tuple[str, str]]) -> None:
-    assert 30 < len(entered) <= 43
+def test_a_request_takes_at_most_38_calls(entered: list[tuple[str, str]]) -> None:
+    assert 30 < len(entered) <= 38
 
 
 def test_every_room_and_every_door_is_in_the_table_of_the_house() -> None:
