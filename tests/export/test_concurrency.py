@@ -62,8 +62,18 @@ def test_at_every_instant_each_span_is_in_one_of_the_numbers(exporter: Scripted,
     thread.start()
     wrong: list[object] = []
     seen: set[str] = set()
-    until = time.monotonic() + 3
-    while time.monotonic() < until:
+    every = {
+        "exported",
+        "rejected",
+        "unknown",
+        "queued",
+        "in_flight",
+        "queue_full",
+        "breaker_open",
+        "retries_exhausted",
+    }
+    began = time.monotonic()
+    while (lasted := time.monotonic() - began) < 3 or (not seen >= every and lasted < 30):  # a busy machine sees less
         low = ended
         stats = to.stats()
         high = ended + 1
@@ -74,8 +84,7 @@ def test_at_every_instant_each_span_is_in_one_of_the_numbers(exporter: Scripted,
     stop.set()
     thread.join()
     assert wrong == []
-    assert seen >= {"exported", "rejected", "unknown", "queued", "in_flight"}
-    assert seen >= {"queue_full", "breaker_open", "retries_exhausted"}
+    assert seen >= every
     to.shutdown(timeout=5)
     assert to.stats().ended == ended
     assert (to.stats().queued, to.stats().in_flight) == (0, 0)
