@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final
-from urllib.parse import urlsplit
 
 from tracemw.analysis.gathering.how_long import instant
 from tracemw.analysis.load.query_api import QueryApi
@@ -19,7 +18,7 @@ from tracemw.analysis.load.unreadable import QueryError
 from tracemw.cli.command import ERROR, FINDINGS, FINE
 from tracemw.cli.fetching import open_api
 from tracemw.cli.output import fail, progress, say
-from tracemw.config import Arguments, Backend, pseudonym_keys
+from tracemw.config import Arguments, Backend, Endpoint, pseudonym_keys
 from tracemw.erasure.audit import AuditLog
 from tracemw.erasure.in_viewer import InViewer
 from tracemw.erasure.outcome import Outcome
@@ -132,7 +131,7 @@ def _erase_in_tempo(options: argparse.Namespace, api: QueryApi, outcome: Outcome
     from tracemw.erasure.in_tempo import InTempo  # here, since grpc takes 80 ms to load
     from tracemw.erasure.redaction_service import RedactionService
 
-    scheduler = options.scheduler or _scheduler_beside(options.url)
+    scheduler = options.scheduler or Endpoint.parse(options.url).on_port(_GRPC_PORT)
     backend = Backend.resolve("traces", Arguments(protocol="grpc", endpoint=scheduler, tenant=options.tenant))
     query, now = query_of(outcome.pseudonyms), int(time.time())
     window = outcome.window or Window(now - _DAYS * 24 * 3600, now + 24 * 3600)  # clocks of services may be ahead
@@ -147,12 +146,6 @@ def _require_redaction(name: str) -> None:
     version = re.match(r"Tempo v?(\d+)\.(\d+)", name)
     if version is not None and (int(version[1]), int(version[2])) < _OLDEST:
         raise QueryError(f"{name} erases nothing safely; upgrade to Tempo 3.1 or later, and run this again")
-
-
-def _scheduler_beside(url: str) -> str:
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}:{_GRPC_PORT}"
 
 
 def _identifiers(options: argparse.Namespace) -> list[str]:
