@@ -106,7 +106,18 @@ ALLOWED = {
     },
     # A doctor reads the settings of an application, and sends a span as the application would.
     "doctor": {
-        *("_export", "_otel", "_process", "_recording", "_setup", "_version", "analysis", "config", "doctor"),
+        *(
+            "_export",
+            "_otel",
+            "_process",
+            "_recording",
+            "_setup",
+            "_version",
+            "analysis",
+            "checking",
+            "config",
+            "doctor",
+        ),
         *("redaction", "sampling"),
     },
     "erasure": {"analysis", "config", "erasure", "redaction"},

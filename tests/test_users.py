@@ -17,6 +17,7 @@ import pytest
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from werkzeug.local import LocalProxy
 
 import tracemw
 from conftest import Recorded
@@ -162,6 +163,11 @@ class Text(str):
     __repr__ = __format__ = strip = encode = __str__  # type: ignore[assignment]
 
 
+def no_user() -> str:
+    """What stands for the user of a request, where there is no request."""
+    raise RuntimeError(f"nobody is logged in; the last one was {ALICE}")
+
+
 class Thing:
     def __str__(self) -> str:
         raise RuntimeError(ALICE)
@@ -171,7 +177,11 @@ class Thing:
 
 @pytest.mark.parametrize(
     "given",
-    [None, b"alice@example.com", "", " \n", True, 1.5, Thing(), [ALICE], ALICE * 100, 10**400],
+    [
+        *(None, b"alice@example.com", "", " \n", True, 1.5, Thing(), [ALICE], ALICE * 100, 10**400),
+        LocalProxy(lambda: ALICE),
+        LocalProxy(no_user),
+    ],
     ids=lambda given: type(given).__name__,
 )
 def test_what_is_no_identifier_is_left_out_with_a_line_that_does_not_show_it(
@@ -217,6 +227,23 @@ def test_any_tracer_provider_gets_the_pseudonym_on_the_current_span_and_the_requ
     with provider.get_tracer("theirs").start_as_current_span("theirs") as span:
         tracemw.user(ALICE)
     assert dict(span.attributes)["user.hash"] == pseudonym(ALICE)  # type: ignore[attr-defined]
+
+
+class Failing(trace.NonRecordingSpan):
+    """A span of others that raises whatever is asked of it."""
+
+    def is_recording(self) -> bool:
+        raise RuntimeError("is_recording")
+
+
+def test_a_span_of_others_that_raises_costs_the_pseudonym_and_not_the_request(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(guard, "reraise_own_faults", False)
+    with trace.use_span(Failing(trace.INVALID_SPAN_CONTEXT)):
+        tracemw.user(ALICE)
+    assert "the request is not affected" in caplog.text
+    assert ALICE not in caplog.text
 
 
 def test_an_unsampled_trace_that_is_kept_carries_the_pseudonym(traces: Traces) -> None:

@@ -11,7 +11,7 @@ from tracemw._otel.context import is_skipped, request_span
 from tracemw._otel.guard import guarded, refuse
 from tracemw._otel.recorder import mark_user
 from tracemw.config import pseudonym_keys
-from tracemw.redaction.pseudonyms import IdentifierError, pseudonym
+from tracemw.redaction.pseudonyms import pseudonym
 
 
 def user(identifier: str | int | UUID) -> None:
@@ -47,10 +47,8 @@ def user(identifier: str | int | UUID) -> None:
             )
             return
         made = pseudonym(identifier, keys[0].id, keys[0].secret)
-    except IdentifierError as error:
+    except ValueError as error:  # of the identifier or the key, and it shows no part of either
         refuse(f"tracemw.user() records nothing: {error}")
-    except ValueError as error:
-        refuse(f"tracemw.user() records nothing: {error}")  # of the key; it shows no part of the key
     else:
         _mark(spans, made)
 
@@ -61,6 +59,7 @@ def _mark(spans: list[Span], made: str) -> None:
         mark_user(span, made)
 
 
+@guarded  # spans of others may raise
 def _open_spans() -> list[Span]:
     """Return the current span and those around it, as far as they are known, and the request's own."""
     found: list[Span] = []

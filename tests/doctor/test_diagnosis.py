@@ -88,7 +88,7 @@ def test_a_backend_that_answers_no_queries_is_not_asked_and_the_doctor_says_how_
 def test_a_span_that_was_accepted_and_is_not_there_fails(running: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:
     with backend_serving() as backend:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
-        diagnosed = diagnose("--url", running.url, "--timeout", "1s")
+        diagnosed = diagnose("--url", running.url, "--timeout", "3s")
     assert diagnosed.failures == ["arrival"]
     assert "has accepted span" in diagnosed.check("arrival")["sentence"]
 
@@ -97,7 +97,7 @@ def test_spans_over_grpc_are_asked_for_at_the_url_given(running: Viewer, monkeyp
     with grpc_backend_serving() as backend:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-        diagnosed = diagnose("--url", running.url, "--timeout", "1s")
+        diagnosed = diagnose("--url", running.url, "--timeout", "3s")
     assert diagnosed.status_of("canary") == diagnosed.status_of("clock") == "ok"
     assert diagnosed.failures == ["arrival"]
 
@@ -316,7 +316,9 @@ def test_requests_that_come_from_outside_are_warned_of_with_an_address(
 
 def test_an_application_that_calls_no_init_is_warned_of(running: Viewer, tmp_path: Path) -> None:
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": running.url}
-    returncode, document, _ = examine(tmp_path, "app = object()", **env)
+    returncode, document, _ = examine(
+        tmp_path, "from starlette.applications import Starlette\napp = Starlette()", **env
+    )
     assert returncode == 0
     assert Diagnosed(returncode, document).status_of("init") == "warning"
 
@@ -324,10 +326,11 @@ def test_an_application_that_calls_no_init_is_warned_of(running: Viewer, tmp_pat
 def test_a_factory_makes_the_application(running: Viewer, tmp_path: Path) -> None:
     source = f"""
         import tracemw
+        from starlette.applications import Starlette
 
         def make_app():
             tracemw.init("made", endpoint={running.url!r})
-            return object()
+            return Starlette()
     """
     returncode, document, _ = examine(tmp_path, source, "shop:make_app()")
     assert source_of(Diagnosed(returncode, document), "service") == ("made", "argument service")
@@ -346,7 +349,7 @@ def test_an_application_that_cannot_start_is_named_with_its_error(folder: Path) 
     diagnosed = diagnose("refused:app")
     check = diagnosed.check("configuration")
     assert diagnosed.returncode == 1
-    assert "refused:app cannot be imported: ValueError: protocol='carrier pigeon' is not accepted" in check["sentence"]
+    assert "refused cannot be imported: ValueError: protocol='carrier pigeon' is not accepted" in check["sentence"]
 
 
 def test_an_import_that_never_ends_is_interrupted(folder: Path) -> None:
@@ -354,6 +357,13 @@ def test_an_import_that_never_ends_is_interrupted(folder: Path) -> None:
     check = diagnose("endless:app", "--timeout", "1s").check("configuration")
     assert check["status"] == "failure"
     assert "does it wait for a server?" in check["sentence"]
+
+
+def test_the_directory_of_an_application_may_be_named(folder: Path) -> None:
+    (folder / "src").mkdir()
+    (folder / "src" / "elsewhere.py").write_text("raise RuntimeError('found')")
+    check = diagnose("elsewhere:app", "--app-dir", "src").check("configuration")
+    assert "elsewhere cannot be imported: RuntimeError: found (" in check["sentence"]
 
 
 @pytest.mark.usefixtures("folder")
@@ -375,10 +385,11 @@ def test_an_official_instrumentation_beside_a_door_is_warned_of(running: Viewer,
     source = f"""
         import tracemw
         from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+        from starlette.applications import Starlette
 
         tracemw.init("shop", endpoint={running.url!r})
         SQLAlchemyInstrumentor().instrument(skip_dep_check=True)
-        app = object()
+        app = Starlette()
     """
     returncode, document, _ = examine(tmp_path, source)
     check = Diagnosed(returncode, document).check("instrumentation")
@@ -391,10 +402,11 @@ def test_a_provider_of_others_fails(running: Viewer, tmp_path: Path) -> None:
         import tracemw
         from opentelemetry import trace
         from opentelemetry.sdk.trace import TracerProvider
+        from starlette.applications import Starlette
 
         trace.set_tracer_provider(TracerProvider())
         tracemw.init("shop", endpoint={running.url!r})
-        app = object()
+        app = Starlette()
     """
     returncode, document, _ = examine(tmp_path, source)
     check = Diagnosed(returncode, document).check("provider")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import httpx
 import pytest
 
 import tracemw
-from analysis.commands import Ended, run
+from analysis.commands import Ended, answering, run
 from servers import answers, free_port, process, wait_until
 from viewer.running import Viewer, viewer
 from viewer.samples import Spans, hex_id, one, span
@@ -100,6 +102,59 @@ def test_real_requests_of_a_user_are_forgotten_and_those_of_others_are_not(runni
     assert forget(running).returncode == 0
     assert len(running.found(q='{ name = "load" }')) == 2
     assert forget(running, "--dry-run", stdin=BOB).returncode == 1
+
+
+def test_traces_of_a_service_whose_clock_is_wrong_by_years_are_erased(running: Viewer) -> None:
+    ages = (0, 1, 10**18 * 9)
+    running.send(
+        *(
+            Spans("shop", (span(trace, 1, start=start, user__hash=pseudonym(ALICE)),))
+            for trace, start in enumerate(ages, 1)
+        )
+    ).raise_for_status()
+    ended = forget(running)
+    assert (ended.returncode, ended.stdout.splitlines()[1]) == (0, "3 traces erased, 0 still there")
+    assert left(running) == []
+
+
+def test_what_a_run_that_failed_has_left_in_the_file_goes_although_no_search_finds_it(
+    running: Viewer, db: Path
+) -> None:
+    running.send(one(4)).raise_for_status()
+    with closing(sqlite3.connect(db)) as connection, connection:  # rows that are deleted, and still in the file
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("CREATE TABLE earlier (row TEXT)")
+        connection.execute("INSERT INTO earlier VALUES (?)", (pseudonym(ALICE),))
+        connection.execute("DROP TABLE earlier")
+    digits = pseudonym(ALICE)[-64:].encode()
+
+    def is_in_a_file() -> bool:
+        return any(digits in file.read_bytes() for file in db.parent.iterdir())
+
+    assert is_in_a_file()
+    assert forget(running, "--dry-run").returncode == 0
+    assert is_in_a_file()
+    assert forget(running).returncode == 0
+    assert not is_in_a_file()
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_identifier(running: Viewer) -> None:
+    stock(running)
+    assert forget(running, stdin=f"\ufeff{ALICE}\r\n{BOB}\r\n").returncode == 0
+    assert left(running) == [hex_id(4)]
+
+
+def test_a_server_that_repeats_the_query_has_no_pseudonym_told(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+
+    def answer(target: str, _: Any) -> tuple[int, bytes]:
+        return (404, b"") if "buildinfo" in target else (400, target.encode())
+
+    with answering(answer) as url:
+        ended = run("forget", ALICE, "--url", url, "--audit", str(log))
+    assert ended.returncode == 2
+    assert pseudonym(ALICE)[-64:][:8] in ended.stderr
+    assert not shows(ended.stderr + log.read_text())
 
 
 def test_a_dry_run_says_what_is_there_and_erases_nothing(running: Viewer) -> None:
@@ -211,6 +266,7 @@ def test_a_former_key_that_is_not_named_any_more_finds_nothing_of_its_time(
     [
         (("-",), "\n \n", "0 identifiers are not accepted"),
         (("-",), "x\n" * 21, "21 identifiers are not accepted"),
+        (("-",), "\n" * 99_995 + ALICE, "use at most 100000 characters"),
         (("-",), "x" * 1001, "use at most 1000 characters"),
         ((" ",), "", "an empty identifier is not accepted"),
         (("-", ALICE), "", "- stands alone"),

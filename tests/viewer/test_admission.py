@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from starlette.routing import Mount, Route
 
+from analysis.commands import run
 from tracemw.viewer.app import create_app
 from tracemw.viewer.storing.store import Store
 
@@ -233,10 +234,16 @@ def test_a_token_that_was_given_is_never_printed(monkeypatch: pytest.MonkeyPatch
         assert running.http.get(f"/api/nothing?token={TOKEN}").status_code == 404  # the cookie admits
         assert TOKEN not in "".join(lines_of(running))
     for wrong in ("short", "with spaces in the middle of it", "päßword-of-many-letters"):
-        refused = command("-m", "tracemw", "view", "--port", "0", "--token", wrong)
+        refused = run("view", "--port", "0", "--token", wrong)
         assert refused.returncode == 2
         assert "the token is not accepted" in refused.stderr
         assert wrong not in refused.stderr
+
+
+def test_an_empty_token_is_refused_and_does_not_stand_for_none() -> None:
+    refused = run("view", "--port", "0", "--token", "")  # as an unset variable of a shell makes it
+    assert refused.returncode == 2
+    assert "the token is not accepted" in refused.stderr
 
 
 def test_on_the_loopback_interface_no_token_is_demanded_and_nothing_more_printed() -> None:
@@ -266,6 +273,6 @@ def test_allowed_hosts_stand_in_place_of_the_machines_names() -> None:
             (f"not-{socket.gethostname()}", 403),
         ):
             assert running.http.get("/ready", headers={"host": host}).status_code == status, host
-    refused = command("-m", "tracemw", "view", "--allowed-host", "http://traces.example")
+    refused = run("view", "--allowed-host", "http://traces.example")
     assert refused.returncode == 2
     assert "without http://" in refused.stderr

@@ -150,6 +150,9 @@ def test_a_viewer_in_memory_erases_as_well(viewer: Viewer) -> None:
         ('{"traceIds": ["1"]}', {"origin": "http://evil.example"}, 403),
         ('{"traceIds": ["1"]}', {"sec-fetch-site": "cross-site"}, 403),
         ('{"traceIds": ["1"]}', {"host": "evil.example"}, 403),
+        ('{"traceIds": ["1"]}', {"x-forwarded-for": "10.0.0.1"}, 403),
+        ('{"traceIds": ["1"]}', {"forwarded": "for=10.0.0.1"}, 403),
+        ('{"traceIds": ["1"]}', {"via": "1.1 proxy"}, 403),
     ],
 )
 def test_what_is_no_request_to_erase_is_refused_and_erases_nothing(

@@ -138,7 +138,7 @@ class Requests:
             over.set()
             serving.cancel()
             await asyncio.wait([serving], timeout=1.0)
-        elif (error := serving.exception()) is not None:
+        elif not serving.cancelled() and (error := serving.exception()) is not None:
             seen.failed(error)
         self._seen = None
         return seen

@@ -18,6 +18,10 @@ from tracemw.checking.problems import CheckError
 _ACCEPTED = "use MODULE:APPLICATION, such as shop.main:app or shop.main:create_app()"
 
 
+class BrokenError(CheckError):
+    """The application's own code fails: no server could start it. The text says where and why."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """Where the application is.
@@ -67,7 +71,8 @@ class Target:
         """Import the module, and return the application.
 
         Raises:
-            CheckError: if that fails. The error says where and why.
+            BrokenError: if the application's own code fails.
+            CheckError: if there is no such application.
         """
         module = self._import()
         found: Any = module
@@ -79,11 +84,11 @@ class Target:
             try:
                 found = found(*self.arguments, **dict(self.keywords))
             except (Exception, SystemExit) as error:
-                raise CheckError(f"{self.module}:{self.name}() has failed: {_told(error)}") from error
+                raise BrokenError(f"{self.module}:{self.name}() has failed: {_told(error)}") from error
         elif _is_factory(found):
             raise CheckError(
-                f"{self.module}:{self.name} is a function that takes no request; if it makes the application, "
-                f"check {self.module}:{self.name}() or add --factory"
+                f"{self.module}:{self.name} is a function that takes no request; "
+                f"write {self.module}:{self.name}() if it makes the application"
             )
         if not callable(found):
             raise CheckError(f"{self.module}:{self.name} is no application but {_shown(found)}{_hint(found)}")
@@ -99,7 +104,7 @@ class Target:
                     f"there is no module {error.name} in {sys.path[0] or Path.cwd()}; "  # type: ignore[union-attr]
                     "name the directory that has it with --app-dir"
                 ) from error
-            raise CheckError(
+            raise BrokenError(
                 f"{self.module} cannot be imported: {_told(error)}; "
                 f"`python -c 'import {self.module}'` shows the whole traceback"
             ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Final
 
 from tracemw.cli.analyze import look_back
@@ -18,6 +19,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         metavar="MODULE:APP",
         help="the application, imported as its server would, which runs its init() (default: the environment)",
+    )
+    parser.add_argument(
+        "--app-dir", type=Path, default=Path(), metavar="DIR", help="where the module is (default: this directory)"
     )
     parser.add_argument(
         "--url", help="Tempo's query API, or the viewer, to ask for traces (default: looked for where spans go)"
@@ -38,6 +42,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from tracemw.checking.problems import CheckError
     from tracemw.doctor.diagnosis_as_json import of_diagnosis
     from tracemw.doctor.diagnosis_as_text import lines_of_diagnosis
     from tracemw.doctor.examining import Examination, Questions
@@ -45,8 +50,11 @@ def _run(options: argparse.Namespace) -> int:
 
     try:
         questions = Questions(url=options.url, tenant=options.tenant, since=options.since, timeout=options.timeout)
-        subject = read_environment() if options.app is None else import_application(options.app, options.timeout)
-    except ValueError as problem:
+        if options.app is None:
+            subject = read_environment()
+        else:
+            subject = import_application(options.app, options.timeout, options.app_dir)
+    except (CheckError, ValueError) as problem:
         return fail(f"tracemw doctor: {problem}")
     diagnosis = Examination(subject, questions).examine()
     if options.json:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Final
-from urllib.parse import urlsplit
 
 from tracemw.analysis.gathering.how_long import instant
 from tracemw.analysis.load.query_api import QueryApi
@@ -17,17 +18,20 @@ from tracemw.analysis.load.unreadable import QueryError
 from tracemw.cli.command import ERROR, FINDINGS, FINE
 from tracemw.cli.fetching import open_api
 from tracemw.cli.output import fail, progress, say
-from tracemw.config import Arguments, Backend, pseudonym_keys
+from tracemw.config import Arguments, Backend, Endpoint, pseudonym_keys
 from tracemw.erasure.audit import AuditLog
 from tracemw.erasure.in_viewer import InViewer
 from tracemw.erasure.outcome import Outcome
 from tracemw.erasure.seeking import Seeker
 from tracemw.erasure.until_gone import erase_until_gone
-from tracemw.erasure.user_query import pseudonyms_of, query_of
+from tracemw.erasure.user_query import pseudonyms_of, query_of, with_shortened
 from tracemw.erasure.windows import Window
 
 _DAYS: Final = 90
 """Days that a look into Tempo goes back, where the user does not say. Tempo keeps traces for 14 by default."""
+
+_ANY_TIME: Final = Window(0, (2**63 - 1) // 10**9)
+"""All times that the viewer can store. The clock of a service may be wrong by years."""
 
 _GRPC_PORT: Final = 9095
 _REVISION: Final = "tracemw"
@@ -78,14 +82,18 @@ def forget(options: argparse.Namespace) -> int:
 def _erase(options: argparse.Namespace, api: QueryApi, outcome: Outcome, log: AuditLog) -> int:
     """Erase, tell, and write the audit line, whatever happens."""
     try:
-        if outcome.backend == "viewer":
-            _erase_in_viewer(options, api, outcome)
-        else:
-            _erase_in_tempo(options, api, outcome)
+        with _exiting_at_sigterm():
+            if outcome.backend == "viewer":
+                _erase_in_viewer(options, api, outcome)
+            else:
+                _erase_in_tempo(options, api, outcome)
     except BaseException as problem:
-        outcome.error = str(problem) or type(problem).__name__
+        said = str(problem) if isinstance(problem, Exception) else ""
+        outcome.error = with_shortened(said, outcome.pseudonyms) or type(problem).__name__
         progress("")
         log.write(outcome.audit(), status=ERROR)
+        if isinstance(problem, QueryError):
+            raise QueryError(outcome.error) from None
         raise
     progress("")
     status = FINE if outcome.is_gone else FINDINGS
@@ -98,9 +106,22 @@ def _erase(options: argparse.Namespace, api: QueryApi, outcome: Outcome, log: Au
     return status
 
 
+@contextmanager
+def _exiting_at_sigterm() -> Iterator[None]:
+    """Have SIGTERM raise, so that a run which is ended while it waits has its audit line."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(ERROR)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _erase_in_viewer(options: argparse.Namespace, api: QueryApi, outcome: Outcome) -> None:
-    window = outcome.window or Window(1, int(time.time()) + 24 * 3600)  # clocks of services may be ahead
-    seeker = Seeker(api, query_of(outcome.pseudonyms), [window])
+    seeker = Seeker(api, query_of(outcome.pseudonyms), [outcome.window or _ANY_TIME])
     place = InViewer(api, dry_run=options.dry_run)
     erase_until_gone(place, seeker, outcome, wait=options.wait, every=options.every, tell=progress)
 
@@ -110,10 +131,10 @@ def _erase_in_tempo(options: argparse.Namespace, api: QueryApi, outcome: Outcome
     from tracemw.erasure.in_tempo import InTempo  # here, since grpc takes 80 ms to load
     from tracemw.erasure.redaction_service import RedactionService
 
-    scheduler = options.scheduler or _scheduler_beside(options.url)
+    scheduler = options.scheduler or Endpoint.parse(options.url).on_port(_GRPC_PORT)
     backend = Backend.resolve("traces", Arguments(protocol="grpc", endpoint=scheduler, tenant=options.tenant))
     query, now = query_of(outcome.pseudonyms), int(time.time())
-    window = outcome.window or Window(now - _DAYS * 24 * 3600, now + 1)
+    window = outcome.window or Window(now - _DAYS * 24 * 3600, now + 24 * 3600)  # clocks of services may be ahead
     seeker = Seeker(api, query, window.parts())
     with closing(RedactionService(backend, dry_run=options.dry_run)) as service:
         place = InTempo(service, query, outcome.window)
@@ -127,16 +148,13 @@ def _require_redaction(name: str) -> None:
         raise QueryError(f"{name} erases nothing safely; upgrade to Tempo 3.1 or later, and run this again")
 
 
-def _scheduler_beside(url: str) -> str:
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}:{_GRPC_PORT}"
-
-
 def _identifiers(options: argparse.Namespace) -> list[str]:
     identifiers = list(options.identifiers)
     if identifiers == ["-"]:
-        identifiers = [line for line in sys.stdin.read(_MOST_READ).split("\n") if line.strip()]
+        given = sys.stdin.read(_MOST_READ + 1).removeprefix("\ufeff")  # editors on Windows put that mark first
+        if len(given) > _MOST_READ:
+            raise ValueError(f"standard input is not accepted; use at most {_MOST_READ} characters")
+        identifiers = [line for line in given.split("\n") if line.strip()]
     if not 0 < len(identifiers) <= _MOST_USERS:
         raise ValueError(
             f"{len(identifiers)} identifiers are not accepted; use 1 to {_MOST_USERS} in one run, one a line"

@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         return fail(f"tracemw view needs {error.name}: pip install 'tracemw[viewer]'")
-    token = options.token or get("TRACEMW_VIEWER_TOKEN")
+    token = get("TRACEMW_VIEWER_TOKEN") if options.token is None else options.token
     try:
         serve(
             host=options.host,
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
             db=options.db,
             max_spans=options.max_spans,
             max_bytes=options.max_bytes,
-            token=token and check_token(token),
+            token=None if token is None else check_token(token),
             allowed_hosts=options.allowed_host,
             announce=say,
         )

@@ -74,6 +74,10 @@ class Endpoint:
         """`host:port` as URLs have it: without the scheme's own port."""
         return self._bracketed if self.port == PORTS[self.scheme] else self.host_and_port
 
+    def on_port(self, port: int) -> str:
+        """Return the URL of another port of the same host, without a path."""
+        return f"{self.scheme}://{self._bracketed}:{port}"
+
     @property
     def target(self) -> str:
         """The path and the query, as a request line has them."""

@@ -20,16 +20,16 @@ _FILES: Final = ("*.ini", "Procfile*", "*Dockerfile*", "Containerfile")
 _LARGEST: Final = 100_000
 """Bytes of a file; what is larger says something else."""
 
-_COMMAND: Final = re.compile(r"^\s*(?:CMD|ENTRYPOINT|[\w-]+:)\s.*\buwsgi\b.*", re.MULTILINE)
+_COMMAND: Final = re.compile(r"^[ \t]*(?:CMD|ENTRYPOINT|[\w-]+:)\s.*\buwsgi\b.*", re.MULTILINE)
 """A line of a Dockerfile or a Procfile that starts uWSGI."""
 
 _SECTION: Final = re.compile(r"^\[uwsgi\].*", re.MULTILINE | re.DOTALL)
 _THREADS: Final = re.compile(
-    r"(?:--|^\s*)(?:enable-threads(?!\s*=\s*(?:false|0|no|off)\b)|threads\b)|\s-T\b", re.MULTILINE
+    r"(?:--|^[ \t]*)(?:enable-threads(?!\s*=\s*(?:false|0|no|off)\b)|threads\b)|\s-T\b", re.MULTILINE
 )
 _INI: Final = re.compile(r"--ini\b|\.ini\b")
 _SHELL_FORM: Final = re.compile(
-    r"^\s*(?:CMD|ENTRYPOINT)\s+(?!\[|exec\b)(\S*(?:uvicorn|gunicorn|hypercorn|uwsgi|granian)\b.*)", re.MULTILINE
+    r"^[ \t]*(?:CMD|ENTRYPOINT)\s+(?!\[|exec\b)(\S*(?:uvicorn|gunicorn|hypercorn|uwsgi|granian)\b.*)", re.MULTILINE
 )
 
 
@@ -52,7 +52,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _file(path: Path) -> Iterator[Check]:
-    text = re.sub(r"^\s*[#;].*$", "", path.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE)
+    text = re.sub(r"^[ \t]*[#;].*$", "", path.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE)
     if _lacks_threads(text):
         yield warning(
             _NAME,

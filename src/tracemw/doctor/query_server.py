@@ -55,8 +55,7 @@ def find_server(url: str | None, config: Config, tenant: str | None, deadline: f
         api = _api(url, config, tenant, deadline)
         answer = _echo(url.rstrip("/"), context, deadline)
         return Server(api, None if answer is None else answer.date)
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    guesses = [f"{endpoint.scheme}://{host}:{QUERY_PORT}"]
+    guesses = [endpoint.on_port(QUERY_PORT)]
     if config.traces.protocol != "grpc":
         guesses.insert(0, f"{endpoint.scheme}://{endpoint.authority}")
     for guess in guesses:

@@ -39,14 +39,14 @@ def check_endpoint(backend: Backend) -> Check:
         return warning(
             "endpoint",
             f"{where}, and port 3200 is by custom Tempo's port for queries",
-            f"send to {_with_port(endpoint, _HTTP_PORT)}, where Tempo takes spans by http/protobuf",
+            f"send to {endpoint.on_port(_HTTP_PORT)}, where Tempo takes spans by http/protobuf",
         )
     if (protocol, endpoint.port) in (("http/protobuf", _GRPC_PORT), ("grpc", _HTTP_PORT)):
         other, port = ("grpc", _HTTP_PORT) if protocol != "grpc" else ("http/protobuf", _GRPC_PORT)
         return warning(
             "endpoint",
             f"{where}, and port {endpoint.port} is by custom that of {other}",
-            f"set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or send to {_with_port(endpoint, port)}",
+            f"set OTEL_EXPORTER_OTLP_PROTOCOL={other}, or send to {endpoint.on_port(port)}",
         )
     if protocol != "grpc" and not endpoint.path.endswith("/v1/traces"):
         return warning(
@@ -175,6 +175,7 @@ def open_tunnel(backend: Backend, deadline: float) -> socket.socket:
         head = b""
         while b"\r\n\r\n" not in head and len(head) < 65536 and (data := made.recv(4096)):
             head += data
+            made.settimeout(max(deadline - time.monotonic(), 0.001))  # what trickles in does not extend the time
         first = head.partition(b"\r\n")[0].decode("latin-1")
         if first.split(" ")[1:2] != ["200"]:
             raise OSError(f"the proxy answers {first[:80]!r}" if first else "the proxy hangs up")
@@ -204,8 +205,3 @@ def _refused(target: Endpoint | Proxy, error: OSError, *, is_proxy: bool) -> Che
 
 def _is_in_container() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ or any(path.exists() for path in _IN_CONTAINERS)
-
-
-def _with_port(endpoint: Endpoint, port: int) -> str:
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    return f"{endpoint.scheme}://{host}:{port}"

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from tracemw._otel.providers import installed_provider
 from tracemw._recording import TracerProvider
 from tracemw._setup.installation import current_installation
+from tracemw.checking.target import BrokenError, Target
 from tracemw.config import Arguments, Config
 from tracemw.doctor.diagnosis import Check, failure, ok, warning
 from tracemw.redaction import Redaction
 
 THE_ENVIRONMENT: Final = "the environment"
-
-
-class SubjectError(ValueError):
-    """What is named is no application."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,32 +51,24 @@ def read_environment() -> Subject:
     return Subject(name=THE_ENVIRONMENT, config=config, checks=(ok("configuration", "every variable is accepted"),))
 
 
-def import_application(name: str, timeout: float) -> Subject:
+def import_application(name: str, timeout: float, app_dir: Path) -> Subject:
     """Import an application as its server would, and return the settings that its `init` has made.
 
     Args:
-        name: `module:app`, `module:package.app`, or `module:make_app()` for a function that makes the application.
+        name: `module:app`, or `module:make_app()` for a function that makes the application.
         timeout: Seconds that the import may take.
+        app_dir: The directory that the module is found in.
 
     Raises:
-        SubjectError: when there is no such module, or no such name in it.
+        CheckError: when there is no such module, or no application by that name in it.
     """
-    module, _, path = name.partition(":")
-    if not module or not path:
-        raise SubjectError(f"{name!r} names no application; write module:app, or module:make_app() for a factory")
+    target = Target.parse(name)
     try:
-        with _as_a_server_imports(timeout):
-            app = _find(import_module(module), path)
-    except SubjectError:
-        raise
-    except ModuleNotFoundError as error:
-        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
-            raise SubjectError(
-                f"there is no module {error.name!r}; start tracemw doctor where the server starts"
-            ) from None
-        return Subject(name=name, checks=(_broken(name, error),))
-    except (Exception, SystemExit) as error:
-        return Subject(name=name, checks=(_broken(name, error),))
+        with _as_a_server_imports(timeout, app_dir):
+            app = target.load()
+    except BrokenError as error:
+        broken = failure("configuration", str(error), "mend that first: its server would not start")
+        return Subject(name=name, checks=(broken,))
     settings = current_installation().settings
     provider = installed_provider()
     if settings is None:
@@ -109,25 +97,10 @@ def _refused(error: Exception) -> Check:
     return failure("configuration", f"tracemw.init() refuses to start: {error}", "set the value to what is accepted")
 
 
-def _broken(name: str, error: BaseException) -> Check:
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return failure("configuration", f"{name} cannot be imported: {said}", "mend that first: its server would not start")
-
-
-def _find(module: Any, path: str) -> Any:
-    found = module
-    for part in path.removesuffix("()").split("."):
-        if not hasattr(found, part):
-            raise SubjectError(f"{module.__name__} has no {path.removesuffix('()')!r}; name the application in it")
-        found = getattr(found, part)
-    return found() if path.endswith("()") else found
-
-
 @contextmanager
-def _as_a_server_imports(timeout: float) -> Iterator[None]:
-    """Import from the working directory, and keep what the application prints out of our own output."""
-    if os.getcwd() not in sys.path:  # noqa: PTH109  the path of modules holds strings
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+def _as_a_server_imports(timeout: float, app_dir: Path) -> Iterator[None]:
+    """Import from a directory, and keep what the application prints out of our own output."""
+    sys.path.insert(0, str(app_dir.resolve()))
     with redirect_stdout(sys.stderr), _at_most(timeout):
         yield
 

@@ -33,11 +33,15 @@ class InViewer:
     def erase(self, trace_ids: Collection[str]) -> None:
         """Erase traces. When this returns, nothing of them is in the viewer's files.
 
+        The viewer is asked even if there are none: an earlier run may have failed before the files were written anew.
+
         Raises:
             QueryError: if the viewer cannot be asked, or refuses.
         """
-        ids = [] if self._dry_run else list(trace_ids)
-        for begin in range(0, len(ids), _AT_ONCE):
+        if self._dry_run:
+            return
+        ids = list(trace_ids)
+        for begin in range(0, max(len(ids), 1), _AT_ONCE):
             self._api.erase(ids[begin : begin + _AT_ONCE])
 
     def out_of_reach(self, left: int) -> list[str]:

@@ -35,3 +35,11 @@ def shortened(pseudonym: str) -> str:
     """Return a pseudonym as reports show it: enough to compare it with another, and too little to search for it."""
     key_id, _, digits = pseudonym.rpartition(":")
     return f"{key_id}:{digits[:_SHOWN]}"
+
+
+def with_shortened(text: str, pseudonyms: Iterable[str]) -> str:
+    """Return a server's words with pseudonyms as reports show them. A server may repeat the query, or its URL."""
+    for each in pseudonyms:
+        digits = each.rpartition(":")[2]
+        text = text.replace(digits, digits[:_SHOWN])
+    return text

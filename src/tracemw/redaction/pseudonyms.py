@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 USER_HASH: Final = "user.hash"
@@ -33,17 +33,21 @@ def normalised(identifier: object) -> str:
     Raises:
         IdentifierError: for another type, for an empty text, and for more than 1,000 characters.
     """
-    if isinstance(identifier, str):
-        text = str.__str__(identifier)
-    elif isinstance(identifier, int) and not isinstance(identifier, bool):
-        if int.bit_length(identifier) > _LONGEST:
+    # The type itself is asked: with a proxy, such as `current_user`, `isinstance` runs code that may raise.
+    kind = type(identifier)
+    if issubclass(kind, str):
+        text = str.__str__(cast("str", identifier))
+    elif issubclass(kind, int) and kind is not bool:
+        number = cast("int", identifier)
+        if int.bit_length(number) > _LONGEST:
             raise IdentifierError("an identifier of a user is not accepted; use a shorter number")
-        text = int.__repr__(identifier)
-    elif type(identifier) is UUID:
+        text = int.__repr__(number)
+    elif kind is UUID:
         text = str(identifier)
     else:
-        kind = type(identifier).__name__
-        raise IdentifierError(f"an identifier of the type {kind} is not accepted; use a text, a number or a UUID")
+        raise IdentifierError(
+            f"an identifier of the type {kind.__name__} is not accepted; use a text, a number or a UUID"
+        )
     if len(text) > _LONGEST:
         raise IdentifierError(f"an identifier of a user is not accepted; use at most {_LONGEST} characters")
     text = unicodedata.normalize("NFC", text).strip()

@@ -39,7 +39,7 @@ class Erasing:
 
     async def erase_traces(self, request: Request) -> Response:
         """``POST /viewer/erase``: respond once nothing of the traces is in the store. Only this machine may ask."""
-        if request.client is None or not _is_this_machine(request.client.host):
+        if request.client is None or not _is_this_machine(request.client.host) or _is_handed_on(request):
             return _refuse(
                 403,
                 "only programs on the machine of the viewer erase: run tracemw forget there, with --url http://127.0.0.1:4318",
@@ -53,8 +53,10 @@ class Erasing:
             return _refuse(refusal.status, refusal.message)
         except ClientDisconnect:
             return Response(status_code=400)
-        erased = await asyncio.wrap_future(self._store.erase(trace_ids))
-        self._forget()
+        try:
+            erased = await asyncio.wrap_future(self._store.erase(trace_ids))
+        finally:
+            self._forget()  # also where the file could not be written anew: the traces may be gone by then
         return JSONResponse({"traces": erased.traces, "spans": erased.spans})
 
 
@@ -72,6 +74,11 @@ def _trace_ids(body: bytes) -> set[bytes]:
 def _is_this_machine(host: str) -> bool:
     address = ipaddress.ip_address(host.partition("%")[0])
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _is_handed_on(request: Request) -> bool:
+    """Tell whether a proxy on this machine says that it asks for somebody else."""
+    return any(name in request.headers for name in ("forwarded", "via", "x-forwarded-for", "x-real-ip"))
 
 
 def _refuse(status: int, reason: str) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -123,17 +124,17 @@ class Explanations:
         if summary.spans > _LARGEST_JUDGED:
             return None
         key = (summary.trace_id, summary.spans, summary.errors, summary.end)
-        if key not in self._causes:
-            trace = self._trace(summary.trace_id, budget)
-            finding = look_at(trace)[0].finding if trace is not None else None
-            if len(self._causes) >= _CAUSES_REMEMBERED:
-                self._causes.clear()
-            self._causes[key] = (
-                {"code": finding.code, "severity": finding.severity, "title": finding.title}
-                if finding is not None and finding.severity != "hint"
-                else None
-            )
-        return self._causes[key]
+        with suppress(KeyError):  # not `in`: another thread may let go of all meanwhile
+            return self._causes[key]
+        trace = self._trace(summary.trace_id, budget)
+        finding = look_at(trace)[0].finding if trace is not None else None
+        cause = None
+        if finding is not None and finding.severity != "hint":
+            cause = {"code": finding.code, "severity": finding.severity, "title": finding.title}
+        if len(self._causes) >= _CAUSES_REMEMBERED:
+            self._causes.clear()
+        self._causes[key] = cause
+        return cause
 
     async def survey(self, request: Request) -> Response:
         """``GET /viewer/survey``: findings, routes and map of the newest traces. Parameters are those of the list."""

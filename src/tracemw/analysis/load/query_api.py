@@ -21,6 +21,8 @@ from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError, Query
 from tracemw.analysis.model import Trace
 
 _LARGEST: Final = 256 * 1024 * 1024
+_ERASING: Final = 120.0
+"""Seconds that erasing may take: the viewer writes its file anew."""
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
 
 
@@ -169,7 +171,7 @@ class QueryApi:
         headers = {"accept": "application/json", "content-type": "application/json", **self._headers}
         request = Request(self._url + target, sent, headers)  # noqa: S310  checked
         try:
-            with self._opener.open(request, timeout=self._timeout) as response:
+            with self._opener.open(request, timeout=self._timeout if sent is None else _ERASING) as response:
                 body: bytes = response.read(_LARGEST + 1)
         except HTTPError as error:
             with error:
