@@ -45,7 +45,8 @@ def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, tim
     with TemporaryDirectory(prefix="tracemw-check-") as folder:
         file = Path(folder, "verdict.json")
         status = _status_of(
-            [sys.executable, "-P", "-m", "tracemw.checking.inner", str(file), json.dumps(order)], timeout + _GRACE
+            [sys.executable, "-P", "-m", "tracemw.checking.check_application", str(file), json.dumps(order)],
+            timeout + _GRACE,
         )
         try:
             found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
