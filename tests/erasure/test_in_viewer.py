@@ -245,7 +245,7 @@ def test_an_audit_file_that_cannot_be_written_ends_the_run_before_anything_is_er
     assert len(left(running)) == 4
 
 
-def test_identifiers_of_a_pipe_stand_in_no_list_of_processes(running: Viewer) -> None:
+def test_identifiers_are_read_from_a_pipe_one_a_line(running: Viewer) -> None:
     stock(running)
     command = [sys.executable, "-m", "tracemw", "forget", "-", "--url", running.url]
     ended = subprocess.run(
