@@ -216,9 +216,23 @@ def test_without_a_key_nothing_is_recorded_and_one_line_says_so(
     assert ALICE not in caplog.text
 
 
-def test_a_skipped_request_and_no_request_at_all_say_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_skipped_request_and_no_request_at_all_say_nothing(
+    traces: Traces, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("TRACEMW_PSEUDONYM_KEY")  # which is told wherever there is a span to mark
+    app = flask.Flask(__name__)
+    tracemw.flask.TraceMiddleware(app, skip="/health")
+
+    @app.get("/health")
+    def health() -> str:
+        tracemw.user(ALICE)
+        return "well"
+
+    with werkzeug_serving(app) as url:
+        httpx.get(f"{url}/health", trust_env=False).raise_for_status()
     tracemw.user(ALICE)
-    assert caplog.text == ""
+    assert len(traces) == 0
+    assert "TRACEMW_PSEUDONYM_KEY" not in caplog.text
 
 
 def test_any_tracer_provider_gets_the_pseudonym_on_the_current_span_and_the_request(recorded: Recorded) -> None:

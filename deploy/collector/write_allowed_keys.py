@@ -2,7 +2,8 @@
 
     python deploy/collector/write_allowed_keys.py --allow payment.amount 'order.*'
 
-Name with `--allow` what your services allow by `tracemw.init(allow=...)`. Run again after an update of tracemw.
+Name with `--allow` what your services allow by `tracemw.init(allow=...)`. Run again after an update of tracemw. A glob
+lets keys pass here that tracemw keeps back, since they tell a secret: `order.password` for `order.*`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Final
 from tracemw.redaction.allowed_keys import KEYS, PREFIXES
 
 FILE: Final = Path(__file__).with_name("allowed-keys.yaml")
+
+_IS_KEY: Final = re.compile(r"[A-Za-z0-9_.:/*?-]+").fullmatch
+_WILD: Final = {"*": ".*", "?": "."}
 
 _TEXT: Final = """\
 # Written by write_allowed_keys.py: the keys that tracemw lets out of a process. Attributes of spans and events under
@@ -33,10 +37,13 @@ def pattern(allow: Iterable[str] = ()) -> str:
     """Return what matches the keys that leave, for RE2.
 
     Args:
-        allow: Keys and globs beside those that tracemw allows itself; `*` matches anything.
+        allow: Keys and globs beside those that tracemw allows itself; `*` matches anything, and `?` one character.
+
+    Raises:
+        ValueError: for any other sign than those that keys are made of.
     """
     exact = [_literal(key) for key in sorted(KEYS)]
-    named = [".*".join(_literal(part) for part in key.split("*")) for key in sorted(set(allow))]
+    named = [_of_glob(key) for key in sorted(set(allow))]
     prefixes = [f"{_literal(prefix)}.*" for prefix in sorted(PREFIXES)]
     return f"^({'|'.join([*exact, *prefixes, *named])})$"
 
@@ -44,6 +51,12 @@ def pattern(allow: Iterable[str] = ()) -> str:
 def written(allow: Iterable[str] = ()) -> str:
     """Return the text of the file."""
     return _TEXT.format(pattern=pattern(allow))
+
+
+def _of_glob(key: str) -> str:
+    if not _IS_KEY(key):
+        raise ValueError(f"--allow={key} is not accepted; use letters, digits, and the signs _ . : / - * ?")
+    return "".join(_WILD.get(sign) or _literal(sign) for sign in key)
 
 
 def _literal(text: str) -> str:
@@ -55,7 +68,11 @@ def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--allow", nargs="*", default=[], metavar="KEY", help="a key or glob that your services allow")
-    FILE.write_text(written(parser.parse_args().allow))
+    try:
+        text = written(parser.parse_args().allow)
+    except ValueError as problem:
+        parser.error(str(problem))
+    FILE.write_text(text)
 
 
 if __name__ == "__main__":

@@ -64,11 +64,11 @@ mkdir -p trust
 cp authority/tls.crt trust/ca.crt
 publish trust/ca.crt
 
-password() { openssl rand -hex 24; }
+password() { openssl rand -hex 24; }  # an empty file is what a run has left that was ended
 
 mkdir -p grafana-passwords collector-teams teams
 for name in admin-password secret-key; do
-  [ -e "grafana-passwords/$name" ] || password | tr -d '\n' > "grafana-passwords/$name"
+  [ -s "grafana-passwords/$name" ] || password | tr -d '\n' > "grafana-passwords/$name"
   publish "grafana-passwords/$name"
 done
 
@@ -76,7 +76,7 @@ done
 for file in ../../grafana/datasources/*.yaml; do
   team=$(basename "$file" .yaml)
   [ "$team" = operators ] && continue
-  [ -e "teams/$team" ] || password > "teams/$team"
+  [ -s "teams/$team" ] || password > "teams/$team"
   printf '%s:%s\n' "$team" "$(openssl passwd -apr1 -stdin < "teams/$team")" >> collector-teams/teams.htpasswd
   # What services of the team start with.
   printf 'OTEL_EXPORTER_OTLP_HEADERS=authorization=Basic%%20%s\n' \

@@ -58,9 +58,22 @@ def test_the_collector_keeps_the_keys_that_tracemw_lets_out_and_no_others() -> N
 
 
 def test_what_services_allow_beside_it_can_be_written_too() -> None:
-    keeps, policy = passing("payment.amount", "order.*"), Policy(["payment.amount", "order.*"])
-    for key in ("payment.amount", "payment.amounts", "order.id", "order.x.y", "orders", "border.x"):
+    allowed = ("payment.amount", "order.*", "seat.?")
+    keeps, policy = passing(*allowed), Policy(allowed)
+    for key in (
+        "payment.amount",
+        "payment.amounts",
+        "order.id",
+        "order.x.y",
+        "orders",
+        "border.x",
+        "seat.7",
+        "seat.77",
+    ):
         assert keeps(key) == policy.of(key).passes, key
+    for wrong in ("order.[ab]", 'order"', "order\\d", "^order", "", "two keys"):
+        with pytest.raises(ValueError, match="is not accepted; use letters, digits"):
+            WRITER["pattern"]([wrong])
 
 
 def test_headers_that_are_credentials_are_masked_whole() -> None:

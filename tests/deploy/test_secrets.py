@@ -149,15 +149,18 @@ def test_a_service_with_the_variables_of_its_team_gets_through_as_that_team(secr
     assert set(hashes) == teams()
 
 
-def test_a_second_run_changes_no_key_and_no_password_and_adds_a_new_team(tmp_path: Path) -> None:
+def test_a_second_run_changes_no_key_and_no_password_fills_an_empty_one_and_adds_a_new_team(tmp_path: Path) -> None:
     stack = copy(tmp_path)
     secrets = make(stack)
     before = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
+    (secrets / "teams/payments").write_text("")  # as of a run that was ended
     folder = stack / "grafana/datasources"
     (folder / "billing.yaml").write_text((folder / "shop.yaml").read_text().replace("shop", "billing"))
     make(stack)
     after = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
-    assert [path.name for path in before if after[path] != before[path]] == ["teams.htpasswd"]
+    changed = {path.name for path in before if after[path] != before[path]}
+    assert changed == {"teams.htpasswd", "payments", "payments.env"}
+    assert after[secrets / "teams/payments"].strip()
     assert {path.name for path in set(after) - set(before)} == {"billing", "billing.env"}
 
 

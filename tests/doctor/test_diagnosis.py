@@ -352,11 +352,27 @@ def test_an_application_that_cannot_start_is_named_with_its_error(folder: Path) 
     assert "refused cannot be imported: ValueError: protocol='carrier pigeon' is not accepted" in check["sentence"]
 
 
-def test_an_import_that_never_ends_is_interrupted(folder: Path) -> None:
-    (folder / "endless.py").write_text("import time\ntime.sleep(60)")
-    check = diagnose("endless:app", "--timeout", "1s").check("configuration")
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("endless", "import threading\nthreading.Event().wait()"),
+        (
+            "patient",
+            "import threading\n"
+            "while True:\n"
+            "    try:\n"
+            "        threading.Event().wait()\n"
+            "    except Exception:\n"
+            "        pass\n",
+        ),
+    ],
+)
+def test_an_import_that_never_ends_is_interrupted(folder: Path, name: str, source: str) -> None:
+    (folder / f"{name}.py").write_text(source)
+    check = diagnose(f"{name}:app", "--timeout", "1s").check("configuration")
     assert check["status"] == "failure"
-    assert "does it wait for a server?" in check["sentence"]
+    assert f"the import of {name}:app has taken more than 1 s" in check["sentence"]
+    assert "does it wait for a server?" in check["remedy"]
 
 
 def test_the_directory_of_an_application_may_be_named(folder: Path) -> None:

@@ -322,3 +322,11 @@ def test_a_run_that_is_ended_while_it_waits_has_its_audit_line(tempo: Tempo, tmp
     told = json.loads(line)
     assert (told["tracesFound"], told["gone"], told["error"], told["status"]) == (2, False, "SystemExit", 2)
     assert len(told["batches"]) == 2
+
+
+def test_a_scheduler_without_a_scheme_is_refused_before_anything_is_asked_for(tempo: Tempo) -> None:
+    stock(tempo)
+    ended = run("forget", ALICE, "--url", tempo.url, "--scheduler", "tempo:9095")
+    assert ended.returncode == 2
+    assert "--scheduler=tempo:9095 is not accepted; use an http:// or https:// URL" in ended.stderr
+    assert tempo.requests == []

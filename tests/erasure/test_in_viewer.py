@@ -39,15 +39,24 @@ uvicorn.run(app, port=int(sys.argv[2]), log_level="warning")
 """
 
 
-@pytest.fixture(name="db")
-def a_database(tmp_path: Path) -> Path:
-    return tmp_path / "traces.db"
+@pytest.fixture(name="db", scope="module")
+def a_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("viewer") / "traces.db"
+
+
+@pytest.fixture(name="started", scope="module")
+def started_viewer(db: Path) -> Iterator[Viewer]:
+    with viewer("--db", str(db)) as started:
+        yield started
 
 
 @pytest.fixture(name="running")
-def running_viewer(db: Path) -> Iterator[Viewer]:
-    with viewer("--db", str(db)) as running:
-        yield running
+def emptied_viewer(started: Viewer) -> Viewer:
+    """The one viewer of these tests, with nothing in it."""
+    ids = left(started)
+    if ids:
+        started.http.post("/viewer/erase", json={"traceIds": ids}).raise_for_status()
+    return started
 
 
 def stock(running: Viewer) -> None:
@@ -236,7 +245,7 @@ def test_an_audit_file_that_cannot_be_written_ends_the_run_before_anything_is_er
     assert len(left(running)) == 4
 
 
-def test_identifiers_of_a_pipe_stand_in_no_list_of_processes(running: Viewer) -> None:
+def test_identifiers_are_read_from_a_pipe_one_a_line(running: Viewer) -> None:
     stock(running)
     command = [sys.executable, "-m", "tracemw", "forget", "-", "--url", running.url]
     ended = subprocess.run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tracemw.viewer.isolation import is_called
@@ -57,6 +59,26 @@ def test_foreign_host_names_are_refused(viewer: Viewer) -> None:
         ("[::1].rebound.example", 403),
     ):
         assert viewer.http.get("/ready", headers={"host": host}).status_code == status, host
+
+
+@pytest.mark.parametrize(
+    ("request_line", "hosts", "status"),
+    [
+        (b"GET http://rebound.example/ready HTTP/1.1", [b"localhost"], 404),
+        (b"GET http://localhost/ready HTTP/1.1", [b"rebound.example"], 403),
+        (b"GET /ready HTTP/1.1", [b"localhost", b"rebound.example"], 400),
+        (b"GET /ready HTTP/1.1", [], 400),
+        (b"GET /ready HTTP/1.0", [], 403),
+    ],
+)
+def test_no_way_of_writing_a_request_leads_around_the_host_header(
+    viewer: Viewer, request_line: bytes, hosts: list[bytes], status: int
+) -> None:
+    head = b"\r\n".join([request_line, *(b"Host: " + host for host in hosts), b"Connection: close", b"", b""])
+    with socket.create_connection(("127.0.0.1", int(viewer.url.rpartition(":")[2])), timeout=60) as connection:
+        connection.sendall(head)
+        answer = connection.makefile("rb").readline()
+    assert answer.split()[1] == str(status).encode()
 
 
 def test_every_response_forbids_foreign_scripts_and_sniffing(viewer: Viewer) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -41,13 +44,10 @@ def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, tim
     }
     with TemporaryDirectory(prefix="tracemw-check-") as folder:
         file = Path(folder, "verdict.json")
-        command = [sys.executable, "-P", "-m", "tracemw.checking.inner", str(file), json.dumps(order)]
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2) as process:  # noqa: S603 - this interpreter
-            try:
-                status = process.wait(timeout + _GRACE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                status = process.wait()
+        status = _status_of(
+            [sys.executable, "-P", "-m", "tracemw.checking.check_application", str(file), json.dumps(order)],
+            timeout + _GRACE,
+        )
         try:
             found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -58,3 +58,16 @@ def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, tim
     if "error" in found:
         raise CheckError(str(found["error"]))
     return found
+
+
+def _status_of(command: list[str], timeout: float) -> int:
+    """Run a command, and return its exit status. Whatever it has started ends with it, and with an interrupt."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, process_group=0)  # noqa: S603  our own
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        status = process.wait()
+    return status

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from tracemw.cli.command import Command
-from tracemw.cli.lengths_of_time import seconds_of
+from tracemw.cli.lengths_of_time import seconds_within
 
 _VIEWER: Final = "http://127.0.0.1:4318"
-_LONGEST: Final = 7 * 24 * 3600
-"""Seconds that one search of Tempo covers by default."""
+
+look_back: Final = seconds_within("1s", "7d")
+"""Reads how far back a search goes: at most as far as one search of Tempo does by default."""
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -85,18 +86,6 @@ def _run(options: argparse.Namespace) -> int:
     from tracemw.cli.analyzing import analyze
 
     return analyze(options)
-
-
-def look_back(text: str) -> float:
-    """Return the seconds that a search goes back.
-
-    Raises:
-        argparse.ArgumentTypeError: for more than a search may cover, and for what is no time.
-    """
-    seconds = seconds_of(text)
-    if not 1 <= seconds <= _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a time from 1s to 7d")
-    return seconds
 
 
 def limit(text: str) -> int:

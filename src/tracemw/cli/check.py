@@ -7,12 +7,11 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from tracemw.cli.analyze import add_annotate_option
 from tracemw.cli.annotations import Annotation, annotate
 from tracemw.cli.command import FINDINGS, FINE, Command
-from tracemw.cli.lengths_of_time import seconds_of
+from tracemw.cli.lengths_of_time import seconds_within
 from tracemw.cli.output import fail, say
-
-_LONGEST: Final = 3600.0
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,20 +22,15 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lifespan", action="store_true", help="run the application's startup and shutdown, too")
     parser.add_argument(
-        "--timeout", type=_time_limit, default=60.0, metavar="TIME", help="how long the check may take (default: 60s)"
+        "--timeout",
+        type=seconds_within("1s", "1h"),
+        default=60.0,
+        metavar="TIME",
+        help="how long the check may take (default: 60s)",
     )
     parser.add_argument("--ignore", default="", metavar="CODES", help="codes that are not told, such as client,TMW302")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--annotate", action="store_true", help="print annotations for GitHub, which its Actions get in any case"
-    )
-
-
-def _time_limit(text: str) -> float:
-    seconds = seconds_of(text)
-    if not 1 <= seconds <= _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a time from 1s to 1h")
-    return seconds
+    add_annotate_option(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -45,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
 
     ignored = {code.strip() for code in options.ignore.split(",") if code.strip()}
     if unknown := ignored - set(CODES):
-        return fail(f"tracemw check: {min(unknown)!r} is not accepted; use some of {', '.join(CODES)}")
+        return fail(f"tracemw check: --ignore={min(unknown)} is not accepted; use some of {', '.join(CODES)}")
     try:
         found = verdict_of(
             options.application,

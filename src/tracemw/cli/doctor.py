@@ -9,7 +9,7 @@ from typing import Final
 
 from tracemw.cli.analyze import look_back
 from tracemw.cli.command import FINDINGS, FINE, Command
-from tracemw.cli.lengths_of_time import seconds_of
+from tracemw.cli.lengths_of_time import seconds_within
 from tracemw.cli.output import fail, say, show
 
 
@@ -35,7 +35,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="how far back traces are looked at (default: 1h; at most 7d)",
     )
     parser.add_argument(
-        "--timeout", type=_timeout, default=30.0, metavar="TIME", help="time for all checks together (default: 30s)"
+        "--timeout",
+        type=seconds_within("1s", "10m"),
+        default=30.0,
+        metavar="TIME",
+        help="time for all checks together (default: 30s)",
     )
     parser.add_argument("--strict", action="store_true", help="have warnings make the exit status 1, too")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -63,13 +67,6 @@ def _run(options: argparse.Namespace) -> int:
         show(lines_of_diagnosis(diagnosis))
     wrong = ("failure", "warning") if options.strict else ("failure",)
     return FINDINGS if diagnosis.status in wrong else FINE
-
-
-def _timeout(text: str) -> float:
-    seconds = seconds_of(text)
-    if not 1 <= seconds <= 600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a time from 1s to 10m")
-    return seconds
 
 
 DOCTOR: Final = Command(

@@ -131,8 +131,7 @@ def _erase_in_tempo(options: argparse.Namespace, api: QueryApi, outcome: Outcome
     from tracemw.erasure.in_tempo import InTempo  # here, since grpc takes 80 ms to load
     from tracemw.erasure.redaction_service import RedactionService
 
-    scheduler = options.scheduler or Endpoint.parse(options.url).on_port(_GRPC_PORT)
-    backend = Backend.resolve("traces", Arguments(protocol="grpc", endpoint=scheduler, tenant=options.tenant))
+    backend = _scheduler(options)
     query, now = query_of(outcome.pseudonyms), int(time.time())
     window = outcome.window or Window(now - _DAYS * 24 * 3600, now + 24 * 3600)  # clocks of services may be ahead
     seeker = Seeker(api, query, window.parts())
@@ -146,6 +145,20 @@ def _require_redaction(name: str) -> None:
     version = re.match(r"Tempo v?(\d+)\.(\d+)", name)
     if version is not None and (int(version[1]), int(version[2])) < _OLDEST:
         raise QueryError(f"{name} erases nothing safely; upgrade to Tempo 3.1 or later, and run this again")
+
+
+def _scheduler(options: argparse.Namespace) -> Backend:
+    """Return where Tempo's backend scheduler is, and how to speak to it.
+
+    Raises:
+        ValueError: for a URL, tenant, header or certificate that is not accepted.
+    """
+    url = options.scheduler
+    if url is None:
+        url = Endpoint.parse(options.url).on_port(_GRPC_PORT)
+    elif not url.startswith(("http://", "https://")):
+        raise ValueError(f"--scheduler={url} is not accepted; use an http:// or https:// URL such as http://tempo:9095")
+    return Backend.resolve("traces", Arguments(protocol="grpc", endpoint=url, tenant=options.tenant))
 
 
 def _identifiers(options: argparse.Namespace) -> list[str]:

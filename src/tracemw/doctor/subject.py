@@ -69,6 +69,13 @@ def import_application(name: str, timeout: float, app_dir: Path) -> Subject:
     except BrokenError as error:
         broken = failure("configuration", str(error), "mend that first: its server would not start")
         return Subject(name=name, checks=(broken,))
+    except _TooLong:
+        endless = failure(
+            "configuration",
+            f"the import of {name} has taken more than {timeout:g} s",
+            "does it wait for a server? --timeout gives more time",
+        )
+        return Subject(name=name, checks=(endless,))
     settings = current_installation().settings
     provider = installed_provider()
     if settings is None:
@@ -105,14 +112,22 @@ def _as_a_server_imports(timeout: float, app_dir: Path) -> Iterator[None]:
         yield
 
 
+class _TooLong(BaseException):
+    """Raised into the application's code. No `Exception`: code that tries again for ever would catch that."""
+
+
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """Interrupt what runs for longer, where the system has such an alarm."""
+    """Interrupt what runs for longer, where a signal can.
+
+    Raises:
+        _TooLong: after that time.
+    """
 
     def interrupt(*_: object) -> None:
-        raise TimeoutError(f"it has taken more than {seconds:g} s; does it wait for a server?")
+        raise _TooLong
 
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     was = signal.signal(signal.SIGALRM, interrupt)

@@ -1,6 +1,6 @@
 """What the process of a check does: it imports the application, looks at it, and writes a document.
 
-Run as `python -m tracemw.checking.inner FILE ORDER`, with the order as JSON.
+Run as `python -m tracemw.checking.check_application FILE ORDER`, with the order as JSON.
 """
 
 from __future__ import annotations
