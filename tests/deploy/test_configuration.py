@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deploy.queries import promql
 from deploy.stack import OPERATORS, compose, data_sources, loaded, objects, teams, texts
 
 COLLECTOR = loaded("collector/collector.yaml")
@@ -66,6 +67,19 @@ def test_nothing_in_the_collector_forgets_who_has_authenticated() -> None:
     assert not any(name.partition("/")[0] == "batch" for name in defined("processors"))
     for exporter in COLLECTOR["exporters"].values():
         assert not {"batch", "storage"} & set(exporter["sending_queue"])
+
+
+def test_the_collector_names_its_metrics_as_alerts_and_dashboards_do() -> None:
+    (reader,) = COLLECTOR["service"]["telemetry"]["metrics"]["readers"]
+    named = reader["pull"]["exporter"]["prometheus"]
+    # Each Collector has had other defaults (open-telemetry/opentelemetry-collector#15027), so both are set.
+    assert (named["without_type_suffix"], named["without_units"]) == (False, True)
+    asked = {name for query in promql() for name in re.findall(r"\botelcol_\w+", query.text)}
+    gauges = {"otelcol_exporter_queue_size", "otelcol_exporter_queue_capacity"}
+    assert asked & gauges
+    assert asked - gauges
+    assert all(name.endswith("_total") for name in asked - gauges), "a counter has its suffix"
+    assert not any(re.search(r"_(bytes|seconds|ratio)(_total)?$", name) for name in asked), "a name has no unit"
 
 
 def test_tempo_keeps_tenants_apart_and_speaks_tls_and_takes_spans_from_the_collector_alone() -> None:
