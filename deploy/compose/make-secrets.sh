@@ -1,10 +1,12 @@
 #!/bin/sh
 # Make what the stack needs to start, in the folder `secrets` beside this file: an authority with certificates for
-# development, a password for each team, and one for the administrator of Grafana. What is there already stays.
+# development, a password for each team, one for the administrator of Grafana, and the key of pseudonyms.
 #
 #     sh make-secrets.sh [DNS-NAME...]     names beside the services' own, under which services or browsers come
 #
-# A team is a file in ../grafana/datasources. Needs openssl.
+# Run it again at any time. Passwords and keys that are there stay. A certificate is made anew when it ends within 30
+# days, or when its names are others than those that you give; without an argument it keeps its names. What was made is
+# said. A team is a file in ../grafana/datasources. Needs openssl.
 set -eu
 umask 077
 cd "$(dirname "$0")"
@@ -15,7 +17,12 @@ cd secrets
 # Containers run as users of their own, so files are readable to all. The folder around them is ours alone.
 publish() { chmod 0644 "$@"; }
 
-if [ ! -e authority/tls.key ]; then
+# lasts FILE DAYS: whether a certificate is there, and good for so many days more.
+lasts() { [ -e "$1" ] && openssl x509 -in "$1" -noout -checkend $(($2 * 86400)) >/dev/null; }
+
+[ -e authority/tls.key ] || openssl ecparam -name prime256v1 -genkey -noout -out authority/tls.key
+# Ten years. A year before the end it gets a new certificate for the same key: what it has signed stays good with both.
+if ! lasts authority/tls.crt 366; then
   # From a file of its own: what openssl's default adds differs from one system to the next.
   cat > authority/request.cnf <<'END'
 [req]
@@ -29,19 +36,39 @@ basicConstraints = critical,CA:TRUE
 keyUsage = critical,keyCertSign,cRLSign
 subjectKeyIdentifier = hash
 END
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -config authority/request.cnf \
-    -keyout authority/tls.key -out authority/tls.crt 2>/dev/null
+  openssl req -x509 -new -key authority/tls.key -days 3650 -config authority/request.cnf -out authority/tls.crt
   rm authority/request.cnf
+  echo "Authority: new certificate, for 10 years. Hand trust/ca.crt to every service that sends, before anything else."
 fi
+
+# names_of FILE: the names of a certificate, as openssl prints them, without spaces.
+names_of() { openssl x509 -in "$1" -noout -text | grep -A 1 'Subject Alternative Name' | tail -n 1 | tr -d ' '; }
 
 # certify NAME USAGE: a certificate that is good for a year, for one service.
 certify() {
-  [ -e "$1/tls.crt" ] && return
   mkdir -p "$1"
-  alternatives="DNS:$1,DNS:$1.observability.svc,DNS:localhost,IP:127.0.0.1"
+  own="DNS:$1,DNS:$1.observability.svc,DNS:localhost,IP:127.0.0.1"
+  alternatives=$own
   for name in $names; do alternatives="$alternatives,DNS:$name"; done
+  why=
+  if [ ! -e "$1/tls.crt" ]; then
+    why="there was none"
+  else
+    former=$(names_of "$1/tls.crt" | sed 's/IPAddress:/IP:/g')
+    [ -n "$names" ] || alternatives=$former
+    if [ "$alternatives" != "$former" ]; then
+      why="its names were $former"
+    elif ! lasts "$1/tls.crt" 30; then
+      why="it would have ended within 30 days"
+    elif ! openssl verify -CAfile authority/tls.crt "$1/tls.crt" >/dev/null 2>&1; then
+      why="another authority had signed it"
+    fi
+  fi
+  cp authority/tls.crt "$1/ca.crt"
+  publish "$1/ca.crt"
+  [ -n "$why" ] || return 0
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$1" \
-    -keyout "$1/tls.key" -out "$1/request.pem" 2>/dev/null
+    -keyout "$1/new.key" -out "$1/request.pem" 2>/dev/null
   cat > "$1/extensions" <<END
 subjectAltName = $alternatives
 extendedKeyUsage = $2
@@ -51,10 +78,12 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 END
   openssl x509 -req -in "$1/request.pem" -CA authority/tls.crt -CAkey authority/tls.key -CAcreateserial -days 365 \
-    -extfile "$1/extensions" -out "$1/tls.crt" 2>/dev/null
+    -extfile "$1/extensions" -out "$1/new.crt" 2>/dev/null
   rm "$1/request.pem" "$1/extensions"
-  cp authority/tls.crt "$1/ca.crt"
-  publish "$1/tls.key" "$1/tls.crt" "$1/ca.crt"
+  publish "$1/new.key" "$1/new.crt"
+  mv "$1/new.key" "$1/tls.key"
+  mv "$1/new.crt" "$1/tls.crt"
+  echo "Certificate of $1: new, for a year, since $why. Restart $1."
 }
 certify collector serverAuth,clientAuth # the only one that Tempo takes spans from
 certify tempo serverAuth
@@ -71,6 +100,12 @@ for name in admin-password secret-key; do
   [ -s "grafana-passwords/$name" ] || password | tr -d '\n' > "grafana-passwords/$name"
   publish "grafana-passwords/$name"
 done
+
+# Services make pseudonyms of users with this key, and `tracemw forget` finds the users' traces with it.
+if [ ! -e pseudonyms.env ]; then
+  printf 'TRACEMW_PSEUDONYM_KEY=%s:%s\n' "$(date -u +%Y)a" "$(openssl rand -base64 32)" > pseudonyms.env
+  echo "Key of pseudonyms: new, in $(pwd)/pseudonyms.env. Keep a copy where you keep passwords: nothing replaces it."
+fi
 
 : > collector-teams/teams.htpasswd
 for file in ../../grafana/datasources/*.yaml; do
