@@ -14,8 +14,9 @@ names=$*
 mkdir -p secrets/authority
 cd secrets
 
-# Containers run as users of their own, so files are readable to all. The folder around them is ours alone.
+# Containers run as users of their own, so what is mounted is readable to all. The folder around it is ours alone.
 publish() { chmod 0644 "$@"; }
+open_folder() { mkdir -p "$1" && chmod 0755 "$1"; }
 
 # lasts FILE DAYS: whether a certificate is there, and good for so many days more.
 lasts() { [ -e "$1" ] && openssl x509 -in "$1" -noout -checkend $(($2 * 86400)) >/dev/null; }
@@ -46,7 +47,7 @@ names_of() { openssl x509 -in "$1" -noout -text | grep -A 1 'Subject Alternative
 
 # certify NAME USAGE: a certificate that is good for a year, for one service.
 certify() {
-  mkdir -p "$1"
+  open_folder "$1"
   own="DNS:$1,DNS:$1.observability.svc,DNS:localhost,IP:127.0.0.1"
   alternatives=$own
   for name in $names; do alternatives="$alternatives,DNS:$name"; done
@@ -89,16 +90,26 @@ certify collector serverAuth,clientAuth # the only one that Tempo takes spans fr
 certify tempo serverAuth
 certify loki serverAuth
 certify grafana serverAuth
-mkdir -p trust
+open_folder trust
 cp authority/tls.crt trust/ca.crt
 publish trust/ca.crt
 
 password() { openssl rand -hex 24; }  # an empty file is what a run has left that was ended
 
-mkdir -p grafana-passwords collector-teams teams
+open_folder grafana-passwords
+open_folder collector-teams
+mkdir -p teams
 for name in admin-password secret-key; do
   [ -s "grafana-passwords/$name" ] || password | tr -d '\n' > "grafana-passwords/$name"
   publish "grafana-passwords/$name"
+done
+
+# Where Alertmanager sends: an address a file.
+open_folder alertmanager-receivers
+for name in pages-url tickets-url; do
+  [ -e "alertmanager-receivers/$name" ] || : > "alertmanager-receivers/$name"
+  publish "alertmanager-receivers/$name"
+  [ -s "alertmanager-receivers/$name" ] || echo "NOBODY IS TOLD of alerts: put an address into $(pwd)/alertmanager-receivers/$name."
 done
 
 # Services make pseudonyms of users with this key, and `tracemw forget` finds the users' traces with it.

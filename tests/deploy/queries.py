@@ -35,6 +35,11 @@ OTHERS: Final[Mapping[str, frozenset[str]]] = {
         "tempo_distributor_bytes_received_total": "tenant",
         "probe_success": "",
         "probe_ssl_earliest_cert_expiry": "",
+        "alertmanager_notifications_failed_total": "integration reason",
+        "node_filesystem_avail_bytes": "mountpoint",
+        "node_filesystem_size_bytes": "mountpoint",
+        "kubelet_volume_stats_available_bytes": "namespace persistentvolumeclaim",
+        "kubelet_volume_stats_capacity_bytes": "namespace persistentvolumeclaim",
         "up": "",
         "ALERTS": "alertstate alertname severity team",
     }.items()
@@ -99,7 +104,7 @@ def labels(query: str) -> set[str]:
     """The labels by which a query of PromQL chooses and groups."""
     grouped = re.findall(r"\b(?:by|without|on|ignoring) *\(([^)]*)\)", query)
     chosen = {matcher.name for selector in selectors(query) for matcher in selector.matchers.matchers}
-    return chosen | {name.strip() for names in grouped for name in names.split(",")}
+    return chosen | {name.strip() for names in grouped for name in names.split(",") if name}
 
 
 def _filled(text: str) -> str:

@@ -40,6 +40,17 @@ def test_every_cause_of_a_loss_has_an_alert_but_for_the_end_of_a_process() -> No
     )
 
 
+def test_a_runbook_leads_to_sections_that_the_readme_has() -> None:
+    titles = set(re.findall(r"^## (.+)$", (DEPLOY / "README.md").read_text(), re.MULTILINE))
+    named = {
+        title
+        for rule in ALERTS.values()
+        for title in re.findall(r'"([^"]+)" in deploy/README\.md', rule["annotations"]["runbook"])
+    }
+    assert named >= {"Renew certificates", "Alerts", "Disks", "How long it stays"}
+    assert named <= titles
+
+
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian has it in the package prometheus)")
 def test_prometheus_takes_the_alerts_and_they_come_when_they_should() -> None:
     assert PROMTOOL is not None

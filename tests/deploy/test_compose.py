@@ -17,8 +17,13 @@ MADE = {
     "secrets/trust",
     "secrets/collector-teams",
     "secrets/grafana-passwords",
+    "secrets/alertmanager-receivers",
 }
 """Folders that make-secrets.sh makes: see test_secrets.py."""
+IN_COMPOSE_ALONE = {"volumes", "disks"}
+"""Kubernetes gives volumes to their users, and its kubelet knows how full they are."""
+WITHOUT_A_SHELL = {"collector", "tempo", "loki", "metrics"}
+"""Images that have no program to ask with."""
 
 
 def mounts() -> list[tuple[str, str, str]]:
@@ -40,7 +45,25 @@ def test_no_way_leads_out_from_where_the_data_is() -> None:
     leading_out = {name for name, network in networks.items() if not (network or {}).get("internal")}
     assert leading_out == {"edge"}
     on_it = {name for name, service in SERVICES.items() if leading_out & set(service.get("networks", ()))}
-    assert on_it == {"collector", "grafana"}
+    assert on_it == {"collector", "grafana", "alertmanager"}
+
+
+def test_object_storage_is_a_way_out_for_tempo_alone() -> None:
+    added = loaded("compose/object-storage.yaml")
+    (network,) = added["networks"]
+    assert network not in loaded("compose/compose.yaml")["networks"]
+    assert {name: set(each["networks"]) for name, each in added["services"].items()} == {
+        "tempo": {*SERVICES["tempo"]["networks"], network}
+    }
+
+
+def test_a_service_is_asked_for_its_health_where_its_image_can_ask() -> None:
+    asked = {name for name, service in SERVICES.items() if "healthcheck" in service}
+    assert asked == set(SERVICES) - WITHOUT_A_SHELL - {"volumes"}
+    for name in asked:
+        health = SERVICES[name]["healthcheck"]
+        assert health["test"][:1] == ["CMD"]
+        assert {"interval", "timeout", "retries", "start_period"} <= set(health)
 
 
 def test_every_file_that_is_mounted_is_there_and_only_read() -> None:
@@ -64,8 +87,9 @@ def test_the_volumes_are_given_to_the_users_who_write_to_them() -> None:
     given = {
         folder: owner for owner, folders in re.findall(r"chown (\S+) ([/\w ]+)", command) for folder in folders.split()
     }
-    for name, source, _ in mounts():
-        if not source.startswith(".") and name != "volumes":
+    for name, source, target in mounts():
+        only_read = f"{source}:{target}:ro" in SERVICES[name]["volumes"]
+        if not source.startswith(".") and name != "volumes" and not only_read:
             assert given[f"/{source}"] == SERVICES[name]["user"]
 
 
@@ -81,7 +105,7 @@ def test_a_service_has_no_rights_that_it_does_not_need(name: str) -> None:
 
 
 def test_compose_and_kubernetes_run_the_same_images_and_each_is_pinned() -> None:
-    images = {name: service["image"] for name, service in SERVICES.items() if name != "volumes"}
+    images = {name: service["image"] for name, service in SERVICES.items() if name not in IN_COMPOSE_ALONE}
     in_kubernetes = {
         container["name"]: container["image"]
         for file, each in objects()
@@ -89,7 +113,7 @@ def test_compose_and_kubernetes_run_the_same_images_and_each_is_pinned() -> None
         for container in each["spec"]["template"]["spec"]["containers"]
     }
     assert in_kubernetes == images
-    for image in (*images.values(), SERVICES["volumes"]["image"]):
+    for image in (service["image"] for service in SERVICES.values()):
         assert re.search(r":v?\d+\.\d+\.\d+$", image), image
 
 
@@ -132,7 +156,7 @@ def listening() -> dict[str, set[int]]:
 
 def test_every_address_in_the_configuration_is_a_service_and_a_port_on_which_it_listens() -> None:
     there = listening()
-    assert set(there) == set(SERVICES) - {"volumes"}
+    assert set(there) == set(SERVICES) - IN_COMPOSE_ALONE
     found: set[tuple[str, int]] = set()
     for path in sorted(DEPLOY.rglob("*.yaml")):
         if "secrets" in path.parts or path.parent.name in ("kubernetes", "compose"):
@@ -153,3 +177,26 @@ def test_nobody_can_reach_the_port_of_tempo_that_erases() -> None:
     for _, each in objects():
         if each["kind"] in ("Service", "NetworkPolicy"):
             assert str(erasing) not in str(each)
+
+
+def test_prometheus_watches_every_service_of_the_stack_and_every_volume_with_data() -> None:
+    jobs = {job["job_name"] for job in loaded("prometheus/prometheus.yaml")["scrape_configs"]}
+    assert jobs == {*SERVICES, "certificates"} - {"volumes"}
+    watched = {target.removeprefix("/disks/") for name, _, target in mounts() if name == "disks"}
+    assert watched == set(loaded("compose/compose.yaml")["volumes"]) - {"alertmanager"}
+    assert SERVICES["disks"]["networks"] == ["query"]
+
+
+def test_alerts_go_to_an_alertmanager_whose_receivers_are_secrets() -> None:
+    (where,) = loaded("prometheus/prometheus.yaml")["alerting"]["alertmanagers"]
+    assert where["static_configs"] == [{"targets": ["alertmanager:9093"]}]
+    told = loaded("alertmanager/alertmanager.yaml")
+    (pages,) = told["route"]["routes"]
+    assert (pages["matchers"], pages["receiver"], told["route"]["receiver"]) == (
+        ['severity = "page"'],
+        "pages",
+        "tickets",
+    )
+    for receiver in told["receivers"]:
+        (webhook,) = receiver["webhook_configs"]
+        assert webhook == {"url_file": f"/run/secrets/alertmanager/{receiver['name']}-url"}

@@ -181,7 +181,7 @@ def addresses(name: str) -> set[tuple[str, int]]:
     }[name]
     found = re.findall(r"(?:https?://|')([a-z]+):(\d{4,5})\b", str(document).replace("upstream=", "'"))
     if name == "prometheus":  # each process of the collector, by the name that leads to all of them
-        (looked_up,) = (each for job in document for each in job.get("dns_sd_configs", ()))
+        (looked_up,) = (each for job in document if job["job_name"] == "collector" for each in job["dns_sd_configs"])
         assert looked_up["names"] == compose()["collector"]["networks"]["ingest"]["aliases"] == ["collectors"]
         found.append(("collector", str(looked_up["port"])))
     return {(host, int(port)) for host, port in found if host != "localhost"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -124,6 +125,27 @@ def test_every_pod_has_a_network_policy_and_what_has_none_is_cut_off() -> None:
         each["metadata"]["name"] for file, each in OBJECTS if "template" in each.get("spec", {}) and file != EXAMPLE
     }
     assert set(policies) - {"nobody", "names"} == workloads
+
+
+def test_names_are_found_through_the_dns_of_the_cluster_of_the_node_and_of_openshift() -> None:
+    (names,) = (each for _, each in OBJECTS if each["metadata"]["name"] == "names")
+    found = [(str(rule["to"]), {port["port"] for port in rule["ports"]}) for rule in names["spec"]["egress"]]
+    for peer, port in (("kube-system", 53), ("169.254.20.10/32", 53), ("openshift-dns", 5353)):
+        assert any(peer in where and ports == {port} for where, ports in found)
+
+
+@pytest.mark.parametrize("path", sorted((KUBERNETES / "egress").glob("*.yaml")), ids=lambda path: path.stem)
+def test_an_added_way_out_is_one_policy_for_one_pod_and_the_readme_names_it(path: Path) -> None:
+    policy = yaml.safe_load(path.read_text())
+    kubernetes_validate.validate(policy, SCHEMAS[-1], strict=True)
+    assert policy["kind"] == "NetworkPolicy"
+    assert policy["metadata"]["name"] == path.stem
+    assert policy["spec"]["policyTypes"] == ["Egress"]
+    (pod,) = policy["spec"]["podSelector"]["matchLabels"].values()
+    assert path.stem.startswith(f"{pod}-to-")
+    assert pod in {each["metadata"]["name"] for _, each in OBJECTS}
+    assert f"kubectl -n observability apply -f deploy/kubernetes/egress/{path.name}" in path.read_text()
+    assert f"egress/{path.name}" in README
 
 
 def test_the_example_sets_variables_that_there_are() -> None:

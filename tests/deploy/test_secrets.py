@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from backend import backend_serving
-from deploy.stack import COMPOSE, DEPLOY, compose, teams
+from deploy.stack import COMPOSE, DEPLOY, compose, loaded, teams
 from tracemw.config import pseudonym_keys
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -136,6 +136,7 @@ def test_compose_finds_all_that_it_mounts(secrets: Path) -> None:
             source = mount.partition(":")[0]
             if source.startswith("./secrets"):
                 assert (secrets.parent / source).is_dir(), source
+                assert stat.S_IMODE((secrets.parent / source).stat().st_mode) == 0o755, "its user may look into it"
 
 
 def test_others_on_the_machine_read_none_of_it_and_containers_read_what_is_theirs(secrets: Path) -> None:
@@ -292,6 +293,16 @@ def test_the_key_of_pseudonyms_is_one_that_tracemw_takes_and_stays(
     assert value.startswith(f"{datetime.now(UTC).year}a:")
     assert key is not None
     assert (make(stack) / "pseudonyms.env").read_text() == line
+
+
+def test_it_says_that_nobody_is_told_of_alerts_until_receivers_have_addresses(tmp_path: Path) -> None:
+    stack = copy(tmp_path)
+    assert said(stack).count("NOBODY IS TOLD") == 2
+    for receiver in loaded("alertmanager/alertmanager.yaml")["receivers"]:
+        address = stack / f"compose/secrets/alertmanager-receivers/{receiver['name']}-url"
+        assert address.read_bytes() == b""
+        address.write_text("https://pager.example.com/1")
+    assert "NOBODY IS TOLD" not in said(stack)
 
 
 def test_git_ignores_what_is_made() -> None:
