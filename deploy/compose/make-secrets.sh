@@ -53,16 +53,16 @@ certify() {
   for name in $names; do alternatives="$alternatives,DNS:$name"; done
   why=
   if [ ! -e "$1/tls.crt" ]; then
-    why="there was none"
+    why="there was none."
   else
     former=$(names_of "$1/tls.crt" | sed 's/IPAddress:/IP:/g')
     [ -n "$names" ] || alternatives=$former
     if [ "$alternatives" != "$former" ]; then
-      why="its names were $former"
+      why="its names were $former. Restart $1."
     elif ! lasts "$1/tls.crt" 30; then
-      why="it would have ended within 30 days"
+      why="it would have ended within 30 days. Restart $1."
     elif ! openssl verify -CAfile authority/tls.crt "$1/tls.crt" >/dev/null 2>&1; then
-      why="another authority had signed it"
+      why="another authority had signed it. Restart $1."
     fi
   fi
   cp authority/tls.crt "$1/ca.crt"
@@ -84,7 +84,7 @@ END
   publish "$1/new.key" "$1/new.crt"
   mv "$1/new.key" "$1/tls.key"
   mv "$1/new.crt" "$1/tls.crt"
-  echo "Certificate of $1: new, for a year, since $why. Restart $1."
+  echo "Certificate of $1: new, for a year, since $why"
 }
 certify collector serverAuth,clientAuth # the only one that Tempo takes spans from
 certify tempo serverAuth
