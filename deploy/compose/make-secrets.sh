@@ -21,7 +21,7 @@ open_folder() { mkdir -p "$1" && chmod 0755 "$1"; }
 # lasts FILE DAYS: whether a certificate is there, and good for so many days more.
 lasts() { [ -e "$1" ] && openssl x509 -in "$1" -noout -checkend $(($2 * 86400)) >/dev/null; }
 
-[ -e authority/tls.key ] || openssl ecparam -name prime256v1 -genkey -noout -out authority/tls.key
+[ -s authority/tls.key ] || openssl ecparam -name prime256v1 -genkey -noout -out authority/tls.key
 # Ten years. A year before the end it gets a new certificate for the same key: what it has signed stays good with both.
 if ! lasts authority/tls.crt 366; then
   # From a file of its own: what openssl's default adds differs from one system to the next.
@@ -113,7 +113,7 @@ for name in pages-url tickets-url; do
 done
 
 # Services make pseudonyms of users with this key, and `tracemw forget` finds the users' traces with it.
-if [ ! -e pseudonyms.env ]; then
+if [ ! -s pseudonyms.env ]; then
   printf 'TRACEMW_PSEUDONYM_KEY=%s:%s\n' "$(date -u +%Y)a" "$(openssl rand -base64 32)" > pseudonyms.env
   echo "Key of pseudonyms: new, in $(pwd)/pseudonyms.env. Keep a copy where you keep passwords: nothing replaces it."
 fi
