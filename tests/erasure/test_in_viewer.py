@@ -147,10 +147,32 @@ def test_what_a_run_that_failed_has_left_in_the_file_goes_although_no_search_fin
     assert not is_in_a_file()
 
 
-def test_a_mark_of_the_byte_order_is_no_part_of_the_first_identifier(running: Viewer) -> None:
+def test_marks_of_the_byte_order_are_no_part_of_an_identifier_whatever_the_locale(running: Viewer) -> None:
     stock(running)
-    assert forget(running, stdin=f"\ufeff{ALICE}\r\n{BOB}\r\n").returncode == 0
+    ended = subprocess.run(
+        [sys.executable, "-m", "tracemw", "forget", "-", "--url", running.url],
+        input=f"\ufeff{ALICE}\r\n\ufeff{BOB}\r\n".encode(),
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended
     assert left(running) == [hex_id(4)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_standard_input_that_is_not_utf_8_is_refused_with_the_way_to_convert_it(encoding: str) -> None:
+    ended = run("forget", "-", stdin="zoë@example.com\n".encode(encoding))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "standard input is not UTF-8; convert it first, such as with iconv -f UTF-16 -t UTF-8" in ended.stderr
+
+
+def test_identifiers_may_stand_on_both_sides_of_an_option(running: Viewer) -> None:
+    stock(running)
+    ended = run("forget", ALICE, "--url", running.url, BOB)
+    assert ended.returncode == 0
+    assert left(running) == [hex_id(4)]
+    assert not shows(ended.stdout + ended.stderr)
 
 
 def test_a_server_that_repeats_the_query_has_no_pseudonym_told(tmp_path: Path) -> None:
@@ -172,6 +194,7 @@ def test_a_dry_run_says_what_is_there_and_erases_nothing(running: Viewer) -> Non
     assert ended.returncode == 1
     told = json.loads(ended.stdout)
     assert sorted(told["traceIds"]) == [hex_id(1), hex_id(2)]
+    assert told["outOfReach"] == []
     assert (told["tracesFound"], told["tracesErased"], told["dryRun"], told["gone"]) == (2, 0, True, False)
     assert len(left(running)) == 4
     assert forget(running, "--dry-run", stdin="carol@example.com").returncode == 0
@@ -239,10 +262,21 @@ def test_an_audit_file_that_cannot_be_written_ends_the_run_before_anything_is_er
     running: Viewer, tmp_path: Path
 ) -> None:
     stock(running)
-    ended = forget(running, "--audit", str(tmp_path / "none" / "audit.jsonl"))
+    log = tmp_path / "none" / "audit.jsonl"
+    ended = forget(running, "--audit", str(log))
     assert ended.returncode == 2
-    assert "audit.jsonl" in ended.stderr
+    assert f"the audit file {log} cannot be written (No such file or directory), so nothing was erased" in ended.stderr
+    assert "in a directory that is there" in ended.stderr
     assert len(left(running)) == 4
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_an_audit_line_that_the_disk_has_no_space_for_is_told_with_the_error(running: Viewer) -> None:
+    stock(running)
+    ended = forget(running, "--audit", "/dev/full")
+    assert ended.returncode == 2
+    assert "the audit file /dev/full cannot be written (No space left on device); keep this line: {" in ended.stderr
+    assert json.loads(ended.stderr[ended.stderr.index("{") :])["tracesErased"] == 2
 
 
 def test_identifiers_are_read_from_a_pipe_one_a_line(running: Viewer) -> None:
@@ -275,7 +309,7 @@ def test_a_former_key_that_is_not_named_any_more_finds_nothing_of_its_time(
     [
         (("-",), "\n \n", "0 identifiers are not accepted"),
         (("-",), "x\n" * 21, "21 identifiers are not accepted"),
-        (("-",), "\n" * 99_995 + ALICE, "use at most 100000 characters"),
+        (("-",), "\n" * 99_995 + ALICE, "use at most 100000 bytes"),
         (("-",), "x" * 1001, "use at most 1000 characters"),
         ((" ",), "", "an empty identifier is not accepted"),
         (("-", ALICE), "", "- stands alone"),
@@ -286,6 +320,12 @@ def test_a_former_key_that_is_not_named_any_more_finds_nothing_of_its_time(
         ((ALICE, "--url", "tempo:3200"), "", "use an http:// or https:// URL"),
         ((ALICE, "--url", "http://127.0.0.1:1"), "", "cannot be reached"),
         ((), "", "the following arguments are required"),
+        ((ALICE, "--dry-run", "--dry", BOB), "", "an option is not known"),
+        (("--wait", ALICE, "-"), "", "use a time above 0"),
+        (("\udce9" + ALICE,), "", "an identifier with unreadable characters is not accepted"),
+        (("-",), f"{ALICE}\t{BOB}", "an identifier with unreadable characters is not accepted"),
+        (("-",), f"{ALICE}\r{BOB}", "an identifier with unreadable characters is not accepted"),
+        (("-",), f"{ALICE}\0", "standard input is not UTF-8"),
     ],
 )
 def test_what_is_not_accepted_ends_with_status_2_and_shows_no_identifier(
