@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -96,7 +97,46 @@ def test_the_traces_of_a_user_go_under_every_key_with_all_their_spans_and_the_ot
     assert b"receipt" not in content
     assert pseudonym(BOB).encode() in content
     again = forget(running)
-    assert (again.returncode, again.stdout.splitlines()[1]) == (0, "0 traces erased, 0 still there")
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[1:] == [
+        "nothing was found under the keys 2026b, 2026a: is TRACEMW_PSEUDONYM_KEY that of the services, and is the "
+        "identifier written as the application writes it, one a line?"
+    ]
+
+
+def test_nothing_found_is_told_apart_from_erased(running: Viewer) -> None:
+    running.send(one(4)).raise_for_status()
+    nobody = forget(running, "--json")
+    told = json.loads(nobody.stdout)
+    assert (nobody.returncode, told["tracesFound"], told["gone"]) == (0, 0, True)
+    assert "nothing was found under the keys 2026b, 2026a, and no span there has a pseudonym" in told["notice"]
+    stock(running)
+    row = forget(running, "--json", stdin=f"{ALICE},{BOB}\n")
+    told = json.loads(row.stdout)
+    assert (row.returncode, told["users"], told["tracesFound"]) == (0, 1, 0)
+    assert "is the identifier written as the application writes it, one a line?" in told["notice"]
+    found = forget(running, "--json")
+    assert "notice" not in json.loads(found.stdout)
+    several = forget(running, "--dry-run", stdin=f"x{ALICE}\nx{BOB}\n")
+    assert several.returncode == 0
+    assert "are the identifiers written as the application writes it, one a line?" in several.stdout
+
+
+@pytest.mark.parametrize("mode", [(), ("--dry-run",)])
+def test_nothing_found_while_others_are_under_another_key_says_which_and_is_no_success(
+    running: Viewer, monkeypatch: pytest.MonkeyPatch, mode: tuple[str, ...]
+) -> None:
+    stock(running)
+    monkeypatch.setenv("TRACEMW_PSEUDONYM_KEY", f"2027a:{'z' * 32}")
+    ended = forget(running, *mode)
+    assert ended.returncode == 1
+    assert re.search(
+        r"nothing was found under the key 2027a, and the traces there are under the key 2026[ab]: "
+        "set TRACEMW_PSEUDONYM_KEY to the keys of the services, and run this again",
+        ended.stdout,
+    )
+    assert "run this again until" not in ended.stdout
+    assert (json.loads(ended.stderr)["gone"], len(left(running))) == (False, 4)
 
 
 def test_real_requests_of_a_user_are_forgotten_and_those_of_others_are_not(running: Viewer) -> None:
