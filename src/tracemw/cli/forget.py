@@ -83,8 +83,10 @@ example:
 An identifier that is an argument stays in the shell's history, and every user of this machine sees it in the list of
 processes. Use - to keep it out of both. No report and no audit line has it.
 
-The exit status is 1 until all was asked for and a look afterwards finds nothing. TRACEMW_PSEUDONYM_KEY is that of the
-services, with their former keys. Certificates and headers are those of the OTEL_EXPORTER_OTLP_* variables.
+The exit status is 1 until all was asked for and a look afterwards finds nothing. A run that found nothing from the
+start says so, and what to look at; if all pseudonyms there are under other keys, its status is 1.
+TRACEMW_PSEUDONYM_KEY is that of the services, with their former keys. Certificates and headers are those of the
+OTEL_EXPORTER_OTLP_* variables.
 """,
     add_options=_add_options,
     run=_run,
