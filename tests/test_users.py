@@ -140,6 +140,7 @@ def test_the_last_user_of_a_request_is_on_what_follows(traces: Traces) -> None:
     ("given", "hashed"),
     [
         (f"  {ALICE}\n", ALICE),
+        (f"\ufeff{ALICE}", ALICE),
         (unicodedata.normalize("NFD", "zoë"), unicodedata.normalize("NFC", "zoë")),
         ("Alice", "Alice"),
         (7, "7"),
@@ -179,6 +180,7 @@ class Thing:
     "given",
     [
         *(None, b"alice@example.com", "", " \n", True, 1.5, Thing(), [ALICE], ALICE * 100, 10**400),
+        *(f"{ALICE}\0", f"\udce9{ALICE}", f"{ALICE}\t{ALICE}"),
         LocalProxy(lambda: ALICE),
         LocalProxy(no_user),
     ],

@@ -30,7 +30,8 @@ def user(identifier: str | int | UUID) -> None:
     current span and the request's own get it.
 
     Without a key nothing is recorded, and a line in the log says so. This never raises: an identifier of another type,
-    an empty one, and one of more than 1,000 characters is left out, with a line in the log that does not show it.
+    an empty one, one of more than 1,000 characters, and one with unreadable characters (control characters, or
+    surrogates) is left out, with a line in the log that does not show it.
 
     Args:
         identifier: What names the user in your application: an e-mail address, an account number, a UUID.

@@ -93,19 +93,24 @@ class Tempo:
         if len(self.searches) in self.fails_at:
             return 503, b"the frontend is overloaded"
         self._erase()
-        users = set(re.findall(r'span\.user\.hash = "([^"]+)"', asked["q"]))
+        users = "|".join(re.findall(r'span\.user\.hash =~? "([^"]+)"', asked["q"]))
         found = [
             {**captured("search-all")["traces"][0], "traceID": trace_id.lstrip("0")}
             for trace_id, stored in self.traces.items()
-            if stored.user in users and start <= stored.start <= end and trace_id not in self.only_late
+            if re.fullmatch(users, stored.user) and start <= stored.start <= end and trace_id not in self.only_late
         ]
         answer: dict[str, Any] = {"metrics": captured("search-all")["metrics"]}
         return 200, json.dumps({**answer, "traces": found[: int(asked["limit"])]}).encode()
 
     def _trace(self, trace_id: str) -> tuple[int, bytes]:
         self.by_id.append(trace_id)
-        there = trace_id in self.traces
-        return 200, json.dumps(captured("byid-v2-json" if there else "byid-v2-missing")).encode()
+        stored = self.traces.get(trace_id.zfill(32))
+        if stored is None:
+            return 200, json.dumps(captured("byid-v2-missing")).encode()
+        answer = captured("byid-v2-json")
+        first = answer["trace"]["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+        first["attributes"].append({"key": "user.hash", "value": {"stringValue": stored.user}})
+        return 200, json.dumps(answer).encode()
 
     def _erase(self) -> None:
         """Let the redactions that were accepted have their effect, `looks` searches later."""

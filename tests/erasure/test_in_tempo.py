@@ -96,6 +96,7 @@ def test_without_wait_the_status_is_1_until_a_later_run_finds_nothing(tempo: Tem
     assert (second.returncode, list(tempo.traces)) == (0, [HIS])
     assert tempo.requests[-1] == of_query(ALICE)
     assert "0 traces of 1 user in Tempo 3.1.0-dev" in second.stdout
+    assert "nothing was found under the keys 2026b, 2026a: is TRACEMW_PSEUDONYM_KEY that of the" in second.stdout
 
 
 def test_a_late_span_that_no_search_finds_counts_as_left_until_it_is_gone_by_its_id(tempo: Tempo) -> None:
@@ -183,6 +184,32 @@ def test_a_server_that_fails_while_the_command_waits_is_asked_again(tempo: Tempo
     assert ended.returncode == 2
     assert "answers 503: the frontend is overloaded" in ended.stderr
     assert audit(ended)["batches"] != []
+
+
+def test_nothing_found_while_others_are_under_keys_that_are_not_named_is_no_success(
+    tempo: Tempo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock(tempo)
+    del tempo.traces[HIS]
+    monkeypatch.setenv("TRACEMW_PSEUDONYM_KEY", f"2026.:{'z' * 32}")
+    ended = forget(tempo, "--json", "--wait", "60s", "--every", "0.01s")
+    assert ended.returncode == 1
+    told = json.loads(ended.stdout)
+    assert (told["tracesFound"], told["gone"]) == (0, False)
+    assert told["notice"].startswith(
+        "nothing was found under the key 2026., and the traces there are under the key 2026"
+    )
+    assert audit(ended)["notice"] == told["notice"]
+    assert all(each["limit"] == "1" for each in tempo.searches if "=~" in each["q"])
+
+
+def test_a_tempo_that_does_not_say_which_keys_there_are_has_still_erased(tempo: Tempo) -> None:
+    tempo.traces = {HIS: Stored(pseudonym(BOB), int(time.time()) - 60)}
+    tempo.fails_at = {2 * 13 + 1}  # each look at 91 days has 13 searches
+    ended = forget(tempo)
+    assert ended.returncode == 0
+    assert "=~" in tempo.searches[-1]["q"]
+    assert "is TRACEMW_PSEUDONYM_KEY that of the services" in ended.stdout
 
 
 def test_no_blocks_is_no_success(tempo: Tempo) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -96,7 +97,46 @@ def test_the_traces_of_a_user_go_under_every_key_with_all_their_spans_and_the_ot
     assert b"receipt" not in content
     assert pseudonym(BOB).encode() in content
     again = forget(running)
-    assert (again.returncode, again.stdout.splitlines()[1]) == (0, "0 traces erased, 0 still there")
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[1:] == [
+        "nothing was found under the keys 2026b, 2026a: is TRACEMW_PSEUDONYM_KEY that of the services, and is the "
+        "identifier written as the application writes it, one a line?"
+    ]
+
+
+def test_nothing_found_is_told_apart_from_erased(running: Viewer) -> None:
+    running.send(one(4)).raise_for_status()
+    nobody = forget(running, "--json")
+    told = json.loads(nobody.stdout)
+    assert (nobody.returncode, told["tracesFound"], told["gone"]) == (0, 0, True)
+    assert "nothing was found under the keys 2026b, 2026a, and no span there has a pseudonym" in told["notice"]
+    stock(running)
+    row = forget(running, "--json", stdin=f"{ALICE},{BOB}\n")
+    told = json.loads(row.stdout)
+    assert (row.returncode, told["users"], told["tracesFound"]) == (0, 1, 0)
+    assert "is the identifier written as the application writes it, one a line?" in told["notice"]
+    found = forget(running, "--json")
+    assert "notice" not in json.loads(found.stdout)
+    several = forget(running, "--dry-run", stdin=f"x{ALICE}\nx{BOB}\n")
+    assert several.returncode == 0
+    assert "are the identifiers written as the application writes it, one a line?" in several.stdout
+
+
+@pytest.mark.parametrize("mode", [(), ("--dry-run",)])
+def test_nothing_found_while_others_are_under_another_key_says_which_and_is_no_success(
+    running: Viewer, monkeypatch: pytest.MonkeyPatch, mode: tuple[str, ...]
+) -> None:
+    stock(running)
+    monkeypatch.setenv("TRACEMW_PSEUDONYM_KEY", f"2027a:{'z' * 32}")
+    ended = forget(running, *mode)
+    assert ended.returncode == 1
+    assert re.search(
+        r"nothing was found under the key 2027a, and the traces there are under the key 2026[ab]: "
+        "set TRACEMW_PSEUDONYM_KEY to the keys of the services, and run this again",
+        ended.stdout,
+    )
+    assert "run this again until" not in ended.stdout
+    assert (json.loads(ended.stderr)["gone"], len(left(running))) == (False, 4)
 
 
 def test_real_requests_of_a_user_are_forgotten_and_those_of_others_are_not(running: Viewer) -> None:
@@ -147,10 +187,32 @@ def test_what_a_run_that_failed_has_left_in_the_file_goes_although_no_search_fin
     assert not is_in_a_file()
 
 
-def test_a_mark_of_the_byte_order_is_no_part_of_the_first_identifier(running: Viewer) -> None:
+def test_marks_of_the_byte_order_are_no_part_of_an_identifier_whatever_the_locale(running: Viewer) -> None:
     stock(running)
-    assert forget(running, stdin=f"\ufeff{ALICE}\r\n{BOB}\r\n").returncode == 0
+    ended = subprocess.run(
+        [sys.executable, "-m", "tracemw", "forget", "-", "--url", running.url],
+        input=f"\ufeff{ALICE}\r\n\ufeff{BOB}\r\n".encode(),
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended
     assert left(running) == [hex_id(4)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_standard_input_that_is_not_utf_8_is_refused_with_the_way_to_convert_it(encoding: str) -> None:
+    ended = run("forget", "-", stdin="zoë@example.com\n".encode(encoding))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "standard input is not UTF-8; convert it first, such as with iconv -f UTF-16 -t UTF-8" in ended.stderr
+
+
+def test_identifiers_may_stand_on_both_sides_of_an_option(running: Viewer) -> None:
+    stock(running)
+    ended = run("forget", ALICE, "--url", running.url, BOB)
+    assert ended.returncode == 0
+    assert left(running) == [hex_id(4)]
+    assert not shows(ended.stdout + ended.stderr)
 
 
 def test_a_server_that_repeats_the_query_has_no_pseudonym_told(tmp_path: Path) -> None:
@@ -172,6 +234,7 @@ def test_a_dry_run_says_what_is_there_and_erases_nothing(running: Viewer) -> Non
     assert ended.returncode == 1
     told = json.loads(ended.stdout)
     assert sorted(told["traceIds"]) == [hex_id(1), hex_id(2)]
+    assert told["outOfReach"] == []
     assert (told["tracesFound"], told["tracesErased"], told["dryRun"], told["gone"]) == (2, 0, True, False)
     assert len(left(running)) == 4
     assert forget(running, "--dry-run", stdin="carol@example.com").returncode == 0
@@ -239,10 +302,21 @@ def test_an_audit_file_that_cannot_be_written_ends_the_run_before_anything_is_er
     running: Viewer, tmp_path: Path
 ) -> None:
     stock(running)
-    ended = forget(running, "--audit", str(tmp_path / "none" / "audit.jsonl"))
+    log = tmp_path / "none" / "audit.jsonl"
+    ended = forget(running, "--audit", str(log))
     assert ended.returncode == 2
-    assert "audit.jsonl" in ended.stderr
+    assert f"the audit file {log} cannot be written (No such file or directory), so nothing was erased" in ended.stderr
+    assert "in a directory that is there" in ended.stderr
     assert len(left(running)) == 4
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_an_audit_line_that_the_disk_has_no_space_for_is_told_with_the_error(running: Viewer) -> None:
+    stock(running)
+    ended = forget(running, "--audit", "/dev/full")
+    assert ended.returncode == 2
+    assert "the audit file /dev/full cannot be written (No space left on device); keep this line: {" in ended.stderr
+    assert json.loads(ended.stderr[ended.stderr.index("{") :])["tracesErased"] == 2
 
 
 def test_identifiers_are_read_from_a_pipe_one_a_line(running: Viewer) -> None:
@@ -275,7 +349,7 @@ def test_a_former_key_that_is_not_named_any_more_finds_nothing_of_its_time(
     [
         (("-",), "\n \n", "0 identifiers are not accepted"),
         (("-",), "x\n" * 21, "21 identifiers are not accepted"),
-        (("-",), "\n" * 99_995 + ALICE, "use at most 100000 characters"),
+        (("-",), "\n" * 99_995 + ALICE, "use at most 100000 bytes"),
         (("-",), "x" * 1001, "use at most 1000 characters"),
         ((" ",), "", "an empty identifier is not accepted"),
         (("-", ALICE), "", "- stands alone"),
@@ -286,6 +360,12 @@ def test_a_former_key_that_is_not_named_any_more_finds_nothing_of_its_time(
         ((ALICE, "--url", "tempo:3200"), "", "use an http:// or https:// URL"),
         ((ALICE, "--url", "http://127.0.0.1:1"), "", "cannot be reached"),
         ((), "", "the following arguments are required"),
+        ((ALICE, "--dry-run", "--dry", BOB), "", "an option is not known"),
+        (("--wait", ALICE, "-"), "", "use a time above 0"),
+        (("\udce9" + ALICE,), "", "an identifier with unreadable characters is not accepted"),
+        (("-",), f"{ALICE}\t{BOB}", "an identifier with unreadable characters is not accepted"),
+        (("-",), f"{ALICE}\r{BOB}", "an identifier with unreadable characters is not accepted"),
+        (("-",), f"{ALICE}\0", "standard input is not UTF-8"),
     ],
 )
 def test_what_is_not_accepted_ends_with_status_2_and_shows_no_identifier(

@@ -46,7 +46,10 @@ example:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, by default those of ``sys.argv``. Return the exit status."""
     parser = make_parser()
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    if rest and not options.takes_rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     if options.command is None:
         parser.print_help(sys.stderr)
         return ERROR
@@ -69,6 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"tracemw {__version__}")
+    parser.set_defaults(takes_rest=False)
     parsers = parser.add_subparsers(metavar="COMMAND", dest="command")
     for command in COMMANDS:
         own = parsers.add_parser(
@@ -80,5 +84,5 @@ def make_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         command.add_options(own)
-        own.set_defaults(run=command.run)
+        own.set_defaults(run=command.run, takes_rest=command.takes_rest)
     return parser

@@ -38,3 +38,6 @@ class Command:
 
     run: Callable[[argparse.Namespace], int]
     """Takes the parsed arguments, and returns the exit status."""
+
+    takes_rest: bool = False
+    """Whether `run` takes the arguments too that the parser has no place for, as `rest`. Else they are an error."""

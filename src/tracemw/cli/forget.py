@@ -47,6 +47,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     error: Callable[[str], NoReturn] = options.usage_error
+    if any(each.startswith("-") and each != "-" for each in options.rest):  # in words that show no identifier
+        error("an option is not known, or an identifier begins with -; see tracemw forget --help, or use - alone")
+    options.identifiers += options.rest  # those after an option
     if "-" in options.identifiers and len(options.identifiers) > 1:
         error("- stands alone: identifiers come from standard input, or are arguments")
     if options.since is not None and options.begin is not None:
@@ -57,9 +60,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _positive(text: str) -> float:
-    seconds = seconds_of(text)
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not accepted; use a time above 0, such as 30s or 1h")
+    try:
+        seconds = seconds_of(text)
+    except argparse.ArgumentTypeError:
+        seconds = 0.0
+    if seconds <= 0:  # the text is not shown: it may be an identifier, where somebody has left out the time
+        raise argparse.ArgumentTypeError("this is not accepted; use a time above 0, such as 30s or 1h")
     return seconds
 
 
@@ -77,9 +83,12 @@ example:
 An identifier that is an argument stays in the shell's history, and every user of this machine sees it in the list of
 processes. Use - to keep it out of both. No report and no audit line has it.
 
-The exit status is 1 until all was asked for and a look afterwards finds nothing. TRACEMW_PSEUDONYM_KEY is that of the
-services, with their former keys. Certificates and headers are those of the OTEL_EXPORTER_OTLP_* variables.
+The exit status is 1 until all was asked for and a look afterwards finds nothing. A run that found nothing from the
+start says so, and what to look at; if all pseudonyms there are under other keys, its status is 1.
+TRACEMW_PSEUDONYM_KEY is that of the services, with their former keys. Certificates and headers are those of the
+OTEL_EXPORTER_OTLP_* variables.
 """,
     add_options=_add_options,
     run=_run,
+    takes_rest=True,
 )

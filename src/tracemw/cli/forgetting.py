@@ -41,7 +41,7 @@ _MOST_USERS: Final = 20
 """Users of one run. One query has them all, each under every key."""
 
 _MOST_READ: Final = 100_000
-"""Characters of standard input."""
+"""Bytes of standard input."""
 
 _OLDEST: Final = (3, 1)
 """The version of Tempo from which on it erases."""
@@ -164,15 +164,28 @@ def _scheduler(options: argparse.Namespace) -> Backend:
 def _identifiers(options: argparse.Namespace) -> list[str]:
     identifiers = list(options.identifiers)
     if identifiers == ["-"]:
-        given = sys.stdin.read(_MOST_READ + 1).removeprefix("\ufeff")  # editors on Windows put that mark first
-        if len(given) > _MOST_READ:
-            raise ValueError(f"standard input is not accepted; use at most {_MOST_READ} characters")
-        identifiers = [line for line in given.split("\n") if line.strip()]
+        identifiers = [line for line in _read_text().split("\n") if line.strip()]
     if not 0 < len(identifiers) <= _MOST_USERS:
         raise ValueError(
             f"{len(identifiers)} identifiers are not accepted; use 1 to {_MOST_USERS} in one run, one a line"
         )
     return identifiers
+
+
+def _read_text() -> str:
+    """Return what stands on standard input. The locale does not count: the services hash UTF-8."""
+    given = sys.stdin.buffer.read(_MOST_READ + 1)
+    if len(given) > _MOST_READ:
+        raise ValueError(f"standard input is not accepted; use at most {_MOST_READ} bytes")
+    try:
+        text = given.decode("utf-8-sig")  # editors on Windows put a mark first
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # as in UTF-16
+        raise ValueError(
+            "standard input is not UTF-8; convert it first, such as with iconv -f UTF-16 -t UTF-8, or -f LATIN1"
+        ) from None
+    return text
 
 
 def _window(options: argparse.Namespace, now: float) -> Window | None:

@@ -30,6 +30,8 @@ class Outcome:
     """The ids of those that are still there."""
     requests: list[Any] = field(default_factory=list)
     """The redactions that Tempo has accepted, each a `redaction_service.Sent`."""
+    keys_in_use: list[str] | None = None
+    """The ids of keys that other traces are under, if nothing was found; None if that is not known."""
     is_asked: bool = False
     out_of_reach: list[str] = field(default_factory=list)
     error: str = ""
@@ -38,7 +40,35 @@ class Outcome:
     @property
     def is_gone(self) -> bool:
         """Whether all was asked for, and a look afterwards finds nothing."""
-        return self.is_asked and not self.left and not self.error
+        return self.is_asked and not self.left and not self.error and not self.lacks_key
+
+    @property
+    def lacks_key(self) -> bool:
+        """Whether there are pseudonyms, and none is under a key that this run has."""
+        return bool(self.keys_in_use) and not set(self.keys_in_use or ()) & set(self.keys)
+
+    @property
+    def notice(self) -> str:
+        """What to look at where nothing was found; empty if something was."""
+        if self.found or self.error:
+            return ""
+        nothing = f"nothing was found under {_keys(self.keys)}"
+        if self.lacks_key:
+            others = _keys(self.keys_in_use or ())
+            return (
+                f"{nothing}, and the traces there are under {others}: set TRACEMW_PSEUDONYM_KEY to the keys of the "
+                "services, and run this again"
+            )
+        if self.keys_in_use == []:
+            return (
+                f"{nothing}, and no span there has a pseudonym of anybody: do the services call tracemw.user(), and do "
+                "--url, --tenant and the time name the right traces?"
+            )
+        identifiers = "is the identifier" if self.users == 1 else "are the identifiers"
+        return (
+            f"{nothing}: is TRACEMW_PSEUDONYM_KEY that of the services, and {identifiers} written as the application "
+            "writes it, one a line?"
+        )
 
     @property
     def keys(self) -> list[str]:
@@ -54,13 +84,15 @@ class Outcome:
             what = f"{_traces(sent.traces)} by id" if sent.by == "ids" else "what the query finds in each block"
             mode = "would redact" if self.dry_run else "redacts"
             yield f"Tempo {mode} {what}: batch {sent.batch}, {sent.jobs} job{'' if sent.jobs == 1 else 's'}"
+        if self.notice:
+            yield self.notice
         if self.dry_run:
             yield "nothing was erased: this was a dry run"
-        else:
+        elif self.found:
             yield f"{_traces(len(self.found) - len(self.left))} erased, {len(self.left)} still there"
         for each in self.out_of_reach:
             yield f"out of reach: {each}"
-        if not self.dry_run and not self.is_gone:
+        if not self.dry_run and not self.is_gone and not self.lacks_key:
             yield "run this again until the exit status is 0, or have it do so with --wait 1h"
 
     def document(self) -> dict[str, Any]:
@@ -88,6 +120,8 @@ class Outcome:
             ],
             "gone": self.is_gone and not self.dry_run,
         }
+        if self.notice:
+            told["notice"] = self.notice
         return {**told, "error": self.error} if self.error else told
 
 

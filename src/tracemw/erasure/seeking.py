@@ -8,6 +8,7 @@ from typing import Final
 
 from tracemw.analysis.load.query_api import QueryApi
 from tracemw.analysis.load.unreadable import NoTraceError
+from tracemw.analysis.model import Trace
 from tracemw.erasure.windows import Window
 
 _LIMIT: Final = 10_000
@@ -54,6 +55,19 @@ class Seeker:
                 return [found for half in halves for found in self._search(half)]
             self.is_cut_off = True
         return [found.zfill(32) for found in ids]
+
+    def example(self, query: str) -> Trace | None:
+        """Return one trace of the windows that another query finds; None if there is none.
+
+        Raises:
+            QueryError: if the server cannot be asked, or refuses.
+            NoTraceError: if the trace has gone meanwhile.
+            NotTracesError: if the answer is no trace.
+        """
+        for window in self._windows:
+            for found in self._api.search(query, start=window.start, end=window.end, limit=1):
+                return self._api.trace(found)
+        return None
 
     def still_there(self, trace_ids: Collection[str]) -> list[str]:
         """Return those of some traces of which the server still has spans, by their ids.

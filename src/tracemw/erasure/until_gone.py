@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from tracemw.analysis.load.unreadable import QueryError
+from tracemw.erasure.keys_in_use import keys_in_use
 from tracemw.erasure.outcome import Outcome
 from tracemw.erasure.seeking import Seeker
 
@@ -69,10 +70,12 @@ def erase_until_gone(
         else:
             pause = min(every, deadline - time.monotonic())
             if outcome.is_gone or (outcome.dry_run and place.is_asked) or pause <= 0:
-                return
+                break
             tell(f"{len(outcome.left)} of {len(outcome.found)} traces are still there")
         is_first = False
         time.sleep(pause)
+    if not outcome.found:
+        outcome.keys_in_use = keys_in_use(seeker, outcome.keys)
 
 
 def _erase_once(place: Place, seeker: Seeker, outcome: Outcome) -> None:

@@ -8,6 +8,9 @@ from typing import Final
 from tracemw.config import PseudonymKey
 from tracemw.redaction.pseudonyms import USER_HASH, pseudonym
 
+ANY_KEY: Final = "[A-Za-z0-9][A-Za-z0-9._-]*"
+"""The regular expression of all ids of keys."""
+
 _SHOWN: Final = 8
 """Hex digits of a pseudonym that reports and audit lines show."""
 
@@ -28,6 +31,16 @@ def query_of(pseudonyms: Iterable[str]) -> str:
     Tempo's redaction takes no other form: one filter, with comparisons by `=` that are joined.
     """
     comparisons = [f'span.{USER_HASH} = "{each}"' for each in pseudonyms]
+    return f"{{ {' || '.join(comparisons)} }}"
+
+
+def query_of_keys(patterns: Iterable[str]) -> str:
+    """Return the TraceQL that finds spans of any user whose pseudonym is under a key with such an id.
+
+    Args:
+        patterns: Regular expressions of ids.
+    """
+    comparisons = [f'span.{USER_HASH} =~ "{each}:[0-9a-f]{{64}}"' for each in patterns]
     return f"{{ {' || '.join(comparisons)} }}"
 
 

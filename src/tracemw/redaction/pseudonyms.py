@@ -17,6 +17,10 @@ USER_HASH: Final = "user.hash"
 _LONGEST: Final = 1000
 """Characters of an identifier. To normalise a hostile text takes more than linear time."""
 
+_unreadable = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
+"""Finds control characters, and surrogates: what Python makes of bytes that are not UTF-8. Nobody could hand such an
+identifier to `tracemw forget` later."""
+
 is_pseudonym: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}:[0-9a-f]{64}").fullmatch
 """Tells whether a text has the form of a pseudonym."""
 
@@ -28,10 +32,12 @@ class IdentifierError(ValueError):
 def normalised(identifier: object) -> str:
     """Return the one form in which an identifier is hashed: Unicode NFC, without white space at its ends.
 
+    The mark U+FEFF, which editors put before the first line of a file, is no part of it.
+
     Case counts. A whole number and a UUID are taken as their text.
 
     Raises:
-        IdentifierError: for another type, for an empty text, and for more than 1,000 characters.
+        IdentifierError: for another type, for an empty text, for more than 1,000 characters, and for unreadable ones.
     """
     # The type itself is asked: with a proxy, such as `current_user`, `isinstance` runs code that may raise.
     kind = type(identifier)
@@ -50,9 +56,13 @@ def normalised(identifier: object) -> str:
         )
     if len(text) > _LONGEST:
         raise IdentifierError(f"an identifier of a user is not accepted; use at most {_LONGEST} characters")
-    text = unicodedata.normalize("NFC", text).strip()
+    text = unicodedata.normalize("NFC", text).replace("\ufeff", "").strip()
     if not text:
         raise IdentifierError("an empty identifier is not accepted; use what names the user in your application")
+    if _unreadable(text):
+        raise IdentifierError(
+            "an identifier with unreadable characters is not accepted; use UTF-8 without control characters"
+        )
     return text
 
 
@@ -64,5 +74,5 @@ def pseudonym(identifier: object, key_id: str, key: bytes) -> str:
     """
     import hmac  # here, since few processes have users to name
 
-    octets = normalised(identifier).encode("utf-8", "surrogatepass")
+    octets = normalised(identifier).encode()
     return f"{key_id}:{hmac.digest(key, octets, 'sha256').hex()}"
