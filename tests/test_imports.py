@@ -99,7 +99,7 @@ ALLOWED = {
     "bootstrap": {"_process", "_setup", "config", "redaction", "sampling"},
     "testing": {"_setup", "analysis", "redaction", "testing"},
     "analysis": {"analysis"},
-    "checking": {"_http", "_otel", "_setup", "checking", "lint"},
+    "checking": {"_http", "_otel", "_setup", "checking", "lint", "redaction"},
     "cli": {
         *("_process", "_version", "analysis", "checking", "cli", "config", "doctor", "erasure", "lint", "mcp"),
         *("spikes", "viewer"),

@@ -1,4 +1,4 @@
-"""`tracemw check` passes for every example, and fails for each of them without its middleware."""
+"""`tracemw check` passes for every example, and fails for one of each framework without its middleware."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ LINES = {
     "app.add_middleware(TraceMiddleware)\n": "app.add_middleware(tracemw.fastapi.TraceMiddleware)",
     "TraceMiddleware(app)\n": "tracemw.flask.TraceMiddleware(app)",
 }
+
+OF_EACH_FRAMEWORK = ("examples.fastapi_app.payments", "examples.flask_app.app")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_an_example_passes(check: Check, service: str) -> None:
     assert len(found["clients"]) >= ("payments" not in service or "ghost" in service)
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", OF_EACH_FRAMEWORK)
 def test_an_example_without_its_middleware_fails_with_the_missing_line(
     check: Check, without_middleware: Path, service: str
 ) -> None:

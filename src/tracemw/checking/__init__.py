@@ -15,6 +15,7 @@ The way through this room:
 * ``skipping``: whether `skip=` leaves anything to trace
 * ``reachable``: the clients that the application's modules have
 * ``calls_traced``: which of them hand no trace on
+* ``errors_told``: what exceptions say, without secrets
 * ``where_made``: the file and line where something is made
 * ``problems``: what is told, and the document of it
 

@@ -134,11 +134,14 @@ class Requests:
         await asyncio.wait([serving, beginning], timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         beginning.cancel()
         await asyncio.wait([serving], timeout=_REST)
-        if not serving.done():
+        has_ended = serving.done()
+        if not has_ended:
             over.set()
             serving.cancel()
             await asyncio.wait([serving], timeout=1.0)
-        elif not serving.cancelled() and (error := serving.exception()) is not None:
+        # what nobody asks for, asyncio prints
+        error = serving.exception() if serving.done() and not serving.cancelled() else None
+        if has_ended and error is not None:
             seen.failed(error)
         self._seen = None
         return seen

@@ -20,13 +20,20 @@ from opentelemetry import trace
 from tracemw._setup.rehearsal import rehearsing, tell_starts
 from tracemw.checking import calls_traced, requests_traced
 from tracemw.checking.asking import PATH, Requests, Seen, framework_within, protocol_of
+from tracemw.checking.errors_told import told, without_secrets
 from tracemw.checking.layers import dispatches, mounts_of, within
 from tracemw.checking.lifespan import running
 from tracemw.checking.problems import CheckError, Problem, Verdict
 from tracemw.checking.reachable import clients_of
 from tracemw.checking.requests_traced import Made
 from tracemw.checking.target import Target
-from tracemw.checking.where_made import application_modules, place_of_application, place_of_code, place_of_name
+from tracemw.checking.where_made import (
+    application_modules,
+    is_told,
+    place_of_application,
+    place_of_code,
+    place_of_name,
+)
 
 _GRACE: Final = 2.0
 """Seconds that the application's threads and exit functions get when the document is written."""
@@ -35,12 +42,17 @@ _GRACE: Final = 2.0
 def main() -> None:
     """Check the application that the arguments name."""
     file, order = Path(sys.argv[1]), json.loads(sys.argv[2])
+    faulthandler.enable()
     faulthandler.dump_traceback_later(order["timeout"], exit=True)
     sys.path.insert(0, order["app_dir"])
     try:
         document = _check(order)
-    except (CheckError, ValueError) as error:
+    except CheckError as error:
         document = {"error": str(error)}
+    except ValueError as error:  # a setting is not accepted
+        document = {"error": without_secrets(str(error))}
+    except (Exception, SystemExit) as error:
+        document = {"error": f"the check has failed: {told(error)}"}
     file.write_text(json.dumps(document), encoding="utf-8")
     threading.Thread(target=_end_soon, daemon=True).start()
 
@@ -58,6 +70,7 @@ def _check(order: dict[str, Any]) -> dict[str, Any]:
             _look_by_wsgi(made, verdict)
         if not rehearsal.is_asked_for and trace.get_tracer_provider() is provider:
             verdict.problems.insert(0, _no_init(made, target))
+    verdict.problems = list(filter(is_told, verdict.problems))
     return verdict.document()
 
 
@@ -66,18 +79,18 @@ def _made(shown: str, target: Target, application: Any) -> Made:
     file = str(getattr(sys.modules[target.module], "__file__", None) or target.module)
     served_at = place_of_name(file, target.name)
     inner, framework = framework_within(application) or (application, None)
-    found = None if framework is None else place_of_application(inner, framework, modules)
+    name = target.name if target.arguments is None else "app"
+    found = None if framework is None else place_of_application(inner, framework, modules, served=name)
     code = getattr(application, "__code__", None)
     if found is None and code is not None:
         served_at = place_of_code(code.co_filename, code.co_firstlineno)
-    name = target.name if target.arguments is None else "app"
     return Made(
         shown=shown,
         application=application,
         protocol=protocol_of(application),
         inner=inner,
         framework=framework,
-        name=found[1] if found is not None else name,
+        name=found[1] if found is not None else name if inner is application else None,
         served=name,
         place=found[0] if found is not None else served_at,
         served_at=served_at,
@@ -126,7 +139,7 @@ def _judge(made: Made, seen: Seen, mounted: list[Seen], verdict: Verdict) -> Non
     verdict.problems += requests_traced.problems_of(made, seen, mounted)
     verdict.problems += calls_traced.problems_of(clients, modules, file)
     if seen.error is not None:
-        verdict.notes.append(f"the request has failed: {type(seen.error).__name__}: {seen.error}")
+        verdict.notes.append(f"the request has failed: {told(seen.error)}")
     elif seen.status is None:
         verdict.notes.append("the request was not answered")
 

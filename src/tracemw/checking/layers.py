@@ -52,12 +52,27 @@ class Layer(NamedTuple):
 
 def full_names(thing: object) -> Iterator[str]:
     """Give the full names of an object's class, and of the classes that it is derived from."""
-    return (f"{kind.__module__}.{kind.__qualname__}" for kind in type(thing).__mro__)
+    return _names_of(type(thing))
+
+
+def _names_of(kind: type) -> Iterator[str]:
+    return (f"{each.__module__}.{each.__qualname__}" for each in kind.__mro__)
 
 
 def is_door(thing: object) -> bool:
     """Tell whether an object is a door for requests."""
     return not _DOORS.isdisjoint(full_names(thing))
+
+
+def is_general_door(thing: object) -> bool:
+    """Tell whether a door is for any application, so that it knows no routes."""
+    return next(name for name in full_names(thing) if name.startswith("tracemw.")) in _DOORS
+
+
+def has_door(thing: object) -> bool:
+    """Tell whether an object is a door, or will have one: Starlette builds its middleware at the first request."""
+    added = (getattr(each, "cls", None) for each in getattr(thing, "user_middleware", ()))
+    return is_door(thing) or any(isinstance(kind, type) and not _DOORS.isdisjoint(_names_of(kind)) for kind in added)
 
 
 def framework_of(thing: object) -> Framework | None:

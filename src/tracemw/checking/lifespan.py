@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from tracemw.checking.errors_told import told, without_secrets
 from tracemw.checking.problems import CheckError
 
 _PATIENCE: Final = 30.0
 """Seconds that a startup, and a shutdown, may take."""
+_AFTERWARDS: Final = 1.0
+"""Seconds for the exception that comes after the message of a failure. It says more than the message."""
 
 
 @asynccontextmanager
@@ -32,6 +35,7 @@ async def running(application: Any) -> AsyncIterator[dict[str, Any]]:
     finally:
         serving.cancel()
         await asyncio.wait([serving], timeout=_PATIENCE)
+        _error_of(serving)  # else asyncio prints the traceback
 
 
 async def _ask(what: str, orders: Any, answers: Any, serving: asyncio.Future[Any]) -> None:
@@ -41,13 +45,17 @@ async def _ask(what: str, orders: Any, answers: Any, serving: asyncio.Future[Any
     if answered.done():
         message = answered.result()
         if message["type"] == f"lifespan.{what}.failed":
-            raise CheckError(
-                f"the {what} has failed: {str(message.get('message', '')).strip() or 'it does not say why'}"
-            )
+            await asyncio.wait([serving], timeout=_AFTERWARDS)
+            error = _error_of(serving)
+            said = told(error) if error else without_secrets(str(message.get("message", "")).strip())
+            raise CheckError(f"the {what} has failed: {said or 'it does not say why'}")
         return
     answered.cancel()
     if not serving.done():
         raise CheckError(f"the {what} has taken longer than {_PATIENCE:g} seconds")
-    error = serving.exception()
-    if error is not None:
-        raise CheckError(f"the {what} has failed: {type(error).__name__}: {error}")
+    if (error := _error_of(serving)) is not None:
+        raise CheckError(f"the {what} has failed: {told(error)}")
+
+
+def _error_of(serving: asyncio.Future[Any]) -> BaseException | None:
+    return serving.exception() if serving.done() and not serving.cancelled() else None

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tracemw._otel.application import is_application
 from tracemw.checking.asking import Seen
-from tracemw.checking.layers import Layer, dispatches, framework_of, is_door, within
+from tracemw.checking.layers import Layer, dispatches, framework_of, has_door, is_door, is_general_door, within
 from tracemw.checking.problems import Place, Problem
 from tracemw.checking.skipping import skips_all
 from tracemw.checking.where_made import place_of_code
@@ -32,8 +32,8 @@ class Made:
     inner: Any
     """The outermost application of a framework; without one, what servers call."""
     framework: Framework | None
-    name: str
-    """The variable that holds `inner` where it is made."""
+    name: str | None
+    """The variable that holds `inner` where it is made; None if that is not known."""
     served: str
     """The variable that holds what servers call."""
     place: Place | None
@@ -43,7 +43,9 @@ class Made:
     @property
     def line(self) -> str:
         """The line that adds the door."""
-        return self.framework.line_for(self.name) if self.framework is not None else self.line_around
+        if self.framework is None or self.name is None:
+            return self.line_around
+        return self.framework.line_for(self.name)
 
     @property
     def line_around(self) -> str:
@@ -76,8 +78,8 @@ def problems_of(made: Made, seen: Seen, beneath_mounts: Iterable[Seen] = ()) -> 
         yield from _of_the_door(made, seen)
         yield from (_mounted(made, each) for each in mounted if traced_by(each) is None and not each.doors)
     elif not seen.doors:  # a door that was passed has left the request out
-        has_door = any(map(is_door, within(made.application)))
-        yield _hidden(made, seen) if has_door else _without_door(made, seen, mounted)
+        hidden = any(map(has_door, within(made.application)))
+        yield _hidden(made, seen) if hidden else _without_door(made, seen, mounted)
     if seen.exchange is not None and (paths := skips_all(seen.exchange, made.inner, seen.path)):
         told = ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
         of = "every request" if paths == [seen.path] else f"all that the application serves ({told})"
@@ -109,11 +111,11 @@ def _of_the_door(made: Made, seen: Seen) -> Iterator[Problem]:
             place=_place_of(outside[0]) or made.served_at or made.place,
         )
     doors = seen.doors
-    if len(doors) > 1 and not _apart(seen.layers):
+    if _has_useless_door(seen.layers):
         yield Problem(
             code="door-twice",
-            sentence=f"the TraceMiddleware is added {len(doors)} times; the inner ones do nothing, and their options "
-            "count for nothing",
+            sentence="the TraceMiddleware is there more than once; the inner one does nothing, and its options count "
+            "for nothing",
             remedy="leave out all but one of them",
             place=made.place,
         )
@@ -121,7 +123,7 @@ def _of_the_door(made: Made, seen: Seen) -> Iterator[Problem]:
         yield Problem(
             code="other-door",
             sentence=f"{made.framework.name} is traced by {_class_of(doors[-1])}, which does not know its routes",
-            remedy=f"use the door for it: {made.line}",
+            remedy=f"use the door for it: {made.framework.line_for(made.name or made.served)}",
             place=made.place,
         )
 
@@ -174,11 +176,21 @@ def _before_a_door(layers: Iterable[Layer]) -> Iterator[Layer]:
             yield layer
 
 
-def _apart(layers: list[Layer]) -> bool:
-    """Tell whether doors belong to applications of their own, one mounted in another."""
-    doors = [number for number, layer in enumerate(layers) if is_door(layer.owner)]
-    between = layers[doors[0] : doors[-1]]
-    return sum(framework_of(layer.owner) is not None for layer in between) > 0
+def _has_useless_door(layers: Iterable[Layer]) -> bool:
+    """Tell whether a door adds nothing to one outside of it.
+
+    A door of a framework tells the route to a general one outside. Doors of two applications, one mounted in the other,
+    are both of use.
+    """
+    outer = None
+    for layer in layers:
+        if framework_of(layer.owner) is not None:
+            outer = None
+        elif is_door(layer.owner):
+            if outer is not None and (is_general_door(layer.owner) or not is_general_door(outer)):
+                return True
+            outer = layer.owner
+    return False
 
 
 def _is_of(framework: Framework, doors: Iterable[Layer]) -> bool:

@@ -6,13 +6,12 @@ import ast
 import importlib
 import inspect
 import sys
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from tracemw._otel.application import is_application
+from tracemw.checking.errors_told import told
 from tracemw.checking.problems import CheckError
 
 _ACCEPTED = "use MODULE:APPLICATION, such as shop.main:app or shop.main:create_app()"
@@ -81,11 +80,9 @@ class Target:
                 raise CheckError(f"{self.module} has no {self.name!r}{_instead(module)}")
             found = getattr(found, part)
         if self.arguments is not None:
-            try:
-                found = found(*self.arguments, **dict(self.keywords))
-            except (Exception, SystemExit) as error:
-                raise BrokenError(f"{self.module}:{self.name}() has failed: {_told(error)}") from error
+            found = self._called(found)
         elif _is_factory(found):
+            self._refuse_asynchronous(inspect.iscoroutinefunction(found))
             raise CheckError(
                 f"{self.module}:{self.name} is a function that takes no request; "
                 f"write {self.module}:{self.name}() if it makes the application"
@@ -93,6 +90,23 @@ class Target:
         if not callable(found):
             raise CheckError(f"{self.module}:{self.name} is no application but {_shown(found)}{_hint(found)}")
         return found
+
+    def _called(self, factory: Any) -> Any:
+        try:
+            found = factory(*self.arguments or (), **dict(self.keywords))
+        except (Exception, SystemExit) as error:
+            raise BrokenError(f"{self.module}:{self.name}() has failed: {told(error)}") from error
+        if inspect.iscoroutine(found):
+            found.close()  # else Python warns that nobody has awaited it
+        self._refuse_asynchronous(inspect.iscoroutine(found))
+        return found
+
+    def _refuse_asynchronous(self, is_asynchronous: bool) -> None:
+        if is_asynchronous:
+            raise CheckError(
+                f"{self.module}:{self.name} is asynchronous, and servers await no factory; "
+                "make the application in a plain function, and what has to be awaited in its lifespan"
+            )
 
     def _import(self) -> ModuleType:
         try:
@@ -105,7 +119,7 @@ class Target:
                     "name the directory that has it with --app-dir"
                 ) from error
             raise BrokenError(
-                f"{self.module} cannot be imported: {_told(error)}; "
+                f"{self.module} cannot be imported: {told(error)}; "
                 f"`python -c 'import {self.module}'` shows the whole traceback"
             ) from error
 
@@ -115,17 +129,6 @@ def _is_factory(found: Any) -> bool:
         return False
     needed = [each for each in inspect.signature(found).parameters.values() if each.default is each.empty]
     return not needed
-
-
-def _told(error: BaseException) -> str:
-    """Return what an exception says, with the last line of the application that it has passed."""
-    if isinstance(error, SyntaxError):
-        place = f"{error.filename}:{error.lineno}"
-    else:
-        passed = [each for each in traceback.extract_tb(error.__traceback__) if is_application(each.filename)]
-        place = f"{passed[-1].filename}:{passed[-1].lineno}" if passed else ""
-    said = str(error) if not isinstance(error, SyntaxError) else error.msg
-    return f"{type(error).__name__}: {said}{f' ({place})' if place else ''}"
 
 
 def _instead(module: ModuleType) -> str:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,6 +43,7 @@ def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, tim
         "lifespan": lifespan,
         "timeout": timeout,
     }
+    began = time.monotonic()
     with TemporaryDirectory(prefix="tracemw-check-") as folder:
         file = Path(folder, "verdict.json")
         status = _status_of(
@@ -51,10 +53,7 @@ def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, tim
         try:
             found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise CheckError(
-                f"{target} has ended its process with status {status}, or was not done within {timeout:g} seconds; "
-                "the lines above say where, and --timeout gives more time"
-            ) from None
+            raise CheckError(f"{target} {_without_verdict(status, time.monotonic() - began, timeout)}") from None
     if "error" in found:
         raise CheckError(str(found["error"]))
     return found
@@ -71,3 +70,12 @@ def _status_of(command: list[str], timeout: float) -> int:
             os.killpg(process.pid, signal.SIGKILL)
         status = process.wait()
     return status
+
+
+def _without_verdict(status: int, seconds: float, timeout: float) -> str:
+    """Say why a process has left no document. Its own limit ends it when the time is over, and not before."""
+    if seconds >= timeout:
+        return f"was not done within {timeout:g} seconds; the lines above say where, and --timeout gives more time"
+    if status < 0:
+        return f"was ended by signal {-status} ({signal.strsignal(-status)}); the lines above may say where"
+    return f"has ended its process with status {status}; look for os._exit() in what it imports"

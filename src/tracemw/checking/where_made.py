@@ -8,12 +8,16 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from tracemw._otel.application import is_application
-from tracemw.checking.problems import Place
+from tracemw.checking.problems import Place, Problem
 from tracemw.lint.doors import MADE_BY, Framework
+from tracemw.lint.lint_settings import is_ignored
 from tracemw.lint.source import Source
+
+_HERE: Final = Path.cwd()
+"""Where the check has begun. The import of the application may go elsewhere."""
 
 
 def application_modules() -> dict[str, ModuleType]:
@@ -27,23 +31,40 @@ def application_modules() -> dict[str, ModuleType]:
 
 
 def place_of_application(
-    application: Any, framework: Framework, modules: dict[str, ModuleType]
+    application: Any, framework: Framework, modules: dict[str, ModuleType], *, served: str
 ) -> tuple[Place, str] | None:
-    """Return where an application of a framework is made, and its name there; None if no module shows that."""
+    """Return where an application of a framework is made, and its name there; None if no module shows that.
+
+    Args:
+        application: The application.
+        framework: The framework.
+        modules: The application's own modules, by their files.
+        served: The variable that servers are told. It may have had the application before it was wrapped.
+    """
+    made = [
+        (file, name, _place(file, call))
+        for file in modules
+        if (source := _source(file)) is not None
+        for call in source.calls
+        if MADE_BY.get(source.name(call.func)) is framework
+        for name in [_name_of(source, call)]
+    ]
     holding = {
-        file: module for file, module in modules.items() if any(each is application for each in vars(module).values())
+        file: names
+        for file, module in modules.items()
+        if (names := [name for name, each in vars(module).items() if each is application])
     }
-    for files in (holding, modules):
-        found = [
-            (_place(file, call), _name_of(source, call))
-            for file in files
-            for source in [_source(file)]
-            if source is not None
-            for call in source.calls
-            if MADE_BY.get(source.name(call.func)) is framework
-        ]
-        if found and (files is holding or len(found) == 1):
-            return found[0]
+    named = [each for each in made if each[1] in holding.get(each[0], ())]
+    if not named:
+        among_those = [each for each in made if each[0] in holding] or made
+        before_wrapping = [each for each in made if each[1] == served]
+        named = next((found for found in (among_those, before_wrapping) if len(found) == 1), [])
+    if named:
+        _, name, place = max(named, key=lambda each: each[2].line or 0)
+        return place, name
+    for file, (name, *_) in holding.items():
+        if (place := place_of_name(file, name)).line is not None:
+            return place, name
     return None
 
 
@@ -83,10 +104,23 @@ def place_of_code(path: str, line: int) -> Place:
     return Place(path=shown_path(path), line=line)
 
 
+def is_told(problem: Problem) -> bool:
+    """Tell whether no comment at the problem's place says that its code is not told there."""
+    place = problem.place
+    if place is None or place.line is None:
+        return True
+    try:
+        lines = (_HERE / place.path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return True
+    statement = lines[place.line - 1 : place.last or place.line]
+    return not any(is_ignored(line, problem.code) for line in statement)
+
+
 def shown_path(path: str | Path) -> str:
     """Return a path as it is shown: relative to the working directory where it is within."""
-    full, here = Path(path).resolve(), Path.cwd()
-    return full.relative_to(here).as_posix() if full.is_relative_to(here) else full.as_posix()
+    full = Path(path).resolve()
+    return full.relative_to(_HERE).as_posix() if full.is_relative_to(_HERE) else full.as_posix()
 
 
 def _place(file: str, node: ast.expr | ast.stmt, until: ast.expr | None = None) -> Place:
@@ -97,7 +131,10 @@ def _name_of(source: Source, call: ast.Call) -> str:
     """Return the variable that a call's result becomes; `app` where it becomes none."""
     for outer in source.around(call):
         if isinstance(outer, ast.Assign):
-            return ast.unparse(outer.targets[0])
+            target = outer.targets[0]
+            if isinstance(target, ast.Tuple) and isinstance(outer.value, ast.Tuple) and call in outer.value.elts:
+                target = target.elts[outer.value.elts.index(call)]
+            return ast.unparse(target)
         if isinstance(outer, ast.AnnAssign):
             return ast.unparse(outer.target)
         if isinstance(outer, ast.stmt):

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from tracemw.cli.analyze import add_annotate_option
 from tracemw.cli.annotations import Annotation, annotate
-from tracemw.cli.command import FINDINGS, FINE, Command
+from tracemw.cli.command import ERROR, FINDINGS, FINE, Command
 from tracemw.cli.lengths_of_time import seconds_within
-from tracemw.cli.output import fail, say
+from tracemw.cli.output import say, warn
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
 
     ignored = {code.strip() for code in options.ignore.split(",") if code.strip()}
     if unknown := ignored - set(CODES):
-        return fail(f"tracemw check: --ignore={min(unknown)} is not accepted; use some of {', '.join(CODES)}")
+        return _refuse(options, f"--ignore={min(unknown)} is not accepted; use some of {', '.join(CODES)}")
     try:
         found = verdict_of(
             options.application,
@@ -49,17 +49,26 @@ def _run(options: argparse.Namespace) -> int:
             timeout=options.timeout,
         )
     except CheckError as error:
-        return fail(f"tracemw check: {error}")
+        return _refuse(options, str(error))
     problems = found["problems"] = [each for each in found["problems"] if each["code"] not in ignored]
     verdict = _verdict(options.application, found)
     if options.json:
         say(json.dumps({"application": options.application, "verdict": verdict, **found}))
     else:
-        for line in (verdict, *map(_line, problems), *found["notes"]):
-            say(line)
+        for text in (verdict, *map(_line, problems), *found["notes"]):
+            for line in text.splitlines():
+                say(line)
     annotations = [Annotation(each["code"], f"{each['sentence']}; {each['remedy']}", _place(each)) for each in problems]
     annotate(annotations, verdict=verdict, asked=options.annotate, as_json=options.json)
     return FINDINGS if problems else FINE
+
+
+def _refuse(options: argparse.Namespace, error: str) -> int:
+    if options.json:
+        say(json.dumps({"application": options.application, "error": error}))
+    for line in f"tracemw check: {error}".splitlines():
+        warn(line)
+    return ERROR
 
 
 def _verdict(application: str, found: dict[str, Any]) -> str:

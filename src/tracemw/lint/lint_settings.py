@@ -13,6 +13,7 @@ from tracemw.config import read_project
 from tracemw.lint.codes import CODES
 
 _NOQA: Final = re.compile(r"#\s*noqa(?P<codes>\s*:\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?(?!\w)", re.IGNORECASE)
+_IGNORE: Final = re.compile(r"#\s*tracemw:\s*ignore\[(?P<codes>[^\]]*)\]")
 _NO_SERVICES: Final = (
     *("tests/*", "*/tests/*", "test_*.py", "*/test_*.py", "*_test.py", "conftest.py", "*/conftest.py"),
     *("scripts/*", "*/scripts/*", "cli/*", "*/cli/*", "cli.py", "*/cli.py"),
@@ -102,7 +103,13 @@ def codes_of(names: list[str]) -> frozenset[str]:
 def is_silenced(line: str, code: str) -> bool:
     """Return whether a comment on a line says that a code is not told of it."""
     found = _NOQA.search(line)
-    return found is not None and (found["codes"] is None or code in found["codes"].upper())
+    return is_ignored(line, code) or (found is not None and (found["codes"] is None or code in found["codes"].upper()))
+
+
+def is_ignored(line: str, code: str) -> bool:
+    """Return whether a comment such as `# tracemw: ignore[client]` says that a code is not told of a line."""
+    found = _IGNORE.search(line)
+    return found is not None and code in {each.strip() for each in found["codes"].split(",")}
 
 
 def _strings(file: Path, name: str, value: Any) -> list[str]:
