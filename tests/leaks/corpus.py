@@ -237,7 +237,7 @@ def _codes() -> Iterator[Leak]:
         "otp {}",
         "OTP is {}",
         "verification code={}",
-        "2fa code: {}",
+        "one-time code: {}",
         "one-time password: {}",
         "otp_code={}",
     ):

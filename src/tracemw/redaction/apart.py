@@ -1,8 +1,4 @@
-"""Secrets that stand apart from the names that tell them.
-
-`('password', 'x1')`, `{'name': 'password', 'value': 'x1'}`, blocks of YAML, and values that ODBC has in braces. As with
-pairs, each pattern reads a bounded stretch, or is followed by what it has read.
-"""
+"""Where values end that stand apart from the names that tell them: blocks of YAML, and what ODBC has in braces."""
 
 from __future__ import annotations
 
@@ -15,8 +11,7 @@ _BREAK: Final = re.compile(r"\n|\\n")
 _INDENT: Final = re.compile(r"[ \t]*+")
 _BEFORE_KEY: Final = re.compile(r"(?:^|\n|\\n)([ \t-]{0,40})[\"']?[\w.-]{0,60}\Z")
 _BRACED: Final = re.compile(r"\{((?:[^{}\n]|\}\}){1,128}+)\}(?=;|\Z)")
-_DRAWN: Final = re.compile(r"\w*[^\W\d]\w*[0-9]\w*|[0-9]\w*[^\W\d]\w*|(?=.*[^\w.\s]).*", re.DOTALL)
-"""What stands in braces and is no placeholder: letters with digits, or signs."""
+_SIGN: Final = re.compile(r"[^\w.\s]").search
 
 
 def block_at(text: str, at: int, name_at: int) -> tuple[int, int] | None:
@@ -46,4 +41,8 @@ def block_at(text: str, at: int, name_at: int) -> tuple[int, int] | None:
 def braced_at(text: str, at: int) -> tuple[int, int] | None:
     """Return where a value in braces begins and ends, as connection strings of ODBC have it; None for a placeholder."""
     found = _BRACED.match(text, at)
-    return None if found is None or _DRAWN.fullmatch(found[1]) is None else found.span(1)
+    if found is None:
+        return None
+    value = found[1]
+    is_mixed = any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+    return found.span(1) if is_mixed or _SIGN(value) is not None else None

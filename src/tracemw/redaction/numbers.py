@@ -33,7 +33,7 @@ _CODE: Final = re.compile(
     r"[^0-9\n]{0,16}?(?<![0-9])([0-9]{3,4})(?![0-9])"
 )
 _ONE_TIME: Final = re.compile(
-    r"(?i:(?<![A-Za-z])(?:t?otp|2fa|mfa|(?:one[ _-]?time|verification|security)[ _-]?(?:pass)?(?:code|pin|word)))"
+    r"(?i:(?<![A-Za-z])(?:t?otp|(?:one[ _-]?time|verification|security)[ _-]?(?:pass)?(?:code|pin|word)))"
     r"(?i:[ _-](?:code|pin|token))?[\"'\\]{0,3}"
     r"(?:\s{0,3}(?:[:=]|=>)\s{0,3}|\s{1,3}(?i:(?:is|was):?\s{1,3})?)[\"'\\]{0,3}"
     r"([0-9]{5,8}|[0-9]{3}[ -][0-9]{3})(?![\w:-]|\.[0-9])"

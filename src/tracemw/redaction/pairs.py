@@ -17,7 +17,7 @@ from tracemw.redaction.apart import block_at, braced_at
 from tracemw.redaction.places import BEGIN, MASK, Place
 
 ROOTS: Final = (
-    *("pass", "pw", "secret", "token", "key", "cred", "auth", "cookie", "sess", "sid", "csrf", "xsrf", "sig", "otp"),
+    *("pass", "pw", "secret", "token", "key", "cred", "auth", "cookie", "sess", "sid", "srf", "sig", "otp"),
     *("pin", "ssn", "jwt", "salt", "dsn", "identified", "verifier", "connectionstring", "connection_string"),
     "contrase",
 )
@@ -25,12 +25,12 @@ ROOTS: Final = (
 
 # Names that tell a secret, whatever the value looks like; and names that may also tell something harmless.
 _STRONG: Final = (
-    r"(?i:pass(?:word|wd|phrase|code|wort)|mots?[ _]de[ _]passe|contrase(?:ñ|n\u0303?)a|pwd"
+    r"(?i:pass(?:word|wd|phrase|code|wort|e)|contrase(?:ñ|n\u0303?)a|pwd"
     r"|secret|credential|authorization|set-cookie"
     r"|(?:api|access|account|private|secret|signing|encryption|encrypt|master|subscription|shared|storage|auth|app"
     r"|client|deploy|ssh|hmac|license|service|webhook|jwt|aes|rsa|consumer|session|admin|root|functions)[ _.-]?key"
     r"|(?:access|auth|refresh|session|bearer|id|api|csrf|xsrf|security|reset|verification|invite|device|personal)"
-    r"[ _.-]?token|jsessionid|phpsessid|asp\.net_sessionid|connect\.sid|session[_.-]?id|csrf|xsrf|connection[_ ]?string"
+    r"[ _.-]?token|jsessionid|phpsessid|asp\.net_sessionid|connect\.sid|session[_.-]?id|[cx]srf|connection[_ ]?string"
     r"|identified[ _]by"
     r"|code[_-]?verifier)"
 )
@@ -138,31 +138,28 @@ def pairs(text: str) -> Iterator[Place]:
             yield Place(start, end, "pair")
 
 
-def pairs_apart(text: str) -> Iterator[Place]:
-    """Find the values of items and records that a name leads: `('token', 'x1')`, `{'name': 'token', 'value': 'x1'}`."""
-    for pattern in (_ITEM, _RECORD):
-        for found in pattern.finditer(text):
-            if found["rest"] and _HARMLESS.fullmatch(found["rest"]):
-                continue
+def items(text: str) -> Iterator[Place]:
+    """Find values that follow a telling name as its neighbours, if they have digits: `('token', 'x1')`."""
+    for place in _apart(_ITEM, text):
+        # Else it is one of many names of fields.
+        if _NO_VALUE.match(text, place.start) is None and any(map(str.isdigit, text[place.start : place.end])):
+            yield place
+
+
+def records(text: str) -> Iterator[Place]:
+    """Find values of records whose name tells a secret: `{'name': 'token', 'value': 'x1'}`."""
+    return _apart(_RECORD, text)
+
+
+def _apart(pattern: re.Pattern[str], text: str) -> Iterator[Place]:
+    for found in pattern.finditer(text):
+        if not found["rest"] or _HARMLESS.fullmatch(found["rest"]) is None:
             start, end, is_quoted = _value_at(text, found, found.end())
-            is_item = pattern is _ITEM
-            if is_item and (_NO_VALUE.match(text, start) or not any(map(str.isdigit, text[start:end]))):
-                continue  # names of fields, in a list of them
             if start < end and _is_secret(text, start, end, found, is_quoted=is_quoted):
                 yield Place(start, end, "pair")
 
 
-BEFORE_SPACES: Final = (
-    "password ",
-    "passwd ",
-    "passwort ",
-    "passphrase ",
-    "secret ",
-    "api key ",
-    "ssn ",
-    "pin ",
-    "-p ",
-)
+BEFORE_SPACES: Final = ("passw", "passphrase", "secret", "api key", "ssn ", "pin ", " -p")
 """What stands before a value that only a space parts from its name, in lower case."""
 
 _SPACED: Final = re.compile(
@@ -170,7 +167,9 @@ _SPACED: Final = re.compile(
     r"|ssn (?P<ssn>[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4})(?![\w-])|pin (?P<pin>[0-9]{4,8})(?![\w.:-])))"
 )
 _OPTION: Final = re.compile(
-    r"\b(?:sshpass|mysql\w{0,8}|mariadb[\w-]{0,8}|mongo\w{0,8}|login)\b[^\n|;]{0,100}? -p (?P<value>[^\s\[-]\S{0,200})"
+    r"\b(?:(?:sshpass|mysql\w{0,8}|mariadb[\w-]{0,8})\b[^\n|;]{0,100}? -p(?!ort\b) ?"
+    r"|(?:mongo\w{0,8}|login)\b[^\n|;]{0,100}? -p )"
+    r"(?P<value>[^\s\[-]\S{0,200})"
 )
 _ALONE: Final = re.compile(r"(?<![^\s])-p (?P<value>\S{6,200})")
 _NO_VALUE: Final = re.compile(
