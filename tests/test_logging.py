@@ -199,13 +199,15 @@ def logs(span: Any) -> list[str]:
     ]
 
 
-def test_what_a_logger_leaves_out_is_on_the_spans_of_a_sampled_trace(init: Init, logger: logging.Logger) -> None:
+def test_what_a_logger_emits_and_leaves_out_is_on_the_spans_of_a_sampled_trace(
+    init: Init, logger: logging.Logger
+) -> None:
     running = init(1.0)
     tracemw.logging.install(kept_logs="DEBUG")
     stream = written_by(logger, logging.Formatter("%(message)s"))
     asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(Logging(logger))))
     spans = {span.name: span for span in running.spans}
-    assert logs(spans["GET"]) == ["looking for 0 at //REDACTED:REDACTED@shop/"]
+    assert logs(spans["GET"]) == ["looking for 0 at //REDACTED:REDACTED@shop/", "answering"]
     assert logs(spans["work"]) == ["working"]
     assert stream.getvalue() == "answering\n"
 
@@ -234,12 +236,16 @@ def test_a_request_keeps_its_first_hundred_records_and_cuts_long_ones(init: Init
         for number in range(200):
             logger.debug(number)
         assert not logger.isEnabledFor(logging.DEBUG)
+        with tracemw.span("failing"):
+            for number in range(200):
+                logger.error(number)
         await answer(send)
 
     asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
-    (span,) = running.spans
-    assert logs(span)[1:] == [str(number) for number in range(99)]
-    assert len(logs(span)[0]) <= 1000
+    spans = {span.name: span for span in running.spans}
+    assert logs(spans["GET"])[1:] == [str(number) for number in range(99)]
+    assert len(logs(spans["GET"])[0]) <= 1000
+    assert logs(spans["failing"]) == [str(number) for number in range(100)]
 
 
 def test_a_message_shows_its_arguments_as_they_were_when_it_was_logged(init: Init, logger: logging.Logger) -> None:
@@ -334,7 +340,7 @@ def test_nothing_is_kept_of_a_request_that_is_not_recorded(init: Init, logger: l
 
 
 LIBRARY = compile(
-    "def log(logger, text):\n    if logger.isEnabledFor(10):\n        logger.debug(text)\n",
+    "def log(logger, text, level=10):\n    if logger.isEnabledFor(level):\n        logger.log(level, text)\n",
     "/srv/lib/site-packages/library.py",
     "exec",
 )
@@ -348,6 +354,7 @@ def test_of_libraries_only_the_loggers_that_are_named_are_kept(init: Init, logge
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         library["log"](logging.getLogger("shop.wire"), "cookie")
+        library["log"](logging.getLogger("shop.wire"), "emitted", logging.ERROR)
         library["log"](logging.getLogger("shop.named.one"), "named")
         logging.LoggerAdapter(logging.getLogger("shop.wire"), {}).debug("of the application")
         await answer(send)

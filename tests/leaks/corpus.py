@@ -194,7 +194,69 @@ def _addresses() -> Iterator[Leak]:
         yield Leak("phone", f"called {label.format(number_shown)} twice", number_shown)
 
 
+_APART = [
+    *(
+        "password: |\n  {value}",
+        "db:\n  - password: >-\n      {value}\n    user: joe",
+        "token: |\\n  {value}\\nuser: joe",
+    ),
+    *("('password', '{value}')", "[('api_key', '{value}'), ('page', '1')]", "(b'x-api-key', b'{value}')"),
+    *("{{'name': 'password', 'value': '{value}'}}", '{{"key": "api_key", "value": "{value}"}}'),
+    *("- name: DB_PASSWORD\n  value: {value}", '<input name="password" value="{value}">'),
+    *(
+        "password\t{value}",
+        "passwort {value}",
+        "password   {value}",
+        "PWD={{{value}}};Encrypt=yes",
+        "DSN=x;Pwd={{{value};}}}}}}",
+    ),
+    *("pw={value}", "Password for joe: {value}", "password of user joe = {value}", "contraseña={value}"),
+    *(
+        "mot de passe : {value}",
+        "passwort: {value}",
+        "\uff50\uff41\uff53\uff53word={value}",
+        "pass\u200bword: {value}",
+        "password\u2060={value}",
+    ),
+    *("curl -u joe:{value} https://shop.example", "curl -s --user 'joe:{value}' https://shop.example"),
+    *("['curl', '-u', 'joe:{value}']", "curl -ujoe:{value} shop.example", "curl --proxy-user joe:{value} shop.example"),
+    *("mysql -u joe -p{value} shop", "mysqldump -p{value} shop", "sshpass -p{value} ssh shop"),
+    'authorization: Digest username="joe", uri="/", response="{value}"',
+    'Authorization: OAuth oauth_token="a", oauth_signature="{value}"',
+]
+
+
+def _values_apart() -> Iterator[Leak]:
+    for notation in _APART:
+        value = f"{_drawn(6)}7{_drawn(6)}"
+        yield Leak("apart", f"seen\n{notation.format(value=value)}\nhere", value)
+
+
+def _codes() -> Iterator[Leak]:
+    for label in (
+        "otp {}",
+        "OTP is {}",
+        "verification code={}",
+        "one-time code: {}",
+        "one-time password: {}",
+        "otp_code={}",
+    ):
+        code = _drawn(6, string.digits)
+        yield Leak("otp", f"sent {label.format(code)} to the phone", code)
+
+
+def _cards_within() -> Iterator[Leak]:
+    for sign in "._":
+        shown = _grouped(_with_luhn("4", 16), sign)
+        yield Leak("card", shown, shown)
+        yield Leak("card", f"charged {shown} twice", shown)
+    for start, size in (("4", 16), ("52", 16), ("2300", 16), ("37", 15), ("6011", 16)):
+        number = _with_luhn(start, size)
+        yield Leak("card", f"order of xx{number}xx", number)
+        yield Leak("card", f"card{number}", number)
+
+
 def leaks() -> list[Leak]:
     """All of them, of every kind."""
-    parts = (_cards, _accounts, _tokens, _credentials, _keys, _pairs, _addresses)
+    parts = (_cards, _accounts, _tokens, _credentials, _keys, _pairs, _addresses, _values_apart, _codes, _cards_within)
     return [leak for part in parts for leak in part()]

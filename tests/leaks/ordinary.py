@@ -57,6 +57,14 @@ _TEMPLATES = [
     "span exported: service.name=storefront, span_id={span}",
     "queue depth {small}, oldest {small} s, keys: 3, pass: {small}, fail: 0",
     "The quick brown fox ordered {small} lamps for {price} EUR on {date}",
+    "fields = ['password', 'username', 'email']; loc=('body', 'password')",
+    "{{'name': 'token', 'type': 'string', 'required': True}} of {{'name': 'session', 'value': {small}}}",
+    'FATAL: password authentication failed for user "shop"; password for user shop: incorrect',
+    "docker run -u 1000:1000 shop && curl -v https://api.example.com:8443/items/{number} -o items:{small}",
+    "mysql --protocol=tcp -h db -P 3306 --port {small}; PWD={{pwd}}; cwd=/srv/app{small}",
+    "security group {digits6} of otp-service-{small}, verification took {number} ms",
+    "blob 4{hex10}{digits6} file_{digits16}.png img{digits16} 0x{digits16} IMG_20261126_{digits6}123.jpg",
+    "naïve café №{number}: \uff34oken is missing, «key» — {small}",
     "TLSv1.3 TLS_AES_256_GCM_SHA384 with api.example.com:443",
 ]
 

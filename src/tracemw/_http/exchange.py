@@ -285,6 +285,8 @@ class ServerExchange:
                 self._measure(self._instruments, at, route, error_type)
             if self.span is not None:
                 self._conclude(self.span, route, error_type)
+                if self.settings.on_response is not None:
+                    call_hook("on_response", self.settings.on_response, self.span, self._facts, self.status)
         except Exception as error:
             fault("ServerExchange.end", error)
         finally:
@@ -296,6 +298,12 @@ class ServerExchange:
         except Exception as error:
             fault("ServerExchange._route", error)
             return None
+
+    @guarded
+    def conclude_early(self) -> None:
+        """Put on the span what the end would tell, as far as it is known: the process ends while the request runs."""
+        if self.is_open and self.span is not None:
+            self._conclude(self.span, None if self.route_source is None else self._route(self.route_source), None)
 
     def _conclude(self, span: Span, route: str | None, error_type: str | None) -> None:
         """Put on the span what only the end tells: name, route, status, error."""
@@ -319,8 +327,6 @@ class ServerExchange:
             queued = seconds_queued(received, getattr(span, "start_time", None) or self.now())
             if queued is not None:
                 span.set_attribute(QUEUED, queued)
-        if settings.on_response is not None:
-            call_hook("on_response", settings.on_response, span, self._facts, self.status)
 
     def _measure(self, instruments: Instruments, ended: int, route: str | None, error_type: str | None) -> None:
         labels = dict(self._labels)

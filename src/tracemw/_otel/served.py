@@ -64,6 +64,9 @@ class Served(Protocol):
     def tell(self) -> None:
         """Make events of the notes now."""
 
+    def conclude_early(self) -> None:
+        """Put on the span what the end would tell, as far as it is known. The span ends with the process."""
+
 
 served: Final[set[Served]] = set()
 """All requests that are being served."""

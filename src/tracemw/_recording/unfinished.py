@@ -14,6 +14,7 @@ from typing import Final
 from opentelemetry.trace import StatusCode
 
 from tracemw._otel.guard import fault
+from tracemw._otel.served import served
 from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.span import Span
 
@@ -23,6 +24,8 @@ _OURS: Final = (Span, HeldSpan)
 def end_unfinished(error_type: str) -> None:
     """End each open span of this process as an error. The span that started last ends first.
 
+    The spans of requests get their route first, as far as their doors know it.
+
     Args:
         error_type: The `error.type` for spans that have none.
     """
@@ -31,6 +34,8 @@ def end_unfinished(error_type: str) -> None:
         return
     # The application may still end some of these spans itself. Nobody could act on the SDK's warning about that.
     logging.getLogger("opentelemetry.sdk.trace").addFilter(_says_nothing_of_ended_spans)
+    for request in list(served):
+        request.conclude_early()
     for span in sorted(found, key=lambda span: span.start_time or 0, reverse=True):
         try:
             if "error.type" not in (span.attributes or ()):

@@ -4,7 +4,7 @@
 
 * Every record of the standard library's `logging` gets `trace_id`, `span_id` and `trace_flags`, for any format.
 * `JSONFormatter` writes records as lines of JSON. `add_trace_ids` is the processor for structlog.
-* With `kept_logs`, what loggers leave out becomes events of spans, and so leaves only with a trace that does.
+* With `kept_logs`, records become events of spans, and so leave with a trace that does: also what loggers leave out.
 
 `_records.py` puts the ids on records, `_json_lines.py` formats, `_kept_logs.py` keeps.
 """
@@ -26,10 +26,11 @@ def install(*, kept_logs: int | str | None = None, loggers: Iterable[str] = ()) 
     """Put the ids of the current trace on every log record from now on. A second call replaces the options.
 
     Args:
-        kept_logs: A level below that of some loggers, such as `"DEBUG"`. While a request is being recorded, records
-            from this level on that their logger leaves out become events `log` of the current span, if your own code
-            logs them. So they leave only with a trace that is sampled or kept. A request keeps its first 100, each cut
-            to 1,000 bytes. Within such a request `logger.isEnabledFor` says yes to this level. None keeps nothing.
+        kept_logs: A level such as `"DEBUG"`. While a request is being recorded, records from this level on become
+            events `log` of the current span, if your own code logs them. That holds also for those that their logger
+            leaves out: these go nowhere else. So they leave only with a trace that is sampled or kept. A request keeps
+            its first 100, and 100 more of those that handlers get, each cut to 1,000 bytes. Within such a request
+            `logger.isEnabledFor` says yes to this level. None keeps nothing.
         loggers: The names of loggers of which everything is kept, and of all loggers beneath, whoever logs. Your own
             code is what lies outside of `site-packages`: name your application if it is installed there, or if
             structlog stands between. Other libraries log parameters of statements, and headers.

@@ -1,4 +1,4 @@
-"""Records that their logger leaves out, kept as events of the span that they were logged in.
+"""Records, also those that their logger leaves out, kept as events of the span that they were logged in.
 
 The application's loggers get a class of ours, beneath their own. Outside of a request that is being recorded, that
 class answers as before. Loggers of libraries are left alone, and cost what they did.
@@ -29,6 +29,8 @@ else:
 
 _MOST: Final = 100
 """Records of one request that are kept."""
+_MOST_IN_ALL: Final = 200
+"""The same with those that handlers get: what tells of a failure comes last, after much detail."""
 _LONGEST: Final = 1000
 """Bytes of a message that are kept."""
 _MESSAGE: Final = "log.message"
@@ -133,11 +135,7 @@ class _Keeping(_Base):
             return False
         if self.disabled or self.manager.disable >= level:
             return False
-        # Whoever logs: the innermost frame that does not stand between.
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
-        while frame is not None and frame.f_code.co_filename in _BETWEEN:
-            frame = frame.f_back
-        return (frame is not None and is_application(frame.f_code.co_filename)) or _is_named(self.name)
+        return _is_logged_by_application(sys._getframe(1)) or _is_named(self.name)  # noqa: SLF001
 
     def _log(
         self,
@@ -149,25 +147,34 @@ class _Keeping(_Base):
         stack_info: bool = False,
         stacklevel: int = 1,
     ) -> None:
-        context = None
-        if level >= _wanted.level and not self._is_enabled(level):
-            # `isEnabledFor` has just said yes, because of the request.
-            context = current_context()
-            exchange = exchange_in(context)
-            if exchange is None or not exchange.is_open:
-                context = None
-        if context is None:
+        context = current_context()
+        exchange = exchange_in(context) if level >= _wanted.level else None
+        if exchange is not None and not exchange.is_open:
+            exchange = None
+        # Else `isEnabledFor` has just said yes, because of the request.
+        is_emitted = exchange is None or self._is_enabled(level)
+        if is_emitted:
             # This frame stands between the caller and `logging`, which looks for the caller.
             super()._log(level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
+        if exchange is None or exchange.kept_logs >= (_MOST_IN_ALL if is_emitted else _MOST):
             return
         try:
+            if is_emitted and not _is_logged_by_application(sys._getframe(1)) and not _is_named(self.name):  # noqa: SLF001
+                return
             span = span_in(context)
-            if exchange.kept_logs < _MOST and span is not None and span.is_recording():
+            if span is not None and span.is_recording():
                 exchange.kept_logs += 1
                 record: Any = _Record(level, self.name, msg, args, exc_info)
                 span.add_event("log", record if is_ours(span) else record.redacted())
         except Exception as error:
             fault("logging", error)
+
+
+def _is_logged_by_application(frame: FrameType | None) -> bool:
+    """Tell whether the innermost frame that does not stand between is of the application's own code."""
+    while frame is not None and frame.f_code.co_filename in _BETWEEN:
+        frame = frame.f_back
+    return frame is not None and is_application(frame.f_code.co_filename)
 
 
 class _Record(LazyAttributes):

@@ -18,6 +18,11 @@ _USERINFO: Final = re.compile(r"(?<=//)[^\s/?#\"'<>@]{0,256}+(?:@[^\s/?#\"'<>@]{
 _SLASHED: Final = re.compile(r"(?<=//)[^\s/?#:@\"'<>]{0,64}+:(?![0-9]{1,5}(?:[/?#\s]|\Z))[^\s@\"'<>]{1,128}+(?=@)")
 _MYSQL: Final = re.compile(r"(?<![\w.-])[\w.-]{1,64}:([^\s@:/]{1,128}+)@(?:tcp|unix|udp)\(")
 
+_CURL: Final = re.compile(
+    r"\bcurl\b[^\n|;]{0,200}?[ \"'](?:-u|--user|-U|--proxy-user)[\"']?[,= ]{0,2}[\"']?"
+    r"[^\s:\"'=,-][^\s:\"']{0,64}:([^\s\"'$][^\s\"']{0,200})"
+)
+
 
 def emails(text: str) -> Iterator[Place]:
     """Find e-mail addresses, also with `%40` for `@`."""
@@ -48,4 +53,10 @@ def users(text: str) -> Iterator[Place]:
             if found.end() > found.start() and found[0] != "REDACTED:REDACTED":
                 yield Place(found.start(), found.end(), "userinfo")
     for found in _MYSQL.finditer(text):
+        yield Place(found.start(1), found.end(1), "userinfo")
+
+
+def users_of_curl(text: str) -> Iterator[Place]:
+    """Find passwords that a command gives to curl: `curl -u joe:x`."""
+    for found in _CURL.finditer(text):
         yield Place(found.start(1), found.end(1), "userinfo")

@@ -11,13 +11,16 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from tracemw.redaction.addresses import emails, users
+from tracemw.redaction.addresses import emails, users, users_of_curl
+from tracemw.redaction.disguises import in_disguise, is_disguised, undisguised
 from tracemw.redaction.known_tokens import jwts, private_keys, tokens
-from tracemw.redaction.numbers import cards, ibans, phones, security_codes
-from tracemw.redaction.pairs import BEFORE_SPACES, ROOTS, credentials, pairs, spaced
+from tracemw.redaction.numbers import cards, ibans, one_time_codes, phones, security_codes
+from tracemw.redaction.pairs import BEFORE_SPACES, ROOTS, credentials, items, pairs, records, spaced
 from tracemw.redaction.places import Place, merged
 
-is_plain: Final = re.compile(r"(?:[A-Z]{3,10}+)?[a-z./]*+[0-9]{0,11}+(?:[a-z./]++[0-9]{0,11}+){0,3}+").fullmatch
+is_plain: Final = re.compile(
+    r"(?:[A-Z]{3,10}+)?[a-z./]*+[0-9]{0,11}+(?:[a-z./]++[0-9]{0,11}+){0,2}+(?:[a-z./]++[0-9]{0,3}+)?+"
+).fullmatch
 """Tells whether a text is too plain to hold a secret: lower-case words, few numbers, neither spaces nor signs."""
 
 is_plain_agent: Final = re.compile(
@@ -26,11 +29,11 @@ is_plain_agent: Final = re.compile(
 """Tells the same of what a client calls itself: short words and numbers, as in `Mozilla/5.0 (X11; Linux x86_64)`."""
 
 # Each begins with a set of characters, which is found quickly.
-_DIGITS: Final = re.compile(r"[0-9][0-9]{3}(?:[0-9]{9}|(?:[ \-+]|%20)[0-9]{4}|[0-9]{4}(?:[ \-+]|%20)[0-9]{8})").search
+_DIGITS: Final = re.compile(r"[0-9][0-9]{3}(?:[0-9]{9}|(?:[ \-+._]|%20)[0-9]{4}|[0-9]{4}(?:[ \-+]|%20)[0-9]{8})").search
 _ACCOUNT: Final = re.compile(r"[0-9](?<=[A-Za-z]{2}[0-9])[0-9](?:[ \-+]|%20)?[A-Za-z0-9]{4}").search
 _IS_LONG: Final = re.compile(r"[^A-Za-z0-9_.-]*+(?:[A-Za-z0-9_.-]{1,13}+[^A-Za-z0-9_.-]++)*+[A-Za-z0-9_.-]{14}").match
 _SIGNS: Final = ("=", ":", ">", "'", '"', "%3", "--", " is ", " was ")
-_LABELS_OF_CODES: Final = ("cvv", "cvc", "cvn", "csc", "security", "verification")
+_LABELS_OF_CODES: Final = ("cv", "csc", "security", "verification", "otp", "one-time")
 _LABELS_OF_PHONES: Final = ("phone", "mobile", "msisdn", "cell", "fax", "whatsapp", "tel")
 
 
@@ -38,6 +41,8 @@ def secrets(text: str) -> list[Place]:
     """Find what looks like a secret in a text. The places come in their order, and none overlaps another."""
     if is_plain(text):
         return []
+    if not text.isascii() and is_disguised(text):
+        return merged([*_found(text), *in_disguise(_found(undisguised(text)), text)])
     return merged(_found(text))
 
 
@@ -48,6 +53,8 @@ def _found(text: str) -> Iterator[Place]:
             yield from users(text)
     if _IS_LONG(text):
         yield from tokens(text)
+    if "curl" in text:
+        yield from users_of_curl(text)
     if "eyJ" in text:
         yield from jwts(text)
     if "-----" in text:
@@ -61,10 +68,15 @@ def _found(text: str) -> Iterator[Place]:
         yield from credentials(text)
     if _has_any(_SIGNS, text) and _has_any(ROOTS, lower):
         yield from pairs(text)
+        if "'," in text or '",' in text:
+            yield from items(text)
+        if "value" in lower:
+            yield from records(text)
     if _has_any(BEFORE_SPACES, lower):
         yield from spaced(text)
     if _has_any(_LABELS_OF_CODES, lower):
         yield from security_codes(text)
+        yield from one_time_codes(text)
     if _has_any(_LABELS_OF_PHONES, lower):
         yield from phones(text)
 

@@ -11,23 +11,38 @@ from tracemw.redaction.places import BEGIN, Place
 # As cards show them: in one piece, in fours, or 4-6-5 and 4-6-4. No more of a number stands before or after.
 _CARD: Final = re.compile(
     BEGIN + r"(?<!\d[.,])(?<![-_.]\d)(?:[2-6][0-9]{12,18}"
-    r"|[2-6][0-9]{3}(?P<a>[ \-+]|%20)[0-9]{4}(?P=a)[0-9]{4}(?P=a)[0-9]{1,4}(?:(?P=a)[0-9]{1,3})?"
-    r"|[2-6][0-9]{3}(?P<b>[ \-+]|%20)[0-9]{6}(?P=b)[0-9]{4,5}"
+    r"|[2-6][0-9]{3}(?P<a>[ \-+._]|%20)[0-9]{4}(?P=a)[0-9]{4}(?P=a)[0-9]{1,4}(?:(?P=a)[0-9]{1,3})?"
+    r"|[2-6][0-9]{3}(?P<b>[ \-+._]|%20)[0-9]{6}(?P=b)[0-9]{4,5}"
     r"|[2-6][0-9]{7}(?P<c>[ \-+]|%20)[0-9]{8})(?![0-9A-Za-z_]|\.[0-9])"
 )
 _DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 _ISSUERS: Final = re.compile(r"4|5[0-8]|6|3[0-9]|2[2-7]")
 """The first digits of cards for payment (ISO/IEC 7812), as far as networks use them."""
 
+_GLUED: Final = re.compile(
+    r"(?<![0-9])(?<![0-9][.,])(?:4[0-9]{15}|5[1-5][0-9]{14}|2(?:22[1-9]|2[3-9][0-9]|[3-6][0-9]{2}|7[01][0-9]|720)[0-9]{12}"
+    r"|3[47][0-9]{13}|6(?:011|5[0-9]{2}|4[4-9][0-9])[0-9]{12})(?![0-9])"
+)
+"""Numbers of the largest issuers, in their usual length."""
+_WORD_BEFORE: Final = re.compile(r"[A-Za-z_]{1,32}\Z")
+_WORD_AFTER: Final = re.compile(r"[A-Za-z_]{0,32}+")
+_IN_HEXADECIMAL: Final = re.compile(r"(?:0x)?[0-9a-fA-F]*")
+
 _CODE: Final = re.compile(
     r"(?i:\b(?:cvv2?|cvc2?|cvn2?|csc|(?:card[\s_-]?)?(?:security|verification)[\s_-]?(?:code|number|value)))(?![a-z])"
     r"[^0-9\n]{0,16}?(?<![0-9])([0-9]{3,4})(?![0-9])"
+)
+_ONE_TIME: Final = re.compile(
+    r"(?i:(?<![A-Za-z])(?:t?otp|(?:one[ _-]?time|verification|security)[ _-]?(?:pass)?(?:code|pin|word)))"
+    r"(?i:[ _-](?:code|pin|token))?[\"'\\]{0,3}"
+    r"(?:\s{0,3}(?:[:=]|=>)\s{0,3}|\s{1,3}(?i:(?:is|was):?\s{1,3})?)[\"'\\]{0,3}"
+    r"([0-9]{5,8}|[0-9]{3}[ -][0-9]{3})(?![\w:-]|\.[0-9])"
 )
 _IBAN: Final = re.compile(
     BEGIN
     + r"[A-Za-z]{2}[0-9]{2}(?:(?:[ \-+]|%20)?[A-Za-z0-9]{4}){2,7}(?:(?:[ \-+]|%20)?[A-Za-z0-9]{1,3}(?![A-Za-z0-9]))?"
 )
-_SEPARATORS: Final = re.compile(r"%20|[ \-+]")
+_SEPARATORS: Final = re.compile(r"%20|[ \-+._]")
 _LENGTHS: Final = {
     code: int(length)
     for length, codes in {
@@ -79,12 +94,28 @@ def cards(text: str) -> Iterator[Place]:
             at = found.end()
         else:
             at = found.start() + 1
+    for found in _GLUED.finditer(text):
+        if is_card(found[0]) and _is_glued(text, found.start(), found.end()):
+            yield Place(found.start(), found.end(), "card")
+
+
+def _is_glued(text: str, start: int, end: int) -> bool:
+    """Tell whether letters stand before or after a number, as in `card4111`, and are none of a hexadecimal number."""
+    before, after = _WORD_BEFORE.search(text, max(start - 32, 0), start), _WORD_AFTER.match(text, end)
+    letters = ("" if before is None else before[0]) + ("" if after is None else after[0])
+    return letters.lower() != "x" and _IN_HEXADECIMAL.fullmatch(letters) is None
 
 
 def security_codes(text: str) -> Iterator[Place]:
     """Find security codes of cards, which only their label tells."""
     for found in _CODE.finditer(text):
         yield Place(found.start(1), found.end(1), "cvv")
+
+
+def one_time_codes(text: str) -> Iterator[Place]:
+    """Find codes that are good once, such as `otp 123456`, which only their label tells."""
+    for found in _ONE_TIME.finditer(text):
+        yield Place(found.start(1), found.end(1), "otp")
 
 
 def ibans(text: str) -> Iterator[Place]:

@@ -13,26 +13,29 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from tracemw.redaction.apart import block_at, braced_at
 from tracemw.redaction.places import BEGIN, MASK, Place
 
 ROOTS: Final = (
-    *("pass", "pwd", "secret", "token", "key", "cred", "auth", "cookie", "sess", "sid", "csrf", "xsrf", "sig", "otp"),
+    *("pass", "pw", "secret", "token", "key", "cred", "auth", "cookie", "sess", "sid", "srf", "sig", "otp"),
     *("pin", "ssn", "jwt", "salt", "dsn", "identified", "verifier", "connectionstring", "connection_string"),
+    "contrase",
 )
 """Parts of names, in lower case. A text without any of these has no pair to look at."""
 
 # Names that tell a secret, whatever the value looks like; and names that may also tell something harmless.
 _STRONG: Final = (
-    r"(?i:pass(?:word|wd|phrase|code|wort)|pwd|secret|credential|authorization|set-cookie"
+    r"(?i:pass(?:word|wd|phrase|code|wort|e)|contrase(?:ñ|n\u0303?)a|pwd"
+    r"|secret|credential|authorization|set-cookie"
     r"|(?:api|access|account|private|secret|signing|encryption|encrypt|master|subscription|shared|storage|auth|app"
     r"|client|deploy|ssh|hmac|license|service|webhook|jwt|aes|rsa|consumer|session|admin|root|functions)[ _.-]?key"
     r"|(?:access|auth|refresh|session|bearer|id|api|csrf|xsrf|security|reset|verification|invite|device|personal)"
-    r"[ _.-]?token|jsessionid|phpsessid|asp\.net_sessionid|connect\.sid|session[_.-]?id|csrf|xsrf|connection[_ ]?string"
+    r"[ _.-]?token|jsessionid|phpsessid|asp\.net_sessionid|connect\.sid|session[_.-]?id|[cx]srf|connection[_ ]?string"
     r"|identified[ _]by"
     r"|code[_-]?verifier)"
 )
 _WEAK: Final = (
-    r"(?i:tokens?|cookies?|(?<![A-Za-z])(?:pass|auth|session|sid|sig|signature|otp|pin|ssn|jwt|key|salt|dsn))"
+    r"(?i:tokens?|cookies?|(?<![A-Za-z])(?:pass|pw|auth|session|sid|sig|signature|otp|pin|ssn|jwt|key|salt|dsn))"
 )
 
 _NAME: Final = rf"(?:(?P<strong>{_STRONG}s?)|(?P<weak>{_WEAK}))(?![a-z])(?P<rest>[\w.-]{{0,40}}+)"
@@ -40,9 +43,20 @@ _PAIR: Final = re.compile(
     _NAME
     + r"(?P<close>\\{0,3}[\"'`]?\]?)"
     + r"(?P<sep>\s{0,8}(?:=>|:=|:>|==?|:(?!:)|%3[aAdD]|>)\s{0,8}"
-    + r"|\s{1,4}(?:is|was|are)\s{0,4}:?\s{1,4}|\s{1,4}(?=['\"]))"
+    + r"|\s{1,4}(?:is|was|are)\s{0,4}:?\s{1,4}|\s{1,4}(?=['\"])"
+    + r"|\s{1,4}(?:for|of)\s{1,4}(?:user\s{1,4})?[\"']?[\w.@-]{1,64}[\"']?\s{0,4}[:=]\s{0,4})"
 )
 _FLAG: Final = re.compile(rf"(?<![\w-])--?[\w-]{{0,40}}?{_NAME}\s{{1,4}}(?!-)")
+_ITEM: Final = re.compile(
+    r"[(\[]\s{0,4}b?\\{0,3}[\"'][\w.-]{0,40}?"
+    + _NAME
+    + r"(?P<close>\\{0,3}[\"'])(?P<sep>\s{0,4},\s{0,4})(?=[bru]?\\{0,3}[\"'])"
+)
+_RECORD: Final = re.compile(
+    r"(?<![A-Za-z])(?i:name|key|field|header)\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}\\{0,3}[\"']?[\w.-]{0,40}?"
+    + _NAME
+    + r"(?P<close>\\{0,3}[\"']?)\s{0,4},?\s{0,20}\\{0,3}[\"']?(?i:value)\\{0,3}[\"']?(?P<sep>\s{0,4}[:=]\s{0,4})"
+)
 _HARMLESS: Final = re.compile(
     r"(?i:[\w.-]*?(?:type|types|count|counts|url|uri|endpoint|path|file|name|names|expires|expiry|expiration|expires_?in"
     r"|expires_?at|expired|ttl|age|max_?age|policy|length|len|size|limit|budget|usage|used|version|status|state|enabled"
@@ -77,9 +91,12 @@ _LINE: Final = re.compile(r"[^\r\n\"'`<>\\]*+")
 _ENCODED: Final = re.compile(r"(?:[^\s&\"'`<>%\\]++|%(?!26|3[bB]|2[cC]))*+")
 _ELEMENT: Final = re.compile(r"[^<]*+")
 _SCHEME: Final = re.compile(
-    r"(?i:bearer|basic|digest|token|negotiate|apikey|aws4-hmac-sha256|hawk|key|jwt)\s{1,4}(?=\S)"
+    r"(?i:bearer|basic|digest|token|negotiate|apikey|aws4-hmac-sha256|hawk|key|jwt|oauth)\s{1,4}(?=\S)"
 )
+_PARAMETERS: Final = re.compile(r"(?:[\w-]{1,40}+=(?:\\?\"[^\"\r\n]*+\"|[^\s,\"']*+)[, ]{0,3}+)++")
+"""What follows a scheme such as Digest (RFC 9110, 11.4)."""
 _BRACKETS: Final = {"[": "]", "(": ")", "{": "}"}
+_PROSE: Final = ("is", "was", "are", "for", "of")
 _YAML: Final = re.compile(r"(?:^|[\r\n])[ \t-]{0,40}[\w.-]{0,60}\Z")
 _TELLING: Final = re.compile(_NAME)
 
@@ -121,15 +138,38 @@ def pairs(text: str) -> Iterator[Place]:
             yield Place(start, end, "pair")
 
 
-BEFORE_SPACES: Final = ("password ", "passwd ", "passphrase ", "secret ", "api key ", "ssn ", "pin ", "-p ")
+def items(text: str) -> Iterator[Place]:
+    """Find values that follow a telling name as its neighbours, if they have digits: `('token', 'x1')`."""
+    for place in _apart(_ITEM, text):
+        # Else it is one of many names of fields.
+        if _NO_VALUE.match(text, place.start) is None and any(map(str.isdigit, text[place.start : place.end])):
+            yield place
+
+
+def records(text: str) -> Iterator[Place]:
+    """Find values of records whose name tells a secret: `{'name': 'token', 'value': 'x1'}`."""
+    return _apart(_RECORD, text)
+
+
+def _apart(pattern: re.Pattern[str], text: str) -> Iterator[Place]:
+    for found in pattern.finditer(text):
+        if not found["rest"] or _HARMLESS.fullmatch(found["rest"]) is None:
+            start, end, is_quoted = _value_at(text, found, found.end())
+            if start < end and _is_secret(text, start, end, found, is_quoted=is_quoted):
+                yield Place(start, end, "pair")
+
+
+BEFORE_SPACES: Final = ("passw", "passphrase", "secret", "api key", "ssn ", "pin ", " -p")
 """What stands before a value that only a space parts from its name, in lower case."""
 
 _SPACED: Final = re.compile(
-    r"(?i:(?<![\w.-])(?:(?P<name>passw(?:or)?d|passphrase|secret|api key) (?P<value>\S{4,200})"
+    r"(?i:(?<![\w.-])(?:(?P<name>passw(?:or)?[dt]|passphrase|secret|api key)[ \t]{1,4}(?P<value>\S{4,200})"
     r"|ssn (?P<ssn>[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4})(?![\w-])|pin (?P<pin>[0-9]{4,8})(?![\w.:-])))"
 )
 _OPTION: Final = re.compile(
-    r"\b(?:sshpass|mysql\w{0,8}|mariadb[\w-]{0,8}|mongo\w{0,8}|login)\b[^\n|;]{0,100}? -p (?P<value>[^\s\[-]\S{0,200})"
+    r"\b(?:(?:sshpass|mysql\w{0,8}|mariadb[\w-]{0,8})\b[^\n|;]{0,100}? -p(?!ort\b) ?"
+    r"|(?:mongo\w{0,8}|login)\b[^\n|;]{0,100}? -p )"
+    r"(?P<value>[^\s\[-]\S{0,200})"
 )
 _ALONE: Final = re.compile(r"(?<![^\s])-p (?P<value>\S{6,200})")
 _NO_VALUE: Final = re.compile(
@@ -216,11 +256,19 @@ def _value_at(text: str, pair: re.Match[str] | None, at: int) -> tuple[int, int,
             found = _CLOSERS[opener[2]].match(text, start)
             end = -1 if found is None else found.end()
         return start, len(text) if end < 0 else end, True
+    if pair is not None and text.startswith(("{", "|", ">"), at):
+        apart = braced_at(text, at) if text[at] == "{" else block_at(text, at, pair.start())
+        if apart is not None:
+            return *apart, True
     if text[at : at + 1] in _BRACKETS and text[at : at + 2] != "{{":
         end = text.find(_BRACKETS[text[at]], at)
         return at, len(text) if end < 0 else end + 1, True
     scheme = _SCHEME.match(text, at)
     start = at if scheme is None else scheme.end()
+    if scheme is not None and scheme[0].lower().startswith(("digest", "oauth", "hawk", "aws4")):
+        parameters = _PARAMETERS.match(text, start)
+        if parameters is not None:
+            return start, start + len(parameters[0].rstrip(", ")), True
     pattern = _BARE
     if pair is not None:
         name = pair[0].lower()
@@ -260,7 +308,9 @@ def _is_secret(text: str, start: int, end: int, pair: re.Match[str], *, is_quote
             return False
         if value.lower() in ("password", "token", "secret", "api_key", "key", "auth") and "=" in pair["sep"]:
             return False
-    is_prose = pair["sep"].isspace() or pair["sep"].strip(" \t\r\n:") in ("is", "was", "are")
+    is_prose = pair["sep"].isspace() or pair["sep"].strip(" \t\r\n:").split(" ", 1)[0] in _PROSE
+    if is_prose and not is_quoted and " " in value:
+        return False
     if pair["strong"]:
         if is_prose and not is_quoted:
             return len(value) >= 6 and any(map(str.isdigit, value))
