@@ -295,6 +295,7 @@ PRIVATE = {
     "_watch/thread_pool.py": {"_threads_queues", "_wait_queue"},
     "logging/_kept_logs.py": {"_getframe"},
     "checking/check_application.py": {"_exit"},
+    "doctor/examine_application.py": {"_exit"},
     "asgi/__init__.py": {"_get_running_loop"},
     "_httpx/clients.py": {"_mounts", "_transport"},
     "_httpx/transports.py": {"_encoding"},

@@ -405,6 +405,20 @@ def test_a_backend_that_hangs_in_the_handshake_has_got_nothing_in_time(
         assert time.monotonic() - began < 1.0
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.0 503 Busy\r\n\r\n", b"HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n"])
+def test_a_body_that_comes_later_than_the_head_of_a_last_answer_is_read(made: Made, head: bytes) -> None:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(head)
+        select.select([connection], [], [], 0.1)  # a client that hangs up ends this at once
+        connection.sendall(b"no org id")
+        connection.shutdown(socket.SHUT_WR)
+
+    with sockets_serving(behave) as url:
+        outcome = sent(made(url))
+    assert (outcome.answer, outcome.error) == (REJECTED, "HTTP 503: no org id")
+
+
 def test_an_endless_answer_is_not_read_to_its_end(made: Made) -> None:
     written: list[int] = []
 

@@ -85,6 +85,19 @@ def test_a_backend_that_answers_no_queries_is_not_asked_and_the_doctor_says_how_
     assert "--url" in check["remedy"]
 
 
+def test_an_arrival_that_nobody_has_seen_is_not_enough_for_strict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with backend_serving() as backend:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
+        diagnosed = diagnose()
+        assert (diagnosed.returncode, diagnosed.document["arrived"]) == (0, False)
+        strict = run("doctor", "--strict")
+    assert strict.returncode == 1
+    assert strict.stdout.startswith("Nothing fails, and nobody was asked whether spans arrive; no warnings")
+
+
 def test_a_span_that_was_accepted_and_is_not_there_fails(running: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:
     with backend_serving() as backend:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
@@ -373,6 +386,48 @@ def test_an_import_that_never_ends_is_interrupted(folder: Path, name: str, sourc
     assert check["status"] == "failure"
     assert f"the import of {name}:app has taken more than 1 s" in check["sentence"]
     assert "does it wait for a server?" in check["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "sentence"),
+    [
+        ("leaving", "import os\nos._exit(0)", "importing leaving:app ends the process with status 0"),
+        (
+            "crashing",
+            "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
+            "importing crashing:app ends the process by signal 11",
+        ),
+    ],
+)
+def test_an_import_that_ends_its_process_is_a_failing_check(
+    folder: Path, name: str, source: str, sentence: str
+) -> None:
+    (folder / f"{name}.py").write_text(source)
+    diagnosed = diagnose(f"{name}:app")
+    assert (diagnosed.failures, diagnosed.returncode) == (["configuration"], 1)
+    assert sentence in diagnosed.check("configuration")["sentence"]
+
+
+def test_a_thread_that_goes_on_for_ever_and_words_on_the_standard_output_spoil_no_pipeline(nowhere: Path) -> None:
+    source = """
+        import atexit, os, threading
+        from starlette.applications import Starlette
+
+        os.write(1, b"raw")
+        atexit.register(print, "bye")
+        threading.Thread(target=threading.Event().wait).start()
+        app = Starlette()
+    """
+    returncode, document, errors = examine(nowhere, source)
+    assert (returncode, document["subject"]) == (1, "shop:app")
+    assert "raw" in errors
+
+
+def test_no_password_is_shown_that_an_application_fails_with(folder: Path) -> None:
+    (folder / "telling.py").write_text("raise RuntimeError('cannot reach postgresql://bob:hunter2secret@db/x')")
+    sentence = diagnose("telling:app").check("configuration")["sentence"]
+    assert "RuntimeError: cannot reach postgresql://REDACTED:REDACTED@db/x" in sentence
+    assert "hunter2secret" not in run("doctor", "telling:app").stdout
 
 
 def test_the_directory_of_an_application_may_be_named(folder: Path) -> None:

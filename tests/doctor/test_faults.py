@@ -234,6 +234,15 @@ def test_no_header_value_is_shown_even_when_the_backend_repeats_it(monkeypatch: 
     assert headers["source"] == "OTEL_EXPORTER_OTLP_HEADERS, TRACEMW_TENANT"
 
 
+def test_no_secret_in_the_words_of_a_backend_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with backend_serving() as backend:
+        backend.judge = lambda _: Refusal(400, b"cannot log in with password=hunter2secret")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
+        diagnosed = diagnose()
+    assert "HTTP 400: cannot log in with password=[REDACTED]" in diagnosed.check("canary")["sentence"]
+    assert "hunter2secret" not in str(diagnosed.document)
+
+
 def test_a_query_server_that_refuses_is_named_without_the_header_that_it_repeats(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -119,7 +119,6 @@ class Connection:
         self._wire.has_sent = False
         http = HTTPConnection(self._endpoint.host, self._endpoint.port)
         http.default_port = PORTS[self._endpoint.scheme]
-        http.response_class = _Response
         http.sock = cast("socket.socket", self._wire)
         if self._proxy is not None and self._context is None:
             headers = {**headers, **self._authorization()}
@@ -128,8 +127,14 @@ class Connection:
             http.request("POST", self._target, body, dict(headers))
         except ConnectionError:  # the server closes before it has read everything, and may have answered
             is_sent = False
-        response = http.getresponse()
+        # `http.getresponse` would close the wire of an answer that ends with the connection, before its body is read.
+        response = _Response(cast("socket.socket", self._wire), method="POST")
         content, is_kept = b"", False
+        try:
+            response.begin()
+        except BaseException:
+            response.close()
+            raise
         try:
             content = response.read(_LARGEST_ANSWER)
             is_kept = is_sent and response.isclosed() and not response.will_close

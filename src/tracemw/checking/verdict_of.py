@@ -46,7 +46,7 @@ def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, tim
     began = time.monotonic()
     with TemporaryDirectory(prefix="tracemw-check-") as folder:
         file = Path(folder, "verdict.json")
-        status = _status_of(
+        status = status_of(
             [sys.executable, "-P", "-m", "tracemw.checking.check_application", str(file), json.dumps(order)],
             timeout + _GRACE,
         )
@@ -59,7 +59,7 @@ def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, tim
     return found
 
 
-def _status_of(command: list[str], timeout: float) -> int:
+def status_of(command: list[str], timeout: float) -> int:
     """Run a command, and return its exit status. Whatever it has started ends with it, and with an interrupt."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, process_group=0)  # noqa: S603  our own
     try:

@@ -41,7 +41,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="time for all checks together (default: 30s)",
     )
-    parser.add_argument("--strict", action="store_true", help="have warnings make the exit status 1, too")
+    parser.add_argument(
+        "--strict", action="store_true", help="make the exit status 1 for a warning, or a span not seen to arrive, too"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -49,24 +51,24 @@ def _run(options: argparse.Namespace) -> int:
     from tracemw.checking.problems import CheckError
     from tracemw.doctor.diagnosis_as_json import of_diagnosis
     from tracemw.doctor.diagnosis_as_text import lines_of_diagnosis
+    from tracemw.doctor.diagnosis_of import diagnosis_of
     from tracemw.doctor.examining import Examination, Questions
-    from tracemw.doctor.subject import import_application, read_environment
+    from tracemw.doctor.subject import read_environment
 
     try:
         questions = Questions(url=options.url, tenant=options.tenant, since=options.since, timeout=options.timeout)
         if options.app is None:
-            subject = read_environment()
+            document = of_diagnosis(Examination(read_environment(), questions).examine())
         else:
-            subject = import_application(options.app, options.timeout, options.app_dir)
+            document = diagnosis_of(options.app, app_dir=options.app_dir, questions=questions)
     except (CheckError, ValueError) as problem:
         return fail(f"tracemw doctor: {problem}")
-    diagnosis = Examination(subject, questions).examine()
     if options.json:
-        say(json.dumps(of_diagnosis(diagnosis)))
+        say(json.dumps(document))
     else:
-        show(lines_of_diagnosis(diagnosis))
-    wrong = ("failure", "warning") if options.strict else ("failure",)
-    return FINDINGS if diagnosis.status in wrong else FINE
+        show(lines_of_diagnosis(document))
+    is_fine = document["status"] == "ok" and document["arrived"] if options.strict else document["status"] != "failure"
+    return FINE if is_fine else FINDINGS
 
 
 DOCTOR: Final = Command(
@@ -82,7 +84,7 @@ example:
   tracemw doctor 'shop:make_app()' --strict --json     for a pipeline
 
 A span named tracemw.doctor is sent to the backend. The exit status is 1 if something fails; with --strict, also for a
-warning.
+warning, and where nobody could be asked whether the span has arrived.
 """,
     add_options=_add_options,
     run=_run,

@@ -5,6 +5,7 @@ The way through the room:
 * ``diagnosis``: what a doctor says: settings, checks, scores
 * ``subject``, ``effective_settings``: the settings that are examined, and where each comes from
 * ``examining``: all checks, one after another, within the time there is
+* ``diagnosis_of``: starts a process for an application, and takes its document; ``examine_application`` is that process
 
 What needs no network:
 

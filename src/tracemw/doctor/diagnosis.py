@@ -6,10 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from tracemw.redaction.policy import Policy
+
 if TYPE_CHECKING:
     from tracemw.doctor.instrumentation_score import Score
 
 Status = Literal["ok", "hint", "warning", "failure", "unknown"]
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without what looks like a secret. Backends and applications repeat those in what they say."""
+    return _POLICY.text(text, "text")
+
+
+_POLICY: Final = Policy()
 
 
 @dataclass(frozen=True)
@@ -23,10 +33,13 @@ class Check:
     """`hint` is for what may be as it should; `unknown` where the look was not possible."""
 
     sentence: str
-    """What works, or what does not."""
+    """What works, or what does not. It may quote others: what looks like a secret is left out."""
 
     remedy: str = ""
     """What to do about it; empty where there is nothing to do."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sentence", without_secrets(self.sentence))
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,9 @@ class Setting:
     """Without secrets."""
     source: str
     """`argument endpoint`, the name of a variable, or `default`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", without_secrets(self.value))
 
 
 @dataclass(kw_only=True)
@@ -56,6 +72,11 @@ class Diagnosis:
         """`failure`, `warning` or `ok`: the worst of all checks. What is a hint or unknown is no reason to worry."""
         found = {check.status for check in self.checks}
         return next((status for status in _WORST_FIRST if status in found), "ok")
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the backend has shown the span that was sent."""
+        return any(check.name == "arrival" and check.status == "ok" for check in self.checks)
 
 
 _WORST_FIRST: Final[tuple[Status, ...]] = ("failure", "warning")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tracemw.doctor.diagnosis import Diagnosis
+from tracemw.doctor.diagnosis import Diagnosis, without_secrets
 from tracemw.doctor.instrumentation_score import Score
 
 
@@ -14,6 +14,7 @@ def of_diagnosis(diagnosis: Diagnosis) -> Mapping[str, Any]:
     """Return the document of a diagnosis."""
     return {
         "status": diagnosis.status,
+        "arrived": diagnosis.has_arrived,
         "subject": diagnosis.subject,
         "settings": [asdict(setting) for setting in diagnosis.settings],
         "checks": [asdict(check) for check in diagnosis.checks],
@@ -34,7 +35,7 @@ def _of_score(score: Score) -> Mapping[str, Any]:
                 "impact": each.rule.impact,
                 "passed": not each.violation,
                 "says": each.rule.says,
-                "violation": each.violation,
+                "violation": without_secrets(each.violation),
                 "remedy": each.rule.remedy if each.violation else "",
             }
             for each in score.judged

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from tracemw.analysis.report.line import Line
-from tracemw.doctor.diagnosis import Check, Diagnosis, Status
-from tracemw.doctor.instrumentation_score import Score
+from tracemw.doctor.diagnosis import Status
 
 _STYLES: Final[dict[Status, str]] = {
     "ok": "green",
@@ -22,55 +21,59 @@ INCOMPLETE: Final = (
 )
 
 
-def lines_of_diagnosis(diagnosis: Diagnosis) -> Iterator[Line]:
-    """Give the lines of a diagnosis."""
-    yield Line(_verdict(diagnosis), "bold")
+def lines_of_diagnosis(document: Mapping[str, Any]) -> Iterator[Line]:
+    """Give the lines of a diagnosis.
+
+    Args:
+        document: As `of_diagnosis` makes it.
+    """
+    yield Line(_verdict(document), "bold")
     yield Line("")
-    if diagnosis.settings:
-        yield Line(f"settings of {diagnosis.subject}", "bold")
-        width = max(len(setting.name) for setting in diagnosis.settings)
-        value = max(len(setting.value) for setting in diagnosis.settings)
-        for setting in diagnosis.settings:
-            yield Line(f"    {setting.name:{width}}  {setting.value:{min(value, 40)}}  {setting.source}", "dim")
+    if settings := document["settings"]:
+        yield Line(f"settings of {document['subject']}", "bold")
+        width = max(len(setting["name"]) for setting in settings)
+        value = min(max(len(setting["value"]) for setting in settings), 40)
+        for setting in settings:
+            yield Line(f"    {setting['name']:{width}}  {setting['value']:{value}}  {setting['source']}", "dim")
         yield Line("")
-    for check in diagnosis.checks:
+    for check in document["checks"]:
         yield from _check(check)
-    for score in diagnosis.scores:
+    for score in document["scores"]:
         yield Line("")
         yield from _score(score)
-    if diagnosis.scores:
+    if document["scores"]:
         yield Line("")
         yield Line(INCOMPLETE, "dim")
 
 
-def _verdict(diagnosis: Diagnosis) -> str:
-    failures = [check for check in diagnosis.checks if check.status == "failure"]
-    if failures:
-        return f"{failures[0].name}: {failures[0].sentence}"
-    warnings = sum(check.status == "warning" for check in diagnosis.checks)
-    if any(check.name == "arrival" and check.status == "ok" for check in diagnosis.checks):
-        return f"Spans arrive; {_counted(warnings, 'warning')}"
-    return f"Nothing fails; {_counted(warnings, 'warning')}"
+def _verdict(document: Mapping[str, Any]) -> str:
+    checks = document["checks"]
+    for check in checks:
+        if check["status"] == "failure":
+            return f"{check['name']}: {check['sentence']}"
+    count = sum(check["status"] == "warning" for check in checks)
+    warnings = f"{count or 'no'} warning{'' if count == 1 else 's'}"
+    if document["arrived"]:
+        return f"Spans arrive; {warnings}"
+    if any(check["name"] == "arrival" for check in checks):
+        return f"Nothing fails, and nobody was asked whether spans arrive; {warnings}"
+    return f"Nothing fails; {warnings}"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
+def _check(check: Mapping[str, Any]) -> Iterator[Line]:
+    yield Line(f"{check['status']:8}{check['name']}: {check['sentence']}", _STYLES[check["status"]])
+    if check["remedy"]:
+        yield Line(f"        {check['remedy']}")
 
 
-def _check(check: Check) -> Iterator[Line]:
-    yield Line(f"{check.status:8}{check.name}: {check.sentence}", _STYLES[check.status])
-    if check.remedy:
-        yield Line(f"        {check.remedy}")
-
-
-def _score(score: Score) -> Iterator[Line]:
-    kept = sum(not each.violation for each in score.judged)
+def _score(score: Mapping[str, Any]) -> Iterator[Line]:
+    kept, rules = sum(rule["passed"] for rule in score["rules"]), len(score["rules"])
     yield Line(
-        f"Instrumentation Score of {score.service or 'what has no name'}: {score.value:.0f} of 100, {score.category} "
-        f"({kept} of {len(score.judged)} rules; traces: {score.traces})",
-        _CATEGORIES[score.category],
+        f"Instrumentation Score of {score['service'] or 'what has no name'}: {score['score']:.0f} of 100, "
+        f"{score['category']} ({kept} of {rules} rules; traces: {score['traces']})",
+        _CATEGORIES[score["category"]],
     )
-    for each in score.judged:
-        if each.violation:
-            yield Line(f"    {each.rule.id} ({each.rule.impact}) {each.rule.says}: {each.violation}")
-            yield Line(f"        {each.rule.remedy}")
+    for rule in score["rules"]:
+        if not rule["passed"]:
+            yield Line(f"    {rule['id']} ({rule['impact']}) {rule['says']}: {rule['violation']}")
+            yield Line(f"        {rule['remedy']}")

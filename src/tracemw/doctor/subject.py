@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +53,8 @@ def read_environment() -> Subject:
 def import_application(name: str, timeout: float, app_dir: Path) -> Subject:
     """Import an application as its server would, and return the settings that its `init` has made.
 
+    This process is for that alone: see `examine_application`.
+
     Args:
         name: `module:app`, or `module:make_app()` for a function that makes the application.
         timeout: Seconds that the import may take.
@@ -64,7 +65,8 @@ def import_application(name: str, timeout: float, app_dir: Path) -> Subject:
     """
     target = Target.parse(name)
     try:
-        with _as_a_server_imports(timeout, app_dir):
+        sys.path.insert(0, str(app_dir))
+        with _at_most(timeout):
             app = target.load()
     except BrokenError as error:
         broken = failure("configuration", str(error), "mend that first: its server would not start")
@@ -104,14 +106,6 @@ def _refused(error: Exception) -> Check:
     return failure("configuration", f"tracemw.init() refuses to start: {error}", "set the value to what is accepted")
 
 
-@contextmanager
-def _as_a_server_imports(timeout: float, app_dir: Path) -> Iterator[None]:
-    """Import from a directory, and keep what the application prints out of our own output."""
-    sys.path.insert(0, str(app_dir.resolve()))
-    with redirect_stdout(sys.stderr), _at_most(timeout):
-        yield
-
-
 class _TooLong(BaseException):
     """Raised into the application's code. No `Exception`: code that tries again for ever would catch that."""
 
@@ -127,9 +121,6 @@ def _at_most(seconds: float) -> Iterator[None]:
     def interrupt(*_: object) -> None:
         raise _TooLong
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     was = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
