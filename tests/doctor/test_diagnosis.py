@@ -115,6 +115,19 @@ def test_spans_over_grpc_are_asked_for_at_the_url_given(running: Viewer, monkeyp
     assert diagnosed.failures == ["arrival"]
 
 
+def test_a_viewer_that_asks_for_its_token_is_asked_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = "a-token-of-the-tests"
+    monkeypatch.setenv("TRACEMW_VIEWER_TOKEN", token)
+    with viewer() as guarded:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", guarded.url)
+        refused = diagnose().check("canary")["sentence"]
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"Authorization=Bearer%20{token}")
+        diagnosed = diagnose()
+    assert refused.endswith("have OTEL_EXPORTER_OTLP_HEADERS name the header 'Authorization: Bearer <token>')")
+    assert diagnosed.status_of("arrival") == "ok", diagnosed.document
+    assert token not in str(diagnosed.document)
+
+
 # -- Settings, and where they come from.
 
 
@@ -192,6 +205,38 @@ def test_a_misspelt_variable_is_named_with_the_one_that_is_meant(monkeypatch: py
     assert check["status"] == "warning"
     assert "TRACEMW_TENENT is ignored" in check["sentence"]
     assert "use TRACEMW_TENANT" in check["remedy"]
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_variable_that_is_close_to_none_is_named_with_all_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEMW_SAMPLIN", "1")
+    assert "use TRACEMW_ALLOW, TRACEMW_BATCH_BYTES, " in diagnose().check("variables")["remedy"]
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPONT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("OTEL_TRACE_SAMPLER", "OTEL_TRACES_SAMPLER"),
+        ("OTEL_SERVICENAME", "OTEL_SERVICE_NAME"),
+    ],
+)
+def test_a_misspelt_variable_of_opentelemetry_is_named_with_the_one_that_is_meant(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    check = diagnose().check("variables")
+    assert check["status"] == "warning"
+    assert f"{name} is no variable of OpenTelemetry" in check["sentence"]
+    assert f"use {meant}," in check["remedy"]
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_PYTHON_LOG_LEVEL", "OTEL_COLLECTOR_URL"])
+def test_a_variable_of_other_tools_is_no_misspelling(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
+    assert diagnose().status_of("variables") == "ok"
 
 
 @pytest.mark.usefixtures("nowhere")

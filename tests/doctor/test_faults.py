@@ -205,7 +205,8 @@ def test_http_to_a_port_with_tls_is_named(monkeypatch: pytest.MonkeyPatch, folde
         (Refusal(413), "finds one span too large", "TRACEMW_BATCH_BYTES"),
         (Refusal(502, b"<html><title>Bad Gateway</title>"), "not available for now (HTTP 502: Bad Gateway)", "proxy"),
         (Refusal(200, b"<html><title>Sign in</title>", "text/html"), "a web page came back", "/v1/traces"),
-        (Refusal(302), "the backend refuses the request (HTTP 302", "/v1/traces"),
+        (Refusal(302), "the backend refuses the request (HTTP 302", "does a proxy with a login stand before"),
+        (Refusal(200, b"\x0a\x02\x08\x01"), "rejects the span in it, without a word why", "is this an OTLP backend?"),
     ],
 )
 def test_a_refusal_is_named_with_its_remedy(
@@ -252,6 +253,31 @@ def test_a_query_server_that_refuses_is_named_without_the_header_that_it_repeats
         diagnosed = diagnose("--url", url)
     assert diagnosed.failures == ["arrival", "traces"]
     assert "hunter2" not in str(diagnosed.document)
+
+
+def test_headers_of_the_export_go_to_its_own_port_alone_when_traces_are_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[bytes] = []
+
+    def note(head: bytes) -> bytes:
+        shown.append(head.lower())
+        return http("404 Not Found")
+
+    with answering(note) as other:
+
+        def backend(head: bytes) -> bytes:
+            if head.startswith(b"GET"):
+                shown.append(head.lower())
+                return http("302 Found", b"", f"Location: {other}/api/echo")
+            return http("200 OK")
+
+        with answering(backend) as url:
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer hunter2-hunter2")
+            assert diagnose().status_of("arrival") == "unknown"
+    (asked,) = shown
+    assert b"authorization: bearer hunter2-hunter2" in asked
 
 
 def test_a_whole_url_without_the_path_of_otlp_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,6 +359,16 @@ def test_grpc_to_an_http_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         check = diagnose().check("canary")
     assert check["status"] == "failure"
     assert "speaks HTTP/1.1, and the protocol is grpc" in check["sentence"]
+
+
+def test_grpc_to_an_http_port_that_refuses_is_no_question_of_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(lambda _: http("403 Forbidden")) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        check = diagnose().check("canary")
+    assert check["status"] == "failure"
+    assert "speaks HTTP/1.1, and the protocol is grpc" in check["sentence"]
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in check["remedy"]
 
 
 def test_a_tenant_that_grpc_wants_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,7 +202,7 @@ def _outcome(error: Any, secrets: Secrets) -> Outcome:
         remedy = exporter.TO_START_ONE if is_trusted else exporter.TO_BE_TRUSTED
         if _PROXY in details:
             remedy = exporter.TO_BE_LET_THROUGH
-        if "HTTP/2" in details:
+        if "HTTP/2" in details or "http1.x" in details:
             remedy = exporter.TO_FIND_THE_WAY
         if "WRONG_VERSION_NUMBER" in details:
             remedy = exporter.TO_BE_PLAIN

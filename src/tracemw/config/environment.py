@@ -9,6 +9,8 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
+_PREFIX: Final = "TRACEMW_"
+
 OWN_VARIABLES: Final = frozenset(
     {
         "TRACEMW_ALLOW",
@@ -49,6 +51,10 @@ def of_signal(signal: str, name: str, argument: str | None, parse: Callable[[str
 
 def unknown_variables() -> dict[str, str]:
     """Return the variables that look like tracemw's own and are none, each with the names that may be meant."""
-    unknown = sorted(name for name in os.environ if name.startswith("TRACEMW_") and name not in OWN_VARIABLES)
+    unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in OWN_VARIABLES)
     own = sorted(OWN_VARIABLES)
-    return {name: ", ".join(get_close_matches(name, own, n=1) or own) for name in unknown}
+    endings = [name.removeprefix(_PREFIX) for name in own]  # the prefix alone would make all names alike
+    return {
+        name: ", ".join([_PREFIX + each for each in get_close_matches(name.removeprefix(_PREFIX), endings, n=1)] or own)
+        for name in unknown
+    }

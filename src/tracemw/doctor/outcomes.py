@@ -14,8 +14,15 @@ from tracemw.doctor.other_protocol import Listens, what_listens
 _DOUBTFUL: Final = ("HTTP 404", "HTTPS")
 """Signs of a server that is not for spans: there is no such path, or it wants TLS and says so in plain HTTP."""
 
+_NO_HTTP2: Final = "http1.x server"
+"""What grpc says of a server that speaks HTTP/1, beside a status of the system's errors that may mislead."""
+
 _SILENT: Final = "the backend may still drop what it accepts: see its log and its metrics"
 _WHY: Final = "its message, or its log, says why; is this an OTLP backend?"
+_LOGIN: Final = (
+    "does a proxy with a login stand before the backend? Have it let /v1/traces through, or send what it asks for by "
+    "OTEL_EXPORTER_OTLP_HEADERS; else name the backend's own address in the endpoint"
+)
 
 
 def check_canary(outcome: Outcome, seconds: float, reply: Reply | None, backend: Backend, deadline: float) -> Check:
@@ -40,7 +47,7 @@ def check_canary(outcome: Outcome, seconds: float, reply: Reply | None, backend:
         return failure("canary", f"the backend wants to know the tenant{said}", outcome.remedy)
     if outcome.answer is Answer.BUSY:
         return _busy(outcome, said)
-    known = _by_status(outcome, said)
+    known = _by_status(outcome, said) if _NO_HTTP2 not in outcome.error else None
     if known is not None and not any(sign in outcome.error for sign in _DOUBTFUL):
         return known
     if _is_late(outcome):
@@ -49,7 +56,7 @@ def check_canary(outcome: Outcome, seconds: float, reply: Reply | None, backend:
             f"the span was sent, and no whole answer came within {seconds:.1f} s: the backend hangs, or is very slow",
             "see the backend's load and log; init(timeout=...) gives it more time",
         )
-    listens = what_listens(backend, deadline)
+    listens = what_listens(backend, deadline) or ("HTTP" if _NO_HTTP2 in outcome.error else "")
     mixed_up = _mixed_up(listens, outcome, backend)
     if mixed_up is not None:
         return mixed_up
@@ -64,7 +71,8 @@ def _is_late(outcome: Outcome) -> bool:
 
 def _accepted(outcome: Outcome, seconds: float, reply: Reply | None) -> Check:
     if outcome.rejected:
-        return failure("canary", f"the backend takes the request, and rejects the span in it: {outcome.error}", _WHY)
+        why = f": {outcome.error}" if outcome.error else ", without a word why"
+        return failure("canary", f"the backend takes the request, and rejects the span in it{why}", _WHY)
     if reply is not None and _is_cut_short(reply):
         return warning("canary", "the backend accepts a span, and its answer is cut short", _SILENT)
     if reply is not None and 200 <= reply.status < 300 and not _is_otlp(reply):
@@ -106,20 +114,20 @@ def _busy(outcome: Outcome, said: str) -> Check:
 def _by_status(outcome: Outcome, said: str) -> Check | None:
     """Say what a refusal for good means, where the exporter knows."""
     error = outcome.error
-    if any(sign in error for sign in ("HTTP 401", "HTTP 403", "UNAUTHENTICATED", "PERMISSION_DENIED")):
+    if error.startswith(("HTTP 401", "HTTP 403", "UNAUTHENTICATED", "PERMISSION_DENIED")):
         return failure(
             "canary", f"the backend lets these spans not in: credentials are missing or wrong{said}", outcome.remedy
         )
     if "HTTP 407" in error or "proxy" in error.lower():
         return failure("canary", f"the proxy lets nothing through{said}", outcome.remedy)
     if "web page" in error:
-        return failure(
-            "canary", "a web page came back, as of a proxy or a login, and no answer of OTLP", outcome.remedy
-        )
+        return failure("canary", "a web page came back, as of a proxy or a login, and no answer of OTLP", _LOGIN)
     if outcome.answer is Answer.TOO_LARGE:
         return failure("canary", f"the backend finds one span too large{said}", outcome.remedy)
     if outcome.remedy and "tenant" in outcome.remedy and outcome.answer is Answer.REJECTED:
         return failure("canary", f"the backend does not accept the tenant{said}", outcome.remedy)
+    if "which is not followed" in error:
+        return failure("canary", f"the backend refuses the request{said}", _LOGIN)
     if "HTTP 404" in error:
         return failure("canary", f"there is nothing at this path{said}", outcome.remedy)
     if error.startswith("HTTP ") or outcome.answer is Answer.INVALID:

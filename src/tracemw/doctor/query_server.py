@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Final, NamedTuple
 from urllib.error import HTTPError
-from urllib.request import HTTPSHandler, build_opener
+from urllib.request import HTTPSHandler, Request, build_opener
 
 from tracemw._export.exporter import Secrets
-from tracemw.analysis.load.query_api import QueryApi
+from tracemw.analysis.load.query_api import NoRedirects, QueryApi
 from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError, QueryError
 from tracemw.analysis.model import Trace
 from tracemw.config import Arguments, Config
@@ -53,13 +54,14 @@ def find_server(url: str | None, config: Config, tenant: str | None, deadline: f
     context = config.traces.tls.context
     if url is not None:
         api = _api(url, config, tenant, deadline)
-        answer = _echo(url.rstrip("/"), context, deadline)
+        answer = _echo(url.rstrip("/"), context, {}, deadline)
         return Server(api, None if answer is None else answer.date)
-    guesses = [endpoint.on_port(QUERY_PORT)]
-    if config.traces.protocol != "grpc":
-        guesses.insert(0, f"{endpoint.scheme}://{endpoint.authority}")
-    for guess in guesses:
-        answer = _echo(guess, context, deadline)
+    guesses: dict[str, Mapping[str, str]] = {}
+    if config.traces.protocol != "grpc":  # who listens there has got the headers with the canary
+        guesses[f"{endpoint.scheme}://{endpoint.authority}"] = config.traces.headers
+    guesses.setdefault(endpoint.on_port(QUERY_PORT), {})
+    for guess, headers in guesses.items():
+        answer = _echo(guess, context, headers, deadline)
         if answer is not None and answer.is_echo:
             return Server(_api(guess, config, tenant, deadline), answer.date)
     return None
@@ -82,11 +84,12 @@ class _Echo(NamedTuple):
     date: str | None
 
 
-def _echo(url: str, context: ssl.SSLContext | None, deadline: float) -> _Echo | None:
-    """Return what a server says to `/api/echo`; None for no answer. No header goes with the question."""
-    opener = build_opener(*([HTTPSHandler(context=context)] if context else []))
+def _echo(url: str, context: ssl.SSLContext | None, headers: Mapping[str, str], deadline: float) -> _Echo | None:
+    """Return what a server says to `/api/echo`; None for no answer. Headers go to that server only."""
+    opener = build_opener(NoRedirects(), *([HTTPSHandler(context=context)] if context else []))
+    request = Request(f"{url}/api/echo", headers=dict(headers))  # noqa: S310  of an endpoint, or checked
     try:
-        with opener.open(f"{url}/api/echo", timeout=max(min(deadline - time.monotonic(), _PATIENCE), 0.1)) as response:
+        with opener.open(request, timeout=max(min(deadline - time.monotonic(), _PATIENCE), 0.1)) as response:
             return _Echo(response.read(100).strip() == b"echo", response.headers.get("Date"))
     except HTTPError as error:
         with error:

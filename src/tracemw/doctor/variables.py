@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Final
+
+from tracemw._setup.otel_variables import OTEL_VARIABLES
 from tracemw.config import Config, ignored_files, unknown_propagators, unknown_variables
 from tracemw.config.environment import get
 from tracemw.doctor.diagnosis import Check, failure, hint, ok, warning
 
 _PSEUDONYM_KEY = "TRACEMW_PSEUDONYM_KEY"
+_CLOSE: Final = 0.94
+"""How much of two names has to agree: a letter or two may be wrong."""
 
 
 def check_variables(config: Config | None) -> list[Check]:
@@ -20,6 +28,10 @@ def _spelling() -> list[Check]:
         for name, meant in unknown_variables().items()
     ]
     wrong += [
+        warning("variables", f"{name} is no variable of OpenTelemetry that is known here", f"use {meant}, or unset it")
+        for name, meant in _misspelt()
+    ]
+    wrong += [
         warning(
             "variables",
             f"{name} is ignored: tracemw reads no configuration file",
@@ -31,6 +43,13 @@ def _spelling() -> list[Check]:
     if error is not None:
         wrong.append(failure("variables", f"no door can be imported: {error}", "correct OTEL_PROPAGATORS"))
     return wrong or [ok("variables", "no variable is misspelt or ignored")]
+
+
+def _misspelt() -> Iterator[tuple[str, str]]:
+    """Give variables of OpenTelemetry that are unknown and close to a known one. Others may be those of other tools."""
+    for name in sorted(os.environ):
+        if name.startswith("OTEL_") and name not in OTEL_VARIABLES:
+            yield from ((name, meant) for meant in get_close_matches(name, OTEL_VARIABLES, n=1, cutoff=_CLOSE))
 
 
 def _pseudonyms() -> Check:

@@ -24,9 +24,8 @@ _TOKEN = re.compile(r"[\w.~-]{16,}", re.ASCII)
 _PORT = re.compile(r":([0-9]+)$")
 
 _REFUSAL = (
-    "this viewer asks for its token: open the address with ?token=... that it printed when it started, or send the "
-    "header 'Authorization: Bearer <token>'. Exporters and tracemw's commands send what stands in "
-    "OTEL_EXPORTER_OTLP_HEADERS='Authorization=Bearer%20<token>'."
+    "this viewer asks for its token: in a browser, open the address with ?token= that it printed when it started; "
+    "elsewhere, have OTEL_EXPORTER_OTLP_HEADERS name the header 'Authorization: Bearer <token>'"
 )
 # The cookie does not come along when a link on another site is followed. The page asks again, by itself, and it comes.
 _ASK_AGAIN = (

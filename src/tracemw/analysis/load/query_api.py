@@ -63,7 +63,7 @@ class QueryApi:
         self._url = url.rstrip("/")
         self._headers = dict(headers or {})
         self._timeout = timeout
-        self._opener = build_opener(_NoRedirects(), *([HTTPSHandler(context=context)] if context else []))
+        self._opener = build_opener(NoRedirects(), *([HTTPSHandler(context=context)] if context else []))
 
     def trace(self, trace_id: str) -> Trace:
         """Return a trace by its id in hex.
@@ -224,11 +224,12 @@ def _one_value(series: dict[str, Any]) -> Iterator[tuple[dict[str, Any], float]]
         yield labels, values[0]
 
 
-class _NoRedirects(HTTPRedirectHandler):
+class NoRedirects(HTTPRedirectHandler):
     """Headers may be secrets, and are for the server that was named."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
+        """Return None: the redirect is an error."""
         del req, fp, code, msg, headers, newurl
         return None
