@@ -6,20 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from tracemw.redaction.policy import Policy
+from tracemw.checking.errors_told import without_secrets
 
 if TYPE_CHECKING:
     from tracemw.doctor.instrumentation_score import Score
 
 Status = Literal["ok", "hint", "warning", "failure", "unknown"]
-
-
-def without_secrets(text: str) -> str:
-    """Return a text without what looks like a secret. Backends and applications repeat those in what they say."""
-    return _POLICY.text(text, "text")
-
-
-_POLICY: Final = Policy()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tracemw.doctor.diagnosis import Diagnosis, without_secrets
+from tracemw.checking.errors_told import without_secrets
+from tracemw.doctor.diagnosis import Diagnosis
 from tracemw.doctor.instrumentation_score import Score
 
 
