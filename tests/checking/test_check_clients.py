@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checking.conftest import Check, codes
+from checking.conftest import Check
 
 TRACED_APPLICATION = """
         import tracemw, tracemw.asgi
@@ -122,7 +122,8 @@ def test_a_client_is_told_once_with_its_line_and_a_call_without_one_by_the_rule_
 
 
 def test_a_client_that_the_startup_makes_is_found_with_the_startup(check: Check) -> None:
-    source = """
+    found = check(
+        """
         import contextlib
         import httpx, tracemw
         from starlette.applications import Starlette
@@ -135,11 +136,10 @@ def test_a_client_that_the_startup_makes_is_found_with_the_startup(check: Check)
             return kind()
         app = Starlette(lifespan=lifespan)
         app.add_middleware(tracemw.starlette.TraceMiddleware)
-    """
-    without = check(source)
-    assert codes(without) == ["no-init"]
-    assert "--lifespan" in without["notes"][0]
-    (problem,) = check(source, "--lifespan")["problems"]
+        """,
+        "--lifespan",
+    )
+    (problem,) = found["problems"]
     assert (problem["code"], problem["line"]) == ("client", 8)
     assert problem["remedy"] == "add: tracemw.httpx.trace_client(app.state.client)"
 

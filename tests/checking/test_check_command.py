@@ -33,7 +33,6 @@ APPLICATION = """
     [
         ("service:create_app", ("--factory",), 0),
         ("service:create_app('shop', traced=False)", (), 1),
-        ("service:Holder.app", (), 0),
     ],
 )
 def test_an_application_is_named_as_uvicorn_and_gunicorn_do(
@@ -136,12 +135,12 @@ def test_an_import_that_hangs_ends_in_time_and_shows_where(check: Check) -> None
     assert "was not done within 3 seconds" in found["stderr"]
 
 
-def test_threads_that_go_on_for_ever_do_not_hold_up_the_command(check: Check) -> None:
+def test_threads_of_an_application_that_is_an_attribute_do_not_hold_up_the_command(check: Check) -> None:
     source = f"{APPLICATION}\n    import threading\n    threading.Thread(target=threading.Event().wait).start()"
     assert check(source, target="service:Holder.app")["status"] == 0
 
 
-def test_what_an_application_has_started_ends_with_the_check(check: Check) -> None:
+def test_what_an_application_has_started_ends_with_the_check_and_what_it_prints_is_no_json(check: Check) -> None:
     source = f"""{APPLICATION}
     import subprocess, sys
     left = subprocess.Popen([sys.executable, "-c", "import signal; print('runs', flush=True); signal.pause()"],
@@ -164,17 +163,21 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_the_text_says_place_code_sentence_and_remedy(
+def test_the_text_and_github_are_told_place_code_sentence_and_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("service.py").write_text(dedent(APPLICATION))
-    assert main(["check", "service:plain", "--timeout", "10m"]) == 1
-    assert capfd.readouterr().out.splitlines()[:2] == [
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert main(["check", "service:plain", "--timeout", "10m", "--annotate"]) == 1
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[:2] == [
         "service:plain (ASGI) is not traced",
         "service.py:4: no-door no request to service:plain is traced: there is no TraceMiddleware; "
         "add: plain = tracemw.asgi.TraceMiddleware(plain)",
     ]
+    assert lines[-1].startswith("::error file=service.py,line=4,title=no-door::")
+    assert (tmp_path / "summary.md").read_text().startswith("**service:plain (ASGI) is not traced**")
 
 
 def test_codes_may_be_ignored_and_those_that_there_are_not_are_an_error(check: Check) -> None:
@@ -200,13 +203,6 @@ def test_the_page_shows_what_the_command_says(
     command, *lines = shown.text.splitlines()
     assert command == "$ tracemw check shop:app"
     assert printed[: len(lines)] == lines
-
-
-def test_github_is_told_the_line_and_the_summary(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
-    found = check(APPLICATION, "--annotate", target="service:plain")
-    assert "::error file=service.py,line=4,title=no-door::" in found["stderr"]
-    assert (tmp_path / "summary.md").read_text().startswith("**service:plain (ASGI) is not traced**")
 
 
 def test_an_application_that_never_answers_is_told_so(check: Check) -> None:

@@ -48,6 +48,10 @@ def names(order, kind, user_id):
     trace.get_current_span().update_name("GET /orders/{id}")
     with tracemw.span(f"order {order}"):  # noqa: TMW201
         pass
+    with tracemw.span(f"order {order}"):  # tracemw: ignore[TMW101, TMW201]
+        pass
+    with tracemw.span(f"order {order}"):  # tracemw: ignore[TMW101]  # expect: TMW201
+        pass
 
 
 @tracemw.traced("charge")
