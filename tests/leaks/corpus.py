@@ -210,13 +210,14 @@ _APART = [
         "PWD={{{value}}};Encrypt=yes",
         "DSN=x;Pwd={{{value};}}}}}}",
     ),
-    *("pw={value}", "Password for joe: {value}", "password of user joe = {value}", "contraseña={value}"),
+    *(
+        "pw={value}",
+        "Password for joe: {value}",
+        "password of user joe = {value}",
+    ),
     *(
         "mot de passe : {value}",
         "passwort: {value}",
-        "\uff50\uff41\uff53\uff53word={value}",
-        "pass\u200bword: {value}",
-        "password\u2060={value}",
     ),
     *("curl -u joe:{value} https://shop.example", "curl -s --user 'joe:{value}' https://shop.example"),
     *("['curl', '-u', 'joe:{value}']", "curl -ujoe:{value} shop.example", "curl --proxy-user joe:{value} shop.example"),
@@ -224,6 +225,14 @@ _APART = [
     'authorization: Digest username="joe", uri="/", response="{value}"',
     'Authorization: OAuth oauth_token="a", oauth_signature="{value}"',
 ]
+
+
+_BEYOND_ASCII = ("contraseña={}", "\uff50\uff41\uff53\uff53word={}", "pass\u200bword: {}", "password\u2060={}")
+
+
+def beyond_ascii() -> list[Leak]:
+    """Those whose names are not ASCII. Headers cannot carry them."""
+    return [Leak("beyond", f"seen {each.format('hunter31x')} here", "hunter31x") for each in _BEYOND_ASCII]
 
 
 def _values_apart() -> Iterator[Leak]:
@@ -241,7 +250,7 @@ def _codes() -> Iterator[Leak]:
         "one-time password: {}",
         "otp_code={}",
     ):
-        code = _drawn(6, string.digits)
+        code = _drawn(8, string.digits)
         yield Leak("otp", f"sent {label.format(code)} to the phone", code)
 
 

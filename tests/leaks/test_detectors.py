@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from leaks.corpus import Leak, leaks
+from leaks.corpus import Leak, beyond_ascii, leaks
 from leaks.ordinary import lines, values
 from tracemw.redaction.policy import Policy
 
@@ -17,7 +17,7 @@ def shown(text: str) -> str:
     return told
 
 
-@pytest.mark.parametrize("leak", leaks(), ids=lambda leak: leak.kind)
+@pytest.mark.parametrize("leak", [*leaks(), *beyond_ascii()], ids=lambda leak: leak.kind)
 def test_a_secret_is_taken_out_of_its_text(leak: Leak) -> None:
     assert leak.secret not in shown(leak.text)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_BLOCK: Final = re.compile(r"[|>][+-]?[1-9]?[+-]?[ \t]{0,8}(?:\r?\n|\\n)")
+_BLOCK: Final = re.compile(r"[|>][+-]?[1-9]?[+-]?[ \t]{0,8}(?:\r?\n|\\{1,4}n)")
 """The head of a block scalar (YAML 1.2, 8.1.1)."""
-_BREAK: Final = re.compile(r"\n|\\n")
+_BREAK: Final = re.compile(r"\n|\\{1,4}n")
 _INDENT: Final = re.compile(r"[ \t]*+")
 _BEFORE_KEY: Final = re.compile(r"(?:^|\n|\\n)([ \t-]{0,40})[\"']?[\w.-]{0,60}\Z")
 _BRACED: Final = re.compile(r"\{((?:[^{}\n]|\}\}){1,128}+)\}(?=;|\Z)")

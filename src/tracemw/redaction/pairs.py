@@ -35,7 +35,8 @@ _STRONG: Final = (
     r"|code[_-]?verifier)"
 )
 _WEAK: Final = (
-    r"(?i:tokens?|cookies?|(?<![A-Za-z])(?:pass|pw|auth|session|sid|sig|signature|otp|pin|ssn|jwt|key|salt|dsn))"
+    r"(?i:tokens?|cookies?|(?:(?<![A-Za-z])|(?<=\\[nrt]))"
+    r"(?:pass|pw|auth|session|sid|sig|signature|otp|pin|ssn|jwt|key|salt|dsn))"
 )
 
 _NAME: Final = rf"(?:(?P<strong>{_STRONG}s?)|(?P<weak>{_WEAK}))(?![a-z])(?P<rest>[\w.-]{{0,40}}+)"
@@ -55,7 +56,8 @@ _ITEM: Final = re.compile(
 _RECORD: Final = re.compile(
     r"(?<![A-Za-z])(?i:name|key|field|header)\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}\\{0,3}[\"']?[\w.-]{0,40}?"
     + _NAME
-    + r"(?P<close>\\{0,3}[\"']?)\s{0,4},?\s{0,20}\\{0,3}[\"']?(?i:value)\\{0,3}[\"']?(?P<sep>\s{0,4}[:=]\s{0,4})"
+    + r"(?P<close>\\{0,3}[\"']?)\s{0,4},?(?:\\n)?"
+    r"\s{0,20}\\{0,3}[\"']?(?i:value)\\{0,3}[\"']?(?P<sep>\s{0,4}[:=]\s{0,4})"
 )
 _HARMLESS: Final = re.compile(
     r"(?i:[\w.-]*?(?:type|types|count|counts|url|uri|endpoint|path|file|name|names|expires|expiry|expiration|expires_?in"
@@ -163,11 +165,12 @@ BEFORE_SPACES: Final = ("passw", "passphrase", "secret", "api key", "ssn ", "pin
 """What stands before a value that only a space parts from its name, in lower case."""
 
 _SPACED: Final = re.compile(
-    r"(?i:(?<![\w.-])(?:(?P<name>passw(?:or)?[dt]|passphrase|secret|api key)[ \t]{1,4}(?P<value>\S{4,200})"
+    r"(?i:(?:(?<![\w.-])|(?<=\\[nrt]))(?:(?P<name>passw(?:or)?[dt]|passphrase|secret|api key)(?:[ \t]|\\t){1,4}"
+    r"(?P<value>\S{4,200})"
     r"|ssn (?P<ssn>[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4})(?![\w-])|pin (?P<pin>[0-9]{4,8})(?![\w.:-])))"
 )
 _OPTION: Final = re.compile(
-    r"\b(?:(?:sshpass|mysql\w{0,8}|mariadb[\w-]{0,8})\b[^\n|;]{0,100}? -p(?!ort\b) ?"
+    r"(?:\b|(?<=\\[nrt]))(?:(?:sshpass|mysql\w{0,8}|mariadb[\w-]{0,8})\b[^\n|;]{0,100}? -p(?!ort\b) ?"
     r"|(?:mongo\w{0,8}|login)\b[^\n|;]{0,100}? -p )"
     r"(?P<value>[^\s\[-]\S{0,200})"
 )
