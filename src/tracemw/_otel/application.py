@@ -19,7 +19,8 @@ _NOT_OF_IT: Final = (
     *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib", "scripts")),
     f"{Path(os.__file__).resolve().parent}{os.sep}",
 )
-_INSTALLED: Final = re.compile(r"[/\\](site|dist)-packages[/\\]")
+_INSTALLED: Final = re.compile(r"[/\\](site|dist)-packages[/\\]|^<\w+ generated ")
+"""Also what packages make at run time, such as `<sqlalchemy generated ...>` and `<attrs generated ...>`."""
 
 
 class Line(NamedTuple):
