@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Column, Connection, Engine, ForeignKey, Integer, MetaData, String, Table, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from db.engines import _engines_end_with_their_test as _engines_end_with_their_test
 from db.postgresql import postgresql_serving, programs
 from tracemw.sqlalchemy import trace_engine
 

@@ -24,6 +24,7 @@ import tracemw
 import tracemw.fastapi
 import tracemw.flask
 from backend import Backend
+from db.engines import _engines_end_with_their_test as _engines_end_with_their_test
 from recording.local_traces import Init, Running, swallow
 from servers import uvicorn_serving, wait_until, werkzeug_serving
 from tracemw._otel.served import served
