@@ -17,9 +17,7 @@ from tracemw.cli.output import say, warn
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("application", metavar="MODULE:APPLICATION", help="as uvicorn and gunicorn take it")
     parser.add_argument("--factory", action="store_true", help="the name is a function that makes the application")
-    parser.add_argument(
-        "--app-dir", type=Path, default=Path(), metavar="DIR", help="where the module is (default: this directory)"
-    )
+    add_app_dir_option(parser)
     parser.add_argument("--lifespan", action="store_true", help="run the application's startup and shutdown, too")
     parser.add_argument(
         "--timeout",
@@ -31,6 +29,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ignore", default="", metavar="CODES", help="codes that are not told, such as client,TMW302")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_annotate_option(parser)
+
+
+def add_app_dir_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where an application's module is."""
+    parser.add_argument(
+        "--app-dir", type=Path, default=Path(), metavar="DIR", help="where the module is (default: this directory)"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:

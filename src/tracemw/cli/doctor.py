@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Final
 
 from tracemw.cli.analyze import look_back
+from tracemw.cli.check import add_app_dir_option
 from tracemw.cli.command import FINDINGS, FINE, Command
 from tracemw.cli.lengths_of_time import seconds_within
 from tracemw.cli.output import fail, say, show
@@ -20,9 +20,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:APP",
         help="the application, imported as its server would, which runs its init() (default: the environment)",
     )
-    parser.add_argument(
-        "--app-dir", type=Path, default=Path(), metavar="DIR", help="where the module is (default: this directory)"
-    )
+    add_app_dir_option(parser)
     parser.add_argument(
         "--url", help="Tempo's query API, or the viewer, to ask for traces (default: looked for where spans go)"
     )
