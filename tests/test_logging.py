@@ -416,6 +416,41 @@ def test_arguments_that_do_not_fit_or_cannot_be_shown_hurt_nobody(init: Init, lo
     assert (told["log.level"], told["log.logger"]) == ("DEBUG", "shop.test")
 
 
+class Keywords(logging.Logger):
+    """A class of an application, which takes what `logging` hands over by name."""
+
+    def _log(self, level: int, msg: object, args: Any, **more: Any) -> None:  # type: ignore[override]
+        super()._log(level, f"own {msg}", args, **more)
+
+
+class Older(logging.Logger):
+    """One from before `stacklevel`."""
+
+    def _log(self, level: int, msg: object, args: Any, exc_info: Any = None, extra: Any = None) -> None:  # type: ignore[override]
+        super()._log(level, f"own {msg}", args, exc_info, extra)
+
+
+@pytest.mark.parametrize("kind", [Keywords, Older])
+def test_a_logger_of_the_applications_own_class_gets_what_logging_hands_it(
+    init: Init, kind: type[logging.Logger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init(1.0)
+    monkeypatch.setattr(logging.Logger.manager, "loggerDict", {**logging.Logger.manager.loggerDict})
+    monkeypatch.setattr(logging.Logger.manager, "loggerClass", kind)
+    logger = logging.getLogger(f"shop.{kind.__name__}")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    tracemw.logging.install(kept_logs="DEBUG")
+    stream = written_by(logger, logging.Formatter("%(message)s %(request)s"))
+    logger.info("of %s", "plums", extra={"request": 7})
+    try:
+        raise KeyError("pear")
+    except KeyError:
+        logger.exception("no %s", "pears", extra={"request": 8})
+    assert stream.getvalue().startswith("own of plums 7\nown no pears 8\nTraceback")
+    assert stream.getvalue().endswith("KeyError: 'pear'\n")
+
+
 def test_uninstall_leaves_no_class_of_ours_behind(logger: logging.Logger) -> None:
     before = type(logger), logging.getLoggerClass(), logging.getLogRecordFactory()
     tracemw.logging.install(kept_logs="DEBUG")

@@ -6,6 +6,7 @@ class answers as before. Loggers of libraries are left alone, and cost what they
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import sys
@@ -106,9 +107,13 @@ def _all_loggers() -> list[logging.Logger]:
 def _keeping(kind: type[logging.Logger]) -> type[logging.Logger]:
     made = _kinds.get(kind)
     if made is None:
-        made = _kinds[kind] = type(
-            kind.__name__, (_Keeping, kind), {"__module__": kind.__module__, "_is_enabled": kind.isEnabledFor}
-        )
+        parameters = inspect.signature(kind._log).parameters.values()  # noqa: SLF001  what classes of users override
+        fields = {
+            "__module__": kind.__module__,
+            "_is_enabled": kind.isEnabledFor,
+            "_takes_stacklevel": any(each.name == "stacklevel" or each.kind is each.VAR_KEYWORD for each in parameters),
+        }
+        made = _kinds[kind] = type(kind.__name__, (_Keeping, kind), fields)
     return made
 
 
@@ -116,6 +121,7 @@ class _Keeping(_Base):
     """What a logger that keeps does otherwise than its own class."""
 
     if TYPE_CHECKING:
+        _takes_stacklevel: bool
 
         def _is_enabled(self, level: int) -> bool:
             """Tell whether the logger lets a record of this level pass, as its own class says."""
@@ -137,16 +143,7 @@ class _Keeping(_Base):
             return False
         return _is_logged_by_application(sys._getframe(1)) or _is_named(self.name)  # noqa: SLF001
 
-    def _log(
-        self,
-        level: int,
-        msg: object,
-        args: Any,
-        exc_info: Any = None,
-        extra: Mapping[str, object] | None = None,
-        stack_info: bool = False,
-        stacklevel: int = 1,
-    ) -> None:
+    def _log(self, level: int, msg: object, args: Any, exc_info: Any = None, **more: Any) -> None:  # type: ignore[override]
         context = current_context()
         exchange = exchange_in(context) if level >= _wanted.level else None
         if exchange is not None and not exchange.is_open:
@@ -154,8 +151,11 @@ class _Keeping(_Base):
         # Else `isEnabledFor` has just said yes, because of the request.
         is_emitted = exchange is None or self._is_enabled(level)
         if is_emitted:
-            # This frame stands between the caller and `logging`, which looks for the caller.
-            super()._log(level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
+            if exc_info is not None:
+                more["exc_info"] = exc_info
+            if self._takes_stacklevel:  # this frame stands between the caller and `logging`, which looks for the caller
+                more["stacklevel"] = more.get("stacklevel", 1) + 1
+            super()._log(level, msg, args, **more)  # by name, as `logging` does: classes of users count on that
         if exchange is None or exchange.kept_logs >= (_MOST_IN_ALL if is_emitted else _MOST):
             return
         try:
