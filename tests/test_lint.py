@@ -42,6 +42,18 @@ def test_every_marked_line_of_the_corpus_is_found_and_no_other() -> None:
     assert told() ^ expected() == set()
 
 
+def test_a_folder_above_the_project_is_no_package_of_the_service(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").touch()
+    for name, code in (
+        ("shop", "from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor\n"),
+        ("stock", "import httpx\nclient = httpx.Client()\n"),
+    ):
+        (tmp_path / "project" / name).mkdir(parents=True)
+        (tmp_path / "project" / name / "calls.py").write_text(code)
+    problems = lint([tmp_path / "project"], LintSettings(root=tmp_path / "project"))
+    assert [(problem.path.parent.name, problem.code) for problem in problems] == [("stock", "TMW302")]
+
+
 def test_every_code_is_in_the_corpus() -> None:
     assert {code for _, _, code in expected()} == set(CODES)
 

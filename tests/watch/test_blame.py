@@ -151,9 +151,10 @@ def test_a_request_that_waited_for_a_blocked_loop_tells_who_has_blocked_it(init:
     ask(f"{url}/block")
     helper.join()
     spans = {span.name: span for span in running.spans}
-    (event,) = told(spans["GET /behind"], "tracemw.loop.waited")
+    blocker = spans["GET /block"].trace_id.hex()  # on a busy machine, something else may hold the loop as well
+    waits = told(spans["GET /behind"], "tracemw.loop.waited")
+    (event,) = [each for each in waits if each.attributes.get("tracemw.loop.blocked_by") == blocker]
     assert event.line == (__file__, line_of("it blocks", block))
-    assert event.attributes["tracemw.loop.blocked_by"] == spans["GET /block"].trace_id.hex()
     assert BLOCK / 2 < event.attributes["tracemw.seconds"] < 2 * BLOCK
     assert not told(spans["GET /block"], "tracemw.loop.waited")
 

@@ -53,7 +53,7 @@ def lint(
     policy = Policy(allowed)
     attributes = AttributeRules(lambda key: policy.of(key).passes)
     instrumented = [
-        (_root_of(file), libraries)
+        (_root_of(file, settings.root), libraries)
         for file, source, _ in sources
         if settings.tells("TMW302", file) and (libraries := instrumented_by(source))
     ]
@@ -62,7 +62,9 @@ def lint(
     for file, source, text in sources:
         lines[file] = text
         applications.add(file, source)
-        libraries = frozenset[str]().union(*(more for root, more in instrumented if file.is_relative_to(root)))
+        libraries = frozenset[str]().union(
+            *(more for root, more in instrumented if file.resolve().is_relative_to(root))
+        )
         rules: tuple[Rule, ...] = (attributes, ClientRules(libraries), *RULES)
         found += (problem(file, spot) for rule in rules for spot in rule(source))
     found += applications.problems()
@@ -81,10 +83,15 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in sorted(names) if name.endswith(".py"))
 
 
-def _root_of(file: Path) -> Path:
-    """Return the directory that a file's outermost package is in: all code of one service is beneath it."""
-    packages = [folder for folder in file.parents if (folder / "__init__.py").is_file()]
-    return packages[-1].parent if packages else file.parent
+def _root_of(file: Path, project: Path) -> Path:
+    """Return the directory that a file's outermost package of the project is in.
+
+    All code of one service is beneath it. What lies above the project has no say.
+    """
+    place = file.resolve()
+    within = [folder for folder in place.parents if folder.is_relative_to(project.resolve())]
+    packages = [folder for folder in within if (folder / "__init__.py").is_file()]
+    return packages[-1].parent if packages else place.parent
 
 
 def _allowed_in(source: Source) -> frozenset[str]:
