@@ -178,15 +178,21 @@ class Port:
 
     def _serve(self, connection: socket.socket) -> None:
         self._connections.add(connection)
+        fault = self.fault
         try:
-            if self.fault == "tls-hangs" or self.fault == "deaf":
+            if fault in ("refused", "dies"):  # it was accepted before
+                return
+            if fault in ("tls-hangs", "deaf"):
                 _wait_for_end(connection)
             if self._is_secure:
-                context = self._contexts.get(self.fault) or self._contexts[HEALTHY]
+                context = self._contexts.get(fault) or self._contexts[HEALTHY]
                 assert context is not None
                 self._connections.discard(connection)
                 connection = context.wrap_socket(connection, server_side=True)
                 self._connections.add(connection)
+                # `change` has not seen a connection that was in its handshake.
+                if self.fault != fault and self.fault in _WITHOUT_CONNECTION:
+                    return
             while self._serve_request(connection):
                 pass
         except (OSError, EOFError):

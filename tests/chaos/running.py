@@ -64,9 +64,12 @@ class Program:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _pipe(self._running.stdin).close()
-        self._running.wait(20)
-        _pipe(self._running.stdout).close()
+        try:
+            self._running.communicate(timeout=20)  # what nobody has heard is read, so that it can be said
+        except subprocess.TimeoutExpired:
+            self._running.kill()
+            self._running.communicate()
+            raise
 
 
 @dataclass(frozen=True)
@@ -286,6 +289,9 @@ def serving(server: Server, folder: Path, port: Port | None = None, **env: str) 
     service = Service(server, folder, port, env)
     try:
         yield service.started()
+    except BaseException as error:
+        error.add_note(f"the service has said:\n{service.log}")
+        raise
     finally:
         service.close()
 
