@@ -79,7 +79,7 @@ def process(
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGTERM)
             try:
-                running.wait(10)
+                running.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(running.pid, signal.SIGKILL)
                 running.wait()
@@ -106,14 +106,14 @@ def free_port() -> int:
 def answers(url: str) -> bool:
     """Tell whether a server answers at `url`, whatever it says."""
     try:
-        httpx.get(url, timeout=10, trust_env=False)
+        httpx.get(url, timeout=60, trust_env=False)
     except httpx.TransportError:
         return False
     return True
 
 
-def wait_until(condition: Any, timeout: float = 10.0) -> None:
-    """Wait until `condition()` is true, at most `timeout` seconds.
+def wait_until(condition: Any, timeout: float = 60.0) -> None:
+    """Wait until `condition()` is true, at most `timeout` seconds: by default, more than any busy machine takes.
 
     Raises:
         TimeoutError: when it has not become so.
@@ -127,7 +127,7 @@ def wait_until(condition: Any, timeout: float = 10.0) -> None:
 
 def body_of(port: int, path: str) -> bytes | None:
     """What a server on this port answers to a GET; None without an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         return connection.getresponse().read()

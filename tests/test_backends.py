@@ -131,7 +131,7 @@ def test_metrics_take_the_same_proxy_as_spans(protocol: str) -> None:
                 "HTTP_PROXY": nobody,
             }
             with process("-c", code, proxy.url if is_used else "", env=environment) as running:
-                assert running.communicate(timeout=30)[0] == ""
+                assert running.communicate(timeout=60)[0] == ""
             assert backend.names == ["a"]
             assert getattr(backend, "metrics_headers", None) or "/v1/metrics" in backend.paths
             assert len(proxy.asked) == (2 if is_used else 0)

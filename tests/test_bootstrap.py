@@ -24,7 +24,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `code` in a fresh interpreter, with warnings as errors, and return how it ended."""
     # requests' pool leaves its sockets to the garbage collector when it is closed
     with process("-W", "error", "-W", "ignore::ResourceWarning", "-c", code, env=environment) as running:
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     return subprocess.CompletedProcess(args=code, returncode=running.returncode, stdout=output)
 
 
@@ -363,13 +363,13 @@ def test_the_environment_decides_how_much_is_sampled(environment: str, low: int,
 
 def load(port: int, count: int) -> None:
     """Wait for the service, then ask it `count` times."""
-    wait_until(lambda: status_of(port, "/health") == 404, timeout=20)
+    wait_until(lambda: status_of(port, "/health") == 404)
     for number in range(count):
         assert status_of(port, f"/items/{number}") == 200
 
 
 def status_of(port: int, path: str) -> int | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

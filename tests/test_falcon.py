@@ -382,7 +382,7 @@ def test_the_spans_arrive_when_a_server_is_stopped(tmp_path: Path) -> None:
     with backend_serving() as backend:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "600000"}
         with process("-m", "uvicorn", "--port", str(port), "served:app", env=environment, cwd=tmp_path) as running:
-            wait_until(lambda: answers(f"http://127.0.0.1:{port}/order/7"), timeout=30)
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}/order/7"))
             running.send_signal(signal.SIGTERM)
-            running.wait(10)
+            running.wait(60)
         assert [span.name for span in backend.spans] == ["GET /order/{number}"]

@@ -51,7 +51,7 @@ def url() -> Iterator[str]:
         return RedirectResponse("/", 307 if request.method == "POST" else 302)
 
     async def slow(request: Request) -> Response:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(2)  # longer than a busy machine holds up a client that gives up
         return Response()
 
     methods = ["GET", "POST"]
@@ -270,12 +270,13 @@ async def test_cancelling_while_the_body_is_read_leaves_the_span_unset(recorded:
     class Slow(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             yield b"some"
+            deadline.reschedule(0)
             await asyncio.sleep(5)
 
     transport = AsyncTraceTransport(httpx.MockTransport(lambda request: httpx.Response(200, stream=Slow())))
     async with httpx.AsyncClient(transport=transport) as client:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
+            async with asyncio.timeout(None) as deadline:
                 await client.get("http://example/")
 
     span = recorded.client

@@ -199,7 +199,7 @@ def test_metrics_do_not_need_a_sampled_trace(serve: Callable[..., Call], meters:
 def test_a_meter_provider_that_cannot_be_loaded_is_no_error_of_the_application() -> None:
     code = "import tracemw.asgi; tracemw.asgi.TraceMiddleware(print); print('made')"
     with process("-c", code, env={"OTEL_PYTHON_METER_PROVIDER": "bogus"}) as running:
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     assert (running.returncode, output.splitlines()[-1]) == (0, "made"), output
 
 
@@ -254,7 +254,7 @@ def test_init_records_the_baggage_keys_it_is_told_and_exports_metrics() -> None:
         with process(
             "-W", "error", "-W", "ignore::ResourceWarning", "-c", code, env={"TEMPO_ENDPOINT": backend.url}
         ) as running:
-            output, _ = running.communicate(timeout=30)
+            output, _ = running.communicate(timeout=60)
         assert (running.returncode, output) == (0, "")
         assert sorted(backend.paths) == ["/v1/metrics", "/v1/traces"]
         for span in backend.spans:
@@ -281,7 +281,7 @@ def test_a_value_of_baggage_that_cannot_be_recorded_costs_that_attribute_only() 
     )
     with backend_serving() as backend:
         with process("-W", "error", "-c", code, env={"TEMPO_ENDPOINT": backend.url}) as running:
-            output, _ = running.communicate(timeout=30)
+            output, _ = running.communicate(timeout=60)
         assert running.returncode == 0, output
         assert "the value of baggage 'bad' cannot be used and is left out" in output
         assert sorted(backend.names) == ["inner", "outer"]

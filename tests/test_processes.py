@@ -185,7 +185,7 @@ def test_children_of_multiprocessing_deliver_their_spans(
         "    assert [child.exitcode for child in children] == [0, 0, 0]\n"
     )
     with process("job.py", env=slow, cwd=tmp_path) as running:
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     assert (running.returncode, output) == (0, "")
     assert Counter(backend.names) == {"parent": 1, "child": 15}
 
@@ -213,7 +213,7 @@ def test_children_of_billiard_deliver_their_spans(
         "    assert [child.exitcode for child in children] == [0, 0]\n"
     )
     with process("job.py", env=slow, cwd=tmp_path) as running:
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     assert (running.returncode, output) == (0, "")
     assert Counter(backend.names) == {"parent": 1, "child": 2}
 
@@ -264,9 +264,9 @@ def test_a_process_of_celery_that_is_replaced_delivers_its_spans(tmp_path: Path,
     with backend_serving() as backend:
         slow = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
         with process("-c", CELERY, place, "2", "2", env=slow, cwd=tmp_path) as running:
-            wait_until(lambda: len(backend.names) == 2, timeout=20)
+            wait_until(lambda: len(backend.names) == 2)
             running.send_signal(signal.SIGTERM)
-            running.communicate(timeout=20)
+            running.communicate(timeout=60)
         assert backend.names == ["task"] * 2
 
 
@@ -277,10 +277,10 @@ def test_a_process_of_celery_delivers_its_spans_when_the_worker_ends(tmp_path: P
     with backend_serving() as backend:
         slow = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
         with process("-c", CELERY, place, "3", "100", env=slow, cwd=tmp_path) as running:
-            wait_until(lambda: done.exists() and len(done.read_text()) == 3, timeout=20)
+            wait_until(lambda: done.exists() and len(done.read_text()) == 3)
             assert backend.names == []
             running.send_signal(signal.SIGTERM)
-            running.communicate(timeout=20)
+            running.communicate(timeout=60)
         assert backend.names == ["task"] * 3
 
 
@@ -302,7 +302,7 @@ def test_a_child_that_is_terminated_delivers_its_spans(backend: Backend, slow: d
         "    child.join()\n"
     )
     with process("job.py", env=slow, cwd=tmp_path) as running:
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     assert (running.returncode, output) == (0, "")
     assert backend.names == ["child"]
 
@@ -355,7 +355,7 @@ WITHOUT_DESCRIPTORS = (
     "import os, resource, time, tracemw\n"
     "from tracemw._export import Delivery\n"
     "Delivery.__init__.__kwdefaults__['interval'] = 0.05\n"
-    "def eventually(condition, seconds=20):\n"
+    "def eventually(condition, seconds=60):\n"
     "    deadline = time.monotonic() + seconds\n"
     "    while not (found := condition()) and time.monotonic() < deadline: time.sleep(0.01)\n"
     "    return found\n"
@@ -505,7 +505,7 @@ def test_processes_that_uvicorn_starts_lose_no_span_to_sigterm(
     with process(*arguments, env=slow, cwd=tmp_path) as running:
         load(port, 50)
         running.send_signal(signal.SIGTERM)
-        running.wait(15)
+        running.wait(60)
     wait_until(lambda: len(backend.names) >= 50)
     assert backend.names == ["GET /items/{n}"] * 50
 
@@ -520,11 +520,11 @@ def test_a_reload_loses_no_span(backend: Backend, slow: dict[str, str], tmp_path
         for number in range(4):
             (tmp_path / "service.py").write_text(SERVICE + "# changed\n" * (number + 1))
             with contextlib.suppress(TimeoutError):
-                wait_until(lambda: len(backend.names) == 20, timeout=10)
+                wait_until(lambda: len(backend.names) == 20, timeout=15)
                 break
         load(port, 20)
         running.send_signal(signal.SIGTERM)
-        running.wait(15)
+        running.wait(60)
     wait_until(lambda: len(backend.names) >= 40)
     assert backend.names == ["GET /items/{n}"] * 40
 
@@ -548,20 +548,20 @@ def test_gunicorn_with_preload_and_workers_that_are_replaced_loses_no_span(
     )
     port, ready = free_port(), tmp_path / "ready"
     with process("-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "service:app", env=slow, cwd=tmp_path) as running:
-        wait_until(lambda: ready.exists() and len(ready.read_text()) == 2, timeout=20)
+        wait_until(lambda: ready.exists() and len(ready.read_text()) == 2)
         served = Counter(asked(port, f"/items/{number}") for number in range(100))
         replaced = sum(number == 20 for number in served.values())
         # A signal that comes before a new worker has its handlers is lost on it: gunicorn then waits for half a minute.
-        wait_until(lambda: len(ready.read_text()) == 2 + replaced, timeout=20)
+        wait_until(lambda: len(ready.read_text()) == 2 + replaced)
         running.send_signal(signal.SIGTERM)
-        running.wait(15)
+        running.wait(60)
     assert replaced >= 3
     assert Counter(backend.names) == {"preload": 1, "GET /items/<int:n>": 100}
 
 
 def asked(port: int, path: str) -> str:
     """Return the body of an answer; between two workers, connections wait."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=15) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as response:
         return str(response.read(), "ascii")
 
 
@@ -576,8 +576,8 @@ def test_no_backend_and_no_end_of_a_process_costs_more_than_its_timeout(tmp_path
         load(port, 5)
         began = time.monotonic()
         running.send_signal(signal.SIGTERM)
-        output, _ = running.communicate(timeout=20)
-        assert 4.5 < time.monotonic() - began < 6.5  # both the application's end and that of the process
+        output, _ = running.communicate(timeout=60)
+        assert 4.5 < time.monotonic() - began < 9  # both the application's end and that of the process: not ten
     assert len(re.findall(r"spans do not reach", output)) <= 1, output
 
 
@@ -596,8 +596,8 @@ def test_the_end_of_a_server_and_that_of_its_process_share_their_time(tmp_path: 
         load(port, 5)
         began = time.monotonic()
         running.send_signal(signal.SIGTERM)
-        output, _ = running.communicate(timeout=20)
-        assert 4.5 < time.monotonic() - began < 6.5
+        output, _ = running.communicate(timeout=60)
+        assert 4.5 < time.monotonic() - began < 9
     assert "5 spans do not reach" in output
 
 

@@ -502,7 +502,7 @@ def forked(script: str, **environment: str) -> Any:
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OTEL_SERVICE_NAME": "forking", **environment},
-        timeout=30,
+        timeout=60,
     )
     return json.loads(ran.stdout)
 

@@ -600,7 +600,7 @@ def test_a_backend_that_takes_metrics_again_is_told_of(backend: Backend, protoco
                     backend.metrics_refusal = None
             running.stdin.write("\n")
             running.stdin.flush()
-        rest, _ = running.communicate(timeout=20)
+        rest, _ = running.communicate(timeout=60)
     lines += rest.splitlines(keepends=True)
     assert [line.split(" http")[0] for line in lines] == [
         "WARNING:tracemw:metrics do not reach",

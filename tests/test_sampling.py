@@ -435,7 +435,7 @@ def test_init_takes_rules_and_spans_leave_with_their_threshold() -> None:
     )
     with backend_serving() as backend:
         with process("-W", "error", "-c", code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}) as running:
-            output, _ = running.communicate(timeout=30)
+            output, _ = running.communicate(timeout=60)
         assert (running.returncode, output) == (0, "")
         assert [span.trace_state for span in backend.spans] == ["ot=th:0"]
 
@@ -449,7 +449,7 @@ def test_without_a_ratio_of_its_own_sampling_takes_that_of_the_environment() -> 
     )
     env = {"ENVIRONMENT": "production", "OTEL_TRACES_EXPORTER": "none"}
     with process("-W", "error", "-c", code, env=env) as running:
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     assert output == "tracemw{ratio=0.1,rules=[('/poll', 0.0)]}\n"
 
 

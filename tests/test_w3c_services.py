@@ -67,7 +67,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[str]:
 def ask(service: str, callbacks: Callbacks, headers: list[tuple[str, str]], count: int = 1) -> list[dict[str, str]]:
     """Have the service call back `count` times; return the trace headers of each callback."""
     body = json.dumps([{"url": callbacks.url, "arguments": []}] * count).encode()
-    connection = http.client.HTTPConnection(urlsplit(service).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(service).netloc, timeout=60)
     connection.putrequest("POST", "/test")
     sent = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *headers]
     for name, value in sent:

@@ -473,7 +473,7 @@ class TestOneSpanPerRequest:
         assert (outer.attributes or {})["url.path"] == "/outer"
 
     def test_whatever_runs_beside_it(self, recorded: Recorded) -> None:
-        barrier = threading.Barrier(8, timeout=10)
+        barrier = threading.Barrier(8, timeout=60)
 
         def app(environ: Any, start_response: Any) -> Iterator[bytes]:
             number = int(environ["PATH_INFO"][1:])
@@ -597,7 +597,7 @@ def test_gunicorn_serves_streams_files_and_errors_as_without_the_door(tmp_path: 
         assert httpx.get(f"{url}/file").content == source.read_bytes()
         assert httpx.get(f"{url}/boom").status_code == 500
         running.terminate()
-        output, _ = running.communicate(timeout=10)
+        output, _ = running.communicate(timeout=60)
     lines = output.splitlines()
     assert "GET /stream 200 None" in lines
     assert "GET /file 200 None" in lines

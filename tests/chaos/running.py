@@ -65,7 +65,7 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._running.communicate(timeout=20)  # what nobody has heard is read, so that it can be said
+            self._running.communicate(timeout=60)  # what nobody has heard is read, so that it can be said
         except subprocess.TimeoutExpired:
             self._running.kill()
             self._running.communicate()
@@ -210,7 +210,7 @@ class Service:
     def started(self) -> Self:
         """Wait until all its workers answer."""
         try:
-            wait_until(lambda: self._running.poll() is not None or self._answers(), timeout=60)
+            wait_until(lambda: self._running.poll() is not None or self._answers())
             self.stats()
         except Exception:
             raise RuntimeError(self.log) from None
@@ -223,7 +223,7 @@ class Service:
             return False
 
     def _ask(self) -> dict[str, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", "/stats", headers={"connection": "close"})
             stats: dict[str, Any] = json.loads(connection.getresponse().read())

@@ -37,7 +37,7 @@ SETTINGS = {
     "OTEL_BSP_SCHEDULE_DELAY": "50",
 }
 
-SLACK = 2.0
+SLACK = 4.0
 """Seconds for what is not waiting, on a busy machine."""
 
 OPENS = "spans do not reach"
@@ -92,19 +92,19 @@ def live(server: Server, fault: str, folder: Path, backend: Backend, reference: 
             return sum(int(one["dropped"]["breaker_open"]) for one in service.stats().values()) > RATE / 2
 
         load.start()
-        wait_until(lambda: len(port.received().accepted) > RATE, timeout=30)
+        wait_until(lambda: len(port.received().accepted) > RATE)
         before = _footprint(pids)
         port.change(fault)
         if fault in NOT_OPENING:
-            wait_until(lambda: len(port.received().accepted) > 2 * RATE, timeout=30)
+            wait_until(lambda: len(port.received().accepted) > 2 * RATE)
         else:
-            wait_until(has_opened, timeout=30)
-            wait_until(has_dropped, timeout=30)
+            wait_until(has_opened)
+            wait_until(has_dropped)
         port.change(HEALTHY)
         began = time.monotonic()
         if fault not in NOT_OPENING:
-            wait_until(lambda: len(re.findall(CLOSES, service.log)) == workers, timeout=30)
-        wait_until(lambda: port.received().first_accepted is not None, timeout=30)
+            wait_until(lambda: len(re.findall(CLOSES, service.log)) == workers)
+        wait_until(lambda: port.received().first_accepted is not None)
         recovery = time.monotonic() - began
         seen.append(_footprint(pids))
         through_it = load.stop()

@@ -30,8 +30,8 @@ SIDE_BY_SIDE = 10
 RATE = 600
 """Requests in a second to a service."""
 
-SLACK = 2.0
-"""Seconds for what is not waiting, on a busy machine; gunicorn takes more than one of them."""
+SLACK = 4.0
+"""Seconds for what is not waiting, on a busy machine; gunicorn takes more than one of them. A batch has ten."""
 
 UNANSWERING = ("hangs", "deaf", "tls-hangs", "drips", "reset-unanswered", "unavailable")
 """Faults that may leave a batch under way."""
@@ -67,7 +67,7 @@ def end_script(how: str, fault: str, *, folder: Path, backend: Backend) -> End:
         if is_told:
             running.send_signal(signal.SIGTERM)
         stats = [json.loads(line) for line in running.stdout]
-        running.wait(30)
+        running.wait(60)
         seconds = time.monotonic() - began
     return End(seconds, made, stats, port.received())
 
@@ -153,7 +153,7 @@ def test_sigterm_under_load_loses_no_span(
     port = backend.open()
     with serving(server, folder, port) as service, Load(service, references[server], connections=16) as load:
         load.start()
-        wait_until(lambda: len(port.received().accepted) > 2000, timeout=30)
+        wait_until(lambda: len(port.received().accepted) > 2000)
         told = time.monotonic()
         seconds = service.terminate()
         made = load.stop()

@@ -75,7 +75,7 @@ class Door:
         *,
         content: Any = None,
         headers: dict[str, str] | None = None,
-        timeout: float = 5,
+        timeout: Any = 30,
         digest: tuple[str, str] | None = None,
     ) -> Answer:
         raise NotImplementedError
@@ -83,7 +83,11 @@ class Door:
     def get(self, url: str, **options: Any) -> Answer:
         return self.request("GET", url, **options)
 
-    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+    def open(self, url: str, *, timeout: Any = 30) -> OpenResponse:
+        raise NotImplementedError
+
+    def reading_for(self, seconds: float) -> Any:
+        """Make a timeout of so many seconds for a read, with all the time to connect that a busy machine takes."""
         raise NotImplementedError
 
     def upload(self, chunks: Iterable[bytes]) -> Any:
@@ -137,6 +141,9 @@ class HttpxDoor(Door):
     def __init__(self, **options: Any) -> None:
         self.client = self.make_client(self.library.Client, self.door.TraceTransport, options)
 
+    def reading_for(self, seconds: float) -> Any:
+        return self.library.Timeout(60, read=seconds)
+
     def make_client(self, kind: Any, transport: Any, options: dict[str, Any]) -> Any:
         if self.by_transport:
             return kind(transport=transport(**options), follow_redirects=True)
@@ -147,7 +154,7 @@ class HttpxDoor(Door):
         response = self.client.request(method, url, auth=auth, **options)
         return Answer(response.status_code, response.content)
 
-    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+    def open(self, url: str, *, timeout: Any = 30) -> OpenResponse:
         response = self.client.send(self.client.build_request("GET", url, timeout=timeout), stream=True)
         return OpenResponse(response, response.iter_raw(), response.close)
 
@@ -168,7 +175,7 @@ class AsyncHttpxDoor(HttpxDoor):
         response = self.run(self.async_client.request(method, url, auth=auth, **options))
         return Answer(response.status_code, response.content)
 
-    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+    def open(self, url: str, *, timeout: Any = 30) -> OpenResponse:
         request = self.async_client.build_request("GET", url, timeout=timeout)
         response = self.run(self.async_client.send(request, stream=True))
         return OpenResponse(response, self._chunks(response), lambda: self.run(response.aclose()))
@@ -181,6 +188,10 @@ class AsyncHttpxDoor(HttpxDoor):
 
         while (chunk := self.run(following())) is not None:
             yield chunk
+
+    def reading_for(self, seconds: float) -> Any:
+        """Make a timeout of so many seconds for a read, with all the time to connect that a busy machine takes."""
+        raise NotImplementedError
 
     def upload(self, chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
         async def generate() -> AsyncIterator[bytes]:
@@ -267,9 +278,12 @@ class RequestsDoor(Door):
         response = self.session.request(method, url, data=content, auth=auth, **options)
         return Answer(response.status_code, response.content)
 
-    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+    def open(self, url: str, *, timeout: Any = 30) -> OpenResponse:
         response = self.session.get(url, stream=True, timeout=timeout)
         return OpenResponse(response, response.iter_content(None), response.close)
+
+    def reading_for(self, seconds: float) -> Any:
+        return 60, seconds
 
     def retry(self, status: int, times: int) -> None:
         adapter = self.session.get_adapter("http://")
@@ -313,9 +327,12 @@ class PoolManagerDoor(Door):
         response = self.manager.request(method, url, body=content, preload_content=False, **options)
         return Answer(response.status, response.data)
 
-    def open(self, url: str, *, timeout: float = 5) -> OpenResponse:
+    def open(self, url: str, *, timeout: Any = 30) -> OpenResponse:
         response = self.manager.request("GET", url, timeout=timeout, preload_content=False)
         return OpenResponse(response, response.stream(None), response.close)
+
+    def reading_for(self, seconds: float) -> Any:
+        return urllib3.Timeout(connect=60, read=seconds)
 
     def retry(self, status: int, times: int) -> None:
         self.manager.connection_pool_kw["retries"] = Retry(times, status_forcelist=[status], raise_on_status=False)

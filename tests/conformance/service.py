@@ -70,7 +70,7 @@ class Service:
     def __init__(self, *, together: int = 1, library: TracerProvider | None = None) -> None:
         self.library = library
         self.gate = threading.Event()
-        self.barrier = threading.Barrier(together, timeout=10)
+        self.barrier = threading.Barrier(together, timeout=60)
         self.closed = 0
         self.context: Context | None = None
         """The OpenTelemetry context that `/child` and `/health` were last served in."""
@@ -143,7 +143,7 @@ class Service:
 
         def chunks() -> Iterator[bytes]:
             yield b"first"
-            self.gate.wait(10)
+            self.gate.wait(60)
             with tracemw.span("child.streamed"):
                 yield b"last"
 

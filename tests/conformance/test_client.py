@@ -700,9 +700,9 @@ def test_a_failed_tls_handshake_is_an_error(door: Door, service: Service, record
 
 def test_an_answer_that_does_not_come_in_time_is_an_error(door: Door, recorded: Recorded) -> None:
     with raw_server(hang) as url:
-        fails(door, recorded, url, door.read_timeout, timeout=0.1)
+        fails(door, recorded, url, door.read_timeout, timeout=door.reading_for(0.1))
 
-    assert 0.1 <= seconds(recorded.client) < 2
+    assert 0.1 <= seconds(recorded.client) < 5
 
 
 def test_a_connection_that_is_reset_is_an_error(door: Door, recorded: Recorded) -> None:
@@ -730,7 +730,7 @@ def test_the_type_of_a_5xx_whose_body_is_cut_short_is_its_status(door: Door, rec
 
 def test_a_body_that_stalls_is_an_error(door: Door, recorded: Recorded) -> None:
     with raw_server(stall_in_body) as url, pytest.raises(FAILURES):
-        door.get(url, timeout=0.1)
+        door.get(url, timeout=door.reading_for(0.5))
 
     span = recorded.client
     assert attributes(span)["http.response.status_code"] == 200

@@ -96,7 +96,7 @@ class Starter:
                 return httpx.get(f"{running.url}/health").status_code == 200
             return False
 
-        wait_until(up, timeout=30)
+        wait_until(up)
         return running
 
     def _start(self, door: str, server: str) -> Running:
@@ -221,7 +221,7 @@ def test_behind_a_real_server_work_after_the_last_byte_is_in_the_trace_and_not_i
 def test_bytes_that_are_no_utf_8_come_through_a_real_server(starter: Starter, door: str, server: str) -> None:
     running = starter(door, server)
     sent = running.trace()
-    with socket.create_connection(("127.0.0.1", running.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=60) as connection:
         connection.sendall(
             b"GET /order/%FF%5C?q=%FF\\ HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n"
             b"User-Agent: \xff\r\nBaggage: \xff=\xff\r\nTraceparent: "
@@ -244,5 +244,5 @@ def test_sigterm_in_the_middle_of_a_response_loses_neither_the_response_nor_its_
         first = next(chunks)
         running.process.send_signal(signal.SIGTERM)
         assert first + b"".join(chunks) == b"chunk" * 10
-    running.process.wait(10)
+    running.process.wait(60)
     assert attributes(sent.server())["http.response.status_code"] == 200

@@ -24,7 +24,7 @@ from tracemw.sqlalchemy import trace_engine
 def run(code: str, backend: Backend) -> subprocess.CompletedProcess[str]:
     """Run `code` in a fresh interpreter that exports to the backend, and return how it ended."""
     with process("-c", code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}) as running:
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     return subprocess.CompletedProcess(args=code, returncode=running.returncode, stdout=output)
 
 

@@ -34,7 +34,7 @@ def test_a_query_in_a_loop_is_folded_and_tells_its_line_whether_sampled_or_kept(
     path.write_text(SERVICE)
     with backend_serving() as backend:
         with process(str(path), ratio, env={"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}) as running:
-            output, _ = running.communicate(timeout=30)
+            output, _ = running.communicate(timeout=60)
         assert (running.returncode, output) == (0, "")
         statements = [span for span in backend.spans if span.name == "SELECT"]
     assert len(statements) == 21

@@ -93,9 +93,9 @@ def asked(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     with backend_serving() as backend:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "20", "TRACEMW_ALLOW": ""}
         with process(*command, env=environment, cwd=tmp_path) as running:
-            wait_until(lambda: running.poll() is not None or body_of(port, "/health") is not None, timeout=30)
+            wait_until(lambda: running.poll() is not None or body_of(port, "/health") is not None)
             assert [body_of(port, path) for path in ("/loop", "/leak", "/wait")] == [b"ok", b"ok", b"TimeoutError"]
-            wait_until(lambda: {"GET /loop", "GET /leak", "GET /wait"} <= set(backend.names), timeout=20)
+            wait_until(lambda: {"GET /loop", "GET /leak", "GET /wait"} <= set(backend.names))
     return backend
 
 

@@ -62,11 +62,11 @@ def emit() -> Emitted:
         command = ("-m", "uvicorn", "deploy.service:app", "--port", str(port), "--log-level", "warning")
         with process(*command, env=environment, cwd=folder) as running:
             base = f"http://127.0.0.1:{port}"
-            wait_until(lambda: answers(f"{base}/quiet"), timeout=30)
+            wait_until(lambda: answers(f"{base}/quiet"))
             for path in ("/orders/7", "/payments", "/orders/copied", "/slow", "/refunds", "/nowhere"):
-                httpx.get(base + path, trust_env=False, timeout=30)
+                httpx.get(base + path, trust_env=False, timeout=60)
             running.send_signal(signal.SIGTERM)
-            assert running.wait(30) in (0, -signal.SIGTERM)
+            assert running.wait(60) in (0, -signal.SIGTERM)
         return _emitted(backend)
 
 

@@ -89,7 +89,7 @@ class Shell:
             cwd=self._folder,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         assert ended.returncode == 0, ended.stderr
@@ -106,7 +106,7 @@ class Shell:
             self.moved(command),
         ]
         running = self._terminals.enter_context(process(*words, env=self._environment, cwd=self._folder))
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health") or running.poll() is not None, timeout=30)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health") or running.poll() is not None)
         assert running.poll() is None, running.communicate()[0]
 
 
@@ -152,7 +152,7 @@ def test_a_server_that_the_page_on_deployment_starts_delivers_its_spans(command:
                 shell.write(block.name, block.text)
         shell.start(command)
         assert shell.run("curl -sf http://127.0.0.1:8000/products/7") in ('{"product":7}', '{"product":7}\n')
-        wait_until(lambda: any(name.startswith("GET /products/") for name in backend.names), timeout=30)
+        wait_until(lambda: any(name.startswith("GET /products/") for name in backend.names))
 
 
 def test_the_spikes_of_the_page_begin_and_end(shell: Shell) -> None:

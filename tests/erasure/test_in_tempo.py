@@ -341,7 +341,7 @@ def test_a_run_that_is_ended_while_it_waits_has_its_audit_line(tempo: Tempo, tmp
     log = tmp_path / "audit.jsonl"
     where = ("--url", tempo.url, "--scheduler", tempo.scheduler, "--audit", str(log))
     with process("-m", "tracemw", "forget", ALICE, *where, "--wait", "1h", "--every", "0.05s") as waiting:
-        wait_until(lambda: len(tempo.searches) > 30, timeout=60)
+        wait_until(lambda: len(tempo.searches) > 30)
         waiting.terminate()
         assert waiting.wait(60) == 2
     (line,) = log.read_text().splitlines()

@@ -143,11 +143,11 @@ def test_real_requests_of_a_user_are_forgotten_and_those_of_others_are_not(runni
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with process("-c", SERVICE, running.url, str(port), env={"TRACEMW_PSEUDONYM_KEY": VARIABLE}):
-        wait_until(lambda: answers(f"{url}/"), timeout=30)
+        wait_until(lambda: answers(f"{url}/"))
         for name in ("alice", "bob", "nobody", "alice"):
-            httpx.get(f"{url}/orders/{name}", trust_env=False, timeout=30).raise_for_status()
-        wait_until(lambda: len(running.found(q='{ name = "load" }')) == 4, timeout=30)
-        wait_until(lambda: len(running.found(q='{ name = "GET /orders/{name}" }')) == 4, timeout=30)
+            httpx.get(f"{url}/orders/{name}", trust_env=False, timeout=60).raise_for_status()
+        wait_until(lambda: len(running.found(q='{ name = "load" }')) == 4)
+        wait_until(lambda: len(running.found(q='{ name = "GET /orders/{name}" }')) == 4)
     assert forget(running).returncode == 0
     assert len(running.found(q='{ name = "load" }')) == 2
     assert forget(running, "--dry-run", stdin=BOB).returncode == 1

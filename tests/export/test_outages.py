@@ -56,11 +56,14 @@ def test_one_probe_per_interval_closes_the_breaker_again(
     to = made(interval=0.2, batch_size=5)
     open_the_breaker(to, exporter)
     before = len(exporter.attempts)
-    until = time.monotonic() + 1
-    while time.monotonic() < until:
+    began = time.monotonic()
+
+    def probed_thrice() -> bool:
         record(to, 5)
-        time.sleep(0.01)
-    assert 2 <= len(exporter.attempts) - before <= 7
+        return len(exporter.attempts) - before >= 3
+
+    wait_until(probed_thrice)
+    assert len(exporter.attempts) - before <= (time.monotonic() - began) / (0.8 * 0.2) + 1
     exporter.outcome = ACCEPTED
 
     def arrived() -> bool:
@@ -155,7 +158,7 @@ def test_a_fault_of_our_own_leaves_nobody_waiting(
         record(to, 1)
         assert to.flush(timeout=5) is False
     assert "a bug" in caplog.text
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     record(to, 1)  # the next batch takes along what was under way
     assert to.flush(timeout=5) is True
     assert to.stats().exported == to.stats().ended == 2

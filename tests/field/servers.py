@@ -55,7 +55,7 @@ class Served:
 
     def raw(self, head: str) -> socket.socket:
         """Return a connection on which the head of a request was sent."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
         return connection
 
@@ -76,7 +76,7 @@ def serving(server: str, app: str, **environment: str) -> Iterator[Served]:
             # What nobody reads would stop a server that logs errors.
             reader = threading.Thread(target=deque, args=(running.stdout, 0))
             reader.start()
-            wait_until(lambda: running.poll() is not None or _answers(url), 30)
+            wait_until(lambda: running.poll() is not None or _answers(url))
             try:
                 yield Served(url, backend)
             finally:

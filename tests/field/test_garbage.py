@@ -94,7 +94,7 @@ def left_by(served: Served, app: str, ways: Mapping[str, Callable[[Served, str],
 def settled(served: Served) -> Counter[str]:
     """Return what is there once nothing more goes away."""
     seen: list[Counter[str]] = []
-    with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)) as client:
+    with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)) as client:
 
         def is_settled() -> bool:
             client.request("GET", "/left", headers={"connection": "close"})

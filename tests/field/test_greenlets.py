@@ -58,14 +58,14 @@ def run(code: str, environment: dict[str, str]) -> tuple[int, str]:
     """Run `code` in a fresh interpreter, and return its exit status and its output."""
     with process("-W", "ignore", "-c", code, env={**environment, **NO_GREENDNS}) as running:
         try:
-            output, _ = running.communicate(timeout=30)
+            output, _ = running.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             pytest.fail("it hangs")
     return running.returncode, output
 
 
 def asked(port: int, path: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path)
     answer = connection.getresponse().read().decode()
     connection.close()
@@ -108,7 +108,7 @@ def test_a_server_of_greenlets_answers_and_stops_and_loses_no_span(
     arguments = [argument.format(port=port) for argument in SERVERS[server]]
     quick = {**environment, **NO_GREENDNS, "OTEL_BSP_SCHEDULE_DELAY": "1"}
     with process("-W", "ignore", *arguments, env=quick, cwd=tmp_path) as running:
-        wait_until(lambda: listening(port), timeout=30)
+        wait_until(lambda: listening(port))
         wait_until(lambda: backend.names == ["start"])
         for number in range(20):
             assert asked(port, f"/items/{number}") == "ok"
@@ -116,7 +116,7 @@ def test_a_server_of_greenlets_answers_and_stops_and_loses_no_span(
             wait_until(lambda so_far=number + 1: backend.names.count("GET /items/<int:n>") == so_far)
         assert asked(port, "/flush") == "True"
         running.send_signal(signal.SIGTERM)
-        running.wait(15)
+        running.wait(60)
     wait_until(lambda: len(backend.names) == 22)
     assert Counter(backend.names) == {"start": 1, "GET /items/<int:n>": 20, "GET /flush": 1}
     assert len(backend.requests) == 22
@@ -134,12 +134,12 @@ def test_metrics_arrive_from_a_worker_of_greenlets_that_is_forked_after_init(tmp
     with backend_serving() as backend:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_METRIC_EXPORT_INTERVAL": "50"}
         with process("-W", "ignore", *arguments, env=environment, cwd=tmp_path) as running:
-            wait_until(lambda: listening(port), timeout=30)
+            wait_until(lambda: listening(port))
             assert asked(port, "/items/1") == "ok"
             wait_until(lambda: list(backend.requests_measured.values()) == [1])
             assert asked(port, "/items/2") == "ok"
             running.send_signal(signal.SIGTERM)
-            output, _ = running.communicate(timeout=15)
+            output, _ = running.communicate(timeout=60)
         assert list(backend.requests_measured.values()) == [2]
     assert "Traceback" not in output
 

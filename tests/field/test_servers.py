@@ -163,7 +163,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[Running]:
                 return client.get("/recorded").status_code == 200
             return False
 
-        wait_until(up, timeout=30)
+        wait_until(up)
         yield Running(server, doors, f"http://127.0.0.1:{port}", client)
 
 

@@ -52,7 +52,7 @@ def ask(port: int, path: str) -> threading.Thread:
     """Ask from a thread, which does not mind when there is no answer."""
 
     def call() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             connection.request("GET", path)
             connection.getresponse().read()
@@ -67,7 +67,7 @@ def ask(port: int, path: str) -> threading.Thread:
 
 
 def listening(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/health")
         connection.getresponse().read()
@@ -81,7 +81,7 @@ def listening(port: int) -> bool:
 
 def accepting(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        socket.create_connection(("127.0.0.1", port), timeout=60).close()
     except OSError:
         return False
     return True
@@ -111,14 +111,14 @@ def test_what_hangs_when_gunicorn_aborts_a_worker_is_an_error_that_names_the_sig
         environment["GTHREAD"] = "1"
     server = ("-m", "gunicorn", *options, "--bind", f"127.0.0.1:{port}", "service:app")
     with process(*server, env=environment, cwd=tmp_path) as running:
-        wait_until(lambda: listening(port), timeout=20)
+        wait_until(lambda: listening(port))
         asking = ask(port, "/hang")
-        wait_until(lambda: hangs.exists() and hangs.read_text(), timeout=20)
+        wait_until(lambda: hangs.exists() and hangs.read_text())
         if worker == "gthread":  # whose main thread goes on telling gunicorn that all is well
             os.kill(int(hangs.read_text()), signal.SIGABRT)
-        wait_until(lambda: len(backend.spans) >= 2, timeout=20)
+        wait_until(lambda: len(backend.spans) >= 2)
         running.send_signal(signal.SIGTERM)
-        running.wait(20)
+        running.wait(60)
         asking.join()
     spans = {span.name: span for span in backend.spans}
     assert set(spans) == {"waiting", "GET /hang"}
@@ -195,11 +195,11 @@ def test_a_request_that_the_process_dies_with_has_its_name_and_its_route(
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}
     server = ("-m", "uvicorn", "--lifespan", "off", "--port", str(port), "service:app")
     with process(*server, env=environment, cwd=tmp_path) as running:
-        wait_until(lambda: accepting(port), timeout=20)
+        wait_until(lambda: accepting(port))
         asking = ask(port, "/items/7")
-        wait_until(lambda: hangs.exists() and hangs.read_text(), timeout=20)
+        wait_until(lambda: hangs.exists() and hangs.read_text())
         running.send_signal(signal.SIGABRT)
-        running.wait(20)
+        running.wait(60)
         asking.join()
     (span,) = backend.spans
     told = attributes(span)
@@ -214,11 +214,11 @@ def test_at_sigterm_a_server_finishes_its_requests_and_their_spans(backend: Back
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}
     server = ("-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "service:app")
     with process(*server, env=environment, cwd=tmp_path) as running:
-        wait_until(lambda: listening(port), timeout=20)
+        wait_until(lambda: listening(port))
         asking = ask(port, "/slow")
-        wait_until(lambda: hangs.exists() and hangs.read_text(), timeout=20)
+        wait_until(lambda: hangs.exists() and hangs.read_text())
         running.send_signal(signal.SIGTERM)
-        running.wait(20)
+        running.wait(60)
         asking.join()
     assert sorted(backend.names) == ["GET /slow", "finishing"]
     assert not [span for span in backend.spans if "error.type" in attributes(span)]

@@ -42,7 +42,7 @@ def instrumented(
         **environment,
     }
     with process("-c", INSTRUMENT, sys.executable, "script.py", *arguments, env=environment, cwd=folder) as running:
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     return subprocess.CompletedProcess(arguments, running.returncode, output)
 
 
@@ -79,7 +79,7 @@ def test_an_application_s_requests_are_traced_without_code(backend: Backend, tmp
         wait_until(lambda: answered(port))
         wait_until(lambda: backend.names)
         running.terminate()
-        running.wait(15)
+        running.wait(60)
     assert set(backend.names) == {"GET"}
 
 
@@ -87,7 +87,7 @@ def answered(port: int) -> bool:
     import urllib.request
 
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/items", timeout=10) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/items", timeout=60) as response:
             return int(response.status) == 200
     except OSError:
         return False

@@ -260,7 +260,7 @@ async def test_over_http_it_answers_this_machine_only(stored: Viewer) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/mcp"
     with process("-m", "tracemw", "mcp", "--url", stored.url, "--http", str(port)):
-        wait_until(lambda: _status(url) is not None, timeout=60)
+        wait_until(lambda: _status(url) is not None)
         async with Client(url, read_timeout_seconds=60) as client:
             failed, shown = await asked(client, "show_trace", trace_id=SLOW)
         assert not failed

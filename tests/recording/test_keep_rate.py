@@ -15,7 +15,23 @@ from recording.local_traces import SECOND, Init, Running, swallow
 from tracemw._recording import flight_recorder
 
 
-def test_no_more_local_traces_are_kept_in_a_second_than_the_rate_says(init: Init) -> None:
+class Clock:
+    """A clock of the flight recorder's that goes on when it is told to."""
+
+    now = 1000 * SECOND
+
+    def monotonic_ns(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(flight_recorder, "monotonic_ns", clock.monotonic_ns)
+    return clock
+
+
+def test_no_more_local_traces_are_kept_in_a_second_than_the_rate_says(init: Init, clock: Clock) -> None:
     running = init(keep_rate=0.001)
     for _ in range(5):
         with tracemw.span("job"):
@@ -28,7 +44,7 @@ def test_no_more_local_traces_are_kept_in_a_second_than_the_rate_says(init: Init
     assert running.lost == {"keep_rate": 1}
 
 
-def test_slow_requests_leave_half_of_the_rate_to_errors_and_to_what_is_asked_for(init: Init) -> None:
+def test_slow_requests_leave_half_of_the_rate_to_errors_and_to_what_is_asked_for(init: Init, clock: Clock) -> None:
     running = init(keep_slow=5.0, keep_rate=100)
     for _ in range(1000):
         slow = trace.get_tracer("test").start_span("slow", start_time=time.time_ns() - 6 * SECOND)
@@ -44,29 +60,13 @@ def test_slow_requests_leave_half_of_the_rate_to_errors_and_to_what_is_asked_for
 
 
 @pytest.mark.parametrize("rate", [0.001, 1, 2])
-def test_a_low_rate_still_keeps_one_slow_request(init: Init, rate: float) -> None:
+def test_a_low_rate_still_keeps_one_slow_request(init: Init, clock: Clock, rate: float) -> None:
     running = init(keep_slow=0.0, keep_rate=rate)
     for _ in range(2):
         with tracemw.span("slow"):
             pass
     assert running.names == ["slow"]
     assert running.lost == {"keep_rate": 1}
-
-
-class Clock:
-    """A clock of the flight recorder's that goes on when it is told to."""
-
-    now = 1000 * SECOND
-
-    def monotonic_ns(self) -> int:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(flight_recorder, "monotonic_ns", clock.monotonic_ns)
-    return clock
 
 
 def test_each_second_keeps_as_many_as_the_rate_says(init: Init, clock: Clock) -> None:

@@ -61,7 +61,7 @@ def test_a_forked_child_keeps_what_it_records_itself_and_leaves_its_parents_to_t
         "print(who, stats.held, stats.kept['manual'], flush=True)\n"
     )
     with process("-W", "error", "-c", code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}) as running:
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     assert sorted(output.splitlines()) == ["child 0 2", "parent 0 1"]
     assert Counter(backend.names) == {"root": 2, "before": 1, "child": 1, "parent": 1, "own": 1, "beneath": 1}
 
@@ -80,7 +80,7 @@ def test_a_forked_child_that_ends_a_root_of_its_parents_delivers_its_own_copy_on
         "print('parent' if pid else 'child', stats.ended, stats.held, stats.exported, flush=True)\n"
     )
     with process("-W", "error", "-c", code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}) as running:
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     assert sorted(output.splitlines()) == ["child 1 0 1", "parent 2 0 2"]
     assert Counter(backend.names) == {"root": 2, "before": 1}
 
@@ -99,7 +99,7 @@ def test_a_forked_child_has_a_rate_of_its_own(backend: Backend) -> None:
         "if pid: os.waitpid(pid, 0)\n"
     )
     with process("-W", "error", "-c", code, env={"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}) as running:
-        running.communicate(timeout=30)
+        running.communicate(timeout=60)
     assert Counter(backend.names) == {"before": 1, "child": 1}
 
 

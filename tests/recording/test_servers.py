@@ -74,11 +74,11 @@ def test_with_a_ratio_of_one_percent_every_failing_request_arrives_whole(
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "PYTHONPATH": str(tmp_path)}
     with process(*command, env=environment, cwd=tmp_path) as running:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-            wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), 20)
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"))
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda number: client.get(f"/items/{number}"), range(requests)))
         running.terminate()
-        running.wait(20)
+        running.wait(60)
     by_trace: dict[bytes, Spans] = {}
     for span in backend.spans:
         by_trace.setdefault(span.trace_id, []).append(span)

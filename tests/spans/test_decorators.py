@@ -194,9 +194,9 @@ def test_threads_keep_their_spans_apart(recorded: Recorded) -> None:
 
     @traced("item.handle")
     def handle() -> str | None:
-        barrier.wait(5)
+        barrier.wait(60)
         with span("item.step"):
-            barrier.wait(5)
+            barrier.wait(60)
             return current_name()
 
     with ThreadPoolExecutor(4) as pool:

@@ -100,7 +100,7 @@ def watching(file: Path, take: Callable[[tuple[Spike, ...]], object]) -> Iterato
 def output_of(code: str, **environment: str) -> str:
     """Run `code` in a fresh interpreter, with warnings as errors, and return what it printed."""
     with process("-W", "error", "-W", "ignore::ResourceWarning", "-c", code, env=environment) as running:
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     assert running.returncode == 0, output
     return output
 

@@ -26,7 +26,7 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
 
@@ -271,7 +271,7 @@ class Workers:
         self.sampled: dict[int, bool] = {}
 
     def ask(self, path: str = "/items") -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         try:
             connection.request("GET", path)
             pid, sampled = connection.getresponse().read().decode().split()

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from .running import Viewer, viewer
 from .samples import one
+
+expect.set_options(timeout=60_000)  # milliseconds: a busy machine takes its time
 
 
 @pytest.fixture(name="viewer")
@@ -74,7 +76,7 @@ def page_of(browser: Browser, url: str, **more: Any) -> Iterator[Page]:
     """A page of which nothing may leave for another host, and which may not complain."""
     options = {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light", **more}
     context = browser.new_context(base_url=url, **options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     requests: list[str] = []
     complaints: list[str] = []

@@ -44,7 +44,7 @@ class Viewer:
     def stop(self) -> int:
         self.http.close()
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(60)
 
 
 @contextmanager

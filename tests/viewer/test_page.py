@@ -95,7 +95,7 @@ def test_a_trace_of_5000_spans_draws_only_what_is_in_sight_and_scrolls_to_its_en
     page.keyboard.press("Home")
     page.keyboard.press("ArrowLeft")
     expect(page.get_by_role("treeitem")).to_have_count(1)
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 20
 
 
 def test_names_and_values_that_look_like_markup_are_shown_and_not_run(page: Page, viewer: Viewer) -> None:

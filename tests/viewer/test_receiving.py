@@ -233,7 +233,7 @@ def test_a_body_beyond_the_limit_is_refused_with_413(small_viewer: str, kind: st
 
 def test_a_body_that_never_ends_is_not_read_beyond_the_limit(small_viewer: str) -> None:
     host, port = small_viewer.split("/")[2].split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         head = f"POST /v1/traces HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-protobuf\r\n"
         connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
         chunk = b"ffff\r\n" + bytes(0xFFFF) + b"\r\n"

@@ -20,7 +20,7 @@ from .samples import Spans, hex_id, one, span
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tracemw", *arguments], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-m", "tracemw", *arguments], capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -112,7 +112,7 @@ def test_without_the_viewer_extra_the_remedy_is_a_pip_command(tmp_path: Path) ->
     hide = "import sys; sys.modules['{}'] = None; from tracemw.cli import main; sys.exit(main(['view', '--port', '0']))"
     for module in ("starlette", "uvicorn", "re2"):
         result = subprocess.run(
-            [sys.executable, "-c", hide.format(module)], capture_output=True, text=True, timeout=20, check=False
+            [sys.executable, "-c", hide.format(module)], capture_output=True, text=True, timeout=60, check=False
         )
         assert result.returncode == 2
         assert "pip install 'tracemw[viewer]'" in result.stderr
@@ -124,7 +124,7 @@ def test_the_command_loads_no_door_and_no_server_before_it_runs_and_never_the_sd
     loaded = {
         name: set(
             subprocess.run(
-                [sys.executable, "-c", code.format(name)], capture_output=True, text=True, timeout=20, check=True
+                [sys.executable, "-c", code.format(name)], capture_output=True, text=True, timeout=60, check=True
             ).stdout.split()
         )
         for name in ("cli", "viewer.serve")
@@ -139,8 +139,8 @@ def test_a_signal_ends_the_viewer_quickly_with_status_0_while_connections_are_op
         running.send(one()).raise_for_status()  # the connection stays open
         before = time.monotonic()
         running.process.send_signal(number)
-        assert running.process.wait(10) == 0
-        assert time.monotonic() - before < 3
+        assert running.process.wait(60) == 0
+        assert time.monotonic() - before < 4.5  # an idle connection may stay open for five
 
 
 def test_a_database_file_keeps_its_traces_over_a_restart(tmp_path: Path) -> None:

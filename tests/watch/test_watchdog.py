@@ -49,7 +49,7 @@ def test_the_watch_sleeps_while_nobody_is_served_and_wakes_with_the_next_request
         for _ in range(2):
             with Gate() as opening:
                 GATES[:] = [opening]
-                assert httpx.get(f"{url}/slow", timeout=20).text == "ok"
+                assert httpx.get(f"{url}/slow", timeout=60).text == "ok"
             wait_until(lambda: watch.wake is not None)
             assert beats
             assert not beats[-1]._goes_on
@@ -129,8 +129,8 @@ def test_a_task_of_another_request_is_not_mistaken_for_this_one(init: Init) -> N
     app.add_middleware(tracemw.starlette.TraceMiddleware)
     with uvicorn_serving(app) as url, Gate() as opening:
         GATES[:] = [opening]
-        assert httpx.get(f"{url}/other", timeout=20).text == "ok"
-        assert httpx.get(f"{url}/slow", timeout=20).text == "ok"
+        assert httpx.get(f"{url}/other", timeout=60).text == "ok"
+        assert httpx.get(f"{url}/slow", timeout=60).text == "ok"
     by_name = {span.name: told(span, "tracemw.stack") for span in running.spans}
     assert not by_name["GET /other"]
     assert {event.attributes["code.function.name"] for event in by_name["GET /slow"]} == {"slow"}

@@ -97,9 +97,9 @@ def test_a_slow_request_in_a_worker_of_gunicorn_tells_the_line_it_is_at(
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_BSP_SCHEDULE_DELAY": "20"}
     command = (*server, "--bind", f"127.0.0.1:{port}", f"service:{app}")
     with process(*command, env=environment, cwd=tmp_path) as running:
-        wait_until(lambda: running.poll() is not None or body_of(port, "/health") is not None, timeout=20)
+        wait_until(lambda: running.poll() is not None or body_of(port, "/health") is not None)
         assert body_of(port, "/slow") == b"ok"
-        wait_until(lambda: backend.spans and any(span.name == "GET /slow" for span in backend.spans), timeout=20)
+        wait_until(lambda: backend.spans and any(span.name == "GET /slow" for span in backend.spans))
     stacks = told(server_span([span for span in backend.spans if span.name == "GET /slow"]), "tracemw.stack")
     (line,) = [number for number, text in enumerate(SERVICE.splitlines(), 1) if text.endswith(mark)]
     assert stacks[0].line == (str(tmp_path / "service.py"), line)
@@ -112,10 +112,10 @@ def test_slow_requests_under_trio_tell_the_line_they_are_at(backend: Backend, tm
     command = ("-m", "hypercorn", "-k", "trio", "--bind", f"127.0.0.1:{port}", "service:asgi")
     paths = ("/awaiting", "/blocking", "/threaded")
     with process(*command, env=environment, cwd=tmp_path) as running:
-        wait_until(lambda: running.poll() is not None or body_of(port, "/health") is not None, timeout=20)
+        wait_until(lambda: running.poll() is not None or body_of(port, "/health") is not None)
         for path in paths:
             assert body_of(port, path) == b"ok"
-        wait_until(lambda: {f"GET {path}" for path in paths} <= set(backend.names), timeout=20)
+        wait_until(lambda: {f"GET {path}" for path in paths} <= set(backend.names))
     for path in paths:
         (span,) = [span for span in backend.spans if span.name == f"GET {path}"]
         (line,) = [number for number, text in enumerate(TRIO.splitlines(), 1) if text.endswith(f"# at {path}")]

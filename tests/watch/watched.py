@@ -6,11 +6,12 @@ import asyncio
 import inspect
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import monotonic_ns
 from typing import Any, NamedTuple
 
+from opentelemetry import trace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from recording.local_traces import value_of
@@ -63,6 +64,19 @@ class Gate:
     def _seen(self) -> bool:
         taken = [[note.at for note in request.notes or () if note.name == "tracemw.stack"] for request in list(served)]
         return any(len(each) >= self.stacks and max(each) > self._reached_at for each in taken)
+
+
+def until_seen_to_block() -> Iterator[None]:
+    """Go round until the watch has seen that the current request blocks its loop, and once more.
+
+    On a busy machine, the watch may look late, and all that it knows of is what comes after.
+    """
+    span = trace.get_current_span()
+    for _ in range(50):
+        notes = [note.name for request in list(served) if request.span is span for note in request.notes or ()]
+        yield
+        if "tracemw.loop.blocked" in notes:
+            return
 
 
 def line_of(mark: str, *functions: Callable[..., Any]) -> int:
