@@ -16,11 +16,11 @@ for name in ("fastapi.testclient", "flask", "httpx2", "opentelemetry.sdk.trace.e
 
 
 def run(name: str, code: str, output: str) -> None:
-    """Run a snippet, for 30 seconds at most."""
+    """Run a snippet, for two minutes at most."""
     file = os.open(output, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    signal.alarm(30)
+    signal.alarm(120)
     warnings.simplefilter("error")
     exec(compile(code, name, "exec"), {"__name__": "__main__"})
 

@@ -89,7 +89,7 @@ class Shell:
             cwd=self._folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert ended.returncode == 0, ended.stderr

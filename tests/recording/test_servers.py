@@ -57,6 +57,7 @@ COMMANDS = {
     "uvicorn": ("-m", "uvicorn", "--port", "{port}", "--log-level", "error", "service:app"),
     "gunicorn": (
         *("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "critical", "--preload"),
+        *("--keep-alive", "60"),  # a busy machine leaves connections idle for longer than the two seconds of gunicorn's
         *("--workers", "2", "--threads", "4", "service:app"),
     ),
 }
