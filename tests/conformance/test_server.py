@@ -1082,6 +1082,23 @@ def test_a_body_tells_its_length_if_the_applications_does(door: Door, recorded: 
         body.close()
 
 
+def test_a_sized_body_can_be_gone_through_again_by_a_server_that_counts_its_bytes(
+    door: Door, recorded: Recorded
+) -> None:
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [b"a", b"bc"]
+
+    bare = wsgi(door, "iterable")
+    traced = bare.install(bare.around(app))
+    before, while_it_sends = (traced(bare.environ(), calls.WSGIServer().start_response) for _ in range(2))
+    assert sum(map(len, before)) == len(b"".join(before)) == 3  # as eventlet's server does
+    assert [(chunk, sum(map(len, while_it_sends))) for chunk in while_it_sends] == [(b"a", 3), (b"bc", 3)]  # gevent's
+    for body in (before, while_it_sends):
+        body.close()
+    assert len(recorded.of_kind(SpanKind.SERVER)) == 2
+
+
 def test_a_second_start_response_with_exc_info_replaces_the_status(door: Door, recorded: Recorded) -> None:
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
         start_response("200 OK", [])

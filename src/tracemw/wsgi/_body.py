@@ -87,9 +87,15 @@ class TracedBody:
 
 
 class SizedBody(TracedBody):
-    """An iterable with a length. Servers derive a missing Content-Length from it (PEP 3333)."""
+    """An iterable with a length. Servers derive a missing Content-Length from it (PEP 3333).
+
+    The servers of gevent and eventlet count the bytes for it in a pass of their own, gevent's while it sends.
+    """
 
     __slots__ = ()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.__next__, None) if self._iterator is None else iter(self._body)
 
     def __len__(self) -> int:
         return len(self._body)  # type: ignore[arg-type]  # made only for bodies with a length
