@@ -71,7 +71,8 @@ class TracedBody:
                 raise
             finally:
                 if exchange.is_open:
-                    exchange.end()
+                    # A server refuses a part that comes before `start_response`, and goes no further.
+                    exchange.end(incomplete=exchange.status is None and exchange.last_byte_at is not None)
                 if token is not None:
                     detach(token, exchange.context)
         finally:
