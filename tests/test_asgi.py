@@ -768,7 +768,7 @@ async def test_a_head_that_the_server_refuses_is_not_what_the_client_got(recorde
             raise ValueError("this header is not valid")
 
     with nullcontext() if recovers else pytest.raises(ValueError, match="is not valid"):
-        await TraceMiddleware(app)(http_scope(), asyncio.Event().wait, refusing)
+        await TraceMiddleware(app)(http_scope(), asyncio.Queue[Any]().get, refusing)
     assert (recorded.server.attributes or {})["http.response.status_code"] == (400 if recovers else 500)
 
 

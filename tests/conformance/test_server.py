@@ -1099,6 +1099,20 @@ def test_a_sized_body_can_be_gone_through_again_by_a_server_that_counts_its_byte
     assert len(recorded.of_kind(SpanKind.SERVER)) == 2
 
 
+def test_a_list_is_a_list_to_the_server_and_ends_with_it(door: Door, recorded: Recorded) -> None:
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [b"a", b"bc"]
+
+    bare = wsgi(door, "iterable")
+    body = bare.install(bare.around(app))(bare.environ(), calls.WSGIServer().start_response)
+    assert isinstance(body, list)
+    assert b"".join(body) == b"abc"  # as granian does, which declares the length and closes nothing
+    del body
+    assert (recorded.server.attributes or {})["http.response.status_code"] == 200
+    assert recorded.server.status.status_code is StatusCode.UNSET
+
+
 def test_a_second_start_response_with_exc_info_replaces_the_status(door: Door, recorded: Recorded) -> None:
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
         start_response("200 OK", [])
