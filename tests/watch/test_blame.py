@@ -19,6 +19,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from opentelemetry import trace
+from starlette.background import BackgroundTask
+from starlette.responses import Response
 
 import tracemw.fastapi
 import tracemw.wsgi
@@ -47,6 +49,11 @@ async def block() -> str:
         if is_seen():
             break
     return "ok"
+
+
+@app.get("/page")
+async def page() -> Response:
+    return Response("later", 503, background=BackgroundTask(block))
 
 
 def is_seen() -> bool:
@@ -119,6 +126,14 @@ def test_a_request_that_blocks_the_event_loop_tells_the_line(init: Init, url: st
     assert BLOCK / 2 < event.attributes["tracemw.seconds"] < 2 * BLOCK
     assert "it blocks" not in event.text
     assert "in block" in event.text
+
+
+def test_work_after_an_error_page_is_no_part_of_the_request(init: Init, url: str) -> None:
+    running = init(1.0)
+    ask(f"{url}/page")
+    (span,) = running.spans
+    assert not told(span, "tracemw.loop.blocked")
+    assert span.end_time_unix_nano - span.start_time_unix_nano < BLOCK * 1e9
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.2, 0.5])
