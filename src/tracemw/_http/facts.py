@@ -86,6 +86,6 @@ def decoded_query(query: Encoded) -> str:
 
 
 def port_of(value: object) -> int | None:
-    """Return a port as a number, also of its digits; None for anything else."""
+    """Return a port as a number, also of its digits; None for anything else, and for 0, which stands for none."""
     text = str(value)
-    return int(text) if text.isdecimal() else None
+    return (int(text) or None) if text.isdecimal() else None

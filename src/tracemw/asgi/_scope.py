@@ -79,9 +79,9 @@ class ScopeRequest(ServerRequest):
             scope.get("query_string") or "",
             scheme,
             self,
-            "1.0" if version == "1" else version,  # granian writes HTTP/1.0 so, and ports as text
+            "1.0" if version == "1" else version,  # granian writes HTTP/1.0 so, ports as text, and "" for nobody
             (server[0], server[1] if type(server[1]) is int else port_of(server[1])) if server else None,
-            (peer[0], peer[1] if type(peer[1]) is int else port_of(peer[1])) if peer else None,
+            (peer[0], peer[1] if type(peer[1]) is int else port_of(peer[1])) if peer and peer[0] else None,
             None,
             host if isinstance(host, bytes) else None,
             agent if isinstance(agent, bytes) else None,
