@@ -152,6 +152,7 @@ class TestTheSpan:
         [
             ({"server": ("/run/app.sock", None), "headers": []}, ("/run/app.sock", 80)),
             ({"server": None, "client": None, "headers": []}, (None, None)),
+            ({"server": ("127.0.0.1", "8000"), "client": ("1.2.3.4", "x"), "headers": []}, ("127.0.0.1", 8000)),
             ({"headers": [(b"host", b"[::1]:8080")]}, ("::1", 8080)),
             ({"headers": [(b"host", b"not a host")]}, ("127.0.0.1", 8000)),
             ({"headers": iter([(b"host", b"one.shot")])}, ("one.shot", 80)),
@@ -750,6 +751,31 @@ async def test_a_message_of_a_skipped_request_is_sent_as_it_is() -> None:
 
     answer = await ask(TraceMiddleware(app, capture_response_headers=["x-kind"]), "/health")
     assert answer.messages[0] is message
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+async def test_a_head_that_the_server_refuses_is_not_what_the_client_got(recorded: Recorded, recovers: bool) -> None:
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        try:
+            await start(send, headers=[(b"x-name", b"two\r\nlines")])
+        except ValueError:
+            if not recovers:
+                raise
+            await start(send, 400)
+            await body(send, b"no")
+
+    async def refusing(message: Any) -> None:
+        if any(b"\n" in value for _, value in message.get("headers", ())):
+            raise ValueError("this header is not valid")
+
+    with nullcontext() if recovers else pytest.raises(ValueError, match="is not valid"):
+        await TraceMiddleware(app)(http_scope(), asyncio.Queue[Any]().get, refusing)
+    assert (recorded.server.attributes or {})["http.response.status_code"] == (400 if recovers else 500)
+
+
+async def test_http_1_0_is_called_so_whatever_the_server_writes(recorded: Recorded) -> None:
+    await ask(TraceMiddleware(ok), scope={**http_scope(), "http_version": "1"})  # as granian does
+    assert (recorded.server.attributes or {})["network.protocol.version"] == "1.0"
 
 
 def test_a_second_answer_that_the_server_refuses_leaves_the_status_that_was_sent(recorded: Recorded) -> None:

@@ -163,6 +163,27 @@ def test_a_request_and_its_calls_last_as_long_in_spans_as_in_metrics_though_the_
         assert client.sum == pytest.approx(ended.seconds("POST"), abs=1e-9)
 
 
+@pytest.mark.parametrize("kind", [TracerProvider, SdkTracerProvider])
+@STEPS
+def test_the_exception_of_a_call_lies_within_its_span_though_the_wall_clock_is_set(
+    clocks: Clocks, step: int, kind: type[SdkTracerProvider]
+) -> None:
+    provider, ended = provided(kind)
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        clocks.pass_by(SECOND)
+        clocks.wall += step
+        raise httpx.ConnectError("no")
+
+    transport = tracemw.httpx.TraceTransport(httpx.MockTransport(fail), tracer_provider=provider)
+    with httpx.Client(transport=transport) as client, pytest.raises(httpx.ConnectError):
+        client.get("http://other/")
+    span = ended.spans["GET"]
+    (event,) = span.events
+    assert (span.start_time or 0) <= event.timestamp <= (span.end_time or 0)
+    assert ended.seconds("GET") == pytest.approx(1, abs=0.2)
+
+
 @STEPS
 def test_a_wsgi_request_lasts_as_long_as_it_does_though_the_wall_clock_is_set(clocks: Clocks, step: int) -> None:
     provider, ended = provided()

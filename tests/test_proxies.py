@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls import ask
+from calls import ask, http_scope
 from conftest import Recorded
 from test_asgi import ok
 from test_propagation import Carrier
@@ -61,12 +61,20 @@ def test_an_untrusted_peer_can_say_what_it_likes() -> None:
         ("203.0.113.7:4711", "203.0.113.7"),
         ("2001:db8::1", "2001:db8::1"),
         ("[2001:db8::1]:4711", "2001:db8::1"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("[::ffff:203.0.113.7]:4711", "203.0.113.7"),
         ("unknown", None),
         ("203.0.113.7, unknown, 10.0.0.2", None),
     ],
 )
 def test_the_client_is_the_last_address_that_is_not_a_trusted_proxy(header: str, client: str | None) -> None:
     assert origin("10.0.0.0/8", "10.0.0.1", (XFF, header)).client == client
+
+
+async def test_a_server_that_calls_nobody_an_empty_text_is_on_a_unix_socket(recorded: Recorded) -> None:
+    scope = {**http_scope(), "client": ("", "0"), "headers": [(b"x-forwarded-for", b"203.0.113.9")]}  # as granian does
+    await ask(TraceMiddleware(ok, trusted_proxies="unix"), scope=scope)
+    assert (recorded.server.attributes or {})["client.address"] == "203.0.113.9"
 
 
 def test_several_headers_are_one_list() -> None:

@@ -735,3 +735,21 @@ class TestAClientThatHasGone:
         with pytest.raises(ConnectionResetError):
             ask(TraceMiddleware(app))
         assert recorded.server.status.status_code is StatusCode.ERROR
+
+
+def test_a_body_of_another_type_is_the_servers_to_judge(recorded: Recorded) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", "3")])
+        return b"abc"  # no list: its parts are numbers
+
+    body: Any = TraceMiddleware(app)(environ(), WSGIServer().start_response)
+    assert list(body) == list(b"abc")
+    body.close()
+    assert (recorded.server.attributes or {}).get("error.type") is None
+
+
+def test_a_part_before_start_response_that_the_server_refuses_is_an_error(recorded: Recorded) -> None:
+    body: Any = TraceMiddleware(lambda environ, start_response: [b"part"])(environ(), WSGIServer().start_response)
+    assert next(iter(body)) == b"part"
+    body.close()
+    assert (recorded.server.attributes or {})["error.type"] == "incomplete_response"

@@ -1082,6 +1082,37 @@ def test_a_body_tells_its_length_if_the_applications_does(door: Door, recorded: 
         body.close()
 
 
+def test_a_sized_body_can_be_gone_through_again_by_a_server_that_counts_its_bytes(
+    door: Door, recorded: Recorded
+) -> None:
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [b"a", b"bc"]
+
+    bare = wsgi(door, "iterable")
+    traced = bare.install(bare.around(app))
+    before, while_it_sends = (traced(bare.environ(), calls.WSGIServer().start_response) for _ in range(2))
+    assert sum(map(len, before)) == len(b"".join(before)) == 3  # as eventlet's server does
+    assert [(chunk, sum(map(len, while_it_sends))) for chunk in while_it_sends] == [(b"a", 3), (b"bc", 3)]  # gevent's
+    for body in (before, while_it_sends):
+        body.close()
+    assert len(recorded.of_kind(SpanKind.SERVER)) == 2
+
+
+def test_a_list_is_a_list_to_the_server_and_ends_with_it(door: Door, recorded: Recorded) -> None:
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [b"a", b"bc"]
+
+    bare = wsgi(door, "iterable")
+    body = bare.install(bare.around(app))(bare.environ(), calls.WSGIServer().start_response)
+    assert isinstance(body, list)
+    assert b"".join(body) == b"abc"  # as granian does, which declares the length and closes nothing
+    del body
+    assert (recorded.server.attributes or {})["http.response.status_code"] == 200
+    assert recorded.server.status.status_code is StatusCode.UNSET
+
+
 def test_a_second_start_response_with_exc_info_replaces_the_status(door: Door, recorded: Recorded) -> None:
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
         start_response("200 OK", [])

@@ -122,6 +122,30 @@ def test_a_server_of_greenlets_answers_and_stops_and_loses_no_span(
     assert len(backend.requests) == 22
 
 
+COUNTING = {
+    "gevent": "from gevent.pywsgi import WSGIServer; WSGIServer(address, app, log=None).serve_forever()\n",
+    "eventlet": "from eventlet import wsgi; wsgi.server(eventlet.listen(address), app, log_output=False)\n",
+}
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_a_body_arrives_whole_through_a_server_that_counts_its_bytes(patch: str) -> None:
+    port = free_port()
+    code = (
+        f"{PATCHES[patch]}"
+        "import tracemw.wsgi\n"
+        f"address = ('127.0.0.1', {port})\n"
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [b'in ', b'parts']\n"
+        "app = tracemw.wsgi.TraceMiddleware(app)\n"
+        f"{COUNTING[patch]}"
+    )
+    with process("-W", "ignore", "-c", code, env=NO_GREENDNS):
+        wait_until(lambda: listening(port), timeout=30)
+        assert asked(port, "/") == "in parts"
+
+
 @pytest.mark.parametrize("when", ["before", "after", "by gunicorn"])
 def test_metrics_arrive_from_a_worker_of_greenlets_that_is_forked_after_init(tmp_path: Path, when: str) -> None:
     code = SERVICE.replace("init('shop')", "init('shop', metrics=True)").replace(

@@ -19,6 +19,8 @@ import anyio.to_thread
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.background import BackgroundTask
+from starlette.responses import Response
 
 import tracemw.fastapi
 import tracemw.wsgi
@@ -70,6 +72,11 @@ async def block() -> str:
 async def block_briefly() -> str:
     time.sleep(BLOCK)  # noqa: ASYNC251
     return "ok"
+
+
+@app.get("/page")
+async def page() -> Response:
+    return Response("later", 503, background=BackgroundTask(block))
 
 
 @app.get("/wait")
@@ -148,6 +155,14 @@ def test_a_request_that_blocks_the_event_loop_tells_the_line(init: Init, url: st
     assert lasted(event)
     assert "it blocks" not in event.text
     assert "in block" in event.text
+
+
+def test_work_after_an_error_page_is_no_part_of_the_request(init: Init, url: str) -> None:
+    running = init(1.0)
+    ask(f"{url}/page")
+    (span,) = running.spans
+    assert not told(span, "tracemw.loop.blocked")
+    assert span.end_time_unix_nano - span.start_time_unix_nano < BLOCK * 1e9
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.2, 0.5])

@@ -320,7 +320,7 @@ class ClientExchange:
                 self._error_type = self._error_type or exception_type(error)
                 if self._span is not None:
                     put_stage(self._span, error)
-                    record_exception(self._span, error, at)
+                    record_exception(self._span, error, self.now() if at is None else at)
         finally:
             self.end(at=at)
 

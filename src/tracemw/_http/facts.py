@@ -83,3 +83,9 @@ def decoded_query(query: Encoded) -> str:
     if isinstance(query, bytes):
         return query.decode("utf-8", "replace")
     return query if isinstance(query, str) else ""
+
+
+def port_of(value: object) -> int | None:
+    """Return a port as a number, also of its digits; None for anything else, and for 0, which stands for none."""
+    text = str(value)
+    return (int(text) or None) if text.isdecimal() else None

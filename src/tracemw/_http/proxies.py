@@ -17,6 +17,7 @@ from tracemw._http.facts import RequestFacts
 from tracemw._http.semconv import is_header_name, split_host
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 FORWARDED: Final = "forwarded"
 X_FORWARDED_FOR: Final = "x-forwarded-for"
@@ -77,8 +78,7 @@ class TrustedProxies:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
-        mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-        return any((mapped or parsed) in network for network in self._networks)
+        return any(_unmapped(parsed) in network for network in self._networks)
 
     def seen_through(self, facts: RequestFacts) -> RequestFacts:
         """Return the facts, with what the outermost trusted proxy says."""
@@ -214,11 +214,17 @@ def _address(node: str | None) -> str | None:
     if node is None or len(node) > _LONGEST_NODE:
         return None
     try:
-        return str(ipaddress.ip_address(node))
+        address = ipaddress.ip_address(node)
     except ValueError:
-        pass
-    split = split_host(node)
-    try:
-        return str(ipaddress.ip_address(split[0])) if split is not None else None
-    except ValueError:
-        return None
+        split = split_host(node)
+        try:
+            address = ipaddress.ip_address(split[0] if split is not None else "")
+        except ValueError:
+            return None
+    return str(_unmapped(address))
+
+
+def _unmapped(address: _Address) -> _Address:
+    """Return the IPv4 address that an IPv6 one stands for: a proxy that listens on both writes `::ffff:192.0.2.7`."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

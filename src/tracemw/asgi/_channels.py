@@ -23,12 +23,19 @@ class AsgiExchange(ServerExchange):
     send_to: Send
     """The server's channels. The door sets both."""
 
-    def _channel_raised(self, error: BaseException) -> None:
-        """Note an exception of one of the server's channels: an OSError says that the connection has ended."""
+    def _channel_raised(self, error: BaseException, *, of_head: bool = False) -> None:
+        """Note an exception of one of the server's channels: an OSError says that the connection has ended.
+
+        Args:
+            error: The exception.
+            of_head: Whether the server was given the head of the response. It refuses one with an invalid header.
+        """
         # uvloop's transports raise a RuntimeError for that, and servers may let it pass.
         is_closed = isinstance(error, OSError) or (type(error) is RuntimeError and "handler is closed" in str(error))
         if self.client_has_gone or is_closed:
             self.gone(error)
+        elif of_head:
+            self.answered(None)
 
     def _answered(self, message: Message, status: Any) -> Message:
         """Note the status of the response, and return its message with the header that tells the trace id."""
@@ -93,11 +100,12 @@ class HttpExchange(AsgiExchange):
     async def send(self, message: Message) -> None:
         """Send a message to the server. The head gets the trace id, and the last byte ends the span."""
         send = self.send_to  # a function in a field: `self.send_to(message)` would look for a method first
-        kind = message["type"]
+        kind, is_head = message["type"], False
         is_body = kind == "http.response.body" or kind == "http.response.zerocopysend"
         if is_body:
             is_last = not (self._trailers or message.get("more_body"))
         elif kind == "http.response.start":
+            is_head = self.status is None
             message = self._answered(message, message.get("status"))
             self._trailers = message.get("trailers")
             is_last = False
@@ -122,7 +130,7 @@ class HttpExchange(AsgiExchange):
                 finally:
                     detach(token, self.around)
         except Exception as error:
-            self._channel_raised(error)
+            self._channel_raised(error, of_head=is_head)
             raise
         if self.is_open:
             # The span ends here, and not when the application returns: that may do background work first. After a 5xx
@@ -170,7 +178,7 @@ class WebSocketExchange(AsgiExchange):
 
     async def send(self, message: Message) -> None:
         """Send a message to the server, and note the answer to the handshake, or the close code."""
-        kind = message["type"]
+        kind, is_head = message["type"], self.status is None
         if kind == "websocket.accept":
             message = self._answered(message, 101)
         elif kind == "websocket.http.response.start":
@@ -185,7 +193,7 @@ class WebSocketExchange(AsgiExchange):
         try:
             await self.send_to(message)
         except Exception as error:
-            self._channel_raised(error)
+            self._channel_raised(error, of_head=is_head)
             raise
 
     def finish(self, *, returned: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracemw._http.facts import RawFacts
+from tracemw._http.facts import RawFacts, port_of
 from tracemw._http.request import ServerRequest
 from tracemw._http.settings import ServerSettings
 from tracemw.asgi._types import Scope
@@ -69,7 +69,7 @@ class ScopeRequest(ServerRequest):
     def read(self) -> RawFacts:
         scope, by_name = self.scope, self._by_name or self._noted()
         server, peer = scope.get("server"), scope.get("client")
-        host, agent = by_name.get(b"host"), by_name.get(b"user-agent")
+        host, agent, version = by_name.get(b"host"), by_name.get(b"user-agent"), scope.get("http_version")
         scheme = scope.get("scheme") or "http"
         if scope["type"] == "websocket" and scheme in ("http", "https"):  # some servers give the handshake's scheme
             scheme = scheme.replace("http", "ws")
@@ -79,9 +79,9 @@ class ScopeRequest(ServerRequest):
             scope.get("query_string") or "",
             scheme,
             self,
-            scope.get("http_version"),
-            (server[0], server[1]) if server else None,
-            (peer[0], peer[1]) if peer else None,
+            "1.0" if version == "1" else version,  # granian writes HTTP/1.0 so, ports as text, and "" for nobody
+            (server[0], server[1] if type(server[1]) is int else port_of(server[1])) if server else None,
+            (peer[0], peer[1] if type(peer[1]) is int else port_of(peer[1])) if peer and peer[0] else None,
             None,
             host if isinstance(host, bytes) else None,
             agent if isinstance(agent, bytes) else None,

@@ -25,7 +25,7 @@ from tracemw._http.server import ServerTracing
 from tracemw._http.settings import ServerOptions, shows_options
 from tracemw._otel.context import attach, current_context, detach
 from tracemw._otel.guard import fault
-from tracemw.wsgi._body import SizedBody, TracedBody, watch_file
+from tracemw.wsgi._body import traced, watch_file
 from tracemw.wsgi._environ import EnvironRequest
 from tracemw.wsgi._exchange import BYTE, START_RESPONSE, WsgiExchange, has_served_a_connection
 from tracemw.wsgi._response import observed
@@ -103,7 +103,7 @@ class TraceMiddleware:
                 if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
                     watch_file(body, exchange)
                 else:
-                    body = (SizedBody if hasattr(body, "__len__") else TracedBody)(body, exchange)
+                    body = traced(body, exchange)
                 handed_out = True
                 return body
             except BaseException as error:

@@ -13,18 +13,14 @@ from tracemw._otel.context import attach, current_context, detach
 from tracemw.wsgi._exchange import WsgiExchange
 
 
-class TracedBody:
-    """The application's iterable. Each step runs in the request's context, and the server's thread in its own."""
+class _Steps:
+    """What all bodies have in common. Each step runs in the request's context, and the server's thread in its own."""
 
-    __slots__ = ("_body", "_exchange", "_iterator")
+    __slots__ = ()
 
-    def __init__(self, body: Iterable[bytes], exchange: WsgiExchange) -> None:
-        self._body = body
-        self._exchange = exchange
-        self._iterator: Iterator[bytes] | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
+    _body: Iterable[bytes]
+    _exchange: WsgiExchange
+    _iterator: Iterator[bytes] | None
 
     def __next__(self) -> bytes:
         exchange = self._exchange
@@ -34,7 +30,7 @@ class TracedBody:
             try:
                 token = attach(exchange.context)
                 if self._iterator is None:
-                    self._iterator = iter(self._body)
+                    self._iterator = iter(self._body)  # type: ignore[misc]  # a slot of the classes below
                 chunk = next(self._iterator)
                 exchange.sent(chunk)
                 return chunk
@@ -71,7 +67,8 @@ class TracedBody:
                 raise
             finally:
                 if exchange.is_open:
-                    exchange.end()
+                    # A server refuses a part that comes before `start_response`, and goes no further.
+                    exchange.end(incomplete=exchange.status is None and exchange.last_byte_at is not None)
                 if token is not None:
                     detach(token, exchange.context)
         finally:
@@ -86,13 +83,51 @@ class TracedBody:
             exchange.abandon()
 
 
+class TracedBody(_Steps):
+    """The application's iterable."""
+
+    __slots__ = ("_body", "_exchange", "_iterator")
+
+    def __init__(self, body: Iterable[bytes], exchange: WsgiExchange) -> None:
+        self._body, self._exchange, self._iterator = body, exchange, None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+
 class SizedBody(TracedBody):
-    """An iterable with a length. Servers derive a missing Content-Length from it (PEP 3333)."""
+    """An iterable with a length. Servers derive a missing Content-Length from it (PEP 3333).
+
+    The servers of gevent and eventlet count the bytes for it in a pass of their own, gevent's while it sends.
+    """
 
     __slots__ = ()
 
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.__next__, None) if self._iterator is None else iter(self._body)
+
     def __len__(self) -> int:
         return len(self._body)  # type: ignore[arg-type]  # made only for bodies with a length
+
+
+class ListBody(list[bytes], _Steps):
+    """A list. granian sends a list in one piece, with its length, and lets it go without a `close`."""
+
+    __slots__ = ("_body", "_exchange", "_iterator")
+
+    def __init__(self, body: list[bytes], exchange: WsgiExchange) -> None:
+        super().__init__(body)
+        self._body, self._exchange, self._iterator = body, exchange, None
+
+    def __iter__(self) -> Iterator[bytes]:  # as in `SizedBody`
+        return iter(self.__next__, None) if self._iterator is None else iter(self._body)
+
+
+def traced(body: Iterable[bytes], exchange: WsgiExchange) -> Iterable[bytes]:
+    """Return a body that is to the server what the application's is, and ends the exchange."""
+    if isinstance(body, list):
+        return ListBody(body, exchange)
+    return (SizedBody if hasattr(body, "__len__") else TracedBody)(body, exchange)
 
 
 class FileEnd:

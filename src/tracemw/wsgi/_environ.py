@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tracemw._http.facts import RawFacts
+from tracemw._http.facts import RawFacts, port_of
 from tracemw._http.request import ServerRequest
 from tracemw._http.settings import ServerSettings
 
@@ -53,8 +53,8 @@ class EnvironRequest(ServerRequest):
             get("wsgi.url_scheme") or "http",
             self,
             protocol[5:] if protocol.startswith("HTTP/") else None,
-            (server, _port(get("SERVER_PORT"))) if server else None,
-            (peer, None if peer_port is None else _port(peer_port)) if peer else None,
+            (server, port_of(get("SERVER_PORT"))) if server else None,
+            (peer, None if peer_port is None else port_of(peer_port)) if peer else None,
             None,
             host if isinstance(host, str) else None,  # an environ may hold anything, as in `get`
             agent if isinstance(agent, str) else None,
@@ -64,8 +64,3 @@ class EnvironRequest(ServerRequest):
 def _decoded(value: str) -> str:
     # PEP 3333: an environ holds the request's bytes as latin-1.
     return value.encode("latin-1", "replace").decode("utf-8", "replace")
-
-
-def _port(value: object) -> int | None:
-    text = str(value)
-    return int(text) if text.isdecimal() else None

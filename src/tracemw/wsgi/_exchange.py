@@ -51,7 +51,10 @@ class WsgiExchange(ServerExchange):
         if self.answered_at is None:
             self.first_byte()
         if self.left is not None:
-            self.left -= len(data)
+            try:
+                self.left -= len(data)
+            except TypeError:  # no bytes, as of an application that returns bytes and no list: the server's to judge
+                return
             if self.left <= 0:
                 self.is_over = True
                 self.end()
