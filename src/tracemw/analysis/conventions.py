@@ -51,6 +51,16 @@ _AGAIN: Final = frozenset({408, 425, 429})
 _CANCELLED: Final = ("CancelledError", "GeneratorExit", "StopIteration", "StopAsyncIteration", "ClientDisconnect")
 
 
+_OF_MODELS: Final = ("gen_ai.operation.name", "gen_ai.request.model", "gen_ai.system", "llm.model_name")
+_MODELS: Final = (
+    "api.openai.com",
+    ".openai.azure.com",
+    "api.anthropic.com",
+    "api.mistral.ai",
+    "generativelanguage.googleapis.com",
+)
+"""Hosts of language models, whose calls most applications trace as any other call."""
+
 _CONTENT_TYPES: Final = ("http.response.header.content-type", "http.response.header.content_type")
 
 
@@ -109,9 +119,10 @@ def is_cancelled(error_type: str) -> bool:
 
 def asks_a_model(attributes: Mapping[str, Any]) -> bool:
     """Return whether this is a call of a language model, which takes its time."""
-    return (
-        "gen_ai.operation.name" in attributes or "gen_ai.request.model" in attributes or "llm.model_name" in attributes
-    )
+    if any(name in attributes for name in _OF_MODELS):
+        return True
+    host = attributes.get("server.address")
+    return isinstance(host, str) and host.endswith(_MODELS)
 
 
 def is_connection(attributes: Mapping[str, Any]) -> bool:

@@ -107,8 +107,8 @@ def _of_document(document: Any) -> Iterator[Span]:
         return spans_of(document)
     if "scopeSpans" in document:  # OpenTelemetry's SDK for Java logs one resource a line
         return spans_of({"resourceSpans": [document]})
-    if isinstance(document.get("data", ""), list | None):  # null where Jaeger has no such trace
-        return spans_of_jaeger(document["data"] or [])
+    if isinstance(document.get("data"), list):
+        return spans_of_jaeger(document["data"])
     if "spans" in document and "processes" in document:
         return spans_of_jaeger([document])
     if isinstance(document.get("traces"), list):
