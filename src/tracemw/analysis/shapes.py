@@ -35,7 +35,8 @@ _LITERAL: Final = re.compile(
 _LIST: Final = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)(?:\s*,\s*\(\s*\?(?:\s*,\s*\?)*\s*\))*")
 _TABLE: Final = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+[\"`\[]?([\w.]+)", re.IGNORECASE)
 _VARIABLE: Final = re.compile(
-    r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{12,}|\d+"
+    r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{12,}"
+    r"|(?<!/v)(?<!/v\d)\d+"  # not the version of an API
 )
 _MOST: Final = 2000
 _HOLLOW: Final = 0.8
