@@ -62,8 +62,8 @@ class _Request:
 
     def document(self) -> dict[str, Any]:
         start = EPOCH / 1e6 + self._number * 100
-        route = self._traffic.route
-        root = self._span("shop", "", f"GET {route}", 2, {"http.request.method": "GET", "http.route": route})
+        path = self._traffic.route
+        root = self._span("shop", "", f"GET {path}", 2, {"http.request.method": "GET", "http.route": path})
         above = root
         if self._traffic.bare:
             _last(root, start, start + self._takes(10.0))
