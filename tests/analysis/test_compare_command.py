@@ -161,3 +161,37 @@ def test_names_of_spans_are_text_on_the_page(tmp_path: Path) -> None:
         file.write_text(file.read_text().replace("GET /orders", "GET /<script>orders"))
     compare(files[0], files[1], "--html", str(tmp_path / "page.html"))
     assert "<script>" not in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(("prices", "is_told"), [(20, True), (4, False)])
+def test_many_new_queries_are_told_though_they_are_fast(prices: int, is_told: bool, tmp_path: Path) -> None:
+    before = Traffic(seed=3, prices=0).write(tmp_path / "before.json")
+    after = Traffic(seed=6, prices=prices).write(tmp_path / "after.json")
+    ended = compare(before, after)
+    assert ended.returncode == int(is_told)
+    assert ended.stdout.startswith("GET /orders does more: `SELECT prices` in shop is new, with 20 calls") is is_told
+
+
+def test_many_queries_that_only_got_another_name_are_not_new(tmp_path: Path) -> None:
+    before = Traffic(seed=3, prices=20).write(tmp_path / "before.json")
+    after = Traffic(seed=6, prices=20).write(tmp_path / "after.json")
+    after.write_text(after.read_text().replace("prices", "tariffs"))
+    assert compare(before, after).returncode == 0
+
+
+def test_sides_without_a_route_in_common_are_told_so(tmp_path: Path) -> None:
+    before = Traffic(seed=3, bare=True).write(tmp_path / "before.json")
+    after = Traffic(seed=4, bare=True, route="/carts").write(tmp_path / "after.json")
+    ended = compare(before, after)
+    assert ended.returncode == 0
+    assert ended.stdout.startswith(
+        "No route is on both sides, of which one has GET /orders, and the other GET /carts; name sides of one service"
+    )
+
+
+def test_findings_that_were_there_before_are_more_often_and_not_new(tmp_path: Path) -> None:
+    before = Traffic(seed=3, count=1500, bare=True, failing=15).write(tmp_path / "before.json")
+    after = Traffic(seed=4, count=1500, bare=True, failing=60).write(tmp_path / "after.json")
+    verdict = compare(before, after).stdout.partition("\n")[0]
+    assert "; more often: error-source" in verdict
+    assert "new:" not in verdict

@@ -306,4 +306,4 @@ def test_two_traces_are_too_few_to_tell(tmp_path: Path) -> None:
     after = Traffic(seed=2, count=1, addresses=41).write(tmp_path / "after.json")
     ended = compare(before, after)
     assert ended.returncode == 0
-    assert ended.stdout.startswith("1 traces before and 1 after are too few to tell a difference from chance")
+    assert ended.stdout.startswith("1 trace before and 1 after are too few to tell a difference from chance")

@@ -42,6 +42,82 @@ def test_a_query_repeats_from_five_times_and_fifty_milliseconds_on(count: int, e
         assert finding.line == "app.py"
 
 
+@pytest.mark.parametrize(
+    ("system", "text", "label", "remedy"),
+    [
+        ("postgresql", "SELECT * FROM orders WHERE id = {}", "SELECT orders", "selectinload"),
+        ("postgresql", "INSERT INTO orders VALUES ({})", "INSERT orders", "executemany"),
+        ("redis", "GET user:{}", "redis GET", "MGET"),
+        ("elasticsearch", "", "elasticsearch search", "_msearch"),
+    ],
+)
+def test_the_remedy_of_a_repetition_fits_what_is_repeated(system: str, text: str, label: str, remedy: str) -> None:
+    built = Builder()
+    front = built.request(0, 1000)
+    for number in range(10):
+        told: dict[str, Any] = {"db__statement": text.format(number)} if text else {}
+        name = text.split()[0] if text else "search"
+        built.add(front, name, number * 11, number * 11 + 10, kind="CLIENT", db__system=system, **told)
+    finding = found(built)["n-plus-one"]
+    assert f"runs {label} 10 times" in finding.title
+    assert remedy in finding.remedy
+
+
+def test_calls_repeat_although_some_of_them_failed_and_were_tried_again() -> None:
+    built = Builder()
+    front = built.request(0, 1000)
+    at = 0
+    for number in range(13):
+        failed = number in (3, 8, 11)
+        took = 33 if failed else 9
+        built.add(front, "GetDriver", at, at + took, service="redis", kind="CLIENT", failed=failed)
+        at += took
+    assert found(built)["n-plus-one"].numbers["count"] == 10
+
+
+def test_what_several_spans_have_in_common_is_one_finding() -> None:
+    built = Builder()
+    front = built.request(0, 4000)
+    slow = [built.query(front, number * 800, number * 800 + took) for number, took in enumerate((600, 700, 650))]
+    (finding,) = (each for each in find(built.trace()) if each.code == "slow-query")
+    assert finding.title == "shop runs SELECT orders for 700 ms (and 2 more like it)"
+    assert finding.span_ids[0] == slow[1].span_id
+    assert set(finding.span_ids) == {span.span_id for span in slow}
+
+
+def test_a_timeout_is_explained_by_what_took_so_long_beneath_the_call() -> None:
+    built = Builder()
+    timeout = exception("httpx.ReadTimeout")
+    front = built.request(0, 1010, failed=True, http__response__status_code=504)
+    call = built.call(front, 5, 1005, failed=True, events=(timeout,))
+    served = built.request(8, 3000, call, service="stock")
+    built.query(served, 10, 2990, "SELECT * FROM stock")
+    verdict, _ = look_at(built.trace())
+    assert verdict.sentence.endswith("; SELECT stock of stock took 2980 ms: look at that first, then at the timeout")
+
+
+@pytest.mark.parametrize(
+    ("events", "remedy"),
+    [((), "no exception is on record: look into the log of shop"), ((exception("KeyError"),), "in its own code")],
+)
+def test_a_request_that_failed_by_itself_passed_no_error_on(events: tuple[Event, ...], remedy: str) -> None:
+    built = Builder()
+    built.request(0, 30, failed=True, http__response__status_code=500, events=events)
+    assert remedy in found(built)["error-source"].remedy
+
+
+@pytest.mark.parametrize("is_message", [True, False])
+def test_a_verdict_tells_of_work_that_failed_after_the_response(is_message: bool) -> None:
+    built = Builder()
+    front = built.request(0, 80)
+    parent = built.add(front, "mail publish", 10, 12, kind="PRODUCER") if is_message else front
+    kind = "CONSUMER" if is_message else "INTERNAL"
+    built.add(parent, "send mail", 90, 95, kind=kind, failed=True, events=(exception("OSError", "no route"),))
+    verdict, findings = look_at(built.trace())
+    assert not findings
+    assert verdict.sentence.endswith("; but send mail of shop failed afterwards with OSError: no route")
+
+
 def test_the_old_conventions_tell_the_same() -> None:
     built = Builder()
     front = built.request(0, 1000)

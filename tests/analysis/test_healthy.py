@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from analysis.building import Builder, exception, found
 
 
@@ -103,4 +107,32 @@ def test_a_cancelled_loser_of_a_race_is_not_swallowed() -> None:
     front = built.request(0, 80)
     built.call(front, 5, 70, host="a")
     built.call(front, 5, 71, host="b", failed=True, error__type="asyncio.exceptions.CancelledError")
+    assert not found(built)
+
+
+@pytest.mark.parametrize("kind", ["SERVER", "INTERNAL", "CONSUMER"])
+def test_queries_that_come_now_and_then_in_a_long_time_do_not_repeat(kind: str) -> None:
+    built = Builder()
+    told: dict[str, Any] = {"url__scheme": "ws", "url__path": "/ws"} if kind == "SERVER" else {}
+    connection = built.add(None, "/ws", 0, 4800, kind=kind, **told)
+    for number in range(12):
+        built.query(connection, number * 400, number * 400 + 9, "INSERT INTO messages VALUES (1)")
+    assert "n-plus-one" not in found(built)
+
+
+@pytest.mark.parametrize("kind", ["CLIENT", "INTERNAL"])
+def test_the_wait_for_news_or_for_a_language_model_makes_no_trace_long(kind: str) -> None:
+    built = Builder()
+    root = built.add(None, "answer", 0, 9000)
+    if kind == "CLIENT":
+        built.call(root, 5, 8990, host="api.openai.com", path="/v1/chat/completions")
+    else:
+        built.add(root, "jobs receive", 5, 8990, messaging__operation__type="receive")
+    assert "long-trace" not in found(built)
+
+
+def test_an_exception_that_becomes_a_404_is_not_swallowed() -> None:
+    built = Builder()
+    front = built.request(0, 80, http__response__status_code=404)
+    built.add(front, "load order", 5, 70, failed=True, events=(exception("HTTPException", "no such order"),))
     assert not found(built)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from google.protobuf.wrappers_pb2 import BytesValue  # type: ignore[import-untyped]  # protobuf brings no types
 
 from tracemw.analysis.load.reading import read_traces
 from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError
 from tracemw.analysis.model import Span, Trace
+from tracemw.analysis.shapes import call_label
 
 CAPTURES = Path(__file__).parent / "captures"
 WEB = "00000000000000000a1b2c3d4e5f6071"
@@ -45,6 +49,45 @@ def test_a_file_may_hold_many_traces_and_one_document_a_line() -> None:
     assert len(read_traces(b"\xef\xbb\xbf" + document + b"\n\n" + document)) == 7
 
 
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda document: gzip.compress(json.dumps(document).encode(), mtime=0),
+        lambda document: json.dumps({"result": document}).encode(),
+        lambda document: json.dumps([{"trace": document}, {"batches": document["resourceSpans"]}]).encode(),
+        lambda document: "\n".join(map(json.dumps, document["resourceSpans"])).encode(),
+    ],
+    ids=["compressed", "version 3 of Jaeger's API", "answers in a list", "the log of Java's SDK"],
+)
+def test_what_is_around_the_spans_does_not_matter(around: Callable[[Any], bytes]) -> None:
+    document = json.loads(capture("input.otlp.json"))
+    assert len(read_traces(around(document))) == len(read_traces(capture("input.otlp.json")))
+
+
+def test_what_version_2_of_tempos_api_answers_as_protobuf_is_read() -> None:
+    around = BytesValue(value=capture("input.otlp.pb")).SerializeToString()  # the trace is field 1 of the answer
+    assert len(read_traces(around)) == len(read_traces(capture("input.otlp.pb")))
+
+
+def test_jaeger_of_opentracing_is_read_with_its_errors_and_what_a_span_is_part_of() -> None:
+    (trace,) = read_traces(capture("jaeger-opentracing.json"))
+    root, query = trace.spans
+    assert (root.kind, query.parent, trace.orphans) == ("SERVER", root, [])
+    assert (query.error_type, call_label(query)) == ("java.sql.SQLTimeoutException", "SELECT customer")
+
+
+def test_zipkin_is_read_with_trace_ids_of_both_lengths_and_members_that_are_null() -> None:
+    (spans,) = json.loads(capture("zipkin.json"))
+    for number, span in enumerate(spans):
+        span["traceId"] = span["traceId"][-16:].rjust(32 if number % 2 else 16, "0")
+        span["kind"] = span.get("kind")
+    (trace,) = read_traces(json.dumps(spans).encode())
+    assert len(trace.spans) == len(spans)
+    assert not trace.orphans
+    spans[-1] |= {"timestamp": None, "duration": None, "tags": None, "annotations": None}
+    assert read_traces(json.dumps(spans).encode())
+
+
 def test_jaeger_is_read_with_its_kinds_errors_and_events() -> None:
     (trace,) = read_traces(capture("jaeger.json"))
     root, query = trace.spans
@@ -76,7 +119,8 @@ def test_zipkin_is_read_and_a_shared_id_becomes_two_spans() -> None:
         (b'{"resourceSpans": [7]}', "a span cannot be read"),
         (b'{"data": [{"spans": [{}]}]}', "a span cannot be read"),
         (b"[" * 100_000, "nested too deep|broken"),
-        (gzip.compress(b"{}", mtime=0), "neither JSON nor protobuf"),
+        (gzip.compress(capture("input.otlp.json"), mtime=0)[:900], "compressed, and broken or cut off .* once more"),
+        (gzip.compress(b"hello", mtime=0), "neither JSON nor protobuf"),
         (b"hello", "neither JSON nor protobuf"),
     ],
 )

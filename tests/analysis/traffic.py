@@ -23,6 +23,9 @@ class Traffic:
     """Of `SELECT orders`, on average."""
     addresses: int = 1
     """How often `SELECT addresses` runs in a request."""
+    prices: int = 0
+    """How often `SELECT prices` runs in a request, fast, in time that was `shop`'s own."""
+    route: str = "/orders"
     failing: int = 0
     """How many requests fail."""
     bare: bool = False
@@ -59,7 +62,8 @@ class _Request:
 
     def document(self) -> dict[str, Any]:
         start = EPOCH / 1e6 + self._number * 100
-        root = self._span("shop", "", "GET /orders", 2, {"http.request.method": "GET", "http.route": "/orders"})
+        path = self._traffic.route
+        root = self._span("shop", "", f"GET {path}", 2, {"http.request.method": "GET", "http.route": path})
         above = root
         if self._traffic.bare:
             _last(root, start, start + self._takes(10.0))
@@ -80,7 +84,10 @@ class _Request:
         at += self._takes(0.5)
         for span in (call, served):
             _last(span, begun, at)
-        at += self._takes(1.0)
+        idle = at + self._takes(1.0)
+        for number in range(self._traffic.prices):
+            self._query("shop", above, "prices", at + number * 0.01, 0.01, line=77)
+        at = idle
         if above is not root:
             _last(above, start, at)
         _last(root, start, at)

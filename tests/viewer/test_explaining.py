@@ -85,7 +85,32 @@ def test_a_list_is_told_the_cause_of_each_trace_that_has_one(viewer: Viewer) -> 
     viewer.send(*incidents.n_plus_one(1), *incidents.healthy(2))
     told = viewer.get("/viewer/causes")
     assert {trace: cause["code"] for trace, cause in told["causes"].items()} == {hex_id(1): "n-plus-one"}
+    assert told["labels"] == {}
     assert viewer.http.get("/viewer/causes", params={"known": told["version"]}).status_code == 204
+
+
+def test_a_list_is_told_what_a_call_that_begins_a_trace_calls(viewer: Viewer) -> None:
+    called = incidents.call(1, 1, 0, "stock", "/v1/items/77", 0, 30)
+    viewer.send(Spans("cron", (called,)), *incidents.healthy(2))
+    assert viewer.get("/viewer/causes")["labels"] == {hex_id(1): "GET stock/v1/items/{}"}
+
+
+def test_requests_that_take_no_time_are_in_the_first_bar(viewer: Viewer) -> None:
+    viewer.send(Spans("shop", (incidents.request(1, 1, 0, "GET /now", 0, 0),)))
+    (route,) = viewer.get("/viewer/survey")["routes"]
+    assert [(bar["low_ms"], bar["calls"]) for bar in route["bars"]] == [(0.001, 1)]
+    assert route["p50"]["ms"] == 0
+
+
+def test_each_idle_gap_of_a_trace_is_a_wait_though_those_that_are_alike_are_one_finding(viewer: Viewer) -> None:
+    work = [span(1, number, 1, name="wait", at=10 + 1000 * number, took=900) for number in (2, 3)]
+    viewer.send(Spans("shop", (span(1, 1, name="job", took=4800), *work)))
+    told = viewer.get(f"/viewer/trace/{hex_id(1)}")
+    waits = {(wait["span"], wait["why"]) for wait in told["waits"]}
+    assert waits == {(f"{number:016x}", "idle-gap") for number in (1, 2, 3)}
+    assert told["findings"][-1]["title"].endswith("with nothing below (and 1 more like it)")
+    own = {row["id"]: row.get("own") for row in told["rows"]}
+    assert own == {f"{1:016x}": 3_000_000_000, f"{2:016x}": None, f"{3:016x}": None}
 
 
 def test_a_survey_of_more_traces_than_are_looked_at_is_refused(viewer: Viewer) -> None:

@@ -180,6 +180,16 @@ def test_a_bar_and_a_quantile_of_a_route_lead_to_traces(page: Page) -> None:
     expect(page.get_by_role("region", name="Verdict")).to_contain_text("Nothing is wrong")
 
 
+def test_a_request_without_duration_and_a_call_that_begins_a_trace_are_shown(browser: Browser) -> None:
+    with viewer() as running, page_of(browser, running.url) as page:
+        running.send(Spans("shop", (incidents.request(1, 1, 0, "GET /now", 0, 0),)))
+        page.goto("/routes")
+        expect(page.get_by_role("listitem").filter(has_text="GET /now")).to_contain_text("1 request")
+        running.send(Spans("cron", (incidents.call(2, 1, 0, "stock", "/items/77", 0, 30),)))
+        page.goto("/")
+        expect(page.get_by_role("link", name="cron GET stock/items/{}")).to_be_visible()
+
+
 def test_the_map_says_who_calls_whom_how_often_and_how_much_of_it_fails(page: Page) -> None:
     page.goto("/map")
     row = page.get_by_role("row").filter(has_text=re.compile("^payments"))
@@ -242,6 +252,7 @@ def test_a_trace_is_compared_with_a_usual_one(page: Page) -> None:
     first = page.get_by_role("row").nth(1)
     expect(first).to_contain_text("SELECT addresses")
     expect(first).to_contain_text("0 → 41")
+    expect(first.get_by_role("cell").nth(4)).to_have_text(re.compile(r"^0 ms → \d+ ms$"))
     expect(page.get_by_role("region", name="Before")).to_contain_text("Nothing is wrong")
     page.get_by_role("link", name="The other way round").click()
     expect(page.get_by_role("row").last).to_contain_text("SELECT addresses")

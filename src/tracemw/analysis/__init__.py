@@ -6,6 +6,7 @@ The way through the room:
 * ``conventions``: both generations of the semantic conventions, read in one place
 * ``model``: spans become a trace, whatever is missing, doubled or askew
 * ``critical_path``: which span holds the trace's end, and what a span did itself
+* ``stack_lines``: the line of code that a stack trace leads to
 * ``shapes``: what makes two queries or calls alike
 * ``findings/``: one module per finding or family, over one trace or over many
 * ``verdict``: the one sentence on a trace

@@ -1,7 +1,8 @@
 """Both generations of OpenTelemetry's semantic conventions, read in one place.
 
 Attributes get their names of today when a trace is built. Whatever reads them afterwards knows those names only.
-Source: the migration guides for HTTP, database, code and RPC spans (opentelemetry.io/docs/specs/semconv/non-normative).
+Source: the migration guides for HTTP, database, code and RPC spans (opentelemetry.io/docs/specs/semconv/non-normative),
+and OpenTracing, whose clients many services still have (opentracing.io/specification/conventions).
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ _NAMES: Final = {
     "code.lineno": "code.line.number",
     "code.function": "code.function.name",
     "rpc.system.name": "rpc.system",
+    "db.type": "db.system.name",
+    "db.instance": "db.namespace",
+    "peer.hostname": "server.address",
+    "peer.port": "server.port",
+    "message_bus.destination": "messaging.destination.name",
     "messaging.destination": "messaging.destination.name",
 }
 """Names of before, and what they are called today. Where several become one, the first that a span has holds."""
@@ -43,6 +49,19 @@ _AGAIN: Final = frozenset({408, 425, 429})
 """HTTP statuses that ask to try again."""
 
 _CANCELLED: Final = ("CancelledError", "GeneratorExit", "StopIteration", "StopAsyncIteration", "ClientDisconnect")
+
+
+_OF_MODELS: Final = ("gen_ai.operation.name", "gen_ai.request.model", "gen_ai.system", "llm.model_name")
+_MODELS: Final = (
+    "api.openai.com",
+    ".openai.azure.com",
+    "api.anthropic.com",
+    "api.mistral.ai",
+    "generativelanguage.googleapis.com",
+)
+"""Hosts of language models, whose calls most applications trace as any other call."""
+
+_CONTENT_TYPES: Final = ("http.response.header.content-type", "http.response.header.content_type")
 
 
 def in_names_of_today(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -100,16 +119,17 @@ def is_cancelled(error_type: str) -> bool:
 
 def asks_a_model(attributes: Mapping[str, Any]) -> bool:
     """Return whether this is a call of a language model, which takes its time."""
-    return (
-        "gen_ai.operation.name" in attributes or "gen_ai.request.model" in attributes or "llm.model_name" in attributes
-    )
+    if any(name in attributes for name in _OF_MODELS):
+        return True
+    host = attributes.get("server.address")
+    return isinstance(host, str) and host.endswith(_MODELS)
 
 
 def is_connection(attributes: Mapping[str, Any]) -> bool:
     """Return whether a request became a connection that lasts: a WebSocket, or a stream of events."""
     if attributes.get("url.scheme", attributes.get("http.scheme")) in ("ws", "wss") or http_status(attributes) == 101:
         return True
-    return "text/event-stream" in str(attributes.get("http.response.header.content-type", ""))
+    return any("text/event-stream" in str(attributes.get(name, "")) for name in _CONTENT_TYPES)
 
 
 def is_proxy(attributes: Mapping[str, Any]) -> bool:

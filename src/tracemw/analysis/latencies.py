@@ -15,6 +15,9 @@ _STEP: Final = math.log(1.02)
 _BARS: Final = 10
 """Bars of a histogram from any length to ten times as much."""
 
+_SHORTEST: Final = 1000
+"""Nanoseconds. Shorter calls count with those of a microsecond: a logarithmic scale has no zero."""
+
 _EXEMPLARS: Final = 5
 
 
@@ -72,7 +75,7 @@ class Latencies:
         self.failed += stands_for if failed else 0.0
         took = span.busy // span.folded
         self.total += stands_for * took
-        count = self._counts.setdefault(int(math.log(max(took, 1)) / _STEP), _Count(0.0, 0.0, []))
+        count = self._counts.setdefault(int(math.log(max(took, _SHORTEST)) / _STEP), _Count(0.0, 0.0, []))
         count.calls += stands_for
         count.failed += stands_for if failed else 0.0
         if len(count.exemplars) < _EXEMPLARS:

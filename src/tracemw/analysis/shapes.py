@@ -15,7 +15,7 @@ Shape = tuple[Any, ...]
 _CONNECTS: Final = frozenset({"connect", "pool wait", "ping", "commit", "rollback", "begin"})
 """Names and operations of database spans that are no statement."""
 
-_OF_KEYS: Final = frozenset({"redis", "valkey", "memcached", "mongodb", "elasticsearch", "opensearch", "aws.dynamodb"})
+OF_KEYS: Final = frozenset({"redis", "valkey", "memcached", "mongodb", "elasticsearch", "opensearch", "aws.dynamodb"})
 """Databases whose requests name keys and documents, where SQL has literals."""
 
 _LONGEST_CONNECT: Final = max(map(len, _CONNECTS))
@@ -35,7 +35,8 @@ _LITERAL: Final = re.compile(
 _LIST: Final = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)(?:\s*,\s*\(\s*\?(?:\s*,\s*\?)*\s*\))*")
 _TABLE: Final = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+[\"`\[]?([\w.]+)", re.IGNORECASE)
 _VARIABLE: Final = re.compile(
-    r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{12,}|\d+"
+    r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{12,}"
+    r"|(?<!/v)(?<!/v\d)\d+"  # not the version of an API
 )
 _MOST: Final = 2000
 _HOLLOW: Final = 0.8
@@ -80,7 +81,10 @@ def query_label(span: Span) -> str:
     """Return what a reader calls a query: its summary, else what and of which table, else the span's name."""
     attributes = span.attributes
     summary, text = attributes.get("db.query.summary"), attributes.get("db.query.text")
-    if summary or not text or "db.system.name" not in attributes:
+    system = attributes.get("db.system.name")
+    if isinstance(system, str) and system in OF_KEYS and not summary and span.name.isalpha():
+        return f"{system} {span.name}"  # a GET of Redis is none of HTTP
+    if summary or not text or system is None:
         return str(summary or span.name)
     words = _COMMENT.sub(" ", str(text)[:_MOST]).split(None, 1)
     table = _TABLE.search(str(text)[:_MOST])
@@ -108,7 +112,7 @@ def shape_of_one(span: Span) -> Shape | None:
             )
         text = None if text is None else statement(str(text)[:_MOST])
         system, database = str(attributes["db.system.name"]), str(attributes.get("db.namespace") or "")
-        if text is not None and system in _OF_KEYS:
+        if text is not None and system in OF_KEYS:
             text = without_numbers(text)
         return ("query", system, database, None if summary is None else str(summary), text)
     if span.kind == CLIENT:

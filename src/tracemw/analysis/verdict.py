@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracemw.analysis.critical_path import critical_path
+from tracemw.analysis.findings.error_source import failure_of
 from tracemw.analysis.findings.finding import Finding
-from tracemw.analysis.model import Trace, milliseconds
+from tracemw.analysis.model import CONSUMER, INTERNAL, Span, Trace, milliseconds
 from tracemw.analysis.shapes import call_label
 
 
@@ -56,4 +57,12 @@ def _nothing_wrong(trace: Trace, findings: Sequence[Finding]) -> str:
     (service, name), most = max(parts.items(), key=lambda each: each[1])
     if total and len(parts) > 1:
         text += f", of which {milliseconds(most):.1f} ms ({most / total:.0%}) in {name} of {service}"
+    later = next((span for span in trace.failed if span.failed_hard and _is_later(span, root)), None)
+    if later is not None:
+        text += f"; but {call_label(later)} of {later.service} failed afterwards with {failure_of(later)}"
     return text + ("; but parts of the trace are missing or its clocks are apart" if findings else "")
+
+
+def _is_later(span: Span, root: Span) -> bool:
+    """Return whether a span is work that the request has left to others: a message, or a task after the response."""
+    return span.kind == CONSUMER or (span.kind == INTERNAL and span.start >= root.end)

@@ -68,11 +68,11 @@ class Questions:
         of = f"the newest {len(found)} traces" if len(found) >= _MOST_RANKED else f"{len(found)} traces"
         lines = [f"{len(traces)} slowest of {of} that match {asked}"]
         for trace in traces:
-            root = trace.root
+            root, spans = trace.root, len(trace.spans)
             failed = " FAILED" if root.failed else ""
             lines.append(
                 f"{trace.trace_id} {call_label(root)} [{root.service}] {milliseconds(root.duration):.0f} ms, "
-                f"{len(trace.spans)} spans{failed}: {look_at(trace)[0].sentence}"
+                f"{spans} {'span' if spans == 1 else 'spans'}{failed}: {look_at(trace)[0].sentence}"
             )
         return answer(lines, rest="narrow the search with service, route, failing or slower_than_ms")
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from anyio import to_thread
 from google.protobuf import json_format  # type: ignore[import-untyped]
@@ -21,6 +21,7 @@ from tracemw.analysis.model import Span as AnalysedSpan
 from tracemw.analysis.model import Trace
 from tracemw.analysis.report.explanation import explain
 from tracemw.analysis.report.overview import survey_document
+from tracemw.analysis.shapes import call_label
 from tracemw.analysis.traffic import Traffic
 from tracemw.viewer.allowance import Allowance
 from tracemw.viewer.answering import Answers
@@ -34,8 +35,18 @@ from tracemw.viewer.storing.summaries import Summary
 
 _MOST_SURVEYED = 1_000  # traces
 _LARGEST_JUDGED = 5_000  # spans of a trace whose cause a list tells; a larger one is looked at when somebody opens it
-_CAUSES_REMEMBERED = 20_000
+_REMEMBERED = 20_000  # traces of which is remembered what a list tells
 _MOST_MATCHES = 10_000
+
+
+class _Told(NamedTuple):
+    """What a list tells of a trace."""
+
+    label: str
+    """What a reader calls it."""
+
+    cause: Mapping[str, str] | None
+    """The finding behind the verdict, if it is more than a hint."""
 
 
 class Explanations:
@@ -44,7 +55,7 @@ class Explanations:
     def __init__(self, store: Store, allowance: Allowance) -> None:
         self._store = store
         self._answers = Answers(allowance.search_seconds)
-        self._causes: dict[tuple[bytes, int, int, int], Mapping[str, str] | None] = {}
+        self._told: dict[tuple[bytes, int, int, int], _Told] = {}
 
     async def trace(self, request: Request) -> Response:
         """``GET /viewer/trace/{id}``: one trace as the page shows it; null if it is not there."""
@@ -94,7 +105,11 @@ class Explanations:
         return await self._answers.respond(request, None, make)
 
     async def causes(self, request: Request) -> Response:
-        """``GET /viewer/causes``: what is wrong with each trace of a list, by trace id. Parameters are the list's."""
+        """``GET /viewer/causes``: what is wrong with each trace of a list, by trace id. Parameters are the list's.
+
+        `labels` has what a reader calls a trace, where that is not the name of its root: ``GET stock/items/{id}`` for
+        a trace that begins with the call ``GET``.
+        """
         parameters = {name: value for name, value in request.query_params.items() if name != "known"}
         search = parse_list(parameters)
         version = self._store.totals().arrival
@@ -102,39 +117,45 @@ class Explanations:
             return Response(status_code=204)
 
         def make(budget: Budget) -> bytes:
-            causes = {}
+            causes, labels = {}, {}
             try:
                 for found in find(self._store, search, budget):
-                    cause = self._cause(found.summary, budget)
-                    if cause is not None:
-                        causes[found.summary.trace_id.hex()] = cause
+                    told = self._tell(found.summary, budget)
+                    trace_id = found.summary.trace_id.hex()
+                    if told.cause is not None:
+                        causes[trace_id] = told.cause
+                    if told.label != (found.summary.root_name or ""):
+                        labels[trace_id] = told.label
             except BudgetError:
                 pass  # the next look goes on from here
-            return _json({"version": version, "causes": causes})
+            return _json({"version": version, "causes": causes, "labels": labels})
 
         return await self._answers.respond(request, ("causes", version, *sorted(parameters.items())), make)
 
     def forget(self) -> None:
         """Let go of all answers: some may be of traces that have been erased."""
         self._answers.forget()
-        self._causes.clear()
+        self._told.clear()
 
-    def _cause(self, summary: Summary, budget: Budget) -> Mapping[str, str] | None:
-        """Return the finding behind the verdict on a trace, if it is more than a hint."""
+    def _tell(self, summary: Summary, budget: Budget) -> _Told:
+        unknown = _Told(summary.root_name or "", None)
         if summary.spans > _LARGEST_JUDGED:
-            return None
+            return unknown
         key = (summary.trace_id, summary.spans, summary.errors, summary.end)
         with suppress(KeyError):  # not `in`: another thread may let go of all meanwhile
-            return self._causes[key]
+            return self._told[key]
         trace = self._trace(summary.trace_id, budget)
-        finding = look_at(trace)[0].finding if trace is not None else None
+        if trace is None:
+            return unknown
+        finding = look_at(trace)[0].finding
         cause = None
         if finding is not None and finding.severity != "hint":
             cause = {"code": finding.code, "severity": finding.severity, "title": finding.title}
-        if len(self._causes) >= _CAUSES_REMEMBERED:
-            self._causes.clear()
-        self._causes[key] = cause
-        return cause
+        if len(self._told) >= _REMEMBERED:
+            self._told.clear()
+        label = unknown.label if summary.root_service is None else call_label(trace.root)
+        told = self._told[key] = _Told(label, cause)
+        return told
 
     async def survey(self, request: Request) -> Response:
         """``GET /viewer/survey``: findings, routes and map of the newest traces. Parameters are those of the list."""

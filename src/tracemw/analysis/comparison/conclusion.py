@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from tracemw.analysis.comparison.changes import MEASURES, Comparison, GroupChange, RouteChange
 from tracemw.analysis.comparison.intervals import Estimate
@@ -31,8 +31,9 @@ def conclude(made: Comparison) -> str:
         share = f"in {new[0].share_before:.1%} -> {new[0].share_after:.1%} of the requests"
         parts.append(f"{'new' if new[0].is_new else 'more often'}, {share}: {new[0].finding.title}")
     elif new:
-        codes = list(dict.fromkeys(change.finding.code for change in new))
-        parts.append(f"new: {', '.join(codes)}")
+        for told, chosen in (("new", True), ("more often", False)):
+            codes = list(dict.fromkeys(change.finding.code for change in new if change.is_new is chosen))
+            parts += [f"{told}: {', '.join(codes)}"] if codes else []
     return "; ".join(parts) if parts else _nothing_worse(made)
 
 
@@ -101,8 +102,18 @@ def _times(route: RouteChange) -> float:
     return max(_ratio(route, measure) for measure in route.worse)
 
 
+def _most_frequent(made: Comparison, when: Literal["before", "after"]) -> str:
+    """Return the route that one side has most requests of."""
+    there = [(side.count, route.route) for route in made.routes if (side := getattr(route, when))]
+    return max(there)[1] if there else "no requests"
+
+
 def _nothing_worse(made: Comparison) -> str:
-    sides = f"{made.before.traces} traces before and {made.after.traces} after"
+    traces = "trace" if made.before.traces == 1 else "traces"
+    sides = f"{made.before.traces} {traces} before and {made.after.traces} after"
+    if not any(route.before and route.after for route in made.routes):
+        gone, new = (_most_frequent(made, when) for when in ("before", "after"))
+        return f"no route is on both sides, of which one has {gone}, and the other {new}; name sides of one service"
     if not any(route.chances for route in made.routes):
         return f"{sides} are too few to tell a difference from chance; compare more"
     better = [route for route in made.routes if route.better]

@@ -17,6 +17,9 @@ _PART_OF_REQUEST: Final = 0.02
 
 _WORTH_ASKING: Final = _PART_OF_REQUEST / 2
 _TAIL: Final = 0.95
+_LOOP: Final = 5
+"""New calls in a request from which on they are many, however fast: others have to serve them."""
+
 _MOST: Final = 200
 
 
@@ -48,8 +51,11 @@ def group_changes(before: Side, after: Side) -> list[GroupChange]:
     ):
         for (number, _), chance in zip(questions, chosen, strict=True):
             answers[number] = min(answers[number], chance)
-    new = _truly_new(every)
-    found = [_change(pair, more[number], less[number], new.get(number, 1.0)) for number, pair in enumerate(every)]
+    new, added = _truly_new(every), _calls_added(every)
+    found = [
+        _change(pair, more[number], less[number], new.get(number, 1.0), added[pair.entry])
+        for number, pair in enumerate(every)
+    ]
     found.sort(key=lambda change: (not change.grew, -abs(change.growth_ms)))
     return found[:_MOST]
 
@@ -95,6 +101,16 @@ def _truly_new(every: list[_Pair]) -> dict[int, float]:
         part = max(total - taken.get(above, 0.0), 0.0) / total if total else 0.0
         parts.update(dict.fromkeys(groups, part))
     return parts
+
+
+def _calls_added(every: list[_Pair]) -> dict[RouteKey, float]:
+    """Return how many more queries and calls an average request makes, under whatever names."""
+    added: dict[RouteKey, float] = {}
+    for pair in every:
+        group, (before, after) = pair.after or pair.before, pair.numbers
+        is_call = group is not None and group.is_call
+        added[pair.entry] = added.get(pair.entry, 0.0) + (after.count - before.count if is_call else 0.0)
+    return added
 
 
 def _nearest(group: Group, known: set[Group]) -> Group:
@@ -150,13 +166,17 @@ def _repeats(before: GroupNumbers, after: GroupNumbers) -> bool:
     return after.count >= 2 and after.count - before.count >= 1
 
 
-def _change(pair: _Pair, more: float, less: float, new: float) -> GroupChange:
+def _change(pair: _Pair, more: float, less: float, new: float, added: float) -> GroupChange:
     before, after = pair.numbers
     group = pair.after or pair.before
     if group is None:
         raise ValueError("a pair of groups has one of them at least")
     slower_ms = pair.request_ms[1] - pair.request_ms[0]
     on_path_ms = after.on_path_ms - before.on_path_ms
+    repeats = group.is_call and _repeats(before, after)
+    if before.count == 0:  # a feature has some calls, and a call of another name is none
+        repeats = repeats and after.count >= _LOOP and added >= _LOOP
+    ceased = group.is_call and after.count > 0 and _repeats(after, before)
     return GroupChange(
         entry=pair.entry,
         service=group.service,
@@ -168,22 +188,19 @@ def _change(pair: _Pair, more: float, less: float, new: float) -> GroupChange:
         after=after,
         share_of_growth=min(max(on_path_ms / slower_ms, 0.0), 1.0) if slower_ms > 0 else None,
         chance=more,
-        grew=more <= CHANCE and _matters(before, after, pair.request_ms[0], new=new, is_call=group.is_call),
-        shrank=less <= CHANCE and _matters(after, before, pair.request_ms[0], new=1.0, is_call=group.is_call),
+        grew=more <= CHANCE and (repeats or _matters(before, after, pair.request_ms[0], new=new)),
+        shrank=less <= CHANCE and (ceased or _matters(after, before, pair.request_ms[0], new=1.0)),
     )
 
 
-def _matters(before: GroupNumbers, after: GroupNumbers, request_ms: float, *, new: float, is_call: bool) -> bool:
-    """Return whether a growth is enough to matter: of time, or of calls that others have to serve.
+def _matters(before: GroupNumbers, after: GroupNumbers, request_ms: float, *, new: float) -> bool:
+    """Return whether a growth of time is enough to matter.
 
     Args:
         before: The group on the side that may have less.
         after: The group on the side that may have more.
         request_ms: What an average request took before.
         new: How much of the growth was not there before under another name.
-        is_call: Whether these are queries or calls.
     """
     growth = (after.own_ms - before.own_ms) * new
-    if growth >= max(NOTABLE * before.own_ms, _PART_OF_REQUEST * request_ms):
-        return True
-    return is_call and before.count > 0 and _repeats(before, after)
+    return growth >= max(NOTABLE * before.own_ms, _PART_OF_REQUEST * request_ms)

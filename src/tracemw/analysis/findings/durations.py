@@ -31,9 +31,15 @@ _BLOCKING: Final = frozenset(
 
 
 def find_long_trace(trace: Trace) -> Iterator[Finding]:
-    """Give a finding if the root took more than 5 seconds until its response began, as far as that is known."""
+    """Give a finding if the root took more than 5 seconds until its response began, as far as that is known.
+
+    Time in which it waits for news, or for a language model, does not count.
+    """
     root = trace.root
     if root.duration <= LONG_TRACE or until_response(root) <= LONG_TRACE or _is_job(trace):
+        return
+    patient = covered([span for span in trace.long if _takes_its_time(span)], root.start, root.end)
+    if root.duration - patient <= LONG_TRACE:
         return
     yield Finding(
         code="long-trace",
@@ -94,7 +100,7 @@ def find_bottleneck(trace: Trace) -> Iterator[Finding]:
             continue
         if total < NORMAL and (span.is_database or span.kind == SERVER):
             continue
-        if _waits_for_news(span) or asks_a_model(span.attributes) or is_connect(span):
+        if _takes_its_time(span) or is_connect(span):
             continue
         own = total - covered(span.children, span.start, span.start + total) if span is root else self_time(span)
         if own < least or own - sum(pauses(span)) < least or _is_one_of_several(span, total):
@@ -154,6 +160,13 @@ def find_slow_queries(trace: Trace) -> Iterator[Finding]:
         )
 
 
+def _takes_its_time(span: Span) -> bool:
+    return _waits_for_news(span) or asks_a_model(span.attributes)
+
+
 def _waits_for_news(span: Span) -> bool:
-    operation = str(span.attributes.get("db.operation.name") or span.name).upper().partition(" ")[0]
+    attributes = span.attributes
+    if attributes.get("messaging.operation.type", attributes.get("messaging.operation")) == "receive":
+        return True
+    operation = str(attributes.get("db.operation.name") or span.name).upper().partition(" ")[0]
     return operation in _BLOCKING

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from tracemw.analysis.conventions import callee_name, http_status, is_cancelled, is_proxy
+from tracemw.analysis.critical_path import critical_path
 from tracemw.analysis.findings.finding import Finding, at, failing, line_of
 from tracemw.analysis.findings.hidden_failures import hidden_cause, line_of_handler, swallowing_span
 from tracemw.analysis.model import CLIENT, CONSUMER, INTERNAL, MILLISECOND, PRODUCER, SERVER, Span, Trace, milliseconds
 from tracemw.analysis.shapes import call_label, is_statement
+from tracemw.analysis.stack_lines import line_of_stack
 
 _TIMEOUTS: Final = ("timeout", "timed out", "deadline")
 _MOST_ROOTS: Final = 5
@@ -215,7 +217,7 @@ def _finding(chain: list[Span]) -> Finding:
     services = list(dict.fromkeys(through))
     way = f", through {' > '.join(services[1:-1])}" if len(services) > 2 else ""
     where = "" if source is root else f", from {call_label(source)} of {source.service}"
-    remedy = "look at the source first; what failed above only passed the error on"
+    remedy = _remedy(root, source)
     swallowing = swallowing_span(chain)
     if swallowing is not None:
         way += f"; it is swallowed in {swallowing.name} of {swallowing.service}{at(line_of_handler(swallowing))}"
@@ -243,6 +245,27 @@ def _finding(chain: list[Span]) -> Finding:
     )
 
 
+def _remedy(root: Span, source: Span) -> str:
+    if source is root and source.exception is None:
+        return f"nothing beneath it failed, and no exception is on record: look into the log of {root.service}"
+    if source is root:
+        return "nothing beneath it failed: the fault is in its own code"
+    slowest = _slowest_beneath(source) if _is_timeout(source) else None
+    if slowest is None:
+        return "look at the source first; what failed above only passed the error on"
+    where = f"{call_label(slowest)} of {slowest.service}{at(line_of((slowest,)))}"
+    return f"{where} took {milliseconds(slowest.duration):.0f} ms: look at that first, then at the timeout"
+
+
+def _slowest_beneath(call: Span) -> Span | None:
+    """Return the span beneath a call that took most of its time; None if no single one did."""
+    served = max(call.children, key=lambda child: child.duration, default=None)
+    if served is None:
+        return None
+    slowest, part = max(critical_path(served).items(), key=lambda each: each[1])
+    return slowest if part * 2 >= call.duration else None
+
+
 def line_of_failure(chain: list[Span]) -> str:
     """Return the line of code where a chain of failures began, as the nearest span or stack trace tells."""
     source = chain[-1]
@@ -251,18 +274,7 @@ def line_of_failure(chain: list[Span]) -> str:
 
 
 def _line_in(span: Span) -> str:
-    own = line_of((span,))
-    return own if ":" in own else _line_of_stacktrace(span) or own  # a function alone says less than its stack
-
-
-def _line_of_stacktrace(span: Span) -> str:
-    """Return the innermost line of a Python stack trace that belongs to no installed package."""
-    event = span.exception
-    text = str(event.attributes.get("exception.stacktrace") or "") if event else ""
-    own = ""
-    for line in text.splitlines():
-        file, _, rest = line.strip().removeprefix('File "').partition('", line ')
-        if rest and line.lstrip().startswith('File "') and "site-packages" not in file and "/lib/python" not in file:
-            number, _, function = rest.partition(", in ")
-            own = f"{file.rpartition('/')[2]}:{number}, {function}".rstrip(", ")
-    return own
+    own, event = line_of((span,)), span.exception
+    if ":" in own or event is None:
+        return own
+    return line_of_stack(str(event.attributes.get("exception.stacktrace") or "")) or own  # a function alone says less

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from tracemw.analysis.evidence import Evidence
@@ -18,6 +19,7 @@ from tracemw.analysis.findings.sequence import find_sequential_calls
 from tracemw.analysis.findings.spread import find_deep, find_wide
 from tracemw.analysis.findings.swallowed_error import find_swallowed
 from tracemw.analysis.model import Trace
+from tracemw.analysis.shapes import without_numbers
 
 CODES: Final = (
     "killed",
@@ -45,6 +47,7 @@ _SYMPTOMS: Final = frozenset({"long-trace", "wide-trace", "deep-trace", "broken-
 _BOTTLENECKS: Final = frozenset({"slow-query", "blocked-loop", "pool-wait"})
 """Findings that say more of a bottleneck than that it is one."""
 _MOST_OF: Final = 0.5
+_MOST_IDS: Final = 50
 _FAILURES: Final = frozenset({"killed", "error-source", "swallowed-error", "retry-storm"})
 
 
@@ -69,7 +72,21 @@ def find(trace: Trace) -> list[Finding]:
         *find_deep(trace),
         *find_broken(trace),
     ]
-    return sorted(_without_doubles(found), key=rank) if len(found) > 1 else found
+    return _each_once(sorted(_without_doubles(found), key=rank)) if len(found) > 1 else found
+
+
+def _each_once(found: list[Finding]) -> list[Finding]:
+    """Return the findings, of those that say the same of several spans the worst, with the ids of all."""
+    alike: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in found:
+        key = (finding.code, finding.severity, finding.service, without_numbers(finding.title))
+        alike.setdefault(key, []).append(finding)
+    return [first if not others else _with(first, others) for first, *others in alike.values()]
+
+
+def _with(first: Finding, others: list[Finding]) -> Finding:
+    span_ids = dict.fromkeys(span_id for finding in (first, *others) for span_id in finding.span_ids)
+    return replace(first, title=f"{first.title} (and {len(others)} more like it)", span_ids=tuple(span_ids)[:_MOST_IDS])
 
 
 def _without_doubles(found: list[Finding]) -> list[Finding]:

@@ -53,7 +53,18 @@ def _is_swallowed(span: Span, parent: Span, trace: Trace) -> bool:
     told = span.exception or span.error_type or span.status_message or "rpc.grpc.status_code" in span.attributes
     if not told and (status is None or status < 500):
         return False
+    if _is_answered(span):
+        return False
     return (not _root_failed(parent, trace) or _brought_down(span)) and not _was_retried(span, parent)
+
+
+def _is_answered(span: Span) -> bool:
+    """Return whether an exception of the service's own became an answer such as 404, which the client gets."""
+    if span.kind != INTERNAL or span.is_database or any(each.failed for each in descendants(span)):
+        return False
+    served = next((each for each in ancestors(span) if each.kind == SERVER), None)
+    status = http_status(served.attributes) if served is not None and served.service == span.service else None
+    return status is not None and 400 <= status < 500
 
 
 def _brought_down(span: Span) -> bool:

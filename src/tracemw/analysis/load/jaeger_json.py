@@ -1,12 +1,23 @@
-"""What Jaeger exports: `{"data": [{"traceID", "spans", "processes"}]}`. Times are microseconds."""
+"""What Jaeger exports: `{"data": [{"traceID", "spans", "processes"}]}`. Times are microseconds.
+
+The spans may come from clients of OpenTracing, whose errors are logs of other names.
+Source: opentracing.io/specification/conventions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from tracemw.analysis.load.otlp_json import hexadecimal
 from tracemw.analysis.model import INTERNAL, Event, Resource, Span
+
+_OF_ERRORS: Final = {
+    "error.kind": "exception.type",
+    "message": "exception.message",
+    "stack": "exception.stacktrace",
+}
+"""What OpenTracing calls the fields of an exception, and what they are called today."""
 
 
 def spans_of_jaeger(traces: list[dict[str, Any]]) -> Iterator[Span]:
@@ -57,16 +68,21 @@ def _resource(span: dict[str, Any], resources: dict[str, Resource]) -> Resource:
 
 
 def _parent(span: dict[str, Any]) -> str:
-    for reference in span.get("references") or ():
-        if reference.get("traceID") == span["traceID"]:
-            return hexadecimal(reference["spanID"], 16)
+    own = [each for each in span.get("references") or () if each.get("traceID") == span["traceID"]]
+    own.sort(key=lambda each: each.get("refType") != "CHILD_OF")  # what it follows comes after what it is part of
+    if own:
+        return hexadecimal(own[0]["spanID"], 16)
     return hexadecimal(span.get("parentSpanID") or "", 16)
 
 
 def _events(span: dict[str, Any]) -> Iterator[Event]:
     for log in span.get("logs") or ():
         fields = {field["key"]: field.get("value") for field in log.get("fields") or ()}
-        yield Event(str(fields.pop("event", "")), int(log.get("timestamp", 0)) * 1000, fields)
+        name = str(fields.pop("event", ""))
+        if name == "error":  # OpenTracing's name of an exception
+            name = "exception"
+            fields = {_OF_ERRORS.get(key, key): value for key, value in fields.items()}
+        yield Event(name, int(log.get("timestamp", 0)) * 1000, fields)
 
 
 def _tags(owner: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""OTLP as protobuf: a `TracesData`, an `ExportTraceServiceRequest` and Tempo's trace have the same bytes."""
+"""OTLP as protobuf: a `TracesData`, an `ExportTraceServiceRequest` and Tempo's trace have the same bytes.
+
+Version 2 of Tempo's API answers with a message whose first field is the trace.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,21 @@ def spans_of_bytes(data: bytes) -> Iterator[Span]:
         NotTracesError: for bytes that are no such message.
     """
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf brings no types
+    from google.protobuf.wrappers_pb2 import BytesValue  # type: ignore[import-untyped]
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    message = TracesData()
-    try:
-        message.ParseFromString(data)
-    except DecodeError:
-        raise NotTracesError("neither JSON nor protobuf of OTLP; use a file of OTLP, Tempo, Jaeger or Zipkin") from None
-    return spans_of_message(message)
+    is_message = False
+    for within in (False, True):
+        try:
+            message = TracesData.FromString(BytesValue.FromString(data).value if within else data)
+        except DecodeError:
+            continue
+        if any(group.scope_spans for group in message.resource_spans):
+            return spans_of_message(message)
+        is_message = is_message or not within
+    if not is_message:
+        raise NotTracesError("neither JSON nor protobuf of OTLP; use a file of OTLP, Tempo, Jaeger or Zipkin")
+    return iter(())
 
 
 def spans_of_message(message: Any) -> Iterator[Span]:

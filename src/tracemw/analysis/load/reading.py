@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from tracemw.analysis.load.jaeger_json import spans_of_jaeger
 from tracemw.analysis.load.otlp_binary import spans_of_bytes
@@ -14,7 +16,12 @@ from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError
 from tracemw.analysis.load.zipkin_json import spans_of_zipkin
 from tracemw.analysis.model import Span, Trace
 
-_KNOWN = "use JSON or protobuf of OTLP, or JSON of Tempo, Jaeger or Zipkin"
+_OF_ZIPKIN: Final = {"traceId", "id"}
+_GZIP: Final = b"\x1f\x8b"
+_LARGEST: Final = 1 << 30
+"""Bytes of a file once it is decompressed."""
+
+_KNOWN: Final = "use JSON or protobuf of OTLP, or JSON of Tempo, Jaeger or Zipkin"
 
 
 def read_traces(*files: bytes) -> list[Trace]:
@@ -31,11 +38,13 @@ def read_traces(*files: bytes) -> list[Trace]:
 
 
 def read_spans(data: bytes) -> Iterator[Span]:
-    """Give the spans of a file, whose format is told by its content.
+    """Give the spans of a file, whose format is told by its content. It may be compressed by gzip.
 
     Raises:
         NotTracesError: for anything else, and for half a file.
     """
+    if data.startswith(_GZIP):
+        data = _decompressed(data)
     start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
     try:
         yield from _of_json(start) if start[:1] in (b"{", b"[") else spans_of_bytes(data)
@@ -51,6 +60,17 @@ def group(spans: Iterable[Span]) -> list[Trace]:
     for span in spans:
         by_trace.setdefault(span.trace_id, []).append(span)
     return [Trace(each) for each in by_trace.values()]
+
+
+def _decompressed(data: bytes) -> bytes:
+    try:
+        with gzip.open(io.BytesIO(data)) as file:
+            found = file.read(_LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise NotTracesError(f"the file is compressed, and broken or cut off ({error}); fetch it once more") from None
+    if len(found) > _LARGEST:
+        raise NotTracesError("the file has more than 1 GiB when it is decompressed; analyse a part of it")
+    return found
 
 
 def _of_json(data: bytes) -> Iterator[Span]:
@@ -75,15 +95,18 @@ def _of_line(line: bytes, first: ValueError) -> Any:
 
 def _of_document(document: Any) -> Iterator[Span]:
     if isinstance(document, list):
-        if all(isinstance(each, dict) and "resourceSpans" in each for each in document) and document:
-            return (span for each in document for span in spans_of(each))
+        if all(isinstance(each, dict) and not each.keys() & _OF_ZIPKIN for each in document):
+            return (span for each in document for span in _of_document(each))
         return spans_of_zipkin(document)
     if not isinstance(document, dict):
         raise NotTracesError(f"this JSON holds no traces; {_KNOWN}")
-    if isinstance(document.get("trace"), dict):
-        document = document["trace"] or {"resourceSpans": []}
+    for around in ("trace", "result"):  # Tempo, and version 3 of Jaeger's API
+        if isinstance(document.get(around), dict):
+            document = document[around] or {"resourceSpans": []}
     if "resourceSpans" in document or "batches" in document:
         return spans_of(document)
+    if "scopeSpans" in document:  # OpenTelemetry's SDK for Java logs one resource a line
+        return spans_of({"resourceSpans": [document]})
     if isinstance(document.get("data"), list):
         return spans_of_jaeger(document["data"])
     if "spans" in document and "processes" in document:

@@ -18,7 +18,11 @@ def spans_of_zipkin(listed: list[Any]) -> Iterator[Span]:
     Raises:
         ValueError, TypeError, KeyError, AttributeError: for anything that is not Zipkin's JSON.
     """
-    flat = [span for each in listed for span in (each if isinstance(each, list) else [each])]
+    flat = [
+        {**span, "traceId": hexadecimal(span["traceId"], 32)}  # of 16 digits and of 32, even within one trace
+        for each in listed
+        for span in (each if isinstance(each, list) else [each])
+    ]
     resources: dict[str, Resource] = {}
     calls = {(span["traceId"], span["id"]) for span in flat if span.get("kind") != SERVER}
     shared = {(span["traceId"], span["id"]) for span in flat if span.get("kind") == SERVER} & calls
@@ -39,20 +43,20 @@ def _span(
         span_id, parent_id = _serving(span_id), span_id
     elif (span["traceId"], parent_id) in shared and services.get((span["traceId"], parent_id)) == name:
         parent_id = _serving(parent_id)
-    start = int(span.get("timestamp", 0)) * 1000
+    start = int(span.get("timestamp") or 0) * 1000
     tags = dict(span.get("tags") or {})
     error = tags.pop("error", None)
     remote = (span.get("remoteEndpoint") or {}).get("serviceName")
     if remote:
         tags.setdefault("peer.service", remote)
     return Span(
-        trace_id=hexadecimal(span["traceId"], 32),
+        trace_id=span["traceId"],
         span_id=hexadecimal(span_id, 16),
         parent_id=hexadecimal(parent_id, 16),
         name=str(span.get("name", "")),
         kind=kind,
         start=start,
-        end=start + int(span.get("duration", 0)) * 1000,
+        end=start + int(span.get("duration") or 0) * 1000,
         attributes=tags,
         resource=resources.setdefault(name, Resource(name, {"service.name": name})),
         is_error=error is not None and error != "false",

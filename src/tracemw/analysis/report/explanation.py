@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tracemw.analysis.conventions import code_line, seconds
-from tracemw.analysis.critical_path import critical_path
+from tracemw.analysis.critical_path import critical_path, self_time
 from tracemw.analysis.findings.finding import Finding
+from tracemw.analysis.findings.gaps import find_idle_gaps
 from tracemw.analysis.model import MILLISECOND, Event, Span, Trace
 from tracemw.analysis.report.as_json import of_one
 from tracemw.analysis.report.repeats import with_repeats
@@ -59,7 +60,7 @@ def explain(trace: Trace, verdict: Verdict, findings: list[Finding]) -> dict[str
         "root": trace.root.span_id,
         "services": list(services),
         "rows": list(rows.values()),
-        "waits": list(_waits(trace, findings, start)),
+        "waits": list(_waits(trace, start)),
     }
 
 
@@ -68,7 +69,8 @@ def _row(span: Span, service: int, start: int) -> dict[str, Any]:
 
     If there is something to say, also: `label` (what a reader calls the query or call), `failed`, `line` (of code),
     `folded` (how many spans this one stands for) with `busy` (their nanoseconds in all), `skew` (by how much its clock
-    was put right) and `notes` (its events). The trace adds `path` (own nanoseconds on the critical path; absent when
+    was put right), `own` (nanoseconds in which it runs and nothing beneath it, if there is something beneath) and
+    `notes` (its events). The trace adds `path` (own nanoseconds on the critical path; absent when
     the span is not on the path), `like` (the id of the sibling that stands for it) and `orphan` (its parent is not
     there).
     """
@@ -92,6 +94,8 @@ def _row(span: Span, service: int, start: int) -> dict[str, Any]:
     if span.folded > 1:
         row["folded"] = span.folded
         row["busy"] = span.busy
+    if span.children:
+        row["own"] = self_time(span)
     if span.skew:
         row["skew"] = span.skew
     if span.events:
@@ -113,13 +117,12 @@ def _note(event: Event, at: int) -> Mapping[str, Any]:
     return {key: value for key, value in note.items() if value != ""}
 
 
-def _waits(trace: Trace, findings: list[Finding], start: int) -> Iterator[Mapping[str, Any]]:
+def _waits(trace: Trace, start: int) -> Iterator[Mapping[str, Any]]:
     by_id = {span.span_id: span for span in trace.spans}
-    for finding in findings:
-        if finding.code == "idle-gap":
-            span = by_id[finding.span_ids[0]]
-            after, took = (round(finding.numbers[name] * MILLISECOND) for name in ("after_ms", "gap_ms"))
-            yield {"span": span.span_id, "start": span.start + after - start, "took": took, "why": "idle-gap"}
+    for gap in find_idle_gaps(trace):  # each of them, where the findings have those that are alike once
+        span = by_id[gap.span_ids[0]]
+        after, took = (round(gap.numbers[name] * MILLISECOND) for name in ("after_ms", "gap_ms"))
+        yield {"span": span.span_id, "start": span.start + after - start, "took": took, "why": "idle-gap"}
     for span in trace.spans:
         if is_connect(span):
             yield {"span": span.span_id, "start": span.start - start, "took": span.duration, "why": "pool-wait"}

@@ -56,13 +56,14 @@ function Pair({ before, after }) {
         <p class="actions"><a class="quiet" href=${link(`/compare/${after}/${before}`)}>The other way round</a></p>
         <div class="sheet-of-rows">
           <table class="traces differences">
-            <caption>Where the time on the critical path went, and how many spans there were. What has grown most comes first.</caption>
+            <caption>Where the time on the critical path went: what has grown most comes first. Then how long the spans ran by themselves, off the path too, and how many there were.</caption>
             <thead>
               <tr>
                 <th scope="col">Span</th>
                 <th scope="col" class="number">Before</th>
                 <th scope="col" class="number">After</th>
                 <th scope="col" class="number">Grown by</th>
+                <th scope="col" class="number">Own time in all</th>
                 <th scope="col" class="number">Spans</th>
                 <th scope="col"><span class="hidden">Picture</span></th>
               </tr>
@@ -118,13 +119,14 @@ function Line({ line, most, after }) {
       <td class="number">${duration(line.before)}</td>
       <td class="number">${duration(line.after)}</td>
       <td class=${`number ${line.grown > 0 ? "worse" : ""}`}>${line.grown ? `${line.grown > 0 ? "+" : "−"}${duration(Math.abs(line.grown))}` : "0"}</td>
+      <td class="number">${duration(line.own[0]) === duration(line.own[1]) ? duration(line.own[0]) : html`${duration(line.own[0])} → <b>${duration(line.own[1])}</b>`}</td>
       <td class="number">${line.counts[0] === line.counts[1] ? line.counts[0] : html`${line.counts[0]} → <b>${line.counts[1]}</b>`}</td>
       <td class="picture"><span class="grown" aria-hidden="true"><i class=${line.grown > 0 ? "worse" : "better"} style=${{ left: `${line.grown > 0 ? 50 : 50 - width}%`, width: `${width}%` }}></i></span></td>
     </tr>
   `;
 }
 
-/** Spans that stand in the same place of both trees, with their own time on the critical path and their number. */
+/** Spans that stand in the same place of both trees: their own time, on the critical path and in all, and their number. */
 function differences(before, after) {
   const lines = new Map();
   [before, after].forEach((trace, side) => {
@@ -134,8 +136,9 @@ function differences(before, after) {
       const above = lineOf.get(row.parent);
       const label = row.label ?? row.name;
       const key = `${above?.number ?? ""} ${service} ${label}`;
-      const line = lines.get(key) ?? { key, number: lines.size, label, service, below: above?.label, before: 0, after: 0, counts: [0, 0] };
+      const line = lines.get(key) ?? { key, number: lines.size, label, service, below: above?.label, before: 0, after: 0, own: [0, 0], counts: [0, 0] };
       line[side ? "after" : "before"] += row.path ?? 0;
+      line.own[side] += row.own ?? row.busy ?? row.took;
       line.counts[side] += row.folded ?? 1;
       if (side) line.span ??= row.id;
       lineOf.set(row.id, line);
@@ -143,6 +146,6 @@ function differences(before, after) {
     }
   });
   const all = [...lines.values()].map((line) => ({ ...line, grown: line.after - line.before }));
-  const tells = (line) => Math.abs(line.grown) + 1000 * Math.abs(line.counts[1] - line.counts[0]);
+  const tells = (line) => Math.abs(line.grown) + Math.abs(line.own[1] - line.own[0]) + 1000 * Math.abs(line.counts[1] - line.counts[0]);
   return all.sort((one, other) => other.grown - one.grown || tells(other) - tells(one));
 }

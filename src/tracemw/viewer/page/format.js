@@ -11,7 +11,7 @@ const UNITS = [
 /** A duration in nanoseconds, to three significant digits. */
 export function duration(nanoseconds) {
   for (const [size, unit] of UNITS) {
-    if (nanoseconds >= size) return `${significant(nanoseconds / size)} ${unit}`;
+    if (nanoseconds >= 0.9995 * size) return `${significant(nanoseconds / size)} ${unit}`;
   }
   return nanoseconds === 0 ? "0 ms" : `${Math.round(nanoseconds)} ns`;
 }

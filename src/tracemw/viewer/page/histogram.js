@@ -8,7 +8,7 @@ const WIDTH = 400;
 const HEIGHT = 64;
 
 export function Histogram({ route, range }) {
-  const place = (ms) => (WIDTH * Math.log(ms / range.low)) / Math.log(range.high / range.low || 2);
+  const place = (ms) => (WIDTH * Math.log(Math.max(ms / range.low, 1))) / (Math.log(range.high / range.low) || 1);
   const calls = (bar) => bar.calls || bar.exemplars.length;
   const most = Math.max(...route.bars.map(calls));
   return html`

@@ -21,7 +21,7 @@ export function TraceList({ address }) {
     return { traces: list.traces, status };
   };
   const { data, error } = useAnswer(ask, [query, live], live ? LOOK_MILLISECONDS : 0);
-  const { causes } = useAnswer((known, signal) => source.causes(query, known, signal), [query, live], live ? LOOK_MILLISECONDS : 0).data ?? {};
+  const { causes, labels } = useAnswer((known, signal) => source.causes(query, known, signal), [query, live], live ? LOOK_MILLISECONDS : 0).data ?? {};
   const main = useRef();
   const { shown, held, release } = useStillness(data?.traces, query, main);
   useListKeys(main);
@@ -43,7 +43,7 @@ export function TraceList({ address }) {
       <${Filters} filters=${filters} services=${status?.services} change=${change} limits=${["20", "50", "200", "1000"]} usual="50" />
       ${error && html`<p class="problem" role="alert">${error}</p>`}
       ${held > 0 && html`<button type="button" class="held" onClick=${release}>${count(held, "new trace")}: show</button>`}
-      ${shown?.length ? html`<${Table} traces=${shown} causes=${causes ?? {}} known=${status.services} />` : shown && !error && html`<${Empty} filtered=${filtered} />`}
+      ${shown?.length ? html`<${Table} traces=${shown} causes=${causes ?? {}} labels=${labels ?? {}} known=${status.services} />` : shown && !error && html`<${Empty} filtered=${filtered} />`}
     </main>
   `;
 }
@@ -72,7 +72,7 @@ function useStillness(traces, query, main) {
   }, [traces, query, kept.current.traces]);
 }
 
-function Table({ traces, causes, known }) {
+function Table({ traces, causes, labels, known }) {
   const colours = serviceColours(new Set([...known, ...traces.flatMap((trace) => Object.keys(trace.services))]));
   const longest = traces.reduce((most, trace) => Math.max(most, Number(trace.durationNanos)), 1);
   return html`
@@ -87,13 +87,13 @@ function Table({ traces, causes, known }) {
         </tr>
       </thead>
       <tbody>
-        ${traces.map((trace) => html`<${Row} key=${trace.traceId} trace=${trace} cause=${causes[trace.traceId]} colours=${colours} longest=${longest} />`)}
+        ${traces.map((trace) => html`<${Row} key=${trace.traceId} trace=${trace} cause=${causes[trace.traceId]} label=${labels[trace.traceId]} colours=${colours} longest=${longest} />`)}
       </tbody>
     </table></div>
   `;
 }
 
-function Row({ trace, cause, colours, longest }) {
+function Row({ trace, cause, label, colours, longest }) {
   const start = BigInt(trace.startTimeUnixNano);
   const complete = trace.rootService !== null;
   const service = complete ? trace.rootService : trace.firstService;
@@ -102,7 +102,7 @@ function Row({ trace, cause, colours, longest }) {
       <td class="what">
         <a href=${link(`/trace/${trace.traceId}`)} data-line>
           <span class="dot" style=${{ background: colours.get(service) }} aria-hidden="true"></span>
-          <b>${service}</b> <span class="name">${(complete ? trace.rootName : trace.firstName) || "(no name)"}</span>
+          <b>${service}</b> <span class="name">${label || (complete ? trace.rootName : trace.firstName) || "(no name)"}</span>
         </a>
         ${trace.errors > 0 && html`<span class="badge error">${count(trace.errors, "error")}</span>`}
         ${!complete && html`<span class="badge" title="The trace's first span has not arrived">no root</span>`}

@@ -21,7 +21,7 @@ const viewer = {
   /** The newest traces that pass the filters (see `listQuery`). */
   traces: (query, signal) => getJson(`/viewer/traces?${query}`, signal),
 
-  /** The findings behind the verdicts on the traces of a list, by trace id; undefined if the `known` version holds. */
+  /** The findings behind the verdicts on the traces of a list, and what readers call these, by trace id; undefined if the `known` version holds. */
   causes: (query, known, signal) => getJson(`/viewer/causes?${query}&${since(known)}`, signal),
 
   /** How much is stored, and from which services. */
