@@ -27,6 +27,7 @@ from weakref import ref
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tracemw._db.conforming import shape_of
+from tracemw._db.traced_statements import STATEMENT, TracedStatement
 from tracemw._otel.callers import calling_line
 from tracemw._recording.books import Books
 from tracemw._recording.processors import Processors
@@ -231,6 +232,10 @@ def _shape_of(span: Span) -> Hashable | None:
     if span._status is not UNSET and span._status.status_code is StatusCode.ERROR:
         return None
     if span._kind is _CLIENT:
+        held: Any = span
+        told = held._first if span.is_held else attributes.get(STATEMENT)
+        if type(told) is TracedStatement:
+            return (span._tracer, told.shape)
         query = shape_of(span._name, attributes)
         return None if query is None else (span._tracer, query)
     return (span._tracer, span._name) if span._kind is _INTERNAL else None
