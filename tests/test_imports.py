@@ -300,7 +300,7 @@ PRIVATE = {
     "doctor/examine_application.py": {"_exit"},
     "asgi/__init__.py": {"_get_running_loop"},
     "_httpx/clients.py": {"_mounts", "_transport"},
-    "_httpx/transports.py": {"_encoding"},
+    "_httpx/transports.py": {"_encoding", "_list"},
     "requests.py": {"_content"},
     "sqlalchemy/_calls.py": {"_allow_autobegin"},
     "sqlalchemy/_pool.py": {"_connection_record"},

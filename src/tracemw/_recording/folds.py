@@ -62,28 +62,16 @@ class Fold:
         seen: Spans of this shape that have ended so far.
     """
 
-    __slots__ = (
-        "_books",
-        "_parent",
-        "count",
-        "end",
-        "first",
-        "is_closed",
-        "longest",
-        "seen",
-        "shortest",
-        "slowest_start",
-        "total",
-    )
+    # Defaults in the class, and no slots: nearly all folds only count, and are made for each statement of a request.
+    first: Any = None
+    """The span that stands for those that are folded."""
+    is_closed = False
+    count = total = longest = shortest = slowest_start = end = 0
 
     def __init__(self, parent: Span, books: Books, seen: int = 0) -> None:
         self.seen = seen
         self._parent = ref(parent)  # which leads here, so that this would close a cycle
         self._books = books
-        self.first: Any = None
-        """The span that stands for those that are folded."""
-        self.is_closed = False
-        self.count = self.total = self.longest = self.shortest = self.slowest_start = self.end = 0
 
     def join(self, started: int, ended: int) -> bool:
         """Let the first span stand for something that has no span of its own.
