@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from tracemw._db.statements import Statements
+from tracemw._db.statements import Parameterised, Statements
 from tracemw._db.systems import grammar_of, system_name
 
 _NAMES: Final[dict[str, str | None]] = {
@@ -106,6 +106,8 @@ def conformed(name: str, attributes: Mapping[str, Any]) -> Conformed:
     text = made.get("db.query.text")
     if text is None:
         return Conformed(name, made, False)
+    if type(text) is Parameterised:  # a door of ours has made the span, by the conventions
+        return Conformed(name, made, False)
     if type(text) is not str:
         del made["db.query.text"]
     elif statements is None:
@@ -136,7 +138,7 @@ def shape_of(name: str, attributes: Mapping[str, Any]) -> tuple[str, str | None]
     if type(system) is not str:
         return None
     text = attributes.get("db.query.text") or attributes.get("db.statement")
-    if type(text) is not str:
+    if type(text) is not str and type(text) is not Parameterised:
         return name, None
     statements = _systems[system][1]
     if statements is None:

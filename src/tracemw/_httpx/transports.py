@@ -71,10 +71,16 @@ class Transport:
         """
         if not exchange.headers:
             return request
-        # The public constructors would parse the request, and look at each header, once more.
-        headers = self._library.headers(request.headers, getattr(request.headers, "_encoding", None))
-        for name, value in exchange.headers.items():
-            headers[name] = value
+        # The public constructors would parse the request, and look at each header, once more. To set a header the
+        # public way costs as much as to note the response.
+        encoding = getattr(request.headers, "_encoding", None)
+        headers = self._library.headers(request.headers, encoding)
+        added = [
+            (name.encode("ascii"), name.lower().encode("ascii"), value.encode(encoding or "ascii"))
+            for name, value in exchange.headers.items()
+        ]
+        replaced = [key for _, key, _ in added]
+        headers._list = [entry for entry in headers._list if entry[1] not in replaced] + added  # noqa: SLF001
         traced = object.__new__(type(request))
         traced.__dict__ = {**request.__dict__, "headers": headers}
         return traced

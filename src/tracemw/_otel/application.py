@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import sysconfig
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import CodeType, FrameType
 
 _OWN: Final = f"{Path(__file__).parent.parent}{os.sep}"
 _NOT_OF_IT: Final = (
@@ -21,6 +20,7 @@ _NOT_OF_IT: Final = (
 )
 _INSTALLED: Final = re.compile(r"[/\\](site|dist)-packages[/\\]|^<\w+ generated ")
 """Also what packages make at run time, such as `<sqlalchemy generated ...>` and `<attrs generated ...>`."""
+_MOST_PATHS: Final = 4096
 
 
 class Line(NamedTuple):
@@ -37,6 +37,12 @@ class Line(NamedTuple):
         code = frame.f_code
         return cls(code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_qualname)
 
+    @classmethod
+    def at(cls, code: CodeType, instruction: int) -> Line:
+        """Return the line of an instruction, which is given as a frame's `f_lasti`."""
+        lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line)
+        return cls(code.co_filename, next(lines, code.co_firstlineno), code.co_qualname)
+
     @property
     def is_application(self) -> bool:
         """Whether the line is the application's own."""
@@ -52,10 +58,22 @@ def is_own(path: str) -> bool:
     return path.startswith(_OWN)
 
 
-@functools.lru_cache(maxsize=4096)
+class _Paths(dict[str, bool]):
+    """The paths of files -> whether they are the application's own. When there are too many, all are forgotten."""
+
+    def __missing__(self, path: str) -> bool:
+        if len(self) >= _MOST_PATHS:
+            self.clear()
+        return self.setdefault(path, not path.startswith(_NOT_OF_IT) and _INSTALLED.search(path) is None)
+
+
+of_application: Final = _Paths()
+"""The paths of files -> whether they are the application's own: `is_application`, for those who ask many a time."""
+
+
 def is_application(path: str) -> bool:
     """Tell whether a file is the application's own."""
-    return not path.startswith(_NOT_OF_IT) and _INSTALLED.search(path) is None
+    return of_application[path]
 
 
 def is_installed(path: str) -> bool:

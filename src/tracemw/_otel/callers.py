@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from types import FrameType
 
-from tracemw._otel.application import Line, is_application
+from tracemw._otel.application import Line, of_application
 
 
 def calling_line() -> Line | None:
-    """Return the innermost line of the application's own code on the stack; None without one.
+    """Return the innermost line of the application's own code on the stack; None without one."""
+    frame = calling_frame()
+    return None if frame is None else Line.of(frame)
+
+
+def calling_frame() -> FrameType | None:
+    """Return the innermost frame of the application's own code on the stack; None without one.
 
     A greenlet has a stack of its own, so the search goes on where the greenlet was started: SQLAlchemy runs all that is
     asynchronous in greenlets.
     """
-    frame = inspect.currentframe()
-    greenlet = None
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    greenlet, is_its_own = None, of_application
     while True:
         while frame is not None:
-            if is_application(frame.f_code.co_filename):
-                return Line.of(frame)
+            if is_its_own[frame.f_code.co_filename]:
+                return frame
             frame = frame.f_back
         greenlet = _parent(greenlet)
         if greenlet is None:

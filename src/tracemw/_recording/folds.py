@@ -27,6 +27,7 @@ from weakref import ref
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tracemw._db.conforming import shape_of
+from tracemw._db.traced_statements import STATEMENT, TracedStatement
 from tracemw._otel.callers import calling_line
 from tracemw._recording.books import Books
 from tracemw._recording.processors import Processors
@@ -61,28 +62,16 @@ class Fold:
         seen: Spans of this shape that have ended so far.
     """
 
-    __slots__ = (
-        "_books",
-        "_parent",
-        "count",
-        "end",
-        "first",
-        "is_closed",
-        "longest",
-        "seen",
-        "shortest",
-        "slowest_start",
-        "total",
-    )
+    # Defaults in the class, and no slots: nearly all folds only count, and are made for each statement of a request.
+    first: Any = None
+    """The span that stands for those that are folded."""
+    is_closed = False
+    count = total = longest = shortest = slowest_start = end = 0
 
     def __init__(self, parent: Span, books: Books, seen: int = 0) -> None:
         self.seen = seen
         self._parent = ref(parent)  # which leads here, so that this would close a cycle
         self._books = books
-        self.first: Any = None
-        """The span that stands for those that are folded."""
-        self.is_closed = False
-        self.count = self.total = self.longest = self.shortest = self.slowest_start = self.end = 0
 
     def join(self, started: int, ended: int) -> bool:
         """Let the first span stand for something that has no span of its own.
@@ -231,6 +220,10 @@ def _shape_of(span: Span) -> Hashable | None:
     if span._status is not UNSET and span._status.status_code is StatusCode.ERROR:
         return None
     if span._kind is _CLIENT:
+        held: Any = span
+        told = held._first if span.is_held else attributes.get(STATEMENT)
+        if type(told) is TracedStatement:
+            return (span._tracer, told.shape)
         query = shape_of(span._name, attributes)
         return None if query is None else (span._tracer, query)
     return (span._tracer, span._name) if span._kind is _INTERNAL else None

@@ -12,6 +12,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from tracemw._db.traced_statements import TracedStatement
 from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.cleaning import LONGEST, SCALARS, cut, items_of
 from tracemw._otel.guard import fault
@@ -97,7 +98,8 @@ class HeldSpan(Span):
         route = self._attributes.get("http.route")
         if isinstance(route, str):
             return self._name if self._name.endswith(route) else route
-        is_http = self._first is not None or any(name in self._attributes for name in _HTTP_METHOD)
+        is_http = self._first is not None and type(self._first) is not TracedStatement
+        is_http = is_http or any(name in self._attributes for name in _HTTP_METHOD)
         return "" if is_http else self._name
 
     @property

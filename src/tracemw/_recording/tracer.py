@@ -320,11 +320,12 @@ class Tracer(SdkTracer):
             held: Any = span
             self.recorder.record(held, readable)
 
-    def fold_for(self, parent: object, shape: Hashable) -> Fold | None:
-        """Return the fold that a span with this parent and shape (`_db.conforming.shape_of`) would join.
+    def fold_for(self, context: Context, shape: Hashable) -> Fold | None:
+        """Return the fold that a span of this shape (`_db.conforming.shape_of`) would join if it started in `context`.
 
         None if there is none yet, or if the span has to be made, since somebody else decides about it, or counts it.
         """
+        parent: Any = context.get(_SPAN_KEY)
         kind = type(parent)
         if self._is_counted or (self._bounds is None and not self._is_asked_by_policy):
             return None

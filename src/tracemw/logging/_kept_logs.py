@@ -34,6 +34,8 @@ _MOST_IN_ALL: Final = 200
 """The same with those that handlers get: what tells of a failure comes last, after much detail."""
 _LONGEST: Final = 1000
 """Bytes of a message that are kept."""
+_SURELY_SHORT: Final = _LONGEST // 4
+"""Characters that have no more bytes than that, whatever they are."""
 _MESSAGE: Final = "log.message"
 _CONSTANT: Final = frozenset({float, bool, NoneType})
 """Types beside text and int of which no value changes, so that a message can be made of it later."""
@@ -243,6 +245,6 @@ def _message(msg: object, args: Any) -> str:
             text = f"{str(msg) % args}"
         except Exception:  # arguments that do not fit, or that cannot be shown
             text = f"{shown(msg)} {shown(args)}"
-    if cut(text, _LONGEST) is text:
+    if len(text) <= _SURELY_SHORT or cut(text, _LONGEST) is text:
         return text
     return cut(in_use().text(text, "text", _MESSAGE), _LONGEST)  # a secret is found before a cut goes through it

@@ -82,7 +82,6 @@ def trace_engine(
     pool = PoolTracing(facts, tracers, PoolMeters(meter_provider), pool_wait)
     event.listen(of_sync, "do_connect", pool.opening)
     event.listen(of_sync, "connect", pool.opened)
-    event.listen(of_sync, "checkout", pool.taken)
     event.listen(of_sync, "checkin", pool.given_back)
     event.listen(of_sync, "detach", pool.given_back)
     pool.watch(of_sync.pool)

@@ -13,7 +13,6 @@ statements beneath one parent: the recorder counts it, which takes a fraction of
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Callable
 from time import monotonic_ns
@@ -25,14 +24,12 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import Dialect, ExceptionContext, ExecuteStyle
 from sqlalchemy.exc import DBAPIError
 
-from tracemw._db.conforming import shape_of
 from tracemw._db.errors import response_code
-from tracemw._db.statements import Statement, Statements
-from tracemw._db.systems import Grammar, grammar_of
+from tracemw._db.traced_statements import TracedStatement, TracedStatements
 from tracemw._otel.application import Line
 from tracemw._otel.callers import calling_line
 from tracemw._otel.clock import offset
-from tracemw._otel.context import attach, current_context, detach, is_silenced, silenced, span_in
+from tracemw._otel.context import attach, current_context, detach, is_silenced, silenced
 from tracemw._otel.exceptions import exception_type, put_stage
 from tracemw._otel.guard import fault, guarded
 from tracemw._otel.providers import TracerSource
@@ -40,6 +37,7 @@ from tracemw._otel.recorder import Fold
 from tracemw.sqlalchemy._facts import EngineFacts
 
 _CLIENT: Final = SpanKind.CLIENT
+_tuple: Final = tuple.__new__
 _MANY: Final = ExecuteStyle.EXECUTEMANY
 _COMMITS: Final = {
     "do_commit": "COMMIT",
@@ -51,62 +49,12 @@ _COMMITS: Final = {
 """Methods of a dialect -> the statements that they stand for."""
 _TOLD: Final = "tracemw_told"
 """The field of an execution whose failure has a span."""
-_MOST_KEPT: Final = 512
 _MOST_COUNTED: Final = 4096
-"""Statements that are remembered, and pairs of parent and statement whose repeats are counted."""
+"""Pairs of parent and statement whose repeats are counted."""
 _LINES: Final = 100
 """Repeats of one statement under one parent that tell their line. Further ones would tell the same."""
 _OTHERS: Final = "opentelemetry.instrumentation"
 """The package of the official instrumentations. While none is loaded, none has to be kept from tracing a call twice."""
-
-
-class TracedStatement:
-    """A statement of one engine, with the attributes that its spans start with."""
-
-    __slots__ = ("_batched", "attributes", "is_trivial", "name", "shape")
-
-    def __init__(self, statement: Statement, facts: EngineFacts) -> None:
-        self.is_trivial = statement.is_trivial
-        self.name = statement.summary or facts.system
-        """The span's name."""
-        attributes: dict[str, str | int] = {**facts.attributes, "db.query.text": statement.text}
-        if statement.summary:
-            attributes["db.query.summary"] = statement.summary
-        if statement.operation is not None:
-            attributes["db.operation.name"] = statement.operation
-        if statement.table is not None:
-            attributes["db.collection.name"] = statement.table
-        self.attributes = attributes
-        """The attributes that all spans of the statement start with. Recorders copy them."""
-        self.shape = shape_of(self.name, attributes)
-        """What its spans have in common."""
-        self._batched: TracedStatement | None = None
-
-    def batched(self) -> TracedStatement:
-        """Return the same for a batch: by the conventions, its names begin with `BATCH`."""
-        if self._batched is None:
-            batched = copy.copy(self)
-            batched.name = f"BATCH {self.name}"
-            batched.attributes = {
-                key: f"BATCH {value}" if key in ("db.query.summary", "db.operation.name") else value
-                for key, value in self.attributes.items()
-            }
-            self._batched = batched
-        return self._batched
-
-
-class TracedStatements(dict[str, TracedStatement]):
-    """The texts of an engine's statements -> the statements. When there are too many, all are forgotten."""
-
-    def __init__(self, facts: EngineFacts) -> None:
-        super().__init__()
-        self._facts = facts
-        self._statements = Statements(grammar_of(facts.system) or Grammar())
-
-    def __missing__(self, text: str) -> TracedStatement:
-        if len(self) >= _MOST_KEPT:
-            self.clear()
-        return self.setdefault(text, TracedStatement(self._statements[text], self._facts))
 
 
 class Call(NamedTuple):
@@ -136,7 +84,7 @@ class CallTracing:
     """
 
     def __init__(self, facts: EngineFacts, tracers: TracerSource, slow: float, repeats: int) -> None:
-        self.statements = TracedStatements(facts)
+        self.statements = TracedStatements(facts.system, facts.attributes)
         self._facts = facts
         self._tracers = tracers
         self._slow = int(slow * 1e9)
@@ -208,37 +156,34 @@ class CallTracing:
                 if size > 1:
                     statement = statement.batched()
             tracer: Any = self._tracers.get()
-            if self._tracers.is_ours and size <= 1:
-                fold = tracer.fold_for(span_in(here), statement.shape)
+            span, has_line = None, False
+            if tracer is not None and self._tracers.is_ours:
+                fold = tracer.fold_for(here, statement.shape) if size <= 1 else None
                 if fold is not None:
                     return Call(statement, monotonic_ns(), fold=fold, silence=_silence(here))
-            span = self._start(statement, here, None)
-            has_line = span is not None and self._repeats_under_parent(span, statement)
+                span = tracer.start_span(statement.name, here, _CLIENT, statement)
+            elif tracer is not None:
+                span = self._start(statement, here, monotonic_ns())
             if span is not None:
+                has_line = self._repeats_under_parent(span, statement)
                 if size > 1:
                     span.set_attribute("db.operation.batch.size", size)
                 if has_line:
                     _put_line(span)
-            return Call(statement, monotonic_ns(), span, has_line, None, _silence(here))
+            silence = _silence(here) if _OTHERS in sys.modules else None  # mostly no call
+            # As the class would make it, at a third of the time.
+            return _tuple(Call, (statement, monotonic_ns(), span, has_line, None, silence))
         except Exception as error:
             fault("sqlalchemy.CallTracing.begin", error)
             return None
 
-    def _start(self, statement: TracedStatement, here: Context, started: int | None) -> Span | None:
-        """Start the span of a call.
-
-        Args:
-            statement: The statement.
-            here: The current context.
-            started: When the call began, by the monotonic clock in nanoseconds, if that was earlier than now.
-        """
+    def _start(self, statement: TracedStatement, here: Context, started: int) -> Span | None:
+        """Start the span of a call that began at `started`, by the monotonic clock in nanoseconds."""
         tracer = self._tracers.get()
         if tracer is None:
             return None
-        if self._tracers.is_ours and started is None:
-            return tracer.start_span(statement.name, here, _CLIENT, statement.attributes)
-        began = (monotonic_ns() if started is None else started) + offset()
-        return tracer.start_span(statement.name, here, _CLIENT, statement.attributes, None, began)
+        attributes: Any = statement if self._tracers.is_ours else statement.plain()
+        return tracer.start_span(statement.name, here, _CLIENT, attributes, None, started + offset())
 
     def _repeats_under_parent(self, span: Any, statement: TracedStatement) -> bool:
         """Count an execution under the span's parent. Tell whether it is one of those that tell their line."""
@@ -246,7 +191,7 @@ class CallTracing:
         if parent is None:
             return False
         counts = self._counts
-        key = parent.span_id, statement
+        key = parent[1], statement  # a span context is a tuple, and the property takes four times as long
         count = counts.get(key, 0) + 1
         if len(counts) >= _MOST_COUNTED:
             counts.clear()

@@ -1,6 +1,6 @@
 """The pool of an engine explains itself: who waits for a connection, who holds one, and who has lost one.
 
-SQLAlchemy's events tell when a connection is taken, given back, opened and detached. None tells when somebody begins to
+SQLAlchemy's events tell when a connection is given back, opened and detached. None tells when somebody begins to
 wait. So `Pool.connect`, which is what engines call, is timed on the one pool object. An engine that is disposed of has
 the pool make its successor.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from time import monotonic_ns
+from types import CodeType
 from typing import Any, Final, NamedTuple, cast
 from weakref import ref
 
@@ -19,14 +20,14 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from tracemw._otel.application import Line
 from tracemw._otel.attributes import AttributeValue
-from tracemw._otel.callers import calling_line
+from tracemw._otel.callers import calling_frame, calling_line
 from tracemw._otel.clock import offset
 from tracemw._otel.context import current_context, is_silenced, span_in
 from tracemw._otel.guard import fault, guarded
 from tracemw._otel.providers import TracerSource
 from tracemw.sqlalchemy._calls import put_error
 from tracemw.sqlalchemy._facts import EngineFacts
-from tracemw.sqlalchemy._pool_metrics import PoolMeters
+from tracemw.sqlalchemy._pool_metrics import Instruments, PoolMeters
 
 _MOST_SHOWN: Final = 3
 """Holders that a wait tells of: the oldest ones."""
@@ -39,21 +40,38 @@ _OPENED: Final = "tracemw.opened"
 class Holder(ref[PoolProxiedConnection]):
     """Somebody who has taken a connection, and has not given it back. The connection itself is not kept alive."""
 
-    __slots__ = ("line", "record", "since", "span")
+    __slots__ = ("code", "context", "instruction", "instruments", "record", "since")
 
-    span: Span | None
-    """The span in which the connection was taken."""
-    line: Line | None
-    """The line of the application's code that took the connection."""
+    context: Context
+    """The context in which the connection was taken."""
+    code: CodeType | None
+    """The application's code that took the connection."""
+    instruction: int
+    """Where in that code: a frame's `f_lasti`."""
     since: int
     """When that was, by the monotonic clock in nanoseconds."""
+    instruments: Instruments | None
+    """The metrics of that time, if there are any."""
     record: ConnectionPoolEntry
     """The connection's place in the pool."""
+
+    # Nearly all holders give their connection back, and nobody asks for these two.
+
+    @property
+    def line(self) -> Line | None:
+        """The line of the application's code that took the connection."""
+        return None if self.code is None else Line.at(self.code, self.instruction)
+
+    @property
+    def span(self) -> Span | None:
+        """The span in which the connection was taken."""
+        return span_in(self.context)
 
     @property
     def trace_id(self) -> str:
         """The id of the holder's trace as 32 hex digits; empty without one."""
-        context = None if self.span is None else self.span.get_span_context()
+        span = self.span
+        context = None if span is None else span.get_span_context()
         return f"{context.trace_id:032x}" if context is not None and context.is_valid else ""
 
 
@@ -110,12 +128,13 @@ class PoolTracing:
                 self._failed(error, began, crowd)
                 raise
             self.pending -= 1
-            waited = monotonic_ns() - began
-            if waited >= self._longest:
-                self._waited(connection, began, crowd)
+            now = monotonic_ns()
             instruments = self._meters.get(self)
+            self._taken(connection, now, instruments)
+            if now - began >= self._longest:
+                self._waited(connection, began, crowd)
             if instruments is not None:
-                instruments.waited(self, waited)
+                instruments.waited(self, now - began)
             return connection
 
         recreate = pool.recreate
@@ -138,27 +157,33 @@ class PoolTracing:
         self._holders.clear()  # those who hold connections of the former pool do not keep anybody waiting
         self.watch(new)
 
-    # Listeners for the events of the pool.
+    # No listener for `checkout`: with one, SQLAlchemy takes a longer way, and that costs more than the holder.
 
-    def taken(self, _dbapi: Any, record: ConnectionPoolEntry, connection: PoolProxiedConnection) -> None:
-        """Note who has taken a connection (`checkout`)."""
+    def _taken(self, connection: Any, now: int, instruments: Instruments | None) -> None:
+        """Note who has taken a connection at `now`, in nanoseconds of the monotonic clock."""
         try:
+            record = connection._connection_record  # noqa: SLF001
+            held = self._holders.get(record)
+            if held is not None and held() is connection:  # a pool for threads lends a connection twice
+                return
             holder = Holder(connection, self._lost)
-            holder.span = span_in(current_context())
-            holder.line = calling_line()
-            holder.since = monotonic_ns()
+            holder.context = current_context()
+            frame = calling_frame()
+            holder.code, holder.instruction = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
+            holder.since = now
+            holder.instruments = instruments
             holder.record = record
             self._holders[record] = holder
         except Exception as error:
-            fault("sqlalchemy.PoolTracing.taken", error)
+            fault("sqlalchemy.PoolTracing._taken", error)
+
+    # Listeners for the events of the pool.
 
     def given_back(self, _dbapi: Any, record: ConnectionPoolEntry) -> None:
         """Note that a connection is back (`checkin`), or has left the pool for good (`detach`)."""
         holder = self._holders.pop(record, None)
-        if holder is not None:
-            instruments = self._meters.get(self)
-            if instruments is not None:
-                instruments.used(self, monotonic_ns() - holder.since)
+        if holder is not None and holder.instruments is not None:
+            holder.instruments.used(self, monotonic_ns() - holder.since)
 
     @guarded
     def opening(self, _dialect: Any, record: ConnectionPoolEntry, _arguments: Any, _keywords: Any) -> None:
@@ -189,8 +214,9 @@ class PoolTracing:
         }
         if holder.trace_id:
             told["tracemw.pool.trace_id"] = holder.trace_id
-        if holder.line is not None:
-            told |= holder.line.attributes()
+        line = holder.line
+        if line is not None:
+            told |= line.attributes()
         for span in (holder.span, span_in(current_context())):  # that of whoever took it, or where it shows
             if span is not None and span.is_recording():
                 span.add_event(_LEAKED, told)
@@ -202,7 +228,8 @@ class PoolTracing:
         tracer = self._tracers.get()
         if tracer is None:
             return
-        links = [Link(holder.span.get_span_context())] if holder.span is not None else []
+        holding = holder.span
+        links = [] if holding is None else [Link(holding.get_span_context())]
         span = tracer.start_span(_LEAKED, Context(), SpanKind.INTERNAL, told, links)
         span.add_event(_LEAKED, told)
         span.set_status(StatusCode.ERROR)

@@ -86,7 +86,7 @@ class SpanEncoder:
         self._memo = AttributeMemo(memo_size, longest, policy)
         self._memo_of_events = AttributeMemo(max(memo_size // 4, 1), longest, policy, "event")
         self._memo_of_links = AttributeMemo(few, longest, policy, "link")
-        self._names = Names(policy)
+        self._names, self._names_of_events = Names(policy, b"\x2a"), Names(policy, b"\x12")
         self._groups = Groups(
             AttributeMemo(few, longest, policy, "resource"), AttributeMemo(few, longest, policy, "scope")
         )
@@ -200,7 +200,7 @@ class SpanEncoder:
         # Span.Event: 1 time_unix_nano, 2 name, 3 attributes, 4 dropped_attributes_count
         return sized(
             time_field(b"\x09", event.timestamp)
-            + text_field(b"\x12", self._policy.text(event.name, "name") if event.name else event.name)
+            + self._names_of_events[event.name]
             + repeated(b"\x1a", self._memo_of_events.key_values(event.attributes))
             + count_field(b"\x20", event.dropped_attributes)
         )

@@ -1,4 +1,4 @@
-"""The memory of the encoder for the names of spans."""
+"""The memory of the encoder for the names of spans, and for those of events."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ _NAMES_KEPT: Final = 1024
 
 
 class Names(dict[str, bytes]):
-    """Span names -> their fields in `Span`, remembered unless they are long, or had a secret in them."""
+    """Names -> their fields, remembered unless they are long, or had a secret in them.
 
-    def __init__(self, policy: Policy) -> None:
+    Args:
+        policy: What may leave.
+        tag: The tag of the field.
+    """
+
+    def __init__(self, policy: Policy, tag: bytes) -> None:
         super().__init__()
         self._policy = policy
+        self._tag = tag
 
     def __missing__(self, name: str) -> bytes:
         cleaned = self._policy.text(name, "name") if name else name
-        field = text_field(b"\x2a", cleaned)
+        field = text_field(self._tag, cleaned)
         if len(field) <= _LONGEST_KEPT and cleaned is name:
             if len(self) >= _NAMES_KEPT:
                 self.clear()
