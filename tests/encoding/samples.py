@@ -16,7 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from tracemw._export.encoding import SpanEncoder
-from tracemw._export.encoding.memo import KeptValues, SimpleValues
+from tracemw._export.encoding.tables import KeptValues, SimpleValues
 from tracemw.redaction import Answer, Redaction
 from tracemw.redaction.policy import Policy
 

@@ -51,6 +51,16 @@ def test_the_memo_stays_bounded_whatever_the_values_and_keys() -> None:
         assert entries(encoder) <= 320
 
 
+def test_the_memo_stays_bounded_by_texts_that_differ_in_their_letters_and_sizes() -> None:
+    encoder = an_encoder(memo_size=320)
+    for i in range(3_000):
+        word = "".join(chr(ord("a") + int(digit)) for digit in str(i * 7919)) * (1 + i % 9)
+        encoder.encode(
+            [LeanSpan(a_span(attributes={"url.path": f"/{word}", "server.address": word, "port": 1 << i % 50}))]
+        )
+        assert entries(encoder) <= 320
+
+
 def test_keys_whose_values_are_all_different_do_not_displace_the_others() -> None:
     encoder = an_encoder(memo_size=512)
     repetitive = {f"key{i}": f"value{i}" for i in range(9)}

@@ -19,7 +19,7 @@ from tracemw.redaction.pairs import BEFORE_SPACES, ROOTS, credentials, items, pa
 from tracemw.redaction.places import Place, merged
 
 is_plain: Final = re.compile(
-    r"(?!.*[0-9]{4}\.[0-9]{4}\.)(?:[A-Z]{3,10}+)?[a-z./]*+[0-9]{0,11}+(?:[a-z./]++[0-9]{0,11}+){0,3}+"
+    r"(?:[A-Z]{3,10}+)?[a-z./]*+[0-9]{0,11}+(?:(?!(?<=[0-9]{4})\.[0-9]{4}\.)[a-z./]++[0-9]{0,11}+){0,3}+"
 ).fullmatch
 """Tells whether a text is too plain to hold a secret: lower-case words, few numbers, neither spaces nor signs."""
 

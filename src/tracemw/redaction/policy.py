@@ -40,6 +40,7 @@ from tracemw.redaction.urls import (
     is_calm_path,
     is_calm_query,
     is_calm_url,
+    redact_simple_query,
     redact_text,
     refused_in_path,
     refused_in_query,
@@ -96,10 +97,11 @@ class KeyRule:
         self.numbers_pass = numbers_pass
         """Whether numbers and booleans leave."""
         self.is_calm = is_calm
-        """Tells quickly that a text holds no secret. It may say no to a harmless text."""
-        self.is_calm_up_to = _WORD if key in WORDS else _SHORT
+        """Tells quickly that a text holds no secret. It may say no to a harmless text. If it says yes to a text with
+        0 for each digit, it says yes to that text with any digits."""
+        self.is_calm_up_to = _WORD if key in WORDS else 0 if key in QUERIES else _SHORT
         """Characters of a text that is too short to be looked at. Longer ones are, under keys that hold one of a few
-        words."""
+        words. Each query is looked at."""
         self.find = find
         """Finds what is taken out of a text; None if texts leave as they are."""
 
@@ -276,6 +278,10 @@ class Policy:
         if rule.find is None:
             return text
         text = str.__str__(text)
+        if rule.key in QUERIES and self.rule is None and (shown := redact_simple_query(text, self.names)) is not None:
+            if shown is not text:
+                self.report.count(rule.shown)
+            return shown
         rest = ""
         if len(text) > self._longest + _MARGIN:
             text, rest = text[: self._longest + _MARGIN], text[self._longest + _MARGIN :]

@@ -223,6 +223,7 @@ QUERY_NAMES: Final = frozenset(
 """Names in queries whose values are no secrets, in lower case."""
 
 _PAIR_OF_QUERY: Final = re.compile(r"([^=&;]*+)(?:=([^&;]*+))?[&;]?")
+_NAME_WITH_0: Final = re.compile(r"(?<![^&])[^&=0]*+0").search
 _SHORT: Final = 12
 """Characters of a value that is too short to be looked at, and of a name."""
 _QUERY: Final = re.compile(r"(?<=\?)[\w.%\[\]+~-]{1,64}=[^\s\"'<>#|\\`]*+")
@@ -257,8 +258,8 @@ def redact_simple_query(query: str, allows: Mapping[str, bool]) -> str | None:
 
 
 def is_calm_query(query: str, allows: Mapping[str, bool]) -> bool:
-    """Tell whether a query has only allowed names, with short and simple values."""
-    return redact_simple_query(query, allows) is query
+    """Tell whether a query has only allowed names, with short and simple values, and no 0 in a name."""
+    return _NAME_WITH_0(query) is None and redact_simple_query(query, allows) is query
 
 
 def is_calm_url(url: str, allows: Mapping[str, bool]) -> bool:

@@ -28,7 +28,10 @@ double: Final = Struct("<d").pack
 
 def varint(number: int) -> bytes:
     """Return a number that is not negative, seven bits a byte."""
-    return VARINTS[number] if number < TABLED else _CONTINUED[number & 0x7F] + varint(number >> 7)
+    if number < TABLED:
+        return VARINTS[number]
+    rest = number >> 7  # of a port or a size, mostly, which needs no further call
+    return _CONTINUED[number & 0x7F] + (VARINTS[rest] if rest < TABLED else varint(rest))
 
 
 def integer(number: int) -> bytes:
