@@ -149,6 +149,30 @@ def test_sarif_names_rules_and_places(project: Path, capsys: pytest.CaptureFixtu
     assert place == {"artifactLocation": {"uri": "jobs/mail.py"}, "region": {"startLine": 4, "startColumn": 1}}
 
 
+def test_sarif_has_places_as_uris(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "50% of é.py").write_text("import requests\nrequests.get('x')\n", encoding="utf-8")
+    main(["lint", "50% of é.py", "--format", "sarif"])
+    (result,) = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "50%25%20of%20%C3%A9.py"
+
+
+def test_what_cannot_be_read_is_told_and_keeps_no_other_file_from_being_read(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "jobs" / ".#mail.py").symlink_to("joe@host.1234")
+    (project / "work.ipynb").write_text('{"cells": []}')
+    assert main(["lint", "jobs", "work.ipynb"]) == 1
+    told = capsys.readouterr().out
+    assert "work.ipynb:1:1: TMW001 the file cannot be read: it is a notebook, and no Python file" in told
+    assert told.count("jobs/mail.py:") == 2
+    assert ".#mail.py" not in told
+
+
+def test_a_comment_silences_its_line_after_a_form_feed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "jobs" / "mail.py").write_text("import requests\n\x0c\nrequests.get('x')  # noqa: TMW302\n")
+    assert (main(["lint", "jobs"]), capsys.readouterr().out) == (0, "")
+
+
 def test_flake8_runs_the_rules(project: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "flake8", "--isolated", "--select", "TMW", "jobs"],

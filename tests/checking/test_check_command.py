@@ -62,6 +62,7 @@ def test_the_directory_of_the_application_may_be_named(check: Check, tmp_path: P
         ("x = 1\nraise SystemExit('no settings')", "service:app", "SystemExit: no settings ("),
         ("app = 1", "service:app", "service:app is no application but builtins.int"),
         ("def app(): ...", "service:app", "write service:app() if it makes the application"),
+        ("def make(config): ...", "service:make", "write service:make(config=...) if it makes the application"),
         (
             "def app(): raise RuntimeError('no key')",
             "service:app()",

@@ -51,7 +51,7 @@ def _cards() -> Iterator[Leak]:
             for sign in (" ", "-"):
                 shown = _grouped(number, sign)
                 yield Leak("card", f'{{"card": "{shown}"}}', shown)
-    for label in ("cvv: {}", "CVC={}", '"cvv2": "{}"', "security code {}", "cvn={}"):
+    for label in ("cvv: {}", "card_cvc={}", "cvv%3D{}", "CVC={}", '"cvv2": "{}"', "security code {}", "cvn={}"):
         code = _drawn(3, "3456789")
         yield Leak("cvv", f"card check {label.format(code)} ok", label.format(code))
 
@@ -103,6 +103,31 @@ _TOKENS = [
     ("AGE-SECRET" + "-KEY-1", 58, string.ascii_uppercase + string.digits),
     ("da" + "pi", 32, _HEX),
     ("sn" + "trys_", 60, _MIXED),
+    ("N" + "RII-", 32, _MIXED),
+    ("AK" + "Cp8", 68, _MIXED),
+    ("CLO" + "JARS_", 60, string.ascii_lowercase + string.digits),
+    ("v1" + ".0-" + "0a1b2c3d" * 3 + "-", 146, _HEX),
+    ("nf" + "p_", 36, _MIXED),
+    ("sha" + "256~", 43, _MIXED),
+    ("access-" + "production-0b1c2d3e-0000-4000-8000-", 12, _HEX),
+    ("tskey" + "-auth-kAbCdE1CNTRL-", 32, _MIXED),
+    ("bk" + "ua_", 40, _HEX),
+    ("sg" + "p_", 40, _HEX),
+    ("ph" + "x_", 43, _MIXED),
+    ("nv" + "api-", 64, _MIXED),
+    ("rz" + "p_live_", 14, _MIXED),
+    ("re" + "_AbCdEfG1_", 24, _MIXED),
+    ("na" + "pi_", 64, string.ascii_lowercase + string.digits),
+    ("pc" + "sk_", 60, _MIXED),
+    ("Fwo" + "GZXIvYXdzE", 200, _MIXED),
+    ("IQ" + "oJb3JpZ2luX2Vj", 200, _MIXED),
+    ("v4" + ".public.", 120, _MIXED),
+    ("sl" + ".u.", 130, _MIXED),
+    ("bot" + "1234567890:AA", 33, _MIXED),
+    ("sd" + "k-0b1c2d3e-0000-4000-8000-", 12, _HEX),
+    ("$2" + "b$12$", 53, _MIXED),
+    ("$argon" + "2id$v=19$m=65536,t=3,p=4$", 60, _MIXED),
+    ("pbkdf2" + "_sha256$600000$", 60, _MIXED),
 ]
 
 
@@ -180,6 +205,9 @@ def _pairs() -> Iterator[Leak]:
 
 
 def _addresses() -> Iterator[Leak]:
+    for sign in ("%2540", "\\u0040", "&#64;", "\\x40"):
+        user = f"mail.{_drawn(8).lower()}"
+        yield Leak("email", f"no such user {user}{sign}customer.example.com!", user)
     for number in range(12):
         user = f"mail.{_drawn(8).lower()}"
         address = f"{user}@customer{number}.example.com"
@@ -189,7 +217,15 @@ def _addresses() -> Iterator[Leak]:
         word = _drawn(14)
         yield Leak("userinfo", f"cannot reach {scheme}://joe:{word}@db.example.com:5432/shop", word)
         yield Leak("userinfo", f'dsn "{scheme}://:{word}@cache.example.com/0"', word)
-    for label in ("phone: {}", "mobile={}", '"phone_number": "{}"', "tel:{}", "fax {}", "WhatsApp: {}"):
+    for label in (
+        "phone: {}",
+        "mobile={}",
+        '"phone_number": "{}"',
+        "tel:{}",
+        "fax {}",
+        "WhatsApp: {}",
+        "contact_number: {}",
+    ):
         number_shown = f"+49 170 {_drawn(7, '23456789')}" if ":" in label else f"0170{_drawn(7, '23456789')}"
         yield Leak("phone", f"called {label.format(number_shown)} twice", number_shown)
 
@@ -224,10 +260,41 @@ _APART = [
     *("mysql -u joe -p{value} shop", "mysqldump -p{value} shop", "sshpass -p{value} ssh shop"),
     'authorization: Digest username="joe", uri="/", response="{value}"',
     'Authorization: OAuth oauth_token="a", oauth_signature="{value}"',
+    # Behind a scheme that nobody knows, and in what shows headers and cookies
+    *("authorization=SSWS {value}", "HTTP_AUTHORIZATION=NTLM {value}", "authorization = Api-Token {value}, x=1"),
+    *("<SimpleCookie: sessionid='{value}'>", "<RequestsCookieJar[<Cookie sid={value} for x/>]>"),
+    # In escapes
+    *("Authorization=Bearer%20{value}", "%22password%22%3A%22{value}%22", "%2522token%2522%253A%2522{value}%2522"),
+    *("\\u0022api_key\\u0022:\\u0022{value}\\u0022", "&quot;password&quot;:&quot;{value}&quot;"),
+    *("password\\u003d{value}", "user%5Bpassword%5D={value}", "http:\\/\\/joe:{value}@h\\/x"),
+    *("http%3A%2F%2Fjoe%3A{value}%40h", "Bearer%2520{value}{value}", "token&#61;{value}"),
+    # In forms, tables, calls, comparisons and markup
+    'name="password"\r\n\r\n{value}\r\n--boundary',
+    'name="api_key"\\r\\nContent-Type: text/plain\\r\\n\\r\\n{value}\\r\\n--boundary',
+    *('{{"key":"token","type":"string","value":"{value}"}}', '{{"value": "{value}", "name": "password"}}'),
+    *("| password | {value} |", "|client_secret|{value}|", "password -> {value}", "[password] {value}"),
+    *("set_password('{value}')", "password=SecretStr('{value}')", "token=Token(value='{value}')"),
+    *("assert password != '{value}'", "set password to {value}", "password[0]={value}"),
+    *('<password xsi:type="xsd:string">{value}</password>', "SET PASSWORD FOR x = '{value}'"),
+    # In commands
+    *("aws configure set aws_secret_access_key {value}", "setx client_secret {value}", "keytool -storepass {value}"),
+    *("redis-cli -a {value} ping", "zip -P {value} a.zip", "http -a joe:{value} x", "vault login {value}"),
+    *("sqlplus scott/{value}@orcl", "jdbc:oracle:thin:scott/{value}@h:1521:x", "ssh joe:{value}@h"),
+    # Under names that begin like others
+    *("otp_secret='{value}'", "session_password={value}", "psk={value}", "security_answer: {value}", "senha={value}"),
+    *("client_assertion={value}", "grant_type=authorization_code&code={value}&x=1", "device_code={value}"),
+    '{{"kty":"oct","k":"{value}{value}"}}',
 ]
 
 
-_BEYOND_ASCII = ("contraseña={}", "\uff50\uff41\uff53\uff53word={}", "pass\u200bword: {}", "password\u2060={}")
+_BEYOND_ASCII = (
+    "contraseña={}",
+    "\uff50\uff41\uff53\uff53word={}",
+    "pass\u200bword: {}",
+    "password\u2060={}",
+    "пароль={}",
+    "password \u2192 {}",
+)
 
 
 def beyond_ascii() -> list[Leak]:
@@ -249,6 +316,9 @@ def _codes() -> Iterator[Leak]:
         "one-time code: {}",
         "one-time password: {}",
         "otp_code={}",
+        "mfa_code={}",
+        "Your login code is {}.",
+        "{} is your verification code",
     ):
         code = _drawn(8, string.digits)
         yield Leak("otp", f"sent {label.format(code)} to the phone", code)
@@ -263,6 +333,12 @@ def _cards_within() -> Iterator[Leak]:
         number = _with_luhn(start, size)
         yield Leak("card", f"order of xx{number}xx", number)
         yield Leak("card", f"card{number}", number)
+    number = _with_luhn("4", 16)
+    yield Leak("card", f"track %B{number}^DOE/JOE^2912101", number)
+    for sign in ("%2520", "%20"):
+        shown = _grouped(number, sign)
+        yield Leak("card", f"pan={shown}", shown)
+    yield Leak("ssn", "social_security_number=536-22-8145", "536-22-8145")
 
 
 def leaks() -> list[Leak]:

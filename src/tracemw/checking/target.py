@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -83,9 +84,10 @@ class Target:
             found = self._called(found)
         elif _is_factory(found):
             self._refuse_asynchronous(inspect.iscoroutinefunction(found))
+            given = ", ".join(f"{each}=..." for each in _needed(found))
             raise CheckError(
                 f"{self.module}:{self.name} is a function that takes no request; "
-                f"write {self.module}:{self.name}() if it makes the application"
+                f"write {self.module}:{self.name}({given}) if it makes the application"
             )
         if not callable(found):
             raise CheckError(f"{self.module}:{self.name} is no application but {_shown(found)}{_hint(found)}")
@@ -125,10 +127,18 @@ class Target:
 
 
 def _is_factory(found: Any) -> bool:
+    """Tell whether a function takes too few arguments for an application: WSGI has two, ASGI 2 has `scope` alone."""
     if not inspect.isfunction(found):
         return False
-    needed = [each for each in inspect.signature(found).parameters.values() if each.default is each.empty]
-    return not needed
+    if any(each.kind is each.VAR_POSITIONAL for each in inspect.signature(found).parameters.values()):
+        return False
+    needed = _needed(found)
+    return not needed or (len(needed) == 1 and needed != ["scope"])
+
+
+def _needed(function: Callable[..., object]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [each.name for each in parameters if each.default is each.empty and each.kind is not each.VAR_KEYWORD]
 
 
 def _instead(module: ModuleType) -> str:

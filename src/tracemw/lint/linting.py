@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,10 @@ from tracemw.redaction.policy import Policy
 
 _SKIPPED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist", "venv", "_build"})
 """Directories whose code is not the project's own. So are those whose names begin with a dot."""
+
+
+_NEWLINE: Final = re.compile(r"\r\n|\r|\n")
+"""Where lines end for Python. For `str.splitlines`, they also end at a form feed and at others."""
 
 
 class NoFilesError(ValueError):
@@ -42,12 +47,15 @@ def lint(
     sources: list[tuple[Path, Source, list[str]]] = []
     found: list[Problem] = []
     for number, file in enumerate(dict.fromkeys(files), 1):
-        data = file.read_bytes()
         try:
-            sources.append((file, Source.of(data), data.decode(errors="replace").splitlines()))
-        except (SyntaxError, ValueError, RecursionError) as error:
+            data = file.read_bytes()
+            if file.suffix == ".ipynb":
+                raise ValueError("it is a notebook, and no Python file")
+            sources.append((file, Source.of(data), _NEWLINE.split(data.decode(errors="replace"))))
+        except (OSError, SyntaxError, ValueError, RecursionError) as error:
             line = getattr(error, "lineno", None) or 1
-            found.append(problem(file, Spot(line, 0, "TMW001", str(getattr(error, "msg", None) or error))))
+            why = getattr(error, "msg", None) or getattr(error, "strerror", None) or error
+            found.append(problem(file, Spot(line, 0, "TMW001", str(why))))
         progress(number)
     allowed = settings.allow.union(*(_allowed_in(source) for _, source, _ in sources))
     policy = Policy(allowed)
@@ -80,7 +88,8 @@ def _files(path: Path) -> Iterator[Path]:
         if "pyvenv.cfg" in names:
             folders.clear()
             continue
-        yield from (Path(folder) / name for name in sorted(names) if name.endswith(".py"))
+        files = (Path(folder) / name for name in sorted(names) if name.endswith(".py"))
+        yield from (file for file in files if file.is_file())  # else it is a link to nowhere, as editors make them
 
 
 def _root_of(file: Path, project: Path) -> Path:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from tracemw._version import __version__
 from tracemw.lint.codes import CODES, Problem
@@ -50,7 +51,7 @@ def as_sarif(problems: Sequence[Problem]) -> str:
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": _path(each)},
+                        "artifactLocation": {"uri": quote(_path(each))},
                         "region": {"startLine": each.line, "startColumn": each.column},
                     }
                 }

@@ -15,7 +15,8 @@ The way through this room, one module per step:
 * `users_rule`: what a user may say, and a rule of the user's own
 * `nested`: the same for sequences and mappings
 * `detectors`: what looks like a secret in a text; `places` is what they find
-* `known_tokens`, `pairs`, `numbers`, `addresses`: the detectors
+* `known_tokens`, `pairs`, `spaced`, `numbers`, `addresses`: the detectors
+* `disguises`: what escapes and other letters stand for
 * `urls`, `database_errors`: what URLs, and errors of databases, repeat of values
 * `pseudonyms`: the hashes that stand for users
 * `report`: what has been redacted, and how often

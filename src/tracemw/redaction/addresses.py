@@ -9,13 +9,17 @@ from typing import Final
 from tracemw.redaction.places import Place
 
 _LONGEST_LOCAL: Final = 64
-_DOMAIN: Final = re.compile(r"(?:@|%40)(?:[^\W_](?:[^\W_]|-){0,62}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
+_DOMAIN: Final = re.compile(r"(?:@|%40)(?:[^\W_](?:\w|-){0,62}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
 _IN_LOCAL: Final = frozenset("._%+-'=&~")
 _NO_PEOPLE: Final = frozenset({"git", "hg", "celery"})
 """What stands before the `@` of addresses that are those of repositories and workers."""
 
 _USERINFO: Final = re.compile(r"(?<=//)[^\s/?#\"'<>@]{0,256}+(?:@[^\s/?#\"'<>@]{0,256}+)*(?=@)")
 _SLASHED: Final = re.compile(r"(?<=//)[^\s/?#:@\"'<>]{0,64}+:(?![0-9]{1,5}(?:[/?#\s]|\Z))[^\s@\"'<>]{1,128}+(?=@)")
+_ORACLE: Final = re.compile(r"(?:\boracle\S{0,20}//|:thin:|\bsqlplus\s)\w{1,64}/(?!/)([^\s@/]{1,128}+)@")
+_BARE: Final = re.compile(
+    r"(?<![\w.:/-])[\w.-]{1,64}:(?=[^\s@:/]{0,64}[0-9])(?=[^\s@:/]{0,64}[A-Za-z])([^\s@:/\"']{6,128}+)@(?!sha[0-9])[\w.-]"
+)
 _MYSQL: Final = re.compile(r"(?<![\w.-])[\w.-]{1,64}:([^\s@:/]{1,128}+)@(?:tcp|unix|udp)\(")
 
 _CURL: Final = re.compile(
@@ -52,8 +56,9 @@ def users(text: str) -> Iterator[Place]:
         for found in pattern.finditer(text):
             if found.end() > found.start() and found[0] != "REDACTED:REDACTED":
                 yield Place(found.start(), found.end(), "userinfo")
-    for found in _MYSQL.finditer(text):
-        yield Place(found.start(1), found.end(1), "userinfo")
+    for pattern in (_MYSQL, _ORACLE, _BARE):
+        for found in pattern.finditer(text):
+            yield Place(found.start(1), found.end(1), "userinfo")
 
 
 def users_of_curl(text: str) -> Iterator[Place]:

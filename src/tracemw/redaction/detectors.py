@@ -13,10 +13,11 @@ from typing import Final
 
 from tracemw.redaction.addresses import emails, users, users_of_curl
 from tracemw.redaction.disguises import in_disguise, is_disguised, undisguised
-from tracemw.redaction.known_tokens import jwts, private_keys, tokens
-from tracemw.redaction.numbers import cards, ibans, one_time_codes, phones, security_codes
-from tracemw.redaction.pairs import BEFORE_SPACES, ROOTS, credentials, items, pairs, records, spaced
+from tracemw.redaction.known_tokens import jwts, private_keys, secret_jwks, tokens
+from tracemw.redaction.numbers import cards, ibans, one_time_codes, phones, security_codes, social_security_numbers
+from tracemw.redaction.pairs import ROOTS, credentials, items, pairs, parts, records
 from tracemw.redaction.places import Place, merged
+from tracemw.redaction.spaced import BEFORE_SPACES, spaced
 
 is_plain: Final = re.compile(
     r"(?:[A-Z]{3,10}+)?[a-z./]*+[0-9]{0,11}+(?:(?!(?<=[0-9]{4})\.[0-9]{4}\.)[a-z./]++[0-9]{0,11}+){0,3}+"
@@ -32,17 +33,21 @@ is_plain_agent: Final = re.compile(
 _DIGITS: Final = re.compile(r"[0-9][0-9]{3}(?:[0-9]{9}|(?:[ \-+._]|%20)[0-9]{4}|[0-9]{4}(?:[ \-+]|%20)[0-9]{8})").search
 _ACCOUNT: Final = re.compile(r"[0-9](?<=[A-Za-z]{2}[0-9])[0-9](?:[ \-+]|%20)?[A-Za-z0-9]{4}").search
 _IS_LONG: Final = re.compile(r"[^A-Za-z0-9_.-]*+(?:[A-Za-z0-9_.-]{1,13}+[^A-Za-z0-9_.-]++)*+[A-Za-z0-9_.-]{14}").match
-_SIGNS: Final = ("=", ":", ">", "'", '"', "%3", "--", " is ", " was ")
-_LABELS_OF_CODES: Final = ("cv", "csc", "security", "verification", "otp", "one-time")
-_LABELS_OF_PHONES: Final = ("phone", "mobile", "msisdn", "cell", "fax", "whatsapp", "tel")
+_SIGNS: Final = ("=", ":", ">", "'", '"', "%3", "--", "|", "\u2192", " is ", " was ")
+_LABELS_OF_CODES: Final = ("cv", "csc", "security", "verification", "code", "otp", "one-time", "pin")
+_LABELS_OF_PHONES: Final = (
+    *("phone", "mobile", "msisdn", "cel", "fax", "whatsapp", "tel", "t\u00e9l", "vil", "handy"),
+    *("number", "contact", "caller", "callback", "recipient"),
+)
 
 
 def secrets(text: str) -> list[Place]:
     """Find what looks like a secret in a text. The places come in their order, and none overlaps another."""
     if is_plain(text):
         return []
-    if not text.isascii() and is_disguised(text):
-        return merged([*_found(text), *in_disguise(_found(undisguised(text)), text)])
+    if is_disguised(text):
+        plain, stands = undisguised(text)
+        return merged([*_found(text), *in_disguise(_found(plain), stands)])
     return merged(_found(text))
 
 
@@ -57,6 +62,8 @@ def _found(text: str) -> Iterator[Place]:
         yield from users_of_curl(text)
     if "eyJ" in text:
         yield from jwts(text)
+    if "kty" in text:
+        yield from secret_jwks(text)
     if "-----" in text:
         yield from private_keys(text)
     if _DIGITS(text):
@@ -72,11 +79,15 @@ def _found(text: str) -> Iterator[Place]:
             yield from items(text)
         if "value" in lower:
             yield from records(text)
+        if "name=" in lower:
+            yield from parts(text)
     if _has_any(BEFORE_SPACES, lower):
         yield from spaced(text)
     if _has_any(_LABELS_OF_CODES, lower):
         yield from security_codes(text)
         yield from one_time_codes(text)
+        if "social" in lower:
+            yield from social_security_numbers(text)
     if _has_any(_LABELS_OF_PHONES, lower):
         yield from phones(text)
 

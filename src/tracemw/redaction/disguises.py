@@ -1,4 +1,7 @@
-"""Texts in which letters of full width, or characters that nobody sees, hide the names of secrets."""
+"""Texts in which other letters, characters that nobody sees, or escapes hide secrets and their names.
+
+Escapes are those of URLs, JSON, Python, HTML and terminals, also when they are escaped once more: `%2540`.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,72 @@ from typing import Final
 from tracemw.redaction.places import Place
 
 _UNSEEN: Final = "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff"
-_PLAIN: Final = {0xFF01 + offset: 0x21 + offset for offset in range(94)} | dict.fromkeys(map(ord, _UNSEEN))
-"""What stands for the forms of full width (U+FF01 to U+FF5E), and for what nobody sees: nothing."""
+_SPACES: Final = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_DASHES: Final = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+_PLAIN: Final = (
+    {chr(0xFF01 + offset): chr(0x21 + offset) for offset in range(94)}
+    | dict.fromkeys(_UNSEEN, "")
+    | dict.fromkeys(_SPACES, " ")
+    | dict.fromkeys(_DASHES, "-")
+    | {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u3002": "."}
+)
+"""What stands for the forms of full width (U+FF01 to U+FF5E), for other signs, and for what nobody sees: nothing."""
+_ENTITIES: Final = {"quot": '"', "apos": "'", "lt": "<", "gt": ">", "amp": "&", "nbsp": " "}
 
-is_disguised: Final = re.compile(f"[\uff01-\uff5e{_UNSEEN}]").search
-"""Tells whether a text has such characters."""
+_DISGUISE: Final = re.compile(
+    r"%(?:25)*(?P<percent>[0-9A-Fa-f]{2})"
+    r"|\\{1,8}(?:u00|x)(?P<hex>[0-9A-Fa-f]{2})|\\{1,8}(?P<slash>/)"
+    r"|&(?:amp;)*(?:#(?P<decimal>[0-9]{2,3})|#[xX](?P<entity>[0-9A-Fa-f]{2})|(?P<name>quot|apos|lt|gt|amp|nbsp));"
+    r"|(?P<colour>\x1b\[[0-9;]{0,16}m)"
+    rf"|(?P<digit>(?![0-9])\d)|(?P<other>[{re.escape(''.join(_PLAIN))}])"
+)
+_SIGNS: Final = ("%", "\\", "&", "\x1b")
 
 
-def undisguised(text: str) -> str:
-    """Return a text with plain letters, and without what nobody sees."""
-    return text.translate(_PLAIN)
+def is_disguised(text: str) -> bool:
+    """Tell whether a text has such characters or escapes."""
+    for sign in _SIGNS:
+        if sign in text:
+            break
+    else:
+        if text.isascii():
+            return False
+    return _DISGUISE.search(text) is not None
 
 
-def in_disguise(places: Iterable[Place], text: str) -> Iterator[Place]:
+def undisguised(text: str) -> tuple[str, list[int]]:
+    """Return a text with plain letters, and where each of them stands in the text itself. Its length comes last."""
+    plain: list[str] = []
+    stands: list[int] = []
+    at = 0
+    for found in _DISGUISE.finditer(text):
+        plain.append(text[at : found.start()])
+        stands.extend(range(at, found.start()))
+        at = found.end()
+        letter = _shown(str(found.lastgroup), found[str(found.lastgroup)])
+        if letter:
+            plain.append(letter)
+            stands.append(found.start())
+    plain.append(text[at:])
+    stands.extend(range(at, len(text) + 1))
+    return "".join(plain), stands
+
+
+def in_disguise(places: Iterable[Place], stands: list[int]) -> Iterator[Place]:
     """Yield places of an undisguised text as those of the text itself."""
-    seen = [index for index, character in enumerate(text) if character not in _UNSEEN]
     for place in places:
-        yield Place(seen[place.start], seen[place.end - 1] + 1, place.kind)
+        yield Place(stands[place.start], stands[place.end], place.kind)
+
+
+def _shown(kind: str, value: str) -> str:
+    if kind in ("percent", "hex", "entity"):
+        return chr(int(value, 16))
+    if kind == "decimal":
+        return chr(int(value))
+    if kind == "digit":
+        return str(int(value))
+    if kind == "name":
+        return _ENTITIES[value]
+    if kind == "other":
+        return _PLAIN[value]
+    return "/" if kind == "slash" else ""

@@ -30,15 +30,27 @@ _WORD_AFTER: Final = re.compile(r"[A-Za-z_]{0,32}+")
 _IN_HEXADECIMAL: Final = re.compile(r"(?:0x)?[0-9a-fA-F]*")
 
 _CODE: Final = re.compile(
-    r"(?i:\b(?:cvv2?|cvc2?|cvn2?|csc|(?:card[\s_-]?)?(?:security|verification)[\s_-]?(?:code|number|value)))(?![a-z])"
-    r"[^0-9\n]{0,16}?(?<![0-9])([0-9]{3,4})(?![0-9])"
+    r"(?:(?i:(?:\b|(?<=_))(?:cvv2?|cvc2?|cvn2?|csc))(?![a-z])[^0-9\n]{0,16}?|(?<=[a-z])C[Vv][CcVvNn]2?(?![a-z])[^0-9\n]{0,8}?"
+    r"|(?i:\b(?:card[\s_-]?)?(?:security|verification)[\s_-]?(?:code|number|value))(?![A-Za-z])"
+    r"(?:[^\w\n]|\b(?:is|was|code|number|value)\b){0,12}?)(?<![0-9])([0-9]{3,4})(?![0-9])"
 )
 _ONE_TIME: Final = re.compile(
-    r"(?i:(?<![A-Za-z])(?:t?otp|(?:one[ _-]?time|verification|security)[ _-]?(?:pass)?(?:code|pin|word)))"
-    r"(?i:[ _-](?:code|pin|token))?[\"'\\]{0,3}"
+    r"(?i:(?<![A-Za-z0-9])(?:t?otp|(?:one[ _-]?time|verification|security|login|mfa|2fa|sms|auth|access|pin"
+    r"|confirmation)[ _-]?(?:pass)?(?:code|pin|word)))(?i:[ _-](?:code|pin|token))?[\"'\\]{0,3}"
     r"(?:\s{0,3}(?:[:=]|=>)\s{0,3}|\s{1,3}(?i:(?:is|was):?\s{1,3})?)[\"'\\]{0,3}"
     r"([0-9]{5,8}|[0-9]{3}[ -][0-9]{3})(?![\w:-]|\.[0-9])"
 )
+_ONE_TIME_BEFORE: Final = re.compile(
+    r"(?<![\w.:-])([0-9]{4,8}|[0-9]{3}[ -][0-9]{3})(?i: is (?:your|the) (?:[\w-]{1,20} ){0,3}?"
+    r"(?:(?:one-time |verification |security |login |access |auth\w{0,14} |confirmation |sms |(?:2|m)fa[ _])"
+    r"(?:pass)?code|t?otp|pin|passcode)\b)"
+)
+_SOCIAL: Final = re.compile(
+    r"(?i:\bsocial[ _-]?security(?:[ _-]?(?:number|no|nr))?)[\"'\\]{0,3}(?:\s{0,3}(?:[:=]|=>|is)\s{0,3}|\s)[\"'\\]{0,3}"
+    r"([0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4})(?![\w-])"
+)
+_TRACK: Final = re.compile(r"(?<![A-Za-z0-9])B([0-9]{13,19})\^")
+"""A number of a card on the first track of a magnetic stripe (ISO/IEC 7813)."""
 _IBAN: Final = re.compile(
     BEGIN
     + r"[A-Za-z]{2}[0-9]{2}(?:(?:[ \-+]|%20)?[A-Za-z0-9]{4}){2,7}(?:(?:[ \-+]|%20)?[A-Za-z0-9]{1,3}(?![A-Za-z0-9]))?"
@@ -72,8 +84,11 @@ _VALUES: Final = str.maketrans({chr(ord("A") + value - 10): str(value) for value
 """What letters count for in the checksum."""
 
 _PHONE: Final = re.compile(
-    r"(?i:\b(?:tele)?phone|\bmobile|\bmsisdn|\bcell(?=[ _-]?(?:phone|number|no\b)|\W)|\bfax|\bwhatsapp|\btel)"
-    r"[A-Za-z_ -]{0,16}+[\"'\\\]]{0,4}\s{0,4}(?:[:=]|%3[AaDd]|=>)?\s{0,4}[\"'\\]{0,4}"
+    r"(?i:\b(?:tele)?phone|\bmobile|\bmsisdn|\bcell(?=[ _-]?(?:phone|number|no\b)|\W)|\bfax|\bwhatsapp|\btel"
+    r"|\bt[e\u00e9]l[e\u00e9](?:ph|f)on"
+    r"|\b(?:contact|caller|callback|recipient|customer|from|to|sms)[ _-]?(?:number|no\b)"
+    r"|\bcelular|\bm[o\u00f3]vil|\bhandy(?=nummer|[\"']?\s?[:=]))"
+    r"[A-Za-z_ -]{0,16}+\.?[\"'\\\]]{0,4}\s{0,4}(?:[:=]|%3[AaDd]|=>)?\s{0,4}[\"'\\]{0,4}"
     r"((?:\+|%2[Bb]|00)?\(?[0-9](?:[ ()./+-]{0,2}[0-9]){5,16})(?![0-9])"
 )
 
@@ -95,6 +110,9 @@ def cards(text: str) -> Iterator[Place]:
             at = found.end()
         else:
             at = found.start() + 1
+    for found in _TRACK.finditer(text):
+        if is_card(found[1]):
+            yield Place(found.start(1), found.end(1), "card")
     for found in _GLUED.finditer(text):
         if is_card(found[0]) and _is_glued(text, found.start(), found.end()):
             yield Place(found.start(), found.end(), "card")
@@ -115,8 +133,15 @@ def security_codes(text: str) -> Iterator[Place]:
 
 def one_time_codes(text: str) -> Iterator[Place]:
     """Find codes that are good once, such as `otp 123456`, which only their label tells."""
-    for found in _ONE_TIME.finditer(text):
-        yield Place(found.start(1), found.end(1), "otp")
+    for pattern in (_ONE_TIME, _ONE_TIME_BEFORE):
+        for found in pattern.finditer(text):
+            yield Place(found.start(1), found.end(1), "otp")
+
+
+def social_security_numbers(text: str) -> Iterator[Place]:
+    """Find numbers of the social security of the United States, which only their label tells."""
+    for found in _SOCIAL.finditer(text):
+        yield Place(found.start(1), found.end(1), "pair")
 
 
 def ibans(text: str) -> Iterator[Place]:

@@ -15,24 +15,28 @@ from typing import Final
 
 from tracemw.redaction.apart import block_at, braced_at
 from tracemw.redaction.places import BEGIN, MASK, Place
+from tracemw.redaction.spaced import NO_VALUE
 
 ROOTS: Final = (
     *("pass", "pw", "secret", "token", "key", "cred", "auth", "cookie", "sess", "sid", "srf", "sig", "otp"),
     *("pin", "ssn", "jwt", "salt", "dsn", "identified", "verifier", "connectionstring", "connection_string"),
-    "contrase",
+    *("contrase", "senha", "wachtwoord", "kennwort", "parola", "psk", "answer", "saml", "assertion", "device"),
+    *("пароль", "hasło", "密码", "密碼", "パスワード", "비밀번호", "lösenord"),
 )
 """Parts of names, in lower case. A text without any of these has no pair to look at."""
 
 # Names that tell a secret, whatever the value looks like; and names that may also tell something harmless.
 _STRONG: Final = (
-    r"(?i:pass(?:word|wd|phrase|code|wort|e)|contrase(?:ñ|n\u0303?)a|pwd"
+    r"(?i:pass(?:word|wd|phrase|code|wort|e(?!s))|contrase(?:ñ|n\u0303?)a|pwd|psk"
+    r"|senha|(?:kenn|wacht)woo?r[dt]|parola|пароль|hasło|lösenord|密[码碼]|パスワード|비밀번호"
     r"|secret|credential|authorization|set-cookie"
     r"|(?:api|access|account|private|secret|signing|encryption|encrypt|master|subscription|shared|storage|auth|app"
-    r"|client|deploy|ssh|hmac|license|service|webhook|jwt|aes|rsa|consumer|session|admin|root|functions)[ _.-]?key"
+    r"|client|deploy|ssh|hmac|license|service|webhook|jwt|aes|rsa|consumer|session|admin|root|functions"
+    r"|recovery|backup|host)[ _.-]?key"
     r"|(?:access|auth|refresh|session|bearer|id|api|csrf|xsrf|security|reset|verification|invite|device|personal)"
     r"[ _.-]?token|jsessionid|phpsessid|asp\.net_sessionid|connect\.sid|session[_.-]?id|[cx]srf|connection[_ ]?string"
-    r"|identified[ _]by"
-    r"|code[_-]?verifier)"
+    r"|identified[ _]by|(?:security|secret)[ _-]?answer|saml_?re(?:sponse|quest)|client[_-]?assertion|device[_-]?code"
+    r"|code[_-]?verifier|(?<=[&?])code(?==)|_oauth2_proxy|(?<![A-Za-z])s?sess(?:[0-9a-f]{4,32})?(?==))"
 )
 _WEAK: Final = (
     r"(?i:tokens?|cookies?|(?:(?<![A-Za-z])|(?<=\\[nrt]))"
@@ -42,10 +46,11 @@ _WEAK: Final = (
 _NAME: Final = rf"(?:(?P<strong>{_STRONG}s?)|(?P<weak>{_WEAK}))(?![a-z])(?P<rest>[\w.-]{{0,40}}+)"
 _PAIR: Final = re.compile(
     _NAME
-    + r"(?P<close>\\{0,3}[\"'`]?\]?)"
-    + r"(?P<sep>\s{0,8}(?:=>|:=|:>|==?|:(?!:)|%3[aAdD]|>)\s{0,8}"
+    + r"(?P<close>\\{0,3}[\"'`]?\]?(?:\[[0-9]{0,3}\])?)"
+    + r"(?P<sep>\s{0,8}(?:=>|:=|:>|->|\u2192|!=|==?|:(?!:)|%3[aAdD]|>)\s{0,8}|\s{0,40}\|\s{0,8}|\(\s?(?=[bruf]?[\"'])"
     + r"|\s{1,4}(?:is|was|are)\s{0,4}:?\s{1,4}|\s{1,4}(?=['\"])"
-    + r"|\s{1,4}(?:for|of)\s{1,4}(?:user\s{1,4})?[\"']?[\w.@-]{1,64}[\"']?\s{0,4}[:=]\s{0,4})"
+    + r"|\s{1,4}(?i:for|of)\s{1,4}(?:user\s{1,4})?[\"']?[\w.@-]{1,64}[\"']?\s{0,4}[:=]\s{0,4}"
+    + r"|\s[^<>\n]{1,120}>(?=[^<]))"
 )
 _FLAG: Final = re.compile(rf"(?<![\w-])--?[\w-]{{0,40}}?{_NAME}\s{{1,4}}(?!-)")
 _ITEM: Final = re.compile(
@@ -56,18 +61,32 @@ _ITEM: Final = re.compile(
 _RECORD: Final = re.compile(
     r"(?<![A-Za-z])(?i:name|key|field|header)\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}\\{0,3}[\"']?[\w.-]{0,40}?"
     + _NAME
-    + r"(?P<close>\\{0,3}[\"']?)\s{0,4},?(?:\\n)?"
+    + r"(?P<close>\\{0,3}[\"']?)\s{0,4},?(?:[^{}\[\]\n]{1,80}?,)?(?:\\n)?"
     r"\s{0,20}\\{0,3}[\"']?(?i:value)\\{0,3}[\"']?(?P<sep>\s{0,4}[:=]\s{0,4})"
 )
+_REVERSED: Final = re.compile(
+    r"(?i:value)[\"']?\s{0,4}[:=]\s{0,4}(?P<quote>[\"'])(?P<value>[^\"'\n]{4,400})(?P=quote)\s{0,4},\s{0,4}[\"']?"
+    r"(?i:name|key)[\"']?\s{0,4}[:=]\s{0,4}[\"'][\w.-]{0,40}?" + _NAME
+)
+_PART: Final = re.compile(
+    r"\bname=\\{0,3}[\"'][\w.\[-]{0,40}?" + _NAME + r"(?P<close>\]?\\{0,3}[\"'])[^\r\n\\]{0,100}"
+    r"(?P<sep>(?:(?:\\r\\n|\\n|\r?\n)[^\r\n\\]{1,100}){0,4}(?:\\r\\n|\\n|\r?\n){2})"
+    r"(?P<value>[^\r\n\\]++)"
+)
+"""A part of a form in multipart/form-data (RFC 7578)."""
 _HARMLESS: Final = re.compile(
     r"(?i:[\w.-]*?(?:type|types|count|counts|url|uri|endpoint|path|file|name|names|expires|expiry|expiration|expires_?in"
     r"|expires_?at|expired|ttl|age|max_?age|policy|length|len|size|limit|budget|usage|used|version|status|state|enabled"
     r"|disabled|required|error|errors|kind|format|field|fields|input|class|arn|provider|manager|store|backend|bucket"
     r"|domain|samesite|secure|httponly|scheme|method|mode|algorithm|alg|rounds|iterations|per_?second|rate|latency"
-    r"|duration|seconds|ms|reset|changed|change|updated_?at|created_?at|rotation|validator|validators|hasher"
+    r"|duration|seconds|minutes|hours|days|ms|reset|changed|change|updated_?at|created_?at|rotation|validator|validators|hasher"
     r"|checker|form|page|view|route|middleware|handler|factory|service|client|event|prefix|header_?name|usages?))s?"
 )
 """What follows a telling word in a name that tells nothing secret: `token_type`, `password_reset_url`."""
+
+_IS_STRONG: Final = re.compile(_STRONG).search
+_IS_OF_KEY: Final = re.compile(r"(?i:[ _.-]?ids?)").fullmatch
+"""What follows a key's name in the name of its identifier."""
 
 _VAGUE: Final = frozenset({"tokens", "key", "session", "salt"})
 """Names that alone tell nothing secret."""
@@ -80,11 +99,18 @@ _NOTHING: Final = re.compile(
     r"|failure|unauthorized|forbidden|ok|error|unknown|unexpected|found|changed|updated|reset|refreshed|created|deleted"
     r"|verified|verification|validation|successful|success|too|must|should|cannot|does|has|have|will|for|from|in|to|by"
     r"|with|of|and|or|the|this|that|your|a|an|at|is|was|be|been|already|still|bearer|basic|digest|apikey|jwt|oauth2?"
-    r"|api|default|stored|given|provided|here|there|now|only|used|unused|loaded|present|absent|disabled|enabled)"
+    r"|api|default|stored|given|provided|include|omit|here|there|now|only|used|unused|loaded|present|absent|disabled|enabled)"
 )
 """What stands where a secret might, and is none: placeholders, types, and words of messages."""
 
-_CODE: Final = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:\(|\[['\"]?\w*['\"]?\])")
+_CODE: Final = re.compile(r"(?:await\s)?(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:\(|\[['\"]?\w*['\"]?\])")
+_IN_CALL: Final = re.compile(r"[A-Za-z_][\w.]{0,100}+\((?:\w{1,40}=)?b?([\"'])(?P<value>[^\"'\n]{6,200})\1\)")
+_FILLED: Final = re.compile(r"(?:[A-Za-z]{2,20} )?(?:\{[\w.]{0,60}\}|%s)")
+"""A text that is filled in later, such as `Bearer {token}`."""
+_OF_CLUSTER: Final = re.compile(
+    r"\s(?:not found|in (?:the )?namespace|does not exist|is (?:forbidden|invalid|not))"
+).match
+"""What follows the name of a secret of Kubernetes."""
 _ATTRIBUTE: Final = re.compile(r"(?:[a-zA-Z_]\w*\.){1,6}[a-zA-Z_]\w*")
 _OPENER: Final = re.compile(r"(?:[rRbBuUfF]{1,2}(?=[\"']))?(\\{0,3})([\"'`])")
 _CLOSERS: Final = {quote: re.compile(rf"(?:[^{quote}\\]++|\\.)*+", re.DOTALL) for quote in "\"'`"}
@@ -95,10 +121,12 @@ _ELEMENT: Final = re.compile(r"[^<]*+")
 _SCHEME: Final = re.compile(
     r"(?i:bearer|basic|digest|token|negotiate|apikey|aws4-hmac-sha256|hawk|key|jwt|oauth)\s{1,4}(?=\S)"
 )
+_ANY_SCHEME: Final = re.compile(r"[A-Za-z][\w.-]{1,40}(?: \w{1,10})?(?:=|(?<!=)) {1,2}(?=[^\s=]{8})(?!\w+=)")
+"""The same of any name, behind `authorization`."""
 _PARAMETERS: Final = re.compile(r"(?:[\w-]{1,40}+=(?:\\?\"[^\"\r\n]*+\"|[^\s,\"']*+)[, ]{0,3}+)++")
 """What follows a scheme such as Digest (RFC 9110, 11.4)."""
 _BRACKETS: Final = {"[": "]", "(": ")", "{": "}"}
-_PROSE: Final = ("is", "was", "are", "for", "of")
+_PROSE: Final = ("is", "was", "are", "for", "of", "->", "\u2192", "|")
 _YAML: Final = re.compile(r"(?:^|[\r\n])[ \t-]{0,40}[\w.-]{0,60}\Z")
 _TELLING: Final = re.compile(_NAME)
 
@@ -127,13 +155,21 @@ def pairs(text: str) -> Iterator[Place]:
         rest = found["rest"]
         if rest and _HARMLESS.fullmatch(rest):
             continue
-        is_element = found["sep"].strip() == ">"
+        separator = found["sep"].strip()
+        is_element = separator[-1:] == ">" and len(separator) != 2
         if is_element and text.rfind("<", max(found.start() - 60, 0), found.start()) < 0:
+            at = found.end("close")
             continue
         start, end, is_quoted = _element_at(text, at) if is_element else _value_at(text, found, at)
+        if is_element and (found["close"] or len(separator) > 1) and not text.startswith("</", end):
+            at = found.end("close")
+            continue
         if start < end and _is_secret(text, start, end, found, is_quoted=is_quoted):
             yield Place(start, end, "pair")
             at = end
+        elif (call := _IN_CALL.match(text, start)) is not None and _is_mixed(call["value"]):
+            yield Place(call.start("value"), call.end("value"), "pair")
+            at = call.end()
     for found in _FLAG.finditer(text):
         start, end, is_quoted = _value_at(text, None, found.end())
         if start < end and not (found["rest"] and _HARMLESS.fullmatch(found["rest"])):
@@ -144,13 +180,23 @@ def items(text: str) -> Iterator[Place]:
     """Find values that follow a telling name as its neighbours, if they have digits: `('token', 'x1')`."""
     for place in _apart(_ITEM, text):
         # Else it is one of many names of fields.
-        if _NO_VALUE.match(text, place.start) is None and any(map(str.isdigit, text[place.start : place.end])):
+        if NO_VALUE.match(text, place.start) is None and any(map(str.isdigit, text[place.start : place.end])):
             yield place
 
 
 def records(text: str) -> Iterator[Place]:
     """Find values of records whose name tells a secret: `{'name': 'token', 'value': 'x1'}`."""
-    return _apart(_RECORD, text)
+    yield from _apart(_RECORD, text)
+    for found in _REVERSED.finditer(text):
+        if not found["rest"] or _HARMLESS.fullmatch(found["rest"]) is None:
+            yield Place(found.start("value"), found.end("value"), "pair")
+
+
+def parts(text: str) -> Iterator[Place]:
+    """Find values in the parts of a form whose name tells a secret."""
+    for found in _PART.finditer(text):
+        if not found["rest"] or _HARMLESS.fullmatch(found["rest"]) is None:
+            yield Place(found.start("value"), found.end("value"), "pair")
 
 
 def _apart(pattern: re.Pattern[str], text: str) -> Iterator[Place]:
@@ -161,49 +207,9 @@ def _apart(pattern: re.Pattern[str], text: str) -> Iterator[Place]:
                 yield Place(start, end, "pair")
 
 
-BEFORE_SPACES: Final = ("passw", "passphrase", "secret", "api key", "ssn ", "pin ", " -p")
-"""What stands before a value that only a space parts from its name, in lower case."""
-
-_SPACED: Final = re.compile(
-    r"(?i:(?:(?<![\w.-])|(?<=\\[nrt]))(?:(?P<name>passw(?:or)?[dt]|passphrase|secret|api key)(?:[ \t]|\\t){1,4}"
-    r"(?P<value>\S{4,200})"
-    r"|ssn (?P<ssn>[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4})(?![\w-])|pin (?P<pin>[0-9]{4,8})(?![\w.:-])))"
-)
-_OPTION: Final = re.compile(
-    r"(?:\b|(?<=\\[nrt]))(?:(?:sshpass|mysql\w{0,8}|mariadb[\w-]{0,8})\b[^\n|;]{0,100}? -p(?!ort\b) ?"
-    r"|(?:mongo\w{0,8}|login)\b[^\n|;]{0,100}? -p )"
-    r"(?P<value>[^\s\[-]\S{0,200})"
-)
-_ALONE: Final = re.compile(r"(?<![^\s])-p (?P<value>\S{6,200})")
-_NO_VALUE: Final = re.compile(
-    r"[/$<({%@:=\[-]|[\w.-]+[=:(/]|\d+(?:\.\d+)+|(?i:sha|md|pbkdf|argon|bcrypt|scrypt|oauth|utf|base|aes|rsa|v)-?\d"
-)
-"""What follows a name and a space, and begins no value: paths, pairs, versions, and names of algorithms."""
-
-
-def spaced(text: str) -> Iterator[Place]:
-    """Find values that only a space parts from a name, if they look drawn or are numbers: `passwd hunter2`."""
-    for found in _SPACED.finditer(text):
-        kind = str(found.lastgroup)
-        start, end = found.span(kind)
-        if kind == "value":
-            end = start + len(found["value"].rstrip(".,;:!?)\"'`]}>"))
-            if not _is_drawn(text[start:end]):
-                continue
-        yield Place(start, end, "pair")
-    for found in _OPTION.finditer(text):
-        yield Place(found.start("value"), found.end("value"), "pair")
-    for found in _ALONE.finditer(text):
-        if not found["value"].isdigit() and _is_drawn(found["value"]):
-            yield Place(found.start("value"), found.end("value"), "pair")
-
-
-def _is_drawn(value: str) -> bool:
-    """Tell whether what follows a name and a space is a number, or has letters and digits as passwords do."""
-    if _NO_VALUE.match(value) is not None:
-        return False
-    has_digits = any(map(str.isdigit, value))
-    return has_digits and (len(value) >= 6 or (len(value) >= 4 and value.isdigit()))
+def _is_mixed(value: str) -> bool:
+    """Tell whether a value has digits and other characters, and is no name such as `DB_PASSWORD_2`."""
+    return any(map(str.isdigit, value)) and not value.isdigit() and not (value.isupper() and "_" in value)
 
 
 def credentials(text: str) -> Iterator[Place]:
@@ -266,7 +272,8 @@ def _value_at(text: str, pair: re.Match[str] | None, at: int) -> tuple[int, int,
     if text[at : at + 1] in _BRACKETS and text[at : at + 2] != "{{":
         end = text.find(_BRACKETS[text[at]], at)
         return at, len(text) if end < 0 else end + 1, True
-    scheme = _SCHEME.match(text, at)
+    is_authorization = pair is not None and "authorization" in pair[0].lower()
+    scheme = _SCHEME.match(text, at) or (_ANY_SCHEME.match(text, at) if is_authorization else None)
     start = at if scheme is None else scheme.end()
     if scheme is not None and scheme[0].lower().startswith(("digest", "oauth", "hawk", "aws4")):
         parameters = _PARAMETERS.match(text, start)
@@ -289,6 +296,11 @@ def _value_at(text: str, pair: re.Match[str] | None, at: int) -> tuple[int, int,
             pattern = _LINE
     found = pattern.match(text, start)
     end = start if found is None else found.end()
+    if (
+        end > start and text[end : end + 1] in ("'", '"') and text[end - 1] in "=:"
+    ):  # a pair within: `<Cookie: sid='x'>`
+        inner = _CLOSERS[text[end]].match(text, end + 1)
+        return start, len(text) if inner is None else inner.end(), True
     while end > start and text[end - 1] in ")]}.,:; \t":
         end -= 1
     return start, end, False
@@ -299,13 +311,20 @@ def _is_secret(text: str, start: int, end: int, pair: re.Match[str], *, is_quote
     if end - start > 200:
         return True
     value = text[start:end]
-    if _NOTHING.fullmatch(value) or value == MASK or value.startswith(MASK):
+    if _NOTHING.fullmatch(value) or value.startswith(MASK) or _FILLED.fullmatch(value):
         return False
+    strong, rest = pair["strong"], pair["rest"]
+    if strong and strong.lower().endswith("key") and _IS_OF_KEY(rest):
+        return looks_random(value)
+    if not strong and rest and _IS_STRONG(rest):
+        strong = rest
+    if pair["sep"].startswith("("):
+        return len(value) >= 6 and _is_mixed(value)
     word = value.split(" ", 1)[0]
     if " " in value and not is_quoted and _NOTHING.fullmatch(word.strip(",.;")):
         return False
     if not is_quoted and text[end : end + 1] != "@":
-        if _CODE.match(value) or text[end : end + 1] == "(":
+        if _CODE.match(text, start) or text[end : end + 1] == "(":
             return False
         if _ATTRIBUTE.fullmatch(value) and is_telling(value):
             return False
@@ -314,7 +333,9 @@ def _is_secret(text: str, start: int, end: int, pair: re.Match[str], *, is_quote
     is_prose = pair["sep"].isspace() or pair["sep"].strip(" \t\r\n:").split(" ", 1)[0] in _PROSE
     if is_prose and not is_quoted and " " in value:
         return False
-    if pair["strong"]:
+    if strong:
+        if pair["sep"].isspace() and is_quoted and strong.lower() == "secret" and _OF_CLUSTER(text, end + 1):
+            return False
         if is_prose and not is_quoted:
             return len(value) >= 6 and any(map(str.isdigit, value))
         return True
