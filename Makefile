@@ -27,22 +27,28 @@ PROVIDER_SUITE = tests/spans $(addprefix tests/conformance/test_,client.py serve
 # The door for SQLAlchemy: what an interpreter, or another version of SQLAlchemy, may change.
 DATABASE_SUITE = $(addprefix tests/db/test_,pool.py sqlalchemy.py)
 
+# The recorder. What a kept request says, and how many are kept, is counted alike by every interpreter.
+RECORDING = $(filter-out $(addprefix %/test_,keep_rate.py kept_as_sampled.py),$(wildcard tests/recording/test_*.py))
+
 # What another interpreter may change: how calls, threads, signals, forks and garbage go, and so the doors, the recorder,
-# delivery and the ends of processes. Of a Python between the oldest and the newest, the doors and the recorder are enough:
-# what holds at both ends, and fails between, has to do with the bytecode.
-PYTHON_SUITE = $(PROVIDER_SUITE) $(DATABASE_SUITE) $(addprefix tests/,encoding export recording watch) \
-  $(addprefix tests/field/test_,garbage.py unfinished.py) $(addprefix tests/test_,bootstrap.py client_interrupts.py \
-  clock.py cost.py endings.py interrupts.py lock_free.py processes.py provider.py recorder.py stacktrace.py values.py)
-BETWEEN_SUITE = $(addprefix tests/conformance/test_,client.py server.py) tests/recording tests/spans tests/watch \
-  $(addprefix tests/test_,endings.py interrupts.py lock_free.py recorder.py stacktrace.py)
+# delivery and the ends of processes. Of a Python between the oldest and the newest, what rests on the bytecode is enough:
+# what holds at both ends, and fails between, has to do with that.
+PYTHON_SUITE = $(PROVIDER_SUITE) $(DATABASE_SUITE) $(RECORDING) $(addprefix tests/,export watch) \
+  $(addprefix tests/field/test_,garbage.py unfinished.py) $(addprefix tests/test_,client_interrupts.py clock.py cost.py \
+  endings.py interrupts.py lock_free.py processes.py provider.py recorder.py stacktrace.py)
+BETWEEN_SUITE = $(RECORDING) tests/spans tests/watch \
+  $(addprefix tests/test_,asgi.py endings.py interrupts.py lock_free.py recorder.py stacktrace.py wsgi.py)
 
 # What another version of a package may change: the doors, what takes the place of the SDK's parts, and what is spoken with
-# servers, clients and backends. How delivery, signals and forks go is ours alone, and the page the browser's.
-PACKAGES_SUITE = $(filter-out %/test_fastapi.py,$(PROVIDER_SUITE)) $(DATABASE_SUITE) $(addprefix tests/,encoding recording) \
+# servers, clients and backends. How delivery, signals and forks go, and what is remembered or refused, is ours alone, and
+# the page the browser's.
+PACKAGES_SUITE = $(filter-out %/test_fastapi.py,$(PROVIDER_SUITE)) $(DATABASE_SUITE) \
+  $(filter-out %/test_counts.py,$(RECORDING)) tests/recording/test_kept_as_sampled.py \
+  $(filter-out %/test_memo.py,$(wildcard tests/encoding/test_*.py)) \
   $(addprefix tests/field/test_,client_options.py objects.py servers.py websocket_frameworks.py zero_code.py) \
   $(addprefix tests/viewer/test_,isolation.py patience.py querying.py receiving.py) tests/conformance/test_server_processes.py \
   $(addprefix tests/test_,answers.py architecture.py backends.py bootstrap.py otlp_grpc.py otlp_http.py propagation.py \
-  provider.py recorder.py refusals.py sampling.py third_parties.py values.py w3c_services.py)
+  provider.py recorder.py sampling.py third_parties.py values.py w3c_services.py)
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -88,8 +94,9 @@ test-package: install ## wheel and sdist in empty environments, each extra alone
 test-side-by-side: install
 	$(SIDE_BY_SIDE) -m 'not serial' $(PYTEST_ARGS)
 
+# Only their files are collected, which spares ten seconds; there may be none among those that PYTEST_ARGS names.
 test-serial: install
-	$(PYTEST) -m serial $(PYTEST_ARGS) || [ $$? -eq 5 ]  # there may be none among those that PYTEST_ARGS names
+	$(PYTEST) -m serial $(or $(PYTEST_ARGS),$$(grep -rl --include='*.py' 'mark\.serial' tests)) || [ $$? -eq 5 ]
 
 # Of these, those that look at what the global provider has recorded.
 test-sdk: install

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import subprocess
 import sys
 from collections import Counter
@@ -135,6 +136,11 @@ def room(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
+each_room = pytest.mark.parametrize(
+    "paths", [list(paths) for _, paths in itertools.groupby(modules(), room)], ids=lambda paths: room(paths[0])
+)
+
+
 def imported(path: Path) -> Iterator[tuple[str, ...]]:
     """Every module that a file imports, at whichever depth, as its parts."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -146,11 +152,12 @@ def imported(path: Path) -> Iterator[tuple[str, ...]]:
             yield from ((*module, name.name) for name in node.names) if module == ("tracemw",) else (module,)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_each_room_imports_only_what_the_design_lets_it(path: Path) -> None:
-    own = {parts[1] for parts in imported(path) if parts[0] == "tracemw" and len(parts) > 1}
-    own -= {name for name in own if not ((SOURCE / name).is_dir() or (SOURCE / f"{name}.py").is_file())}
-    assert own <= ALLOWED[room(path)]
+@each_room
+def test_each_room_imports_only_what_the_design_lets_it(paths: list[Path]) -> None:
+    for path in paths:
+        own = {parts[1] for parts in imported(path) if parts[0] == "tracemw" and len(parts) > 1}
+        own -= {name for name in own if not ((SOURCE / name).is_dir() or (SOURCE / f"{name}.py").is_file())}
+        assert own <= ALLOWED[room(path)], path
 
 
 def test_no_modules_import_one_another_in_a_circle_but_for_types() -> None:
@@ -186,31 +193,35 @@ def test_no_two_modules_have_the_same_name() -> None:
     assert {name for name, count in names.items() if count > 1} == set()
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_only_the_rooms_behind_init_import_the_sdk(path: Path) -> None:
-    uses_sdk = any(parts[:2] in (("opentelemetry", "sdk"), ("opentelemetry", "exporter")) for parts in imported(path))
-    assert not uses_sdk or room(path) in SDK_ROOMS
+@each_room
+def test_only_the_rooms_behind_init_import_the_sdk(paths: list[Path]) -> None:
+    for path in paths:
+        uses_sdk = any(
+            parts[:2] in (("opentelemetry", "sdk"), ("opentelemetry", "exporter")) for parts in imported(path)
+        )
+        assert not uses_sdk or room(path) in SDK_ROOMS, path
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(path: Path) -> None:
-    allowed = {
-        "starlette": {"starlette"},
-        "fastapi": {"fastapi", "starlette"},
-        "flask": {"flask"},
-        "litestar": {"litestar"},
-        "falcon": {"falcon"},
-        "httpx": {"httpx"},
-        "httpx2": {"httpx2"},
-        "_urllib3": {"urllib3"},
-        "requests": {"requests"},
-        "urllib3": {"urllib3"},
-        "sqlalchemy": {"sqlalchemy"},
-        "_export": {"grpc"},
-        "erasure": {"grpc"},
-        "viewer": {"starlette", "uvicorn"},
-    }.get(room(path), set())
-    assert {parts[0] for parts in imported(path)} & FRAMEWORKS <= allowed
+@each_room
+def test_a_framework_is_imported_only_by_its_own_door_and_by_the_viewer(paths: list[Path]) -> None:
+    for path in paths:
+        allowed = {
+            "starlette": {"starlette"},
+            "fastapi": {"fastapi", "starlette"},
+            "flask": {"flask"},
+            "litestar": {"litestar"},
+            "falcon": {"falcon"},
+            "httpx": {"httpx"},
+            "httpx2": {"httpx2"},
+            "_urllib3": {"urllib3"},
+            "requests": {"requests"},
+            "urllib3": {"urllib3"},
+            "sqlalchemy": {"sqlalchemy"},
+            "_export": {"grpc"},
+            "erasure": {"grpc"},
+            "viewer": {"starlette", "uvicorn"},
+        }.get(room(path), set())
+        assert {parts[0] for parts in imported(path)} & FRAMEWORKS <= allowed, path
 
 
 # Private names of other people's packages, each in the one module of its room that touches it.
@@ -318,14 +329,15 @@ PRIVATE = {
 }
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_private_names_of_others_are_touched_in_the_modules_listed_here_only(path: Path) -> None:
-    listed = PRIVATE.get(str(path.relative_to(SOURCE)), set())
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    defined = set(map(_defined, nodes)) - listed
-    assert {
-        name for node in nodes for name in _foreign(node) if name.startswith("_") and not name.startswith("__")
-    } - defined == listed
+@each_room
+def test_private_names_of_others_are_touched_in_the_modules_listed_here_only(paths: list[Path]) -> None:
+    for path in paths:
+        listed = PRIVATE.get(str(path.relative_to(SOURCE)), set())
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        defined = set(map(_defined, nodes)) - listed
+        assert {
+            name for node in nodes for name in _foreign(node) if name.startswith("_") and not name.startswith("__")
+        } - defined == listed, path
 
 
 def _foreign(node: ast.AST) -> list[str]:

@@ -12,4 +12,4 @@ pytestmark = pytest.mark.serial
 
 
 def test_services_take_no_more_of_the_machine_after_faults_that_come_and_go(folder: Path) -> None:
-    soak(folder, rests=3, seconds=4, seed=20, say=print)
+    soak(folder, rests=2, seconds=4, seed=20, say=print)

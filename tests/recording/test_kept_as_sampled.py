@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 from collections import Counter
@@ -88,8 +89,7 @@ HEADERS = [
 ]
 
 
-@pytest.mark.parametrize("root", ["", "/root"])
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("path", "root"), [*zip(PATHS, itertools.cycle(["", "/root"]), strict=False)])
 def test_a_kept_request_says_what_a_sampled_one_says(
     door: Door, init: Init, backend: Backend, path: str, root: str
 ) -> None:
