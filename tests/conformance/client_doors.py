@@ -189,10 +189,6 @@ class AsyncHttpxDoor(HttpxDoor):
         while (chunk := self.run(following())) is not None:
             yield chunk
 
-    def reading_for(self, seconds: float) -> Any:
-        """Make a timeout of so many seconds for a read, with all the time to connect that a busy machine takes."""
-        raise NotImplementedError
-
     def upload(self, chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
         async def generate() -> AsyncIterator[bytes]:
             for chunk in chunks:
