@@ -213,6 +213,23 @@ def test_what_a_logger_emits_and_leaves_out_is_on_the_spans_of_a_sampled_trace(
 
 
 @pytest.mark.parametrize("status", [200, 500])
+def test_work_after_the_response_keeps_nothing(init: Init, logger: logging.Logger, status: int) -> None:
+    running = init(1.0)
+    tracemw.logging.install(kept_logs="DEBUG")
+    stream = written_by(logger, logging.Formatter("%(message)s"))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, status)
+        logger.debug("tidying up")
+        logger.info("tidied up")
+
+    asyncio.run(calls.ask(tracemw.asgi.TraceMiddleware(app)))
+    (span,) = running.spans
+    assert logs(span) == []
+    assert stream.getvalue() == "tidied up\n"
+
+
+@pytest.mark.parametrize("status", [200, 500])
 def test_what_a_logger_leaves_out_leaves_with_a_trace_that_is_kept_and_with_no_other(
     init: Init, logger: logging.Logger, status: int
 ) -> None:

@@ -402,3 +402,20 @@ def test_a_switch_of_a_door_takes_nothing_but_true_or_false(value: object) -> No
 def test_a_door_refuses_an_application_of_another_kind_and_says_which_it_takes(door: Any, application: Any) -> None:
     with pytest.raises(TypeError, match=r"TraceMiddleware takes an? (ASGI|WSGI) application"):
         door(application)
+
+
+def test_a_door_takes_whatever_can_be_called_as_its_applications_are() -> None:
+    class Static:
+        @staticmethod
+        async def __call__(scope: Any, receive: Any, send: Any) -> None:
+            pass
+
+    class Unshowable:
+        def __repr__(self) -> str:
+            raise ValueError("no")
+
+    asgi.TraceMiddleware(Static())
+    with pytest.raises(TypeError, match="takes a WSGI application"):
+        wsgi.TraceMiddleware(Static())  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(TypeError, match="takes an ASGI application"):
+        asgi.TraceMiddleware(Unshowable())  # type: ignore[arg-type]  # on purpose

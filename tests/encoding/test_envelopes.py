@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+from contextlib import suppress
+
 import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -56,6 +60,21 @@ def test_spans_of_equal_resources_and_scopes_share_a_group_in_the_order_they_cam
     request = an_encoder().encode(spans)
     assert request == official(spans)
     assert [len(resource.scope_spans) for resource in parse(request).resource_spans] == [3, 3]
+
+
+@pytest.mark.parametrize("room", range(10, 90, 4))
+def test_a_resource_that_is_first_met_where_the_stack_is_full_has_all_its_attributes_later(room: int) -> None:
+    encoder, span = an_encoder(), a_span(resource=Resource({"service.name": "shop"}))
+
+    def descend(frames: int) -> None:
+        if frames:
+            descend(frames - 1)
+        else:
+            encoder.record(span)
+
+    with suppress(RecursionError):
+        descend(sys.getrecursionlimit() - len(inspect.stack(0)) - room)
+    assert encoder.encode([span]) == official([span])
 
 
 def test_the_hash_of_a_resource_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:

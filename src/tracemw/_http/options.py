@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
+from tracemw._otel.guard import represented
+
 
 def refuse_unknown(door: str, given: Iterable[str], options: type) -> None:
     """Refuse names that are no options of a door.
@@ -37,12 +39,17 @@ def refuse_other_kind(door: str, application: Any, kind: str, arguments: tuple[s
     """
     names = ", ".join(arguments)
     if not callable(application):
-        raise TypeError(f"{door} takes {kind}, not {application!r}")
+        raise TypeError(f"{door} takes {kind}, not {represented(application)}")
+    # Of a static `__call__`, `inspect` leaves out the first parameter, as if that were `self`.
+    called = inspect.getattr_static(type(application), "__call__", None)
     try:
-        signature = inspect.signature(application, follow_wrapped=False)
+        signature = inspect.signature(
+            called.__func__ if isinstance(called, staticmethod) else application, follow_wrapped=False
+        )
     except (TypeError, ValueError):  # written in C, without a signature
         return
     try:
         signature.bind(*arguments)
     except TypeError:
-        raise TypeError(f"{door} takes {kind}, which is called with ({names}), and {application!r} is not") from None
+        shown = represented(application)
+        raise TypeError(f"{door} takes {kind}, which is called with ({names}), and {shown} is not") from None

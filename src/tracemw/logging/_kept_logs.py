@@ -139,7 +139,7 @@ class _Keeping(_Base):
         if level < _wanted.level:
             return False
         exchange = exchange_in(current_context())
-        if exchange is None or not exchange.is_open or exchange.kept_logs >= _MOST:
+        if exchange is None or not exchange.is_open or exchange.is_over or exchange.kept_logs >= _MOST:
             return False
         if self.disabled or self.manager.disable >= level:
             return False
@@ -148,7 +148,7 @@ class _Keeping(_Base):
     def _log(self, level: int, msg: object, args: Any, exc_info: Any = None, **more: Any) -> None:  # type: ignore[override]
         context = current_context()
         exchange = exchange_in(context) if level >= _wanted.level else None
-        if exchange is not None and not exchange.is_open:
+        if exchange is not None and (exchange.is_over or not exchange.is_open):  # over: work after an error page
             exchange = None
         # Else `isEnabledFor` has just said yes, because of the request.
         is_emitted = exchange is None or self._is_enabled(level)

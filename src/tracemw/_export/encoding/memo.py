@@ -151,6 +151,8 @@ class AttributeMemo:
             except Dropped:
                 continue
             except Exception as error:
+                if self.where != "attribute" and isinstance(error, RecursionError | MemoryError):
+                    raise  # that is not the value's fault, and a resource or scope is remembered for good
                 if not self._logged:
                     self._logged = True
                     said = "tracemw leaves out attribute %r, which it cannot encode; further ones are not logged"
