@@ -85,6 +85,29 @@ def test_what_several_spans_have_in_common_is_one_finding() -> None:
     assert set(finding.span_ids) == {span.span_id for span in slow}
 
 
+@pytest.mark.parametrize("is_message", [True, False])
+def test_what_runs_after_the_response_explains_nothing_of_the_request(is_message: bool) -> None:
+    built = Builder()
+    front = built.request(0, 200)
+    for number in range(10):
+        built.query(front, 5 + number * 12, 15 + number * 12, f"SELECT * FROM orders WHERE id = {number}")
+    parent = built.add(front, "audit publish", 150, 152, kind="PRODUCER") if is_message else front
+    audit = built.add(parent, "audit", 210, 5000, kind="CONSUMER" if is_message else "INTERNAL")
+    built.query(audit, 220, 4900, "SELECT * FROM audits")
+    assert [finding.code for finding in find(built.trace())] == ["n-plus-one", "slow-query"]
+
+
+def test_retries_that_cost_little_come_after_what_costs_much() -> None:
+    built = Builder()
+    front = built.request(0, 5000)
+    for number in range(3):
+        failed = number < 2
+        status = 503 if failed else 200
+        built.call(front, number * 12, number * 12 + 10, failed=failed, http__response__status_code=status)
+    built.query(front, 60, 4900)
+    assert [finding.code for finding in find(built.trace())] == ["slow-query", "retry-storm"]
+
+
 def test_a_timeout_is_explained_by_what_took_so_long_beneath_the_call() -> None:
     built = Builder()
     timeout = exception("httpx.ReadTimeout")
