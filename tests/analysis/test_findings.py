@@ -63,6 +63,35 @@ def test_the_remedy_of_a_repetition_fits_what_is_repeated(system: str, text: str
     assert remedy in finding.remedy
 
 
+def test_queries_that_are_a_part_of_what_is_around_each_of_them_are_named() -> None:
+    built = Builder()
+    page = built.add(built.request(0, 300), "render template", 10, 290)
+    for number in range(20):
+        part = built.add(page, "render partial", 12 + number * 13, 24 + number * 13)
+        built.query(part, 13 + number * 13, 20 + number * 13, f"SELECT * FROM users WHERE id = {number}")
+    finding = found(built)["n-plus-one"]
+    assert "runs SELECT users 20 times in one render template" in finding.title
+    assert "selectinload" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("connect", {"db__system": "postgresql"}),
+        ("pg-pool.connect", {"db__system": "postgresql"}),
+        ("sql.connector.connect", {"db__system": "mysql"}),
+        ("HikariDataSource.getConnection", {}),
+    ],
+)
+def test_the_wait_for_a_connection_is_known_by_what_other_languages_call_it(name: str, told: dict[str, Any]) -> None:
+    built = Builder()
+    front = built.request(0, 900)
+    built.add(front, name, 5, 605, kind="CLIENT" if told else "INTERNAL", **told)
+    built.query(front, 610, 890)
+    assert "pool-wait" in codes(built)
+    assert "slow-query" not in codes(built)
+
+
 def test_calls_repeat_although_some_of_them_failed_and_were_tried_again() -> None:
     built = Builder()
     front = built.request(0, 1000)
