@@ -9,8 +9,9 @@ import pytest
 from analysis.building import EPOCH, Builder, exception, found
 from tracemw._setup.endings import PROCESS_EXIT
 from tracemw.analysis.findings.finders import CODES, find
-from tracemw.analysis.grouping import Survey, look_at
+from tracemw.analysis.grouping import Survey, judge_all, look_at
 from tracemw.analysis.model import Event, Trace
+from tracemw.analysis.report.as_text import lines_of_many
 from tracemw.analysis.verdict import judge
 
 
@@ -663,3 +664,14 @@ def test_spans_that_end_before_they_start_take_no_time() -> None:
 
 def test_every_code_that_is_found_is_listed() -> None:
     assert len(set(CODES)) == 17
+
+
+def test_findings_of_kept_traces_alone_have_no_share_of_the_requests() -> None:
+    survey = Survey()
+    for number in range(4):
+        built = Builder(f"{number + 1:032x}")
+        built.request(0, 30, failed=True, http__response__status_code=500, tracemw__kept="error")
+        survey.add(built.trace())
+    groups = survey.groups()
+    text = "\n".join(line.text for line in lines_of_many(survey, judge_all(survey, groups), groups))
+    assert "in 4 of 4 traces, 120 ms in all" in text
