@@ -270,6 +270,17 @@ def test_what_is_no_trace_is_told_plainly(data: bytes, remedy: str, more: tuple[
         assert "Traceback" not in ended.stderr
 
 
+def test_the_files_of_a_directory_are_read_and_the_one_that_is_none_of_traces_is_named(tmp_path: Path) -> None:
+    for name in ("zipkin.json", "jaeger.json"):
+        (tmp_path / name).write_bytes((CAPTURES / name).read_bytes())
+    ended = analyze(str(tmp_path), "--json")
+    assert json.loads(ended.stdout)["traces"] == 2
+    (tmp_path / "notes.txt").write_text("hello")
+    ended = analyze(str(tmp_path))
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"tracemw analyze: {tmp_path}/notes.txt: neither JSON nor protobuf")
+
+
 def _spans(*spans: tuple[str, str, int]) -> bytes:
     made = [
         {

@@ -9,8 +9,9 @@ import pytest
 from analysis.building import EPOCH, Builder, exception, found
 from tracemw._setup.endings import PROCESS_EXIT
 from tracemw.analysis.findings.finders import CODES, find
-from tracemw.analysis.grouping import Survey, look_at
+from tracemw.analysis.grouping import Survey, judge_all, look_at
 from tracemw.analysis.model import Event, Trace
+from tracemw.analysis.report.as_text import lines_of_many
 from tracemw.analysis.verdict import judge
 
 
@@ -63,6 +64,35 @@ def test_the_remedy_of_a_repetition_fits_what_is_repeated(system: str, text: str
     assert remedy in finding.remedy
 
 
+def test_queries_that_are_a_part_of_what_is_around_each_of_them_are_named() -> None:
+    built = Builder()
+    page = built.add(built.request(0, 300), "render template", 10, 290)
+    for number in range(20):
+        part = built.add(page, "render partial", 12 + number * 13, 24 + number * 13)
+        built.query(part, 13 + number * 13, 20 + number * 13, f"SELECT * FROM users WHERE id = {number}")
+    finding = found(built)["n-plus-one"]
+    assert "runs SELECT users 20 times in one render template" in finding.title
+    assert "selectinload" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("connect", {"db__system": "postgresql"}),
+        ("pg-pool.connect", {"db__system": "postgresql"}),
+        ("sql.connector.connect", {"db__system": "mysql"}),
+        ("HikariDataSource.getConnection", {}),
+    ],
+)
+def test_the_wait_for_a_connection_is_known_by_what_other_languages_call_it(name: str, told: dict[str, Any]) -> None:
+    built = Builder()
+    front = built.request(0, 900)
+    built.add(front, name, 5, 605, kind="CLIENT" if told else "INTERNAL", **told)
+    built.query(front, 610, 890)
+    assert "pool-wait" in codes(built)
+    assert "slow-query" not in codes(built)
+
+
 def test_calls_repeat_although_some_of_them_failed_and_were_tried_again() -> None:
     built = Builder()
     front = built.request(0, 1000)
@@ -83,6 +113,29 @@ def test_what_several_spans_have_in_common_is_one_finding() -> None:
     assert finding.title == "shop runs SELECT orders for 700 ms (and 2 more like it)"
     assert finding.span_ids[0] == slow[1].span_id
     assert set(finding.span_ids) == {span.span_id for span in slow}
+
+
+@pytest.mark.parametrize("is_message", [True, False])
+def test_what_runs_after_the_response_explains_nothing_of_the_request(is_message: bool) -> None:
+    built = Builder()
+    front = built.request(0, 200)
+    for number in range(10):
+        built.query(front, 5 + number * 12, 15 + number * 12, f"SELECT * FROM orders WHERE id = {number}")
+    parent = built.add(front, "audit publish", 150, 152, kind="PRODUCER") if is_message else front
+    audit = built.add(parent, "audit", 210, 5000, kind="CONSUMER" if is_message else "INTERNAL")
+    built.query(audit, 220, 4900, "SELECT * FROM audits")
+    assert [finding.code for finding in find(built.trace())] == ["n-plus-one", "slow-query"]
+
+
+def test_retries_that_cost_little_come_after_what_costs_much() -> None:
+    built = Builder()
+    front = built.request(0, 5000)
+    for number in range(3):
+        failed = number < 2
+        status = 503 if failed else 200
+        built.call(front, number * 12, number * 12 + 10, failed=failed, http__response__status_code=status)
+    built.query(front, 60, 4900)
+    assert [finding.code for finding in find(built.trace())] == ["slow-query", "retry-storm"]
 
 
 def test_a_timeout_is_explained_by_what_took_so_long_beneath_the_call() -> None:
@@ -611,3 +664,14 @@ def test_spans_that_end_before_they_start_take_no_time() -> None:
 
 def test_every_code_that_is_found_is_listed() -> None:
     assert len(set(CODES)) == 17
+
+
+def test_findings_of_kept_traces_alone_have_no_share_of_the_requests() -> None:
+    survey = Survey()
+    for number in range(4):
+        built = Builder(f"{number + 1:032x}")
+        built.request(0, 30, failed=True, http__response__status_code=500, tracemw__kept="error")
+        survey.add(built.trace())
+    groups = survey.groups()
+    text = "\n".join(line.text for line in lines_of_many(survey, judge_all(survey, groups), groups))
+    assert "in 4 of 4 traces, 120 ms in all" in text

@@ -136,3 +136,30 @@ def test_an_exception_that_becomes_a_404_is_not_swallowed() -> None:
     front = built.request(0, 80, http__response__status_code=404)
     built.add(front, "load order", 5, 70, failed=True, events=(exception("HTTPException", "no such order"),))
     assert not found(built)
+
+
+def test_messages_of_a_batch_do_not_repeat() -> None:
+    built = Builder()
+    batch = built.add(None, "orders receive", 0, 1500, kind="CONSUMER")
+    for number in range(40):
+        message = built.add(batch, "orders process", number * 30, number * 30 + 28, kind="CONSUMER")
+        built.query(message, number * 30 + 2, number * 30 + 20, "INSERT INTO orders VALUES (1)")
+    assert not found(built)
+
+
+def test_a_request_whose_body_comes_slowly_is_not_long() -> None:
+    built = Builder()
+    front = built.request(0, 8000)
+    built.add(front, "POST /uploads http receive", 1, 7900, asgi__event__type="http.request")
+    built.query(front, 7910, 7950)
+    assert not found(built)
+
+
+def test_steps_of_a_query_that_a_driver_of_go_records_are_one_query() -> None:
+    built = Builder()
+    front = built.request(0, 200)
+    for number in range(4):
+        for step, name in enumerate(("sql.conn.prepare", "sql.stmt.query", "sql.rows")):
+            at = number * 45 + step * 15
+            built.query(front, at, at + 14, f"SELECT * FROM orders WHERE id = {number}", name=name)
+    assert not found(built)

@@ -88,6 +88,21 @@ def test_zipkin_is_read_with_trace_ids_of_both_lengths_and_members_that_are_null
     assert read_traces(json.dumps(spans).encode())
 
 
+@pytest.mark.parametrize("form", ['{{"exception": {}}}', '"exception": {}'])
+def test_zipkin_is_read_with_the_events_that_opentelemetry_puts_into_annotations(form: str) -> None:
+    told = json.dumps({"exception.type": "KeyError", "exception.message": "price"})
+    notes = [
+        {"timestamp": 5, "value": form.format(told)},
+        {"timestamp": 6, "value": "wr"},
+        {"value": None},
+        {"value": "{"},
+    ]
+    span = {"traceId": "1", "id": "1", "name": "work", "annotations": notes, "tags": {"error": "price"}}
+    (trace,) = read_traces(json.dumps([span]).encode())
+    assert [event.name for event in trace.root.events] == ["exception", "wr", "", "{"]
+    assert trace.root.error_type == "KeyError"
+
+
 def test_jaeger_is_read_with_its_kinds_errors_and_events() -> None:
     (trace,) = read_traces(capture("jaeger.json"))
     root, query = trace.spans

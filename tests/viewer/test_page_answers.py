@@ -258,6 +258,16 @@ def test_a_trace_is_compared_with_a_usual_one(page: Page) -> None:
     expect(page.get_by_role("row").last).to_contain_text("SELECT addresses")
 
 
+@pytest.mark.parametrize(("others", "said"), [(0, "has no other requests of storefront"), (2, "is the usual")])
+def test_a_trace_is_not_compared_with_itself(browser: Browser, others: int, said: str) -> None:
+    with viewer() as running, page_of(browser, running.url) as page:
+        for number in range(1 + others):
+            running.send(*incidents.healthy(HEALTHY + number, took=20 + (number % 2 - (number > 1)) * 5))
+        page.goto(f"/trace/{hex_id(HEALTHY)}")
+        page.get_by_role("link", name="Compare with a usual one").click()
+        expect(page.get_by_role("status")).to_contain_text(said)
+
+
 def test_keys_lead_through_the_page(page: Page) -> None:
     page.goto("/")
     page.get_by_role("link", name="POST /checkout").first.wait_for()

@@ -12,7 +12,22 @@ from tracemw.analysis.model import CLIENT, CONSUMER, INTERNAL, SERVER, Span
 Shape = tuple[Any, ...]
 """Its first item says what it is the shape of: `query`, `call`, or `wrapper` for a span around some."""
 
-_CONNECTS: Final = frozenset({"connect", "pool wait", "ping", "commit", "rollback", "begin"})
+_OPENS: Final = frozenset(
+    {
+        *("connect", "pg-pool.connect", "pg.connect", "mongodb.connect", "redis-connect"),
+        *("sql.connector.connect", "pool.acquire"),
+    }
+)
+"""What instrumentations of Python, Node and Go call the wait for a connection, or the opening of one."""
+
+_CONNECTS: Final = frozenset(
+    {
+        *_OPENS,
+        *("pool wait", "ping", "commit", "rollback", "begin"),
+        *("sql.conn.ping", "sql.conn.reset_session", "sql.conn.prepare", "sql.conn.begin_tx", "sql.rows"),
+        *("sql.tx.commit", "sql.tx.rollback"),
+    }
+)
 """Names and operations of database spans that are no statement."""
 
 OF_KEYS: Final = frozenset({"redis", "valkey", "memcached", "mongodb", "elasticsearch", "opensearch", "aws.dynamodb"})
@@ -74,7 +89,9 @@ def is_statement(span: Span) -> bool:
 def is_connect(span: Span) -> bool:
     """Return whether this is a wait for a connection of a pool, or the opening of one."""
     name = span.name.lower()
-    return name == "pool wait" or (name == "connect" and span.is_database and "db.query.text" not in span.attributes)
+    if name == "pool wait" or name.endswith("datasource.getconnection"):  # the latter is JDBC's
+        return True
+    return name in _OPENS and span.is_database and "db.query.text" not in span.attributes
 
 
 def query_label(span: Span) -> str:

@@ -20,8 +20,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "named",
         nargs="*",
-        metavar="TRACE_ID | FILE | -",
-        help="a trace by its id, or traces of files or a pipe; several files may hold parts of one trace",
+        metavar="TRACE_ID | FILE | DIRECTORY | -",
+        help="a trace by its id, or traces of files, directories or a pipe; several files may hold parts of one trace",
     )
     parser.add_argument("--query", metavar="TRACEQL", help="traces that a query finds")
     parser.add_argument("--service", metavar="NAME", help="traces in which this service has a part")
@@ -75,13 +75,13 @@ def _run(options: argparse.Namespace) -> int:
     if searches == bool(named):
         only = "only one" if searches else "one"
         error(f"name {only} of these: a trace id, files, - for standard input, or --query or --service for a search")
-    if len(named) > 1 and not all(Path(each).is_file() for each in named):
+    if len(named) > 1 and not all(Path(each).exists() for each in named):
         error(f"name one trace id, or several files, which exist; not {' and '.join(named)}")
     if not searches:
         for option in ("since", "limit"):
             if getattr(options, option) is not None:
                 error(f"--{option} goes with a search; name --query or --service in place of {named[0]}")
-        if options.tenant is not None and (named[0] == "-" or Path(named[0]).is_file()):
+        if options.tenant is not None and (named[0] == "-" or Path(named[0]).exists()):
             error(f"--tenant goes with a server; {named[0]} is read without one")
     from tracemw.cli.analyzing import analyze
 

@@ -14,6 +14,7 @@ from typing import Final
 from tracemw.analysis.findings.finding import Finding, quoted
 from tracemw.analysis.gathering.searching import fetch, narrowed
 from tracemw.analysis.grouping import Survey, judge_all, look_at
+from tracemw.analysis.load.files import files_in, read_files
 from tracemw.analysis.load.reading import read_traces
 from tracemw.analysis.load.unreadable import NoTraceError
 from tracemw.analysis.model import Trace
@@ -57,15 +58,15 @@ def analyze(options: argparse.Namespace) -> int:
 
 
 def _named(options: argparse.Namespace) -> list[Trace]:
-    """Return the traces of files, of standard input, or the trace of an id."""
+    """Return the traces of files and directories, of standard input, or the trace of an id."""
     first: str = options.named[0]
     if first == "-":
         return read_traces(sys.stdin.buffer.read())
-    files = [Path(each) for each in options.named]
-    if files[0].is_file():
-        return read_traces(*(file.read_bytes() for file in files))
+    paths = [Path(each) for each in options.named]
+    if paths[0].exists():
+        return read_files([file for path in paths for file in files_in(path)])
     if not _ID.fullmatch(first):
-        raise NoTraceError(f"{first} is neither a file nor a trace id of up to 32 hex digits")
+        raise NoTraceError(f"{first} is neither a file or directory nor a trace id of up to 32 hex digits")
     return [open_api(options).trace(first)]
 
 

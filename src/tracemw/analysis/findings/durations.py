@@ -33,13 +33,13 @@ _BLOCKING: Final = frozenset(
 def find_long_trace(trace: Trace) -> Iterator[Finding]:
     """Give a finding if the root took more than 5 seconds until its response began, as far as that is known.
 
-    Time in which it waits for news, or for a language model, does not count.
+    Time in which it waits for news, for a language model, or for the request's body does not count.
     """
     root = trace.root
     if root.duration <= LONG_TRACE or until_response(root) <= LONG_TRACE or _is_job(trace):
         return
-    patient = covered([span for span in trace.long if _takes_its_time(span)], root.start, root.end)
-    if root.duration - patient <= LONG_TRACE:
+    patient = [span for span in trace.long if _takes_its_time(span)]
+    if root.duration - covered([*patient, *_received(root)], root.start, root.end) <= LONG_TRACE:
         return
     yield Finding(
         code="long-trace",
@@ -80,6 +80,11 @@ def until_response(span: Span) -> int:
     return min(sent) - span.start if sent else span.duration
 
 
+def _received(span: Span) -> list[Span]:
+    """Return the ASGI messages in which a request came: its client sends as slowly as it likes."""
+    return [message for message in span.messages if message.name.endswith(" receive")]
+
+
 def is_streaming(span: Span) -> bool:
     """Return whether tracemw has seen that the response began long before the request ended."""
     return any(event.name == _STREAMING for event in span.events)
@@ -102,7 +107,8 @@ def find_bottleneck(trace: Trace) -> Iterator[Finding]:
             continue
         if _takes_its_time(span) or is_connect(span):
             continue
-        own = total - covered(span.children, span.start, span.start + total) if span is root else self_time(span)
+        children = [*span.children, *_received(span)]
+        own = total - covered(children, span.start, span.start + total) if span is root else self_time(span)
         if own < least or own - sum(pauses(span)) < least or _is_one_of_several(span, total):
             continue
         line = line_of((span,))

@@ -48,7 +48,7 @@ _BOTTLENECKS: Final = frozenset({"slow-query", "blocked-loop", "pool-wait"})
 """Findings that say more of a bottleneck than that it is one."""
 _MOST_OF: Final = 0.5
 _MOST_IDS: Final = 50
-_FAILURES: Final = frozenset({"killed", "error-source", "swallowed-error", "retry-storm"})
+_FAILURES: Final = frozenset({"killed", "error-source", "swallowed-error"})
 
 
 def find(trace: Trace) -> list[Finding]:
@@ -72,7 +72,19 @@ def find(trace: Trace) -> list[Finding]:
         *find_deep(trace),
         *find_broken(trace),
     ]
-    return _each_once(sorted(_without_doubles(found), key=rank)) if len(found) > 1 else found
+    return _each_once(_in_order(_without_doubles(found), trace)) if len(found) > 1 else found
+
+
+def _in_order(found: list[Finding], trace: Trace) -> list[Finding]:
+    """Return the findings, worst first. What began after the response explains nothing of the request."""
+    first = {finding.span_ids[0] for finding in found}
+    later = {span.span_id for span in trace.spans if span.span_id in first and span.start >= trace.root.end}
+
+    def key(finding: Finding) -> tuple[object, ...]:
+        severity, is_symptom, *more = rank(finding)
+        return (severity, is_symptom, finding.span_ids[0] in later, *more)
+
+    return sorted(found, key=key)
 
 
 def _each_once(found: list[Finding]) -> list[Finding]:

@@ -15,8 +15,8 @@ from typing import Final
 from tracemw.analysis.evidence import Evidence
 from tracemw.analysis.findings.attempts_of_calls import has_failed
 from tracemw.analysis.findings.finding import Finding, at, below, line_of, matching
-from tracemw.analysis.model import MILLISECOND, Span, milliseconds
-from tracemw.analysis.shapes import OF_KEYS, Shape, asked, call_label, inner_call, query_label
+from tracemw.analysis.model import CONSUMER, MILLISECOND, Span, milliseconds
+from tracemw.analysis.shapes import OF_KEYS, Shape, asked, call_label, inner_call, lone_call, query_label
 
 REPEATS: Final = 5
 TOGETHER: Final = 50 * MILLISECOND
@@ -77,7 +77,7 @@ def _groups(parent: Span, evidence: Evidence, together: int) -> Iterator[tuple[S
     in_order = sorted(parent.children, key=_START)
     pauses = _Pauses(in_order)
     for child in in_order:
-        shape = shape_of(child)
+        shape = shape_of(child) if child.kind != CONSUMER else None  # each message is work of its own
         if shape is not None and not has_failed(child):
             if shape in by_shape:
                 by_shape[shape].append(child)
@@ -210,7 +210,7 @@ def _finding(parent: Span, group: list[Span], evidence: Evidence) -> Finding:
         shapes.setdefault(evidence.shapes.of(child), []).append(child)
     labels = list(dict.fromkeys(_label(alike[0]) for alike in shapes.values()))
     count, total = sum(child.folded for child in group), sum(child.busy for child in group)
-    innermost = [inner_call(child) for child in group[:_SHOWN]]
+    innermost = [lone_call(child) for child in group[:_SHOWN]]
     is_database = any(span.is_database for span in innermost)
     times = min(map(len, shapes.values())) if len(shapes) > 1 else count
     one = max(child.longest for child in group) if len(shapes) == 1 else total // max(times, 1)
@@ -249,7 +249,7 @@ def _more_of_the_same(parent: Span, repeats: list[Span]) -> str:
 
 
 def _label(child: Span) -> str:
-    call = inner_call(child)
+    call = lone_call(child)
     if call.is_database:
         return query_label(call)
     return call_label(call) if call.is_call else child.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tracemw.analysis.load.reading import read_spans
+from tracemw.analysis.load.reading import at_least_one, group, read_spans
 from tracemw.analysis.load.unreadable import NotTracesError
 from tracemw.analysis.model import Span, Trace
 
@@ -16,6 +16,17 @@ def files_in(path: Path) -> list[Path]:
         return [path]
     found = (each for each in path.rglob("*") if each.is_file())
     return sorted(each for each in found if not any(part.startswith(".") for part in each.relative_to(path).parts))
+
+
+def read_files(files: Sequence[Path]) -> list[Trace]:
+    """Return the traces of files.
+
+    Raises:
+        OSError: if a file cannot be read.
+        NotTracesError: if a file has no traces in a known format.
+        NoTraceError: if there are no spans.
+    """
+    return at_least_one(group(_spans(files)))
 
 
 def traces_of_files(files: Sequence[Path]) -> Iterator[Trace]:

@@ -31,10 +31,7 @@ def read_traces(*files: bytes) -> list[Trace]:
         NotTracesError: for anything else, and for half a file.
         NoTraceError: if there are no spans.
     """
-    traces = group(span for data in files for span in read_spans(data))
-    if not traces:
-        raise NoTraceError("there are no spans; check the query, the time range, or how the file was made")
-    return traces
+    return at_least_one(group(span for data in files for span in read_spans(data)))
 
 
 def read_spans(data: bytes) -> Iterator[Span]:
@@ -52,6 +49,17 @@ def read_spans(data: bytes) -> Iterator[Span]:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise NotTracesError(f"a span cannot be read ({type(error).__name__}: {error}); {_KNOWN}") from error
+
+
+def at_least_one(traces: list[Trace]) -> list[Trace]:
+    """Return the traces.
+
+    Raises:
+        NoTraceError: if there are none.
+    """
+    if not traces:
+        raise NoTraceError("there are no spans; check the query, the time range, or how the file was made")
+    return traces
 
 
 def group(spans: Iterable[Span]) -> list[Trace]:

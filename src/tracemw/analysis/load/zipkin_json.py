@@ -1,11 +1,14 @@
 """What Zipkin exports: a list of spans, or a list of traces, each a list of spans. Times are microseconds.
 
 In Zipkin a call and its serving may share one id. The serving gets an id of its own here, beneath the call.
+Source: opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from tracemw.analysis.load.otlp_json import hexadecimal
@@ -61,11 +64,19 @@ def _span(
         resource=resources.setdefault(name, Resource(name, {"service.name": name})),
         is_error=error is not None and error != "false",
         status_message=str(error or ""),
-        events=tuple(
-            Event(str(note.get("value", "")), int(note.get("timestamp", 0)) * 1000, {})
-            for note in span.get("annotations") or ()
-        ),
+        events=tuple(_event(note) for note in span.get("annotations") or ()),
     )
+
+
+def _event(note: dict[str, Any]) -> Event:
+    """Return what an annotation tells. OpenTelemetry puts an event into its text: `"exception": {...}`."""
+    text, at = str(note.get("value") or ""), int(note.get("timestamp") or 0) * 1000
+    with suppress(ValueError, RecursionError):
+        told = json.loads(text if text.startswith("{") else f"{{{text}}}")
+        name, attributes = next(iter(told.items()), ("", None))
+        if len(told) == 1 and isinstance(attributes, dict):
+            return Event(name, at, attributes)
+    return Event(text, at, {})
 
 
 def _service(span: dict[str, Any]) -> str:

@@ -35,9 +35,8 @@ def lines_of_many(made: Survey, verdict: Verdict, groups: list[Group]) -> Iterat
     for group in groups[:_MOST_GROUPS]:
         yield Line("")
         yield from _finding(group.exemplar)
-        often = (
-            f"in {group.traces} of {made.traces} traces ({group.share:.1%} of the requests), " if group.traces else ""
-        )
+        share = f" ({group.share:.1%} of the requests)" if group.share else ""  # of kept traces none is known
+        often = f"in {group.traces} of {made.traces} traces{share}, " if group.traces else ""
         cost = f"{group.cost_ms:.0f} ms in all; " if group.cost_ms >= _LEAST_TOLD else ""
         yield Line(f"    {often}{cost}one of them is {group.exemplar.trace_id}")
     if groups[_MOST_GROUPS:]:

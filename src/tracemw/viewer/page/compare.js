@@ -20,14 +20,16 @@ function UsualOne({ after, parameters }) {
   const [service, name] = [parameters.get("service"), parameters.get("route")];
   const query = new URLSearchParams({ limit: "500", service });
   const { data, error } = useAnswer((known, signal) => source.survey(query, known, signal), []);
-  const usual = data?.routes.find((route) => route.service === service && route.name === name)?.p50;
+  const known = data?.routes.find((route) => route.service === service && route.name === name);
+  const usual = known?.p50;
+  const itself = usual?.trace_id === after.padStart(32, "0");
   useEffect(() => {
-    if (usual) go(`/compare/${usual.trace_id}/${after}`, { replace: true });
+    if (usual && !itself) go(`/compare/${usual.trace_id}/${after}`, { replace: true });
   }, [usual]);
   return html`
     <main class="list">
       <h1>Compare</h1>
-      <p class="note" role="status">${error ?? (data && !usual ? `The viewer has no other requests of ${service} ${name} to compare with.` : "Looking for a usual request …")}</p>
+      <p class="note" role="status">${error ?? (!data ? "Looking for a usual request …" : usual && known.seen > 1 ? `This is the usual request of ${service} ${name}: half of them take as long, or less.` : `The viewer has no other requests of ${service} ${name} to compare with.`)}</p>
     </main>
   `;
 }
