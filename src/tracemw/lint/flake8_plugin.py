@@ -32,7 +32,7 @@ class Plugin:
         rules: tuple[Rule, ...] = (AttributeRules(), ClientRules(instrumented_by(source)), *RULES)
         for rule in rules:
             for spot in rule(source):
-                # flake8 itself looks at `# noqa`.
+                # The other kind of comment is one that flake8 looks at itself.
                 if settings.tells(spot.code, self._path) and not is_ignored(self._lines[spot.line - 1], spot.code):
                     told = problem(self._path, spot)
                     yield spot.line, spot.column, f"{told.code} {told.sentence}; {told.remedy}", type(self)
