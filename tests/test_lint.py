@@ -185,6 +185,13 @@ def test_flake8_runs_the_rules(project: Path) -> None:
     assert ended.stderr == ""
 
 
+def test_flake8_leaves_alone_what_a_comment_ignores(project: Path) -> None:
+    (project / "jobs" / "mail.py").write_text("import requests\nrequests.get('x')  # tracemw: ignore[TMW302]\n")
+    command = [sys.executable, "-m", "flake8", "--isolated", "--select", "TMW", "jobs"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=project, check=False)
+    assert (ended.stdout, ended.stderr) == ("", "")
+
+
 def test_a_reader_that_goes_away_is_no_traceback(project: Path) -> None:
     (project / "jobs" / "many.py").write_text("import requests\n" + "requests.get('x')\n" * 5000)
     with subprocess.Popen(

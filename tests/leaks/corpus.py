@@ -268,6 +268,18 @@ _APART = [
     *("\\u0022api_key\\u0022:\\u0022{value}\\u0022", "&quot;password&quot;:&quot;{value}&quot;"),
     *("password\\u003d{value}", "user%5Bpassword%5D={value}", "http:\\/\\/joe:{value}@h\\/x"),
     *("http%3A%2F%2Fjoe%3A{value}%40h", "Bearer%2520{value}{value}", "token&#61;{value}"),
+    # In escapes of escapes, in letters of UTF-8, and with `+` for a space
+    *(
+        "password%E2%80%8B%3D{value}",
+        "pass\\xadword={value}",
+        "Bearer%5Cu0020{value}",
+        "%D0%BF%D0%B0%D1%80%D0%BE%D0%BB%D1%8C%3D{value}",
+    ),
+    *(
+        '\\\\\\\\"token\\\\\\\\": \\\\\\\\"{value}\\\\\\\\"',
+        "/x?sort='Authorization':+'Splunk+{value}'",
+        "token: !!str {value}",
+    ),
     # In forms, tables, calls, comparisons and markup
     'name="password"\r\n\r\n{value}\r\n--boundary',
     'name="api_key"\\r\\nContent-Type: text/plain\\r\\n\\r\\n{value}\\r\\n--boundary',

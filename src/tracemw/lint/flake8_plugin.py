@@ -9,7 +9,7 @@ from typing import Final
 
 from tracemw._version import __version__
 from tracemw.lint.codes import problem
-from tracemw.lint.lint_settings import LintSettings
+from tracemw.lint.lint_settings import LintSettings, is_ignored
 from tracemw.lint.rules import RULES, AttributeRules, ClientRules, Rule, instrumented_by
 from tracemw.lint.source import Source
 
@@ -20,8 +20,9 @@ class Plugin:
     name: Final = "tracemw"
     version: Final = __version__
 
-    def __init__(self, tree: ast.Module, filename: str) -> None:
+    def __init__(self, tree: ast.Module, filename: str, lines: list[str]) -> None:
         self._tree = tree
+        self._lines = lines
         self._path = Path(filename)
 
     def run(self) -> Iterator[tuple[int, int, str, type]]:
@@ -31,6 +32,7 @@ class Plugin:
         rules: tuple[Rule, ...] = (AttributeRules(), ClientRules(instrumented_by(source)), *RULES)
         for rule in rules:
             for spot in rule(source):
-                if settings.tells(spot.code, self._path):
+                # The other kind of comment is one that flake8 looks at itself.
+                if settings.tells(spot.code, self._path) and not is_ignored(self._lines[spot.line - 1], spot.code):
                     told = problem(self._path, spot)
                     yield spot.line, spot.column, f"{told.code} {told.sentence}; {told.remedy}", type(self)

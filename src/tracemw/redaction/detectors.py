@@ -45,10 +45,11 @@ def secrets(text: str) -> list[Place]:
     """Find what looks like a secret in a text. The places come in their order, and none overlaps another."""
     if is_plain(text):
         return []
-    if is_disguised(text):
-        plain, stands = undisguised(text)
-        return merged([*_found(text), *in_disguise(_found(plain), stands)])
-    return merged(_found(text))
+    found = list(_found(text))
+    if "+" in text or is_disguised(text):
+        for plain, stands in undisguised(text):
+            found += in_disguise(_found(plain), stands)
+    return merged(found)
 
 
 def _found(text: str) -> Iterator[Place]:

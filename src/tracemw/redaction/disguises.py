@@ -25,12 +25,15 @@ _PLAIN: Final = (
 _ENTITIES: Final = {"quot": '"', "apos": "'", "lt": "<", "gt": ">", "amp": "&", "nbsp": " "}
 
 _DISGUISE: Final = re.compile(
-    r"%(?:25)*(?P<percent>[0-9A-Fa-f]{2})"
-    r"|\\{1,8}(?:u00|x)(?P<hex>[0-9A-Fa-f]{2})|\\{1,8}(?P<slash>/)"
+    r"(?P<percent>(?:%(?:25)*[0-7][0-9A-Fa-f]"
+    r"|%(?:25)*[C-Fc-f][0-9A-Fa-f](?:%(?:25)*[89ABab][0-9A-Fa-f]){1,3}))"
+    r"|\\{1,8}(?:u|x(?=[0-9A-Fa-f]{2}))(?P<hex>(?<=u)[0-9A-Fa-f]{4}|(?<=x)[0-9A-Fa-f]{2})|\\{1,8}(?P<slash>/)"
+    r"|\\{4,}(?P<quote>[\"'])"
     r"|&(?:amp;)*(?:#(?P<decimal>[0-9]{2,3})|#[xX](?P<entity>[0-9A-Fa-f]{2})|(?P<name>quot|apos|lt|gt|amp|nbsp));"
     r"|(?P<colour>\x1b\[[0-9;]{0,16}m)"
     rf"|(?P<digit>(?![0-9])\d)|(?P<other>[{re.escape(''.join(_PLAIN))}])"
 )
+_MOST_LAYERS: Final = 3
 _SIGNS: Final = ("%", "\\", "&", "\x1b")
 
 
@@ -45,8 +48,23 @@ def is_disguised(text: str) -> bool:
     return _DISGUISE.search(text) is not None
 
 
-def undisguised(text: str) -> tuple[str, list[int]]:
-    """Return a text with plain letters, and where each of them stands in the text itself. Its length comes last."""
+def undisguised(text: str) -> Iterator[tuple[str, list[int]]]:
+    """Yield a text with plain letters, and where each of them stands in the text itself. Its length comes last.
+
+    What this shows may be disguised in its turn. Where `+` may be a space, as in URLs, that reading comes, too.
+    """
+    shown, stands = text, list(range(len(text) + 1))
+    for _ in range(_MOST_LAYERS):
+        if not is_disguised(shown):
+            break
+        shown, within = _uncovered(shown)
+        stands = [stands[at] for at in within]
+        yield shown, stands
+    if "+" in shown and ("?" in text or "%" in text):
+        yield shown.replace("+", " "), stands
+
+
+def _uncovered(text: str) -> tuple[str, list[int]]:
     plain: list[str] = []
     stands: list[int] = []
     at = 0
@@ -54,10 +72,9 @@ def undisguised(text: str) -> tuple[str, list[int]]:
         plain.append(text[at : found.start()])
         stands.extend(range(at, found.start()))
         at = found.end()
-        letter = _shown(str(found.lastgroup), found[str(found.lastgroup)])
-        if letter:
-            plain.append(letter)
-            stands.append(found.start())
+        letters = _shown(str(found.lastgroup), found[str(found.lastgroup)])
+        plain.append(letters)
+        stands.extend([found.start()] * len(letters))
     plain.append(text[at:])
     stands.extend(range(at, len(text) + 1))
     return "".join(plain), stands
@@ -70,7 +87,9 @@ def in_disguise(places: Iterable[Place], stands: list[int]) -> Iterator[Place]:
 
 
 def _shown(kind: str, value: str) -> str:
-    if kind in ("percent", "hex", "entity"):
+    if kind == "percent":
+        return bytes(int(each[-2:], 16) for each in value.split("%")[1:]).decode(errors="replace")
+    if kind in ("hex", "entity"):
         return chr(int(value, 16))
     if kind == "decimal":
         return chr(int(value))
@@ -80,4 +99,4 @@ def _shown(kind: str, value: str) -> str:
         return _ENTITIES[value]
     if kind == "other":
         return _PLAIN[value]
-    return "/" if kind == "slash" else ""
+    return value if kind in ("slash", "quote") else ""

@@ -119,7 +119,7 @@ _LINE: Final = re.compile(r"[^\r\n\"'`<>\\]*+")
 _ENCODED: Final = re.compile(r"(?:[^\s&\"'`<>%\\]++|%(?!26|3[bB]|2[cC]))*+")
 _ELEMENT: Final = re.compile(r"[^<]*+")
 _SCHEME: Final = re.compile(
-    r"(?i:bearer|basic|digest|token|negotiate|apikey|aws4-hmac-sha256|hawk|key|jwt|oauth)\s{1,4}(?=\S)"
+    r"(?i:bearer|basic|digest|token|negotiate|apikey|aws4-hmac-sha256|hawk|key|jwt|oauth|!!?\w{1,20})\s{1,4}(?=\S)"
 )
 _ANY_SCHEME: Final = re.compile(r"[A-Za-z][\w.-]{1,40}(?: \w{1,10})?(?:=|(?<!=)) {1,2}(?=[^\s=]{8})(?!\w+=)")
 """The same of any name, behind `authorization`."""
