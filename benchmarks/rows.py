@@ -428,6 +428,24 @@ ROWS = [
         {"ours": 0.92, "ours, 10 %": 0.95},
         _FASTAPI_PEERS,
     ),
+    Row(
+        name="fastapi-watched-uvicorn",
+        title="the endpoint of fastapi-watched under uvicorn[standard], its call over the network: throughput kept",
+        unit="requests/s",
+        base="divide",
+        burst=(2000, 1000),  # milliseconds of load
+        counted=None,
+        rounds=(11, 3),
+        contestants=[
+            Contestant(name=name, target="servers:shop", options={"door": door}, goal=goal)
+            for name, door, goal in (
+                ("all of it", "ours_with_logs", Goal(relation="kept", bound=0.85)),
+                ("nothing", "ours_unwatched", Goal(relation="kept", bound=0.88)),
+                ("official", "official", None),
+                ("untraced", "untraced", None),
+            )
+        ],
+    ),
     _served(
         "flask-gunicorn-sync",
         "Flask under gunicorn, sync worker: throughput kept",

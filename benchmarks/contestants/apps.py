@@ -44,6 +44,16 @@ def fastapi_app() -> Any:
     return app
 
 
+def shop_app() -> Any:
+    """Return the shop, which selects twice, logs twice, and calls another service over the network."""
+    from benchmarks.contestants import peers
+    from benchmarks.contestants.shop import shop
+
+    app, engine, client = shop(explains=True, payments=os.environ["BENCH_PAYMENTS"])
+    getattr(peers, _DOOR)(app, peers.Outbound(engine, client))
+    return app
+
+
 def flask_app() -> Any:
     """Return a Flask application."""
     import flask

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,30 @@ def uvicorn(*, kind: str, door: str = "untraced", sampling: float = 1.0) -> Burs
     port = _free_port()
     quiet = ["--no-access-log", "--log-level", "warning", "--port", str(port)]
     server = ["uvicorn", "--factory", "benchmarks.contestants.apps:fastapi_app", *quiet, *_UVICORN[kind]]
-    return _under_load(server, port, door, sampling)
+    return _under_load(server, _item(port), door, sampling)
+
+
+def shop(*, door: str = "untraced") -> Burst:
+    """Serve the endpoint that works. The service that it calls is on the core of the load."""
+    port, path = _free_port(), Path(__file__)
+    payments = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.payments"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    pin(payments.pid, 0)
+    os.environ["BENCH_PAYMENTS"] = payments.stdout.readline().strip() if payments.stdout else ""
+    quiet = ["--no-access-log", "--log-level", "warning", "--port", str(port)]
+    server = ["uvicorn", "--factory", "benchmarks.contestants.apps:shop_app", *quiet, *_UVICORN["standard"]]
+    url = f"http://127.0.0.1:{port}/orders/checkout"
+    order = urllib.request.Request(url, b'{"item": "mug", "quantity": 1}', {"Content-Type": "application/json"})
+    # Few connections: what is under way when a burst is over has been paid for, and is not counted.
+    return _under_load(server, order, door, 1.0, ["-c8", "-s", str(path.with_name("order.lua"))])
 
 
 def gunicorn(*, kind: str, door: str = "untraced", sampling: float = 1.0) -> Burst:
     port = _free_port()
     quiet = ["--log-level", "warning", "--bind", f"127.0.0.1:{port}", "-w", "1", "--no-control-socket"]
     server = ["gunicorn", "benchmarks.contestants.apps:flask_app()", *quiet, *_GUNICORN[kind]]
-    return _under_load(server, port, door, sampling)
+    return _under_load(server, _item(port), door, sampling)
 
 
 def chaos(*, server: str, backend: str) -> Burst:
@@ -82,7 +99,13 @@ class Misbehaving:
         return answer
 
 
-def _under_load(server: list[str], port: int, door: str, sampling: float) -> Burst:
+def _item(port: int) -> urllib.request.Request:
+    return urllib.request.Request(f"http://127.0.0.1:{port}/items/42")
+
+
+def _under_load(
+    server: list[str], request: urllib.request.Request, door: str, sampling: float, how: Sequence[str] = ()
+) -> Burst:
     wrk = shutil.which("wrk")
     if wrk is None:
         raise RuntimeError("these rows need the load generator wrk: apt-get install wrk")
@@ -97,9 +120,8 @@ def _under_load(server: list[str], port: int, door: str, sampling: float) -> Bur
     del env["OTEL_BSP_MAX_QUEUE_SIZE"]
     process = subprocess.Popen([sys.executable, "-m", *server], env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     atexit.register(_stop, process)
-    url = f"http://127.0.0.1:{port}/items/42"
-    _wait_for(process, url)
-    command = [wrk, "-t1", f"-c{_CONNECTIONS}", "--latency", url]
+    _wait_for(process, request)
+    command = [wrk, "-t1", f"-c{_CONNECTIONS}", "--latency", *how, request.full_url]
 
     quietest = 100.0
 
@@ -194,15 +216,15 @@ def _free_port() -> int:
         return port
 
 
-def _wait_for(process: subprocess.Popen[bytes], url: str) -> None:
+def _wait_for(process: subprocess.Popen[bytes], request: urllib.request.Request) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
-            urllib.request.urlopen(url, timeout=60).close()
+            urllib.request.urlopen(request, timeout=60).close()
             return
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"no server at {url}") from None
+                raise RuntimeError(f"no server at {request.full_url}") from None
             time.sleep(0.05)
 
 

@@ -48,21 +48,22 @@ class Charge(BaseModel):
 _logger = logging.getLogger("shop")
 
 
-def shop(*, explains: bool = False) -> tuple[FastAPI, Any, httpx.AsyncClient]:
-    """Return the application, its engine and its client, which is answered within the process."""
+def shop(*, explains: bool = False, payments: str | None = None) -> tuple[FastAPI, Any, httpx.AsyncClient]:
+    """Return the application, its engine and its client, which calls `payments`, or is answered within the process."""
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     _Table.metadata.create_all(engine)
     with Session(engine) as session:
         session.add_all(Item(name=name, price=12.5, stock=7) for name in ("mug", "cup", "bowl"))
         session.commit()
-    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: httpx.Response(200, json={"charge": 7})))
+    answers = None if payments else httpx.MockTransport(lambda request: httpx.Response(200, json={"charge": 7}))
+    client = httpx.AsyncClient(base_url=payments or "http://payments.example.com", transport=answers)
     app = FastAPI()
 
     async def order(step: str, wanted: Order) -> Charge:
         with Session(engine) as session:
             item = session.scalars(select(Item).where(Item.name == wanted.item)).one()
             price, left = item.price * wanted.quantity, item.stock - wanted.quantity
-        answer = await client.post("http://payments.example.com/charges", json={"price": price})
+        answer = await client.post("/charges", json={"price": price})
         return Charge(charge=answer.json()["charge"], price=price, left=left)
 
     async def explained(step: str, wanted: Order) -> Charge:

@@ -159,7 +159,7 @@ def fold(span: Span) -> bool:
             return False
         found = folds.setdefault(shape, Fold(parent, recorder.books))
     found.seen += 1
-    if span._kind is _CLIENT and getattr(span.instrumentation_scope, "name", "") != "tracemw":
+    if span._kind is _CLIENT and (found.seen >= _REPEATS or (span._end_time or 0) - span._start_time >= _SLOW):
         _tell_line(span, found.seen)
     if found.seen <= tracer.fold_after:
         return False
@@ -191,7 +191,8 @@ def hand_on_folds(parent: Span) -> None:
     recorder = parent._tracer.recorder
     if folds is not None and recorder is not None:
         for found in list(folds.values()):
-            _hand_on(found, recorder.books)
+            if found.first is not None:  # most only count
+                _hand_on(found, recorder.books)
 
 
 def _hand_on(found: Fold, books: Books) -> None:
@@ -203,8 +204,10 @@ def _hand_on(found: Fold, books: Books) -> None:
 
 
 def _tell_line(span: Span, seen: int) -> None:
-    """Tell the line of code that has executed a statement, if the statement is repeated or slow."""
-    if not _REPEATS <= seen < _REPEATS + _LINES and (span._end_time or 0) - span._start_time < _SLOW:
+    """Tell the line of code that has executed another's statement, which is repeated or slow."""
+    if seen >= _REPEATS + _LINES and (span._end_time or 0) - span._start_time < _SLOW:
+        return
+    if getattr(span.instrumentation_scope, "name", "") == "tracemw":
         return
     line = calling_line()
     attributes = span._attributes

@@ -201,19 +201,19 @@ class CallTracing:
     def _end(self, call: Call) -> None:
         """End a call that has worked."""
         try:
-            if call.silence is not None:
-                detach(*call.silence)
+            statement, started, span, has_line, fold, silence = call
+            if silence is not None:
+                detach(*silence)
             ended = monotonic_ns()
-            span, fold = call.span, call.fold
             if fold is not None:
-                if fold.join(call.started, ended):
+                if fold.join(started, ended):
                     return
-                span = self._start(call.statement, current_context(), call.started)
-            is_slow = ended - call.started >= self._slow
+                span = self._start(statement, current_context(), started)
+            is_slow = ended - started >= self._slow
             if is_slow and span is None and not is_silenced(here := current_context()):
-                span = self._start(call.statement, here, call.started)
+                span = self._start(statement, here, started)
             if span is not None:
-                if is_slow and not call.has_line:
+                if is_slow and not has_line:
                     _put_line(span)
                 span.end()
         except Exception as error:
