@@ -16,7 +16,9 @@ _NO_PEOPLE: Final = frozenset({"git", "hg", "celery"})
 
 _USERINFO: Final = re.compile(r"(?<=//)[^\s/?#\"'<>@]{0,256}+(?:@[^\s/?#\"'<>@]{0,256}+)*(?=@)")
 _SLASHED: Final = re.compile(r"(?<=//)[^\s/?#:@\"'<>]{0,64}+:(?![0-9]{1,5}(?:[/?#\s]|\Z))[^\s@\"'<>]{1,128}+(?=@)")
-_ORACLE: Final = re.compile(r"(?:\boracle\S{0,20}//|:thin:|\bsqlplus\s)\w{1,64}/(?!/)([^\s@/]{1,128}+)@")
+_ORACLE: Final = re.compile(
+    r"(?:\boracle\S{0,20}//|:thin:|(?:\b|(?<=\\[nrt]))sqlplus\s)\w{1,64}/(?!/)([^\s@/]{1,128}+)@"
+)
 _BARE: Final = re.compile(
     r"(?<![\w.:/-])[\w.-]{1,64}:(?=[^\s@:/]{0,64}[0-9])(?=[^\s@:/]{0,64}[A-Za-z])([^\s@:/\"']{6,128}+)@(?!sha[0-9])[\w.-]"
 )

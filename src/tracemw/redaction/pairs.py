@@ -62,16 +62,19 @@ _RECORD: Final = re.compile(
     r"(?<![A-Za-z])(?i:name|key|field|header)\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}\\{0,3}[\"']?[\w.-]{0,40}?"
     + _NAME
     + r"(?P<close>\\{0,3}[\"']?)\s{0,4},?(?:[^{}\[\]\n]{1,80}?,)?(?:\\n)?"
-    r"\s{0,20}\\{0,3}[\"']?(?i:value)\\{0,3}[\"']?(?P<sep>\s{0,4}[:=]\s{0,4})"
+    r"[\s|]{0,24}\\{0,3}[\"']?(?i:value)\\{0,3}[\"']?(?P<sep>\s{0,4}[:=]\s{0,4})"
 )
 _REVERSED: Final = re.compile(
     r"(?i:value)[\"']?\s{0,4}[:=]\s{0,4}(?P<quote>[\"'])(?P<value>[^\"'\n]{4,400})(?P=quote)\s{0,4},\s{0,4}[\"']?"
     r"(?i:name|key)[\"']?\s{0,4}[:=]\s{0,4}[\"'][\w.-]{0,40}?" + _NAME
 )
+_BREAK: Final = r"(?:\\{1,4}r\\{1,4}n|\\{1,4}n|\r?\n)[ |]{0,24}+"
+"""A line ends, escaped or not. Python puts `|` before the lines of exceptions in a group."""
 _PART: Final = re.compile(
-    r"\bname=\\{0,3}[\"'][\w.\[-]{0,40}?" + _NAME + r"(?P<close>\]?\\{0,3}[\"'])[^\r\n\\]{0,100}"
-    r"(?P<sep>(?:(?:\\r\\n|\\n|\r?\n)[^\r\n\\]{1,100}){0,4}(?:\\r\\n|\\n|\r?\n){2})"
-    r"(?P<value>[^\r\n\\]++)"
+    r"(?:\b|(?<=\\[nrt]))name=\\{0,3}[\"'][\w.\[-]{0,40}?"
+    + _NAME
+    + r"(?P<close>\]?\\{0,3}[\"'])[^\r\n\\]{0,100}"
+    + rf"(?P<sep>(?:{_BREAK}[^\r\n\\]{{1,100}}){{0,4}}(?:{_BREAK}){{2}})(?P<value>[^\r\n\\]++)"
 )
 """A part of a form in multipart/form-data (RFC 7578)."""
 _HARMLESS: Final = re.compile(

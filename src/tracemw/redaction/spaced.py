@@ -24,7 +24,7 @@ _SPACED: Final = re.compile(
 _OPTION: Final = re.compile(
     r"(?:\b|(?<=\\[nrt]))(?:(?:sshpass|mysql\w{0,8}|mariadb[\w-]{0,8})\b[^\n|;]{0,100}? -p(?!ort\b) ?"
     r"|(?:mongo\w{0,8}|login)\b[^\n|;]{0,100}? -p |redis-cli\b[^\n|;]{0,100}? -a |(?:un)?zip\b[^\n|;]{0,60}? -P "
-    r"|\b7z\b[^\n|;]{0,60}? -p|\bopenssl\b[^\n|;]{0,60}? -k |\bvault login (?=[\w.]*[0-9])|\bhttps? -a \w{1,64}:)"
+    r"|7z\b[^\n|;]{0,60}? -p|openssl\b[^\n|;]{0,60}? -k |vault login (?=[\w.]*[0-9])|https? -a \w{1,64}:)"
     r"(?P<value>[^\s\[-]\S{0,200})"
 )
 _ALONE: Final = re.compile(r"(?<![^\s])-p (?P<value>\S{6,200})")
