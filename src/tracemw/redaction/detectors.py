@@ -34,7 +34,18 @@ _DIGITS: Final = re.compile(r"[0-9][0-9]{3}(?:[0-9]{9}|(?:[ \-+._]|%20)[0-9]{4}|
 _ACCOUNT: Final = re.compile(r"[0-9](?<=[A-Za-z]{2}[0-9])[0-9](?:[ \-+]|%20)?[A-Za-z0-9]{4}").search
 _IS_LONG: Final = re.compile(r"[^A-Za-z0-9_.-]*+(?:[A-Za-z0-9_.-]{1,13}+[^A-Za-z0-9_.-]++)*+[A-Za-z0-9_.-]{14}").match
 _SIGNS: Final = ("=", ":", ">", "'", '"', "%3", "--", "|", "\u2192", " is ", " was ")
-_LABELS_OF_CODES: Final = ("cv", "csc", "security", "verification", "code", "otp", "one-time", "pin")
+_LABELS_OF_CODES: Final = ("cv", "csc", "security", "verification")
+_LABELS_OF_ONE_TIME: Final = (
+    " code",
+    "_code",
+    "-code",
+    "passcode",
+    "otp",
+    "one-time",
+    "one time",
+    "your pin",
+    "verification",
+)
 _LABELS_OF_PHONES: Final = (
     *("phone", "mobile", "msisdn", "cel", "fax", "whatsapp", "tel", "t\u00e9l", "vil", "handy"),
     *("number", "contact", "caller", "callback", "recipient"),
@@ -86,9 +97,10 @@ def _found(text: str) -> Iterator[Place]:
         yield from spaced(text)
     if _has_any(_LABELS_OF_CODES, lower):
         yield from security_codes(text)
-        yield from one_time_codes(text)
         if "social" in lower:
             yield from social_security_numbers(text)
+    if _has_any(_LABELS_OF_ONE_TIME, lower):
+        yield from one_time_codes(text)
     if _has_any(_LABELS_OF_PHONES, lower):
         yield from phones(text)
 

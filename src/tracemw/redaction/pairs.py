@@ -21,22 +21,23 @@ ROOTS: Final = (
     *("pass", "pw", "secret", "token", "key", "cred", "auth", "cookie", "sess", "sid", "srf", "sig", "otp"),
     *("pin", "ssn", "jwt", "salt", "dsn", "identified", "verifier", "connectionstring", "connection_string"),
     *("contrase", "senha", "wachtwoord", "kennwort", "parola", "psk", "answer", "saml", "assertion", "device"),
-    *("пароль", "hasło", "密码", "密碼", "パスワード", "비밀번호", "lösenord"),
+    *("ароль", "密码", "密碼", "スワード", "밀번호"),
 )
 """Parts of names, in lower case. A text without any of these has no pair to look at."""
 
 # Names that tell a secret, whatever the value looks like; and names that may also tell something harmless.
 _STRONG: Final = (
-    r"(?i:pass(?:word|wd|phrase|code|wort|e(?!s))|contrase(?:ñ|n\u0303?)a|pwd|psk"
-    r"|senha|(?:kenn|wacht)woo?r[dt]|parola|пароль|hasło|lösenord|密[码碼]|パスワード|비밀번호"
-    r"|secret|credential|authorization|set-cookie"
+    r"(?i:p(?:ass(?:word|wd|phrase|code|wort|e(?!s))|wd|sk|arola)|contrase(?:ñ|n\u0303?)a|[kw](?:enn|acht)woo?r[dt]"
+    r"|[^\x00-\x7f](?:ароль|[码碼]|スワード|밀번호)"
+    r"|s(?:ecret|enha|et-cookie|aml_?re(?:sponse|quest)|ecurity[ _-]?answer"
+    r"|(?<![A-Za-z]s)s?ess(?:[0-9a-f]{4,32})?(?==))"
+    r"|credential|authorization"
     r"|(?:api|access|account|private|secret|signing|encryption|encrypt|master|subscription|shared|storage|auth|app"
     r"|client|deploy|ssh|hmac|license|service|webhook|jwt|aes|rsa|consumer|session|admin|root|functions"
     r"|recovery|backup|host)[ _.-]?key"
     r"|(?:access|auth|refresh|session|bearer|id|api|csrf|xsrf|security|reset|verification|invite|device|personal)"
     r"[ _.-]?token|jsessionid|phpsessid|asp\.net_sessionid|connect\.sid|session[_.-]?id|[cx]srf|connection[_ ]?string"
-    r"|identified[ _]by|(?:security|secret)[ _-]?answer|saml_?re(?:sponse|quest)|client[_-]?assertion|device[_-]?code"
-    r"|code[_-]?verifier|(?<=[&?])code(?==)|_oauth2_proxy|(?<![A-Za-z])s?sess(?:[0-9a-f]{4,32})?(?==))"
+    r"|identified[ _]by|c(?:lient[_-]?assertion|ode(?:[_-]?verifier|(?<=[&?]code)(?==)))|device[_-]?code|_oauth2_proxy)"
 )
 _WEAK: Final = (
     r"(?i:tokens?|cookies?|(?:(?<![A-Za-z])|(?<=\\[nrt]))"

@@ -15,8 +15,8 @@ BEFORE_SPACES: Final = (
 """What stands before a value that only a space parts from its name, in lower case."""
 
 _SPACED: Final = re.compile(
-    r"(?i:(?:(?<![\w.-])|(?<=\\[nrt]))-{0,2}"
-    r"(?:(?P<name>(?:[a-z0-9]{1,20}[_-]){0,3}(?:passw(?:or)?[dt]|passphrase|secret(?:[_-]access)?(?:[_-]key)?"
+    r"(?i:(?:(?<![A-Za-z0-9.])|(?<=\\[nrt]))"
+    r"(?:(?P<name>(?:passw(?:or)?[dt]|passphrase|secret(?:[_-]access)?(?:[_-]key)?"
     r"|(?:access|auth|refresh|session|bearer|api|id)[_-]token|api[ _-]?key|storepass|keypass))"
     r"\]?(?:[ \t]|\\t){1,4}(?:to )?(?P<value>\S{4,200})"
     r"|ssn (?P<ssn>[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4})(?![\w-])|pin (?P<pin>[0-9]{4,8})(?![\w.:-])))"
