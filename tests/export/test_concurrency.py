@@ -73,7 +73,7 @@ def test_at_every_instant_each_span_is_in_one_of_the_numbers(exporter: Scripted,
         "retries_exhausted",
     }
     began = time.monotonic()
-    while (lasted := time.monotonic() - began) < 3 or (not seen >= every and lasted < 30):  # a busy machine sees less
+    while (lasted := time.monotonic() - began) < 3 or (not seen >= every and lasted < 300):  # a busy machine sees less
         low = ended
         stats = to.stats()
         high = ended + 1
@@ -119,7 +119,7 @@ def test_a_signal_handler_may_flush_wherever_it_interrupts(exporter: Scripted, m
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     try:
         began = time.monotonic()
-        while (lasted := time.monotonic() - began) < 3 or (len(flushed) <= 50 and lasted < 60):
+        while (lasted := time.monotonic() - began) < 3 or (len(flushed) <= 50 and lasted < 300):
             to.on_end(span)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

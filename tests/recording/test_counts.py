@@ -108,7 +108,7 @@ def test_a_signal_handler_that_raises_in_the_midst_of_a_release_loses_no_count(i
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300  # ten seconds, where the machine has nothing else to do
         while interrupted < 40 and time.monotonic() < deadline:
             root, children = open_children(500)
             for child in children:
