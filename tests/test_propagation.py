@@ -27,7 +27,7 @@ class Carrier:
 
     def __init__(self, *pairs: tuple[str, str]) -> None:
         self.pairs = pairs
-        self.carries_context = bool({"traceparent", "baggage"} & {name for name, _ in pairs})
+        self.has_marks = bool({"traceparent", "baggage"} & {name for name, _ in pairs})
 
     def get(self, name: str, /) -> list[str]:
         return [value for key, value in self.pairs if key == name]

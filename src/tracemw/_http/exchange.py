@@ -21,7 +21,7 @@ from tracemw._otel.clock import offset_of
 from tracemw._otel.context import attach, current_context
 from tracemw._otel.exceptions import exception_type, put_stage, record_exception
 from tracemw._otel.guard import call_hook, fault, guarded
-from tracemw._otel.recorder import Held, as_held
+from tracemw._otel.recorder import Held
 from tracemw._otel.served import Note, enter, leave, watch
 
 # The versions that a metric may tell: some servers pass on what the client has written, and that may be anything.
@@ -147,7 +147,6 @@ class ServerExchange:
         """
         settings = self.settings
         self.is_open, self.is_settled = True, False
-        self.held = as_held(self.span)
         if self.span is not None:
             enter(self)
             if watch.wake is not None:
@@ -172,13 +171,14 @@ class ServerExchange:
         if self.span is None or self.settings.response_header is None:
             return None
         # The first field of a span context, which is a tuple, is its trace id. The property takes four times as long.
-        return self.span.get_span_context()[0].to_bytes(16, "big")
+        return self.span.get_span_context()[0].to_bytes(16)
 
     def answered(self, status: int | None) -> None:
         """Note the status that the application answers with; None for one that is no number."""
         self.status = status
         self.server_error = semconv.server_error_type(status)
-        self._is_unheard = self._is_unheard or self.client_has_gone  # Flask answers after the failure
+        if self.client_has_gone:
+            self._is_unheard = True  # Flask answers after the failure
 
     def first_byte(self) -> None:
         """Note that the response has begun. Only the first call counts."""
@@ -274,8 +274,8 @@ class ServerExchange:
                     error_type = semconv.INCOMPLETE_RESPONSE
             if incomplete and self.status is None:
                 self.status = self.status_of_silence
-            held = None if error_type is not None or self.settings.names_or_hooks else self.held
-            if held is not None and held.dismiss(at):
+            held = self.held
+            if held is not None and error_type is None and not self.settings.names_or_hooks and held.dismiss(at):
                 self.span = None
                 if self._instruments is None:
                     return
@@ -323,7 +323,8 @@ class ServerExchange:
         if error_type is not None:
             span.set_attribute("error.type", error_type)
             span.set_status(StatusCode.ERROR)
-        if watch.blames and (received := self.request.received()) is not None:
+        request = self.request
+        if request.has_marks and watch.blames and (received := request.received()) is not None:
             queued = seconds_queued(received, getattr(span, "start_time", None) or self.now())
             if queued is not None:
                 span.set_attribute(QUEUED, queued)

@@ -20,8 +20,8 @@ class Headers(Protocol):
 class RequestHeaders(Headers, Protocol):
     """The headers of a request. They may carry the caller's context."""
 
-    carries_context: bool
-    """Whether `traceparent` or `baggage` is among the headers."""
+    has_marks: bool
+    """Whether `traceparent` or `baggage` may be among the headers."""
 
 
 class RequestFacts(NamedTuple):

@@ -150,8 +150,8 @@ class MeterSource:
         provider = self._provider
         if provider is None:
             try:
-                provider = _API["_METER_PROVIDER"]
-            except KeyError:  # another version of the API keeps it elsewhere
+                provider = _internal._METER_PROVIDER  # noqa: SLF001  see `_API`
+            except AttributeError:  # another version of the API keeps it elsewhere
                 provider = metrics.get_meter_provider()
         if provider is not self._instruments_of:
             self._instruments = self._made_by(provider)

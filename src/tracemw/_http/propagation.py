@@ -34,12 +34,12 @@ except ValueError as error:  # this very import looks up the names in OTEL_PROPA
 
 def extract(headers: RequestHeaders, context: Context) -> Context:
     """Return `context` with the caller's span and baggage, as far as `headers` carry them."""
-    propagator = propagate.get_global_textmap()
+    propagator = propagate._HTTP_TEXT_FORMAT  # noqa: SLF001  to ask the API's function costs a call
     known, formats = _read
     if known is not propagator:
         formats = _formats_of(propagator)
     if not formats.parts:
-        return _extract_own(formats, headers, context) if headers.carries_context else context
+        return _extract_own(formats, headers, context) if headers.has_marks else context
     for part in formats.parts:
         own = _OWN.get(type(part))
         if own is not None:

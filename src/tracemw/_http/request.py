@@ -25,11 +25,14 @@ class ServerRequest(LazyAttributes):
     """The whole path, with the application's mount point."""
     mounts: tuple[str, ...]
     """The paths at which the application is mounted: one as the server sees it, one as an outer application does."""
-    carries_context: bool
-    """Whether `traceparent` or `baggage` is among the headers, once these are noted."""
+    has_marks: bool
+    """Whether a caller or a proxy has marked the request, once the headers are noted. Most requests have no marks.
+
+    Marks are the headers `traceparent`, `baggage`, `x-request-start` and `x-queue-start`.
+    """
 
     def note_headers(self) -> None:
-        """Note the headers as they arrived, and whether they carry a context. A skipped request does without."""
+        """Note the headers as they arrived, and whether marks are among them. A skipped request does without."""
         raise NotImplementedError
 
     def get(self, name: str, /) -> list[str]:

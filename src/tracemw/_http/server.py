@@ -86,7 +86,9 @@ class ServerTracing:
                     exchange.context, exchange.span = with_exchange(exchange, adopted, carried, ground), adopted
                     exchange.held = as_held(adopted)
                     return exchange
-            parent, links = (carried, None) if settings.trust_inbound else (ground, _link_to(carried))
+            parent, links = carried, None
+            if not settings.trust_inbound:
+                parent, links = ground, _link_to(carried)
             instruments = self._meters.get()
             tracer = self._tracers.get()
             if tracer is None:
@@ -99,9 +101,13 @@ class ServerTracing:
             started = None
             if not self._tracers.is_ours:  # other recorders read the wall clock, unless they are told the time
                 attributes, started = request.made(), exchange.now()
-            span = exchange.span = tracer.start_span(method, parent, _SERVER, attributes, links, started)
+            span: Any = tracer.start_span(method, parent, _SERVER, attributes, links, started)
+            exchange.span = span
             exchange.context = with_exchange(exchange, span, parent, ground)
-            if instruments is not None or settings.has_hooks or span.is_recording():
+            is_held = getattr(span, "is_held", None)  # see `as_held`; spans that do not say are not ours
+            if is_held:
+                exchange.held = span
+            if is_held is not None or instruments is not None or settings.has_hooks or span.is_recording():
                 exchange.record(instruments, started)
             return exchange
         except Exception as error:

@@ -70,7 +70,7 @@ class SkipRule:
             return True
         if request.mounts and any(map(matches_path, _other_paths(request.path, request.mounts))):
             return True
-        return bool(self._predicates) and self._is_picked(request.facts())
+        return self._is_picked(request.facts()) if self._predicates else False
 
     def _is_picked(self, facts: RequestFacts) -> bool:
         return any(call_hook("skip", predicate, facts) for predicate in self._predicates)

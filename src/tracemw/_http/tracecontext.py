@@ -56,7 +56,7 @@ def format_headers(context: SpanContext) -> dict[str, str]:
     if not is_valid:
         return {}
     # To format the numbers themselves would take twice the time.
-    trace, span = trace_id.to_bytes(16, "big").hex(), span_id.to_bytes(8, "big").hex()
+    trace, span = trace_id.to_bytes(16).hex(), span_id.to_bytes(8).hex()
     headers = {"traceparent": f"00-{trace}-{span}-{_FLAGS_AS_TEXT[flags & _KNOWN_FLAGS]}"}
     if state:
         headers["tracestate"] = state.to_header()

@@ -1,8 +1,9 @@
 """What travels in the OpenTelemetry context, beside the current span.
 
-* the span of the request being served, for `tracemw.annotate()`
-* the exchange of that request, for a door of another protocol that the same request passes through
-* the ground: the context that the request arrived in, for requests that come after it
+* the request being served:
+  * its span, for `tracemw.annotate()`
+  * its exchange, for a door of another protocol that the same request passes through
+  * the ground: the context that the request arrived in, for requests that come after it
 * the mark of a skipped request: tracing is off
 """
 
@@ -20,9 +21,7 @@ from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
 from opentelemetry.trace.propagation import _SPAN_KEY
 
-_REQUEST_SPAN: Final = otel_context.create_key("tracemw-request-span")
-_EXCHANGE: Final = otel_context.create_key("tracemw-exchange")
-_GROUND: Final = otel_context.create_key("tracemw-ground")
+_REQUEST: Final = otel_context.create_key("tracemw-request")
 _SKIPPED: Final = otel_context.create_key("tracemw-skipped")
 # The API keeps the current span under this key. The API's own functions would cost a request as much as a span does.
 _SPAN: Final = _SPAN_KEY
@@ -80,16 +79,17 @@ def with_exchange(exchange: object, span: Span | None, context: Context, ground:
     """
     # A weak reference: a task that outlives the request keeps the context, and the exchange leads to all that the
     # server gave for the request.
+    request = (span, ref(exchange), ground)
     if span is None:
-        return Context({**context, _EXCHANGE: ref(exchange), _GROUND: ground})
-    entries = {_SPAN: span, _REQUEST_SPAN: span, _EXCHANGE: ref(exchange), _GROUND: ground}
+        return Context({**context, _REQUEST: request})
+    entries = {_SPAN: span, _REQUEST: request}
     return Context({**context, **entries} if context else entries)  # most requests carry nothing
 
 
 def exchange_in(context: Context) -> Any:
     """Return the exchange of the request being served in `context`; None without one."""
-    found = context.get(_EXCHANGE)
-    return found() if isinstance(found, ref) else None
+    request = _request_in(context)
+    return None if request is None else request[1]()
 
 
 def exchange_within(variables: Variables) -> Any:
@@ -100,8 +100,12 @@ def exchange_within(variables: Variables) -> Any:
 
 def ground_of(context: Context) -> Context | None:
     """Return the ground of the request that `context` belongs to; None outside a request."""
-    found = context.get(_GROUND)
-    return found if isinstance(found, Context) else None
+    request = _request_in(context)
+    return None if request is None else request[2]
+
+
+def _request_in(context: Context) -> tuple[Span | None, ref[Any], Context] | None:
+    return cast("tuple[Span | None, ref[Any], Context] | None", context.get(_REQUEST))
 
 
 def without(context: Context, more: Iterable[str] = ()) -> Context:
@@ -116,7 +120,7 @@ def without(context: Context, more: Iterable[str] = ()) -> Context:
     return Context({key: value for key, value in context.items() if key not in left_out})
 
 
-_OF_A_REQUEST: Final = frozenset({_SPAN, _SUPPRESS_HTTP, _REQUEST_SPAN, _EXCHANGE, _GROUND})
+_OF_A_REQUEST: Final = frozenset({_SPAN, _SUPPRESS_HTTP, _REQUEST})
 
 
 def with_client_span(span: Span, context: Context) -> Context:
@@ -132,8 +136,8 @@ def span_in(context: Context) -> Span | None:
 
 def request_span(context: Context | None = None) -> Span | None:
     """Return the span of the request being served in `context` (by default the current one); None without one."""
-    span = otel_context.get_value(_REQUEST_SPAN, context)
-    return span if isinstance(span, Span) else None
+    request = _request_in(current_context() if context is None else context)
+    return None if request is None else request[0]
 
 
 class _SkippedSpan(NonRecordingSpan):
@@ -168,7 +172,7 @@ def skipped_context(ground: Context, exchange: object | None = None) -> Context:
     """
     off = {**ground, _SPAN: _SkippedSpan(), _SKIPPED: True, _SUPPRESS_ALL: True}
     if exchange is not None:
-        off[_EXCHANGE], off[_GROUND] = ref(exchange), ground
+        off[_REQUEST] = (None, ref(exchange), ground)
     return Context(off)
 
 

@@ -101,7 +101,7 @@ class TracerSource:
         """Return the tracer; None while no provider is set. A provider is asked for its tracer once."""
         provider = self._provider
         if provider is None:
-            provider = _API.get("_TRACER_PROVIDER")
+            provider = trace._TRACER_PROVIDER  # noqa: SLF001  as in `_API`; a field of a module is looked up at once
             if provider is None:
                 provider = trace.get_tracer_provider()
         if provider is not self._tracer_provider:

@@ -83,11 +83,19 @@ class TracerProvider(SdkTracerProvider):
             return self._given_out[scope]
         tracer = super().get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
         if KNOWS_THE_SDK and type(tracer) is SdkTracer:
-            tracer = Tracer.adopt(tracer, self._recorder, self.own_limits)
-            tracer.redact = self.redact
+            tracer = self._adopted(tracer)
         if not attributes and instrumenting_module_name:  # the SDK logs a missing name each time
             self._given_out[scope] = tracer
         return tracer
+
+    def _adopted(self, tracer: SdkTracer) -> ApiTracer:
+        """Return a tracer of ours in place of the SDK's, also for others who ask for the same scope."""
+        scope = tracer._instrumentation_scope
+        with self._tracers_lock:
+            if self._tracers[scope] is tracer:  # else another thread was faster
+                self._tracers[scope] = adopted = Tracer.adopt(tracer, self._recorder, self.own_limits)
+                adopted.redact = self.redact
+            return self._tracers[scope]
 
     def rearm(
         self,

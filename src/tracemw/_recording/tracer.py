@@ -83,16 +83,17 @@ class Tracer(SdkTracer):
 
     @classmethod
     def adopt(cls, tracer: SdkTracer, recorder: FlightRecorder | None, own_limits: OwnLimits) -> Tracer:
-        """Make the SDK's tracer one of this class."""
-        adopted = cast("Tracer", tracer)
+        """Return a tracer of this class with all that the SDK's tracer has."""
+        # A new object. To change the class of the other would spoil its dictionary: CPython would look up each field
+        # and method the slow way.
+        adopted = _new(cls)
+        for name, value in vars(tracer).items():
+            setattr(adopted, name, value)
         adopted.recorder = recorder
         cls.use(adopted, own_limits)
         adopted.limits = Limits(adopted._span_limits)
         adopted.plain, adopted.most = adopted.limits.plain, adopted.limits.most
         adopted._is_counted = type(adopted._tracer_metrics) is not NoOpTracerMetrics
-        # To change the class spoils the dictionary of the fields: CPython would look each field up the slow way.
-        adopted.__dict__ = {**vars(adopted)}
-        tracer.__class__ = cls  # last, since another thread may have got the same tracer meanwhile
         return adopted
 
     def use(self, own_limits: OwnLimits) -> None:

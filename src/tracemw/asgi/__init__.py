@@ -67,8 +67,7 @@ class TraceMiddleware:
         kind = scope.get("type")
         if kind != "http" and kind != "websocket":
             return await app(scope, receive, self._flushing(send) if kind == "lifespan" else send)
-        outer = scope.get(_EXCHANGE)
-        if outer is not None and isinstance(outer, ServerExchange):
+        if _EXCHANGE in scope and (outer := exchange_of(scope)) is not None:
             return await self._serve_within(outer, scope, receive, send)
         request: ScopeRequest | None = None
         try:
@@ -78,8 +77,10 @@ class TraceMiddleware:
         if request is None:  # not in the handler above: our exception would be the context of the application's
             return await app(scope, receive, send)
         exchange = HttpExchange() if kind == "http" else WebSocketExchange()
-        exchange.receive_from, exchange.send_to, exchange.loop = receive, send, _get_running_loop()
-        begun, returned, token, given = None, False, None, scope
+        exchange.receive_from, exchange.send_to = receive, send
+        exchange.loop = _get_running_loop()
+        given, begun, token = scope, None, None
+        returned = False
         # Both `try`s come first. An interrupt may come at the start of the inner one, and the outer one catches it.
         try:
             try:
@@ -88,8 +89,10 @@ class TraceMiddleware:
                     return await app(scope, receive, send)
                 scope[_EXCHANGE] = begun
                 # These keys make the frameworks' native telemetry leave the request alone.
-                scope.setdefault("starlette.opentelemetry", True)
-                scope.setdefault("fastapi.telemetry")
+                if "starlette.opentelemetry" not in scope:
+                    scope["starlette.opentelemetry"] = True
+                if "fastapi.telemetry" not in scope:
+                    scope["fastapi.telemetry"] = None
                 if self._has_hooks:
                     scope = self._observed(scope, begun)
                 if begun is not exchange:  # an outer WSGI application traces the request, and watches the response

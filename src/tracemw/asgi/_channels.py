@@ -9,6 +9,7 @@ from typing import Any, Final
 from tracemw._http.exchange import ServerExchange
 from tracemw._otel.context import attach, detach
 from tracemw._otel.guard import fault
+from tracemw.asgi._scope import ScopeRequest
 from tracemw.asgi._types import Message, Receive, Send
 
 _UNPAUSED: Final = 16_384
@@ -49,8 +50,9 @@ class AsgiExchange(ServerExchange):
             if trace_id is None and not captures:
                 return message
             # ASGI allows any iterable, also one that can be read only once. Some servers take names that are str.
-            headers = list(message.get("headers") or ())
-            message = {**message, "headers": headers}
+            headers = [*(message.get("headers") or ())]
+            message = dict(message)
+            message["headers"] = headers
             if captures:
                 self.capture(ResponseHeaders(headers))
             if trace_id is not None:
@@ -69,6 +71,7 @@ class AsgiExchange(ServerExchange):
 class HttpExchange(AsgiExchange):
     """One HTTP request being served, watched for its response and its end."""
 
+    request: ScopeRequest
     status_of_silence = 500
     _has_begun = False
     """Whether the application has sent a part of the body."""
@@ -79,36 +82,40 @@ class HttpExchange(AsgiExchange):
 
     async def receive(self) -> Message:
         """Receive a message from the server, and note that the client has gone if the message says so."""
-        # Call the server in its own context. If the call resumes reading from the connection, the event loop keeps the
-        # current context for all that comes in later, the next requests included.
+        # Call the server in its own context, unless the body is small. If the call resumes reading from the connection,
+        # the event loop keeps the current context for all that comes in later, the next requests included.
         receive, around = self.receive_from, self.around
-        token = attach(around)
+        token = None if self.request.has_small_body() else attach(around)
         try:
             message = await receive()
         except Exception as error:
             self._channel_raised(error)
             raise
         finally:
-            detach(token, around)
+            if token is not None:
+                detach(token, around)
         kind = message["type"]
         if kind == "http.disconnect":
             self.gone()
         else:
-            self._may_be_paused = message.get("more_body") or len(message.get("body") or b"") > _UNPAUSED
+            self._may_be_paused = token is not None and (
+                message.get("more_body") or len(message.get("body") or b"") > _UNPAUSED
+            )
         return message
 
     async def send(self, message: Message) -> None:
         """Send a message to the server. The head gets the trace id, and the last byte ends the span."""
         send = self.send_to  # a function in a field: `self.send_to(message)` would look for a method first
-        kind, is_head = message["type"], False
-        is_body = kind == "http.response.body" or kind == "http.response.zerocopysend"
-        if is_body:
-            is_last = not (self._trailers or message.get("more_body"))
-        elif kind == "http.response.start":
+        kind = message["type"]
+        is_head = is_body = False
+        if kind == "http.response.start":
             is_head = self.status is None
             message = self._answered(message, message.get("status"))
             self._trailers = message.get("trailers")
             is_last = False
+        elif kind == "http.response.body" or kind == "http.response.zerocopysend":
+            is_body = True
+            is_last = not (self._trailers or message.get("more_body"))
         else:
             is_last = kind == "http.response.pathsend" or (
                 kind == "http.response.trailers" and not message.get("more_trailers")

@@ -27,7 +27,12 @@ class EnvironRequest(ServerRequest):
 
     def note_headers(self) -> None:
         environ = self.environ
-        self.carries_context = "HTTP_TRACEPARENT" in environ or "HTTP_BAGGAGE" in environ
+        self.has_marks = (
+            "HTTP_TRACEPARENT" in environ
+            or "HTTP_BAGGAGE" in environ
+            or "HTTP_X_REQUEST_START" in environ
+            or "HTTP_X_QUEUE_START" in environ
+        )
 
     def get(self, name: str, /) -> list[str]:
         key = name.upper().replace("-", "_")

@@ -142,7 +142,8 @@ class SpanEncoder:
 
     def _span(self, span: ReadableSpan) -> bytes:
         try:
-            name, context, kind, parent = span._name, span._context, span._kind, span._parent
+            name, context = span._name, span._context  # four at once would be put into a tuple first
+            kind, parent = span._kind, span._parent
             start, end, status = span._start_time, span._end_time, span._status
             attributes, events, links = span._attributes, span._events, span._links
         except AttributeError:  # an object that only looks like a span of the SDK
@@ -160,7 +161,7 @@ class SpanEncoder:
         rest = ends[1]
         if parent:
             _, parent_id, is_remote, _, _, _ = parent
-            state_and_parent += b"\x22\x08" + parent_id.to_bytes(8, "big")
+            state_and_parent += b"\x22\x08" + parent_id.to_bytes(8)
             if is_remote:
                 rest = ends[2]
         if not (start and end and start <= end <= LATEST):
@@ -185,12 +186,13 @@ class SpanEncoder:
         # 13 links, 14 dropped_links_count, 15 status, 16 flags
         fields = [
             b"\x0a\x10",
-            trace_id.to_bytes(16, "big"),
+            trace_id.to_bytes(16),
             b"\x12\x08",
-            span_id.to_bytes(8, "big"),
+            span_id.to_bytes(8),
             state_and_parent,
             self._names[name],
-            _KINDS[kind._value_] + _TIMES(start, 0x41, end),
+            _KINDS[kind._value_],
+            _TIMES(start, 0x41, end),
         ]
         self._memo.add_fields(fields, attributes)
         fields.append(rest)
@@ -210,9 +212,9 @@ class SpanEncoder:
         trace_id, span_id, is_remote, _, _, _ = link.context
         return sized(
             b"\x0a\x10"
-            + trace_id.to_bytes(16, "big")
+            + trace_id.to_bytes(16)
             + b"\x12\x08"
-            + span_id.to_bytes(8, "big")
+            + span_id.to_bytes(8)
             + repeated(b"\x22", self._memo_of_links.key_values(link.attributes))
             + count_field(b"\x28", link.dropped_attributes)
             + b"\x35"
