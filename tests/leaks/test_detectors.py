@@ -8,6 +8,7 @@ import pytest
 
 from leaks.corpus import Leak, beyond_ascii, leaks
 from leaks.ordinary import lines, values
+from tracemw.redaction.detectors import is_harmless
 from tracemw.redaction.policy import Policy
 
 
@@ -20,6 +21,34 @@ def shown(text: str) -> str:
 @pytest.mark.parametrize("leak", [*leaks(), *beyond_ascii()], ids=lambda leak: leak.kind)
 def test_a_secret_is_taken_out_of_its_text(leak: Leak) -> None:
     assert leak.secret not in shown(leak.text)
+
+
+def test_words_that_are_harmless_alone_hide_no_secret_that_they_are_together() -> None:
+    for leak in leaks():
+        for word in leak.text.split():
+            shown(f"so {word} it goes")
+    assert [leak.kind for leak in leaks() if leak.secret in shown(leak.text)] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "text"),
+    [
+        (["ship 4111 of 1111"], "card 4111 1111 1111 1111"),
+        (["the GB82 of WEST", "at 1234 5698", "on 7654 32"], "to GB82 WEST 1234 5698 7654 32"),
+        (["-p or not", "so hunter2 it is"], "run with -p hunter2"),
+        (["send a=b or x: y", "it was hunter2"], "token: hunter2"),
+    ],
+)
+def test_a_secret_of_several_words_is_found_after_each_of_its_words_was_seen(before: list[str], text: str) -> None:
+    for line in before:
+        shown(line)
+    assert "[REDACTED]" in shown(text)
+
+
+def test_prose_is_let_go_whatever_numbers_it_has() -> None:
+    shown("Order 4711 was placed in Berlin")
+    assert is_harmless("Order 1234 was placed in Berlin")
+    assert not is_harmless("Order 1234 was placed with the password hunter2")
 
 
 def test_ordinary_lines_and_values_stay_as_they_are() -> None:

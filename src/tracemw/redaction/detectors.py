@@ -1,8 +1,9 @@
 """What looks like a secret in a text.
 
 A text is looked at in three steps, as gitleaks does it. A plain text, such as a path of words and numbers, is let go at
-once. Else signs that are cheap to find (a character, the root of a word) tell which detectors run. Each detector takes
-time by the length of the text, whatever the text is.
+once, and so is prose of words that have been seen to be no signs of a secret. Else signs that are cheap to find (a
+character, the root of a word) tell which detectors run. Each detector takes time by the length of the text, whatever
+the text is.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracemw.redaction.addresses import emails, users, users_of_curl
+from tracemw.redaction.disguises import SIGNS as SIGNS_OF_DISGUISES
 from tracemw.redaction.disguises import in_disguise, is_disguised, undisguised
 from tracemw.redaction.known_tokens import jwts, private_keys, secret_jwks, tokens
 from tracemw.redaction.numbers import cards, ibans, one_time_codes, phones, security_codes, social_security_numbers
 from tracemw.redaction.pairs import ROOTS, credentials, items, pairs, parts, records
-from tracemw.redaction.places import Place, merged
+from tracemw.redaction.places import BEGIN, Place, merged
 from tracemw.redaction.spaced import BEFORE_SPACES, spaced
 
 is_plain: Final = re.compile(
@@ -52,9 +54,48 @@ _LABELS_OF_PHONES: Final = (
 )
 
 
+def _least(signs: set[str]) -> tuple[str, ...]:
+    """Return the signs of ASCII without those that contain another."""
+    return tuple(sorted(sign for sign in signs if sign.isascii() and not any(map(sign.__contains__, signs - {sign}))))
+
+
+_IN_WORDS: Final = _least(
+    {"@", "eyj", "kty", "-----", "curl", "bearer", "basic", *ROOTS, *_LABELS_OF_CODES, *_LABELS_OF_PHONES}
+    | {sign.strip() for sign in BEFORE_SPACES}
+    | {*SIGNS_OF_DISGUISES}
+)
+"""The signs of `_found` and of disguises, in lower case, of which each stands within one word. Signs that make a pair
+are not among them: a pair needs a root, too."""
+_BEGINS_ACCOUNT: Final = re.compile(rf"[0-9][0-9](?<={BEGIN}[A-Za-z]{{2}}[0-9]{{2}})").search
+_DIGITS_OF_CARDS: Final = 13
+_LONGEST_PROSE: Final = 1024
+_MOST_WORDS: Final = 4096
+_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
+_harmless_words: set[bytes] = set()
+"""Words, with 0 for each digit, of texts that had no sign in any word."""
+
+
+def is_harmless(text: str) -> bool:
+    """Tell quickly that prose holds no secret, when its words are known. It may say no to a harmless text.
+
+    Of all secrets without a sign within a word, only the number of a card reaches over several words.
+    """
+    if len(text) > _LONGEST_PROSE or not text.isascii():
+        return False
+    shape = text.encode().translate(_ZEROS)
+    words = shape.split()
+    if not _harmless_words.issuperset(words):
+        if _has_any(_IN_WORDS, text.lower()) or _IS_LONG(text) or _BEGINS_ACCOUNT(text):
+            return False
+        if len(_harmless_words) >= _MOST_WORDS:
+            _harmless_words.clear()
+        _harmless_words.update(words)
+    return shape.count(b"0") < _DIGITS_OF_CARDS
+
+
 def secrets(text: str) -> list[Place]:
     """Find what looks like a secret in a text. The places come in their order, and none overlaps another."""
-    if is_plain(text):
+    if is_plain(text) or is_harmless(text):
         return []
     found = list(_found(text))
     if "+" in text or is_disguised(text):

@@ -34,12 +34,13 @@ _DISGUISE: Final = re.compile(
     rf"|(?P<digit>(?![0-9])\d)|(?P<other>[{re.escape(''.join(_PLAIN))}])"
 )
 _MOST_LAYERS: Final = 3
-_SIGNS: Final = ("%", "\\", "&", "\x1b")
+SIGNS: Final = ("%", "\\", "&", "\x1b")
+"""A text of ASCII without any of these has no disguise."""
 
 
 def is_disguised(text: str) -> bool:
     """Tell whether a text has such characters or escapes."""
-    for sign in _SIGNS:
+    for sign in SIGNS:
         if sign in text:
             break
     else:

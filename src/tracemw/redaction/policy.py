@@ -64,6 +64,7 @@ _MOST_TOLD: Final = 100
 _HASH: Final = re.compile(r"\[HASH:[0-9a-f]{16}\]").fullmatch
 _OPERATORS: Final = "operators"
 _METRICS: Final = "metrics"
+_TEXTS: Final = "texts"
 _KINDS: Final[dict[str, str]] = {"resource": _OPERATORS, "scope": _OPERATORS, "metric": _METRICS}
 """Where other keys are allowed than on spans, events and links."""
 _OF_URLS: Final = frozenset({"query", "path", "userinfo"})
@@ -304,7 +305,10 @@ class Policy:
         if is_plain(text):
             return text
         name = key or where
-        rule = KeyRule(name, name, passes=True, numbers_pass=True, is_calm=is_plain, find=self._in_text)
+        rule = self._rules.get((_TEXTS, name))
+        if rule is None:
+            rule = KeyRule(name, name, passes=True, numbers_pass=True, is_calm=is_plain, find=self._in_text)
+            self._rules[_TEXTS, name] = rule
         return self.masked(text, rule, where)
 
     def stand_in(self, value: object, matched: str, rule: KeyRule, where: Where) -> Any:

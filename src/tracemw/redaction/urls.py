@@ -294,12 +294,12 @@ def refused_in_text(text: str, allows: Mapping[str, bool]) -> Iterator[Place]:
 
 def refused_in_path(path: str) -> Iterator[Place]:
     """Find segments of a path that look like secrets, and come after one that announces a secret."""
-    announced = False
+    before = ""
     for segment in _SEGMENT.finditer(path):
         text = segment[1]
-        if announced and _is_opaque(text):
+        if before and _is_opaque(text) and _ANNOUNCES(before):
             yield Place(segment.start(1), segment.end(1), "path")
-        announced = _ANNOUNCES(text) is not None
+        before = text
 
 
 def _is_opaque(segment: str) -> bool:
