@@ -61,8 +61,8 @@ def _least(signs: set[str]) -> tuple[str, ...]:
 
 _IN_WORDS: Final = _least(
     {"@", "eyj", "kty", "-----", "curl", "bearer", "basic", *ROOTS, *_LABELS_OF_CODES, *_LABELS_OF_PHONES}
-    | {sign.strip() for sign in BEFORE_SPACES}
-    | {*SIGNS_OF_DISGUISES}
+    | {max(sign.split(), key=len) for sign in (*BEFORE_SPACES, *_LABELS_OF_ONE_TIME)}
+    | {"+", *SIGNS_OF_DISGUISES}
 )
 """The signs of `_found` and of disguises, in lower case, of which each stands within one word. Signs that make a pair
 are not among them: a pair needs a root, too."""

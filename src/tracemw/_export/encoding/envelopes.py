@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from tracemw._export.encoding.protobuf import repeated, sized, text_field, varint
+from tracemw._export.encoding.protobuf import sized, text_field, varint
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -135,15 +135,14 @@ class Groups:
 
     def _resource(self, resource: Resource) -> bytes:
         # Resource: 1 attributes
-        return repeated(b"\x0a", self._resources.key_values(resource.attributes))
+        return self._resources.fields(resource.attributes)
 
     def _scope(self, scope: InstrumentationScope | None) -> bytes:
         # InstrumentationScope: 1 name, 2 version, 3 attributes
         if scope is None:
             return b""
-        attributes = self._scopes.key_values(scope.attributes)
         name = self._scopes.policy.text(scope.name, "scope") if scope.name else scope.name
-        return text_field(b"\x0a", name) + text_field(b"\x12", scope.version) + repeated(b"\x1a", attributes)
+        return text_field(b"\x0a", name) + text_field(b"\x12", scope.version) + self._scopes.fields(scope.attributes)
 
 
 _Grouped = dict[Envelope, dict[Envelope, list[bytes]]]

@@ -23,7 +23,6 @@ from tracemw._db.statements import Parameterised
 from tracemw._export.encoding.tables import (
     LONGEST_KEPT,
     OCTETS,
-    TAG,
     AnyValues,
     EncodedValues,
     Heads,
@@ -38,12 +37,20 @@ from tracemw._process.native import make_lock
 from tracemw.redaction.policy import Dropped, Policy
 from tracemw.redaction.users_rule import Where
 
+_TAGS: Final[Mapping[Where, bytes]] = {
+    "attribute": b"\x4a",  # Span: 9 attributes
+    "event": b"\x1a",  # Span.Event: 3 attributes
+    "link": b"\x22",  # Span.Link: 4 attributes
+    "resource": b"\x0a",  # Resource: 1 attributes
+    "scope": b"\x1a",  # InstrumentationScope: 3 attributes
+}
+
 _RESTS: Final = 7
 """How long a key rests: so many values are encoded anew for each value that it had kept."""
 
 
 class AttributeMemo:
-    """Attributes -> fields of `Span`, remembered by type, key and value: 1, True and 1.0 are equal, but not the same.
+    """Attributes -> their fields, remembered by type, key and value: 1, True and 1.0 are equal, but not the same.
 
     The attributes that a template makes of a value are remembered as one.
 
@@ -63,6 +70,7 @@ class AttributeMemo:
         self.longest = longest
         self.policy = policy
         self.where = where
+        self.tag = _TAGS[where]
         self._share = max(size // 16, 1)
         self._kept = 0
         self._tables: dict[type, dict[Any, EncodedValues | KeptValues]] = {}
@@ -77,14 +85,14 @@ class AttributeMemo:
         tables = [table for of_type in self._tables.values() for table in of_type.values()]
         return self._forgotten_misses + sum(table.misses for table in tables)
 
-    def key_values(self, attributes: Mapping[str, Any] | None) -> list[bytes]:
-        """Return the sized `KeyValue` of each attribute. Values without a form in OTLP are left out."""
+    def fields(self, attributes: Mapping[str, Any] | None) -> bytes:
+        """Return the field of each attribute, one after the other. Values without a form in OTLP are left out."""
         fields: list[bytes] = []
         self.add_fields(fields, attributes)
-        return [field[len(TAG) :] for field in fields]
+        return b"".join(fields)
 
     def add_fields(self, fields: list[bytes], attributes: Mapping[Any, Any] | None) -> None:
-        """Append the field of `Span` for each attribute, or for all attributes of a template.
+        """Append the field for each attribute, or for all attributes of a template.
 
         Values without a form in OTLP are left out.
         """

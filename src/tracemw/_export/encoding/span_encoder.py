@@ -203,7 +203,7 @@ class SpanEncoder:
         return sized(
             time_field(b"\x09", event.timestamp)
             + self._names_of_events[event.name]
-            + repeated(b"\x1a", self._memo_of_events.key_values(event.attributes))
+            + self._memo_of_events.fields(event.attributes)
             + count_field(b"\x20", event.dropped_attributes)
         )
 
@@ -215,7 +215,7 @@ class SpanEncoder:
             + trace_id.to_bytes(16)
             + b"\x12\x08"
             + span_id.to_bytes(8)
-            + repeated(b"\x22", self._memo_of_links.key_values(link.attributes))
+            + self._memo_of_links.fields(link.attributes)
             + count_field(b"\x28", link.dropped_attributes)
             + b"\x35"
             + (_REMOTE if is_remote else _LOCAL)

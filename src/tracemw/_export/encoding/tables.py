@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 LONGEST_KEPT: Final = 512
 """Bytes. A longer value seldom comes back, and takes much memory."""
 
-TAG: Final = b"\x4a"
-"""Span: 9 attributes."""
-
 _NEVER: Final = sys.maxsize
 
 _TO_SHAPE: Final = bytes.maketrans(b"123456789", b"000000000")
@@ -83,7 +80,7 @@ class AnyValues(EncodedValues):
         return self._field(self._memo.policy.cleaned(value, self._rule, self._memo.where))
 
     def _field(self, cleaned: object) -> bytes:
-        return TAG + key_value(self._tag_and_key, any_value(cleaned, [self._memo.longest]))
+        return self._memo.tag + key_value(self._tag_and_key, any_value(cleaned, [self._memo.longest]))
 
 
 class RefusedValues(AnyValues):
@@ -138,7 +135,7 @@ class SimpleValues(AnyValues):
                 if len(text) > self._rule.is_calm_up_to and not self._rule.is_calm(text):
                     return b""
             value = b"\x0a" + sized(shape)
-        field = TAG + key_value(self._tag_and_key, value)
+        field = self._memo.tag + key_value(self._tag_and_key, value)
         return field[: len(field) - size]
 
     def _with_care(self, value: Any) -> bytes:
