@@ -193,6 +193,26 @@ def test_no_two_modules_have_the_same_name() -> None:
     assert {name for name, count in names.items() if count > 1} == set()
 
 
+NAMED_ALIKE = {
+    "Span": "one is recorded, the other was loaded to be analysed: the field has one word for both",
+    "Fold": "an interface, and the class that implements it",
+    "ResponseHeaders": "one for each gateway interface",
+    "TraceMiddleware": "one for each framework",
+    "TraceTransport": "one for each version of httpx",
+    "AsyncTraceTransport": "one for each version of httpx",
+}
+
+
+def test_a_name_stands_for_one_class_in_the_whole_tree() -> None:
+    named = Counter(
+        each.name
+        for path in SOURCE.rglob("*.py")
+        for each in ast.parse(path.read_text()).body
+        if isinstance(each, ast.ClassDef) and not each.name.startswith("_")
+    )
+    assert {name for name, count in named.items() if count > 1} == set(NAMED_ALIKE)
+
+
 @each_room
 def test_only_the_rooms_behind_init_import_the_sdk(paths: list[Path]) -> None:
     for path in paths:

@@ -24,12 +24,12 @@ from backend import GrpcBackend, backend_serving, grpc_backend_serving, proxy_se
 from servers import free_port, within
 from test_otlp_http import drip, say_nothing, spans
 from tracemw._export.encoding import SpanEncoder
-from tracemw._export.exporter import Answer, ExportRequest, Outcome
+from tracemw._export.exporter import AttemptResult, ExportRequest, Outcome
 from tracemw._export.otlp_grpc import Certificates, OtlpGrpcExporter
 from tracemw.config import Arguments, Backend
 
-ACCEPTED, REJECTED, BUSY = Answer.ACCEPTED, Answer.REJECTED, Answer.BUSY
-NOT_SENT, UNKNOWN = Answer.NOT_SENT, Answer.UNKNOWN
+ACCEPTED, REJECTED, BUSY = AttemptResult.ACCEPTED, AttemptResult.REJECTED, AttemptResult.BUSY
+NOT_SENT, UNKNOWN = AttemptResult.NOT_SENT, AttemptResult.UNKNOWN
 
 
 @pytest.fixture
@@ -107,8 +107,8 @@ def retry_info(seconds: float) -> tuple[tuple[str, bytes], ...]:
         ("OUT_OF_RANGE", BUSY),
         ("DATA_LOSS", BUSY),
         ("RESOURCE_EXHAUSTED", REJECTED),
-        ("INVALID_ARGUMENT", Answer.INVALID),
-        ("FAILED_PRECONDITION", Answer.INVALID),
+        ("INVALID_ARGUMENT", AttemptResult.INVALID),
+        ("FAILED_PRECONDITION", AttemptResult.INVALID),
         ("INTERNAL", REJECTED),
         ("UNKNOWN", REJECTED),
         ("UNAUTHENTICATED", REJECTED),
@@ -116,7 +116,7 @@ def retry_info(seconds: float) -> tuple[tuple[str, bytes], ...]:
     ],
 )
 def test_a_status_means_what_the_specification_says(
-    backend: GrpcBackend, made: Made, code: str, answer: Answer
+    backend: GrpcBackend, made: Made, code: str, answer: AttemptResult
 ) -> None:
     backend.code = grpc.StatusCode[code]
     outcome = sent(made(backend.url))

@@ -26,12 +26,12 @@ from servers import free_port, within
 from tracemw import config
 from tracemw._export import connection
 from tracemw._export.encoding import SpanEncoder
-from tracemw._export.exporter import Answer, ExportRequest, Outcome
+from tracemw._export.exporter import AttemptResult, ExportRequest, Outcome
 from tracemw._export.otlp_http import OtlpHttpExporter
 from tracemw.config import Arguments
 
-ACCEPTED, REJECTED, BUSY = Answer.ACCEPTED, Answer.REJECTED, Answer.BUSY
-NOT_SENT, UNKNOWN = Answer.NOT_SENT, Answer.UNKNOWN
+ACCEPTED, REJECTED, BUSY = AttemptResult.ACCEPTED, AttemptResult.REJECTED, AttemptResult.BUSY
+NOT_SENT, UNKNOWN = AttemptResult.NOT_SENT, AttemptResult.UNKNOWN
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_an_answer_that_comes_before_the_request_has_been_read_counts(made: Made
         exporter = made(url)
         request = request_of(exporter, "a")._replace(body=bytes(5_000_000))
         outcomes = [exporter.send(request, 5) for _ in range(2)]
-    assert [(outcome.answer, outcome.error) for outcome in outcomes] == [(Answer.TOO_LARGE, "HTTP 413")] * 2
+    assert [(outcome.answer, outcome.error) for outcome in outcomes] == [(AttemptResult.TOO_LARGE, "HTTP 413")] * 2
 
 
 def test_a_connection_that_breaks_before_the_answer_leaves_it_unknown(backend: Backend, made: Made) -> None:
@@ -375,7 +375,7 @@ def read_nothing(connection: socket.socket) -> None:
     ],
 )
 def test_whatever_a_backend_does_an_attempt_ends_in_time(
-    made: Made, behave: Callable[[socket.socket], None], answer: Answer
+    made: Made, behave: Callable[[socket.socket], None], answer: AttemptResult
 ) -> None:
     with sockets_serving(behave) as url:
         exporter = made(url)

@@ -28,7 +28,7 @@ from tracemw._export.otlp_grpc import OtlpGrpcExporter
 from tracemw._export.otlp_http import OtlpHttpExporter
 from tracemw._export.portions import REMEMBERED_FOR
 from tracemw.config import Arguments
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 
 SERVING: dict[str, Callable[[], AbstractContextManager[Backend]]] = {
     "http/protobuf": backend_serving,
@@ -96,7 +96,7 @@ def made(backend: Backend, protocol: str) -> Iterator[Made]:
         settings: Any = {"service": None, "version": None, "environment": None, "delay": 60.0, **sizes}
         exporter = OtlpGrpcExporter if protocol == "grpc" else OtlpHttpExporter
         settings = config.Config(traces=traces, **settings)
-        policy = Policy(["x*"])  # the keys of `record`
+        policy = RedactionPolicy(["x*"])  # the keys of `record`
         deliveries.append(
             Delivery(
                 lambda: exporter(traces), settings, policy=policy, failures=failures, remembered_for=remembered_for

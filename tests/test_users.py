@@ -24,7 +24,7 @@ from conftest import Recorded
 from servers import uvicorn_serving, wait_until, werkzeug_serving
 from settings.resolving import resolve
 from tracemw._otel import guard
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 from tracemw.testing import Traces
 
 ALICE = "alice@example.com"
@@ -277,7 +277,7 @@ def test_an_unsampled_trace_that_is_kept_carries_the_pseudonym(traces: Traces) -
 
 @pytest.mark.parametrize("key_id", ["2026b", "token", "key", "password", "a" * 32])
 def test_redaction_lets_pseudonyms_pass_whatever_their_digits_look_like(key_id: str) -> None:
-    policy = Policy()
+    policy = RedactionPolicy()
     digits = "4111111111111111".join(("a" * 24, "b" * 24))
     assert policy.attributes({"user.hash": f"{key_id}:{digits}"}, "attribute") == {"user.hash": f"{key_id}:{digits}"}
     assert policy.attributes({"user.hash": f"of {ALICE}"}, "attribute") == {"user.hash": "of [REDACTED]"}

@@ -14,7 +14,7 @@ import pytest
 from analysis.commands import Ended, answering, run
 from servers import free_port
 from tracemw.analysis.load.query_api import QueryApi
-from tracemw.analysis.load.unreadable import QueryError
+from tracemw.analysis.load.unreadable import ServerError
 from viewer.running import JSON, viewer
 
 CAPTURES = Path(__file__).parent / "captures"
@@ -348,7 +348,7 @@ def _peak_of_a_search(traces: int) -> int:
 
 
 def test_an_id_that_is_no_hex_is_refused_before_anybody_is_asked() -> None:
-    with pytest.raises(QueryError, match="use up to 32 hex digits"):
+    with pytest.raises(ServerError, match="use up to 32 hex digits"):
         QueryApi("http://127.0.0.1:9").trace("../../x")
 
 

@@ -6,7 +6,7 @@ from analysis.building import Builder
 from tracemw.analysis.grouping import look_at
 from tracemw.analysis.model import Trace
 from tracemw.analysis.report.as_text import lines_of_one
-from tracemw.analysis.traffic import ELSEWHERE, SERVICE, Place, Route, Traffic, Way
+from tracemw.analysis.traffic import ELSEWHERE, SERVICE, Edge, Node, Route, Traffic
 
 
 def calls_alone() -> Trace:
@@ -35,12 +35,12 @@ def test_a_call_that_begins_a_trace_is_a_route_by_its_whole_name() -> None:
 def test_calls_of_an_address_are_calls_of_the_service_that_was_seen_there_in_another_trace() -> None:
     traffic, store = Traffic(), Builder()
     traffic.add(calls_alone())
-    shop = Place(SERVICE, "shop")
-    assert list(traffic.ways()) == [Way(shop, Place(ELSEWHERE, "stock"))]
+    shop = Node(SERVICE, "shop")
+    assert list(traffic.ways()) == [Edge(shop, Node(ELSEWHERE, "stock"))]
     root = store.request(0, 80)
     store.request(10, 30, store.call(root, 5, 40), service="store")
     traffic.add(store.trace())
     ((way, latencies),) = traffic.ways().items()
-    assert way == Way(shop, Place(SERVICE, "store"))
+    assert way == Edge(shop, Node(SERVICE, "store"))
     assert latencies.seen == 2
     assert {bar.calls for bar in latencies.bars()} == {1.0}

@@ -13,7 +13,7 @@ from deploy.stack import DEPLOY, loaded
 from leaks import ordinary
 from leaks.corpus import leaks
 from tracemw.redaction.allowed_keys import KEYS, OF_HEADERS, PREFIXES, SECRET_HEADERS
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 
 re2 = pytest.importorskip("re2", reason="the Collector's expressions are RE2's")
 
@@ -57,14 +57,14 @@ def test_the_collector_keeps_the_keys_that_tracemw_lets_out_and_no_others() -> N
     }
     near = {f"{key}s" for key in KEYS} | {key.replace(".", "x") for key in KEYS} | {f"x{key}" for key in PREFIXES}
     beneath = {f"{prefix}some.thing" for prefix in PREFIXES}
-    keeps, policy = passing(), Policy()
+    keeps, policy = passing(), RedactionPolicy()
     for key in KEYS | invented | near | beneath:
         assert keeps(key) == policy.of(key).passes, key
 
 
 def test_what_services_allow_beside_it_can_be_written_too() -> None:
     allowed = ("payment.amount", "order.*", "seat.?")
-    keeps, policy = passing(*allowed), Policy(allowed)
+    keeps, policy = passing(*allowed), RedactionPolicy(allowed)
     for key in (
         "payment.amount",
         "payment.amounts",

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from tracemw._export.encoding import SpanEncoder
 from tracemw._export.encoding.tables import KeptValues, SimpleValues
 from tracemw.redaction import Answer, Redaction
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 
 CONTEXT = SpanContext(
     0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, is_remote=False, trace_flags=TraceFlags(1)
@@ -36,7 +36,7 @@ def a_span(**fields: Any) -> ReadableSpan:
 
 def an_encoder(**options: Any) -> SpanEncoder:
     """An encoder that lets all leave. What it makes of secrets is for the tests of redaction."""
-    return SpanEncoder(policy=Policy({"*"}, Redaction(rule=lambda found: Answer.KEEP)), **options)
+    return SpanEncoder(policy=RedactionPolicy({"*"}, Redaction(rule=lambda found: Answer.KEEP)), **options)
 
 
 class LeanSpan(SdkSpan):

@@ -13,17 +13,17 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from tracemw._export import Delivery
-from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
+from tracemw._export.exporter import AttemptResult, Exporter, ExportRequest, Outcome
 from tracemw._otel.context import clients_suppressed
 from tracemw.config import Backend, Config, Endpoint
 
-ACCEPTED = Outcome(Answer.ACCEPTED)
-REJECTED = Outcome(Answer.REJECTED, error="HTTP 401", remedy="Who are you?")
-TOO_LARGE = Outcome(Answer.TOO_LARGE, error="HTTP 413")
-INVALID = Outcome(Answer.INVALID, error="HTTP 400")
-BUSY = Outcome(Answer.BUSY, error="HTTP 503")
-REFUSED = Outcome(Answer.NOT_SENT, error="ConnectionRefusedError", remedy="Is anybody there?")
-BROKEN = Outcome(Answer.UNKNOWN, error="ConnectionResetError")
+ACCEPTED = Outcome(AttemptResult.ACCEPTED)
+REJECTED = Outcome(AttemptResult.REJECTED, error="HTTP 401", remedy="Who are you?")
+TOO_LARGE = Outcome(AttemptResult.TOO_LARGE, error="HTTP 413")
+INVALID = Outcome(AttemptResult.INVALID, error="HTTP 400")
+BUSY = Outcome(AttemptResult.BUSY, error="HTTP 503")
+REFUSED = Outcome(AttemptResult.NOT_SENT, error="ConnectionRefusedError", remedy="Is anybody there?")
+BROKEN = Outcome(AttemptResult.UNKNOWN, error="ConnectionResetError")
 
 REQUEST = ExportRequest(b"", 1)
 
@@ -65,7 +65,7 @@ class Scripted(Exporter):
         if self.error is not None:
             raise self.error
         outcome = self.script.pop(0) if self.script else self.outcome
-        if outcome.answer is Answer.ACCEPTED:
+        if outcome.answer is AttemptResult.ACCEPTED:
             self.batches.append(self._names)
         return outcome
 

@@ -26,7 +26,7 @@ from export.scripted import (
 )
 from servers import wait_until
 from tracemw._export import Delivery, Stats
-from tracemw._export.exporter import Answer, Outcome
+from tracemw._export.exporter import AttemptResult, Outcome
 
 
 def test_spans_from_many_threads_all_arrive(exporter: Scripted, made: Made) -> None:
@@ -44,7 +44,7 @@ def test_spans_from_many_threads_all_arrive(exporter: Scripted, made: Made) -> N
 @pytest.mark.usefixtures("hasty_switching")
 def test_at_every_instant_each_span_is_in_one_of_the_numbers(exporter: Scripted, made: Made) -> None:
     """One thread ends spans one by one. Any other sees as many as that thread has ended, or one more."""
-    outcomes = [ACCEPTED] * 6 + [REJECTED] * 3 + [BUSY, REFUSED, BROKEN, Outcome(Answer.ACCEPTED, rejected=1)]
+    outcomes = [ACCEPTED] * 6 + [REJECTED] * 3 + [BUSY, REFUSED, BROKEN, Outcome(AttemptResult.ACCEPTED, rejected=1)]
     chance = random.Random(7)
     exporter.send = lambda request, timeout: chance.choice(outcomes)  # type: ignore[method-assign]
     to = made(first_pause=0.01, interval=0.01, queue_size=20, batch_size=7, delay=0.0, timeout=0.02)

@@ -18,7 +18,7 @@ from export.scripted import (
 )
 from servers import wait_until
 from tracemw._export import Stats
-from tracemw._export.exporter import Answer, Outcome
+from tracemw._export.exporter import AttemptResult, Outcome
 from tracemw._export.losses import Losses
 
 Lines = Callable[[], list[str]]
@@ -121,7 +121,7 @@ def test_the_end_is_told_of_in_two_lines_when_some_spans_were_lost_before(lines:
 def test_a_warning_is_no_error_and_told_once(lines: Lines) -> None:
     made = losses()
     for _ in range(2):
-        made.hear(Outcome(Answer.ACCEPTED, error="be careful"))
+        made.hear(Outcome(AttemptResult.ACCEPTED, error="be careful"))
         made.hear(ACCEPTED)
     assert made.last_error is None
     assert lines() == ["http://the.test takes the spans, and says: be careful"]
@@ -143,7 +143,7 @@ def test_only_the_first_fault_and_one_restart_a_minute_are_told(lines: Lines) ->
 
 
 def test_partial_success_is_counted_and_told_once(exporter: Scripted, made: Made, lines: Lines) -> None:
-    exporter.outcome = Outcome(Answer.ACCEPTED, rejected=2, error="too old")
+    exporter.outcome = Outcome(AttemptResult.ACCEPTED, rejected=2, error="too old")
     to = made()
     for _ in range(3):
         record(to, 5)
@@ -153,7 +153,7 @@ def test_partial_success_is_counted_and_told_once(exporter: Scripted, made: Made
 
 
 def test_a_warning_of_the_backend_loses_nothing(exporter: Scripted, made: Made, lines: Lines) -> None:
-    exporter.outcome = Outcome(Answer.ACCEPTED, error="be careful")
+    exporter.outcome = Outcome(AttemptResult.ACCEPTED, error="be careful")
     to = made()
     for _ in range(3):
         record(to, 5)

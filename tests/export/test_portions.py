@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracemw._export.exporter import Answer
+from tracemw._export.exporter import AttemptResult
 from tracemw._export.portions import Portions
 
 OVERHEAD = 50
@@ -15,7 +15,7 @@ OVERHEAD = 50
 
 
 def delivered(
-    portions: Portions, records: list[bytes], backend: Callable[[list[bytes]], Answer]
+    portions: Portions, records: list[bytes], backend: Callable[[list[bytes]], AttemptResult]
 ) -> tuple[list[bytes], int]:
     """Send records as a delivery does; return those that have been accepted, and the number of attempts."""
     accepted, attempts, left = list[bytes](), 0, records
@@ -32,10 +32,14 @@ def delivered(
         attempts += 1
         assert attempts < 20 * len(records) + 20, "it comes to no end"
         answer = backend(portion)
-        if answer is Answer.ACCEPTED:
+        if answer is AttemptResult.ACCEPTED:
             portions.note_accepted(count)
             accepted += portion
-        elif portions.note_too_large(count, size, size) if answer is Answer.TOO_LARGE else portions.note_invalid(count):
+        elif (
+            portions.note_too_large(count, size, size)
+            if answer is AttemptResult.TOO_LARGE
+            else portions.note_invalid(count)
+        ):
             continue
         left = left[count:]
     return accepted, attempts
@@ -48,9 +52,9 @@ batches = st.lists(st.integers(1, 400).map(bytes), min_size=1, max_size=120)
 def test_whatever_fits_by_itself_arrives_in_order_whatever_the_limit(
     records: list[bytes], limit: int, most: int
 ) -> None:
-    def backend(portion: list[bytes]) -> Answer:
+    def backend(portion: list[bytes]) -> AttemptResult:
         assert len(portion) == 1 or sum(map(len, portion)) + OVERHEAD <= most
-        return Answer.ACCEPTED if sum(map(len, portion)) + OVERHEAD <= limit else Answer.TOO_LARGE
+        return AttemptResult.ACCEPTED if sum(map(len, portion)) + OVERHEAD <= limit else AttemptResult.TOO_LARGE
 
     portions = Portions(most)
     for _ in range(2):
@@ -65,7 +69,9 @@ def test_a_few_spans_that_are_refused_are_found_in_about_as_many_attempts_as_the
     records = [number.to_bytes(2, "big") for number in range(size)]
     bad = {records[culprit % size] for culprit in culprits}
     accepted, attempts = delivered(
-        Portions(10**6), records, lambda portion: Answer.INVALID if bad & set(portion) else Answer.ACCEPTED
+        Portions(10**6),
+        records,
+        lambda portion: AttemptResult.INVALID if bad & set(portion) else AttemptResult.ACCEPTED,
     )
     assert accepted == [record for record in records if record not in bad]
     assert attempts <= 1 + len(bad) * 2 * (size.bit_length() + 1)
@@ -75,10 +81,10 @@ def test_a_few_spans_that_are_refused_are_found_in_about_as_many_attempts_as_the
 def test_limits_and_dislikes_together_end_and_no_span_is_sent_twice(
     records: list[bytes], limit: int, bad: set[int]
 ) -> None:
-    def backend(portion: list[bytes]) -> Answer:
+    def backend(portion: list[bytes]) -> AttemptResult:
         if sum(map(len, portion)) + OVERHEAD > limit:
-            return Answer.TOO_LARGE
-        return Answer.INVALID if bad & set(map(len, portion)) else Answer.ACCEPTED
+            return AttemptResult.TOO_LARGE
+        return AttemptResult.INVALID if bad & set(map(len, portion)) else AttemptResult.ACCEPTED
 
     accepted, _ = delivered(Portions(2000), records, backend)
     left = iter(records)
@@ -90,7 +96,7 @@ def test_limits_and_dislikes_together_end_and_no_span_is_sent_twice(
 def test_a_backend_that_refuses_everything_is_asked_little_and_then_once_for_each_batch(size: int) -> None:
     portions, records = Portions(10**6), [b"x"] * size
     for batch in range(20):
-        accepted, attempts = delivered(portions, records, lambda portion: Answer.INVALID)
+        accepted, attempts = delivered(portions, records, lambda portion: AttemptResult.INVALID)
         assert accepted == []
         assert attempts <= (2 * size.bit_length() + 4 if batch == 0 else 2 * size.bit_length() + 3)
     assert attempts == 1

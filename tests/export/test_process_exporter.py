@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from export.scripted import REJECTED, REQUEST, Scripted
-from tracemw._export.exporter import Answer, Outcome
+from tracemw._export.exporter import AttemptResult, Outcome
 from tracemw._export.losses import Losses
 from tracemw._export.process_exporter import ProcessExporter
 
@@ -40,7 +40,7 @@ def test_what_an_exporter_raises_is_an_outcome_and_logged_once(
     exporter.error = RuntimeError("bad\nday")
     for _ in range(2):
         outcome = ProcessExporter(lambda: exporter, losses).send(REQUEST, 1.0)
-        assert outcome == Outcome(Answer.UNKNOWN, error="RuntimeError('bad\\nday')")
+        assert outcome == Outcome(AttemptResult.UNKNOWN, error="RuntimeError('bad\\nday')")
     assert losses.last_error == outcome.error
     assert caplog.text.count("Traceback") == 1
 

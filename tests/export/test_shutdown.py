@@ -23,7 +23,7 @@ from export.scripted import (
 )
 from servers import wait_until
 from tracemw._export import Stats
-from tracemw._export.exporter import Answer, Outcome
+from tracemw._export.exporter import AttemptResult, Outcome
 
 
 def test_flush_and_shutdown_keep_their_timeouts_while_the_backend_hangs(exporter: Scripted, made: Made) -> None:
@@ -55,7 +55,7 @@ def test_a_shutdown_has_the_time_that_it_is_given_also_after_a_flush_in_vain(exp
 
 def test_a_shutdown_tells_of_what_was_lost_before_it_and_a_flush_does_not(exporter: Scripted, made: Made) -> None:
     to = made()
-    exporter.script = [Outcome(Answer.REJECTED)]
+    exporter.script = [Outcome(AttemptResult.REJECTED)]
     record(to, 1)
     assert to.flush(timeout=5) is False
     record(to, 1)

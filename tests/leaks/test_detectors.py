@@ -9,11 +9,11 @@ import pytest
 from leaks.corpus import Leak, beyond_ascii, leaks
 from leaks.ordinary import lines, values
 from tracemw.redaction.detectors import is_harmless
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 
 
 def shown(text: str) -> str:
-    policy = Policy({"note"})
+    policy = RedactionPolicy({"note"})
     told: str = policy.cleaned(text, policy.of("note"), "attribute")
     return told
 
@@ -147,7 +147,7 @@ _HOSTILE = [
 
 @pytest.mark.parametrize("piece", _HOSTILE)
 def test_a_megabyte_of_anything_takes_linear_time(piece: str) -> None:
-    policy = Policy({"note"}, longest=2_000_000)
+    policy = RedactionPolicy({"note"}, longest=2_000_000)
     rule = policy.of("note")
     taken = []
     for size in (125_000, 1_000_000):

@@ -23,12 +23,12 @@ from tracemw._http.semconv import HeaderCapture
 from tracemw._setup.pipeline import policy_for
 from tracemw.redaction import Answer, Found, Redaction
 from tracemw.redaction.in_use import in_use, use
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 
 MASK = "[REDACTED]"
 
 
-def sent(policy: Policy, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def sent(policy: RedactionPolicy, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """What a new encoder makes of the attributes of a span."""
     return sent_by(SpanEncoder(policy=policy), attributes)
 
@@ -51,15 +51,15 @@ class Unshowable:
 def test_a_key_that_is_taken_off_the_list_is_redacted_in_the_next_export() -> None:
     attributes = {"payment.method": "card", "order.id": 7, "url.path": "/orders/7", "http.response.status_code": 200}
     kept = {"url.path": "/orders/7", "http.response.status_code": 200}
-    assert sent(Policy({"payment.method", "order.*"}), attributes) == attributes
-    assert sent(Policy({"order.*"}), attributes) == {"payment.method": MASK, "order.id": 7, **kept}
-    assert sent(Policy(), attributes) == {"payment.method": MASK, "order.id": MASK, **kept}
+    assert sent(RedactionPolicy({"payment.method", "order.*"}), attributes) == attributes
+    assert sent(RedactionPolicy({"order.*"}), attributes) == {"payment.method": MASK, "order.id": 7, **kept}
+    assert sent(RedactionPolicy(), attributes) == {"payment.method": MASK, "order.id": MASK, **kept}
 
 
 def test_a_glob_lets_no_key_pass_that_tells_a_secret_and_the_full_name_does() -> None:
     attributes = {"order.password": "geheim", "order.token_count": 3, "order.lines": "two"}
-    assert sent(Policy({"order.*"}), attributes) == {**attributes, "order.password": MASK}
-    assert sent(Policy({"order.*", "order.password"}), attributes) == attributes
+    assert sent(RedactionPolicy({"order.*"}), attributes) == {**attributes, "order.password": MASK}
+    assert sent(RedactionPolicy({"order.*", "order.password"}), attributes) == attributes
 
 
 def test_in_development_numbers_pass_and_the_log_names_each_key_once(
@@ -135,14 +135,14 @@ def test_the_log_and_the_counts_leave_out_what_the_users_rule_keeps(
 
 
 def test_none_has_nothing_to_hide() -> None:
-    policy = Policy({"allowed"})
+    policy = RedactionPolicy({"allowed"})
     assert policy.cleaned(None, policy.of("own"), "attribute") is None
     assert sent(policy, {"own": None, "allowed": None}) == {"own": None, "allowed": None}
     assert policy.report.counts() == {}
 
 
 def test_what_was_redacted_is_counted_by_key_and_no_value_is_looked_at() -> None:
-    policy = Policy()
+    policy = RedactionPolicy()
     rule = policy.of("own")
     assert policy.cleaned(Unshowable(), rule, "attribute") == MASK
     for _ in range(3):
@@ -151,7 +151,7 @@ def test_what_was_redacted_is_counted_by_key_and_no_value_is_looked_at() -> None
 
 
 def test_a_key_that_holds_a_secret_itself_leaves_without_it() -> None:
-    assert list(sent(Policy({"*"}), {"mail joe@customer.example": 1})) == [f"mail {MASK}"]
+    assert list(sent(RedactionPolicy({"*"}), {"mail joe@customer.example": 1})) == [f"mail {MASK}"]
 
 
 def test_the_three_lists_of_allowed_keys_hold_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ def test_a_rule_of_the_users_keeps_masks_drops_and_hashes() -> None:
         seen.append(found)
         return {"kept": Answer.KEEP, "dropped": Answer.DROP, "hashed": Answer.HASH}.get(found.key, Answer.MASK)
 
-    policy = Policy({"note"}, Redaction(rule=rule, hash_key="0123456789abcdef"))
+    policy = RedactionPolicy({"note"}, Redaction(rule=rule, hash_key="0123456789abcdef"))
     told = sent(policy, {"kept": "a", "dropped": "b", "hashed": "c", "masked": "d", "note": "to joe@shop.example!"})
     assert told == {"kept": "a", "hashed": told["hashed"], "masked": MASK, "note": f"to {MASK}!"}
     assert told["hashed"].startswith("[HASH:")
@@ -228,7 +228,7 @@ def test_a_rule_that_raises_or_answers_nonsense_masks() -> None:
 
     nonsense: Any = lambda found: "keep"  # noqa: E731
     for rule in (raises, nonsense):
-        assert sent(Policy((), Redaction(rule=rule)), {"own": "x"}) == {"own": MASK}
+        assert sent(RedactionPolicy((), Redaction(rule=rule)), {"own": "x"}) == {"own": MASK}
 
 
 def test_redaction_is_checked_when_it_is_made() -> None:
@@ -256,9 +256,9 @@ def test_headers_that_are_credentials_are_not_captured_unless_the_user_says_so()
     keys = ("http.request.header.authorization", "http.request.header.x-api-key", "http.request.header.accept")
     before = in_use()
     try:
-        use(Policy({"*"}))
+        use(RedactionPolicy({"*"}))
         assert capture.attributes(headers) == dict(zip(keys, (MASK, MASK, ("*/*",)), strict=True))  # type: ignore[arg-type]
-        use(Policy((), Redaction(headers=("X-API-Key",))))
+        use(RedactionPolicy((), Redaction(headers=("X-API-Key",))))
         assert capture.attributes(headers)[keys[1]] == ("k",)  # type: ignore[arg-type]
         assert sent(in_use(), {keys[0]: "abc", keys[1]: "a password=b"}) == {keys[0]: MASK, keys[1]: "a password=b"}
     finally:
@@ -266,7 +266,7 @@ def test_headers_that_are_credentials_are_not_captured_unless_the_user_says_so()
 
 
 def test_what_follows_a_telling_name_within_a_value_is_masked() -> None:
-    policy = Policy({"note"})
+    policy = RedactionPolicy({"note"})
     value = {"password": "geheim", "lines": [1, {"api_key": "k", "n": 2}], "command": ["run", "--password", "geheim"]}
     assert policy.cleaned(value, policy.of("note"), "attribute") == {
         "password": MASK,
@@ -280,7 +280,7 @@ def test_what_follows_a_telling_name_within_a_value_is_masked() -> None:
 
 
 def test_a_statement_leaves_without_literals_whoever_tells_it() -> None:
-    assert sent(Policy(), {"db.statement": "SELECT a FROM t WHERE b = 'x' AND c = 7"}) == {
+    assert sent(RedactionPolicy(), {"db.statement": "SELECT a FROM t WHERE b = 'x' AND c = 7"}) == {
         "db.statement": "SELECT a FROM t WHERE b = ? AND c = ?"
     }
 
@@ -290,19 +290,19 @@ def test_a_statement_leaves_without_literals_whoever_tells_it() -> None:
 )
 @hypothesis.given(st.text("aAbz019/.-_&=?: ", max_size=24) | st.from_regex(r"[a-z/]+[0-9.]+(=[0-9]+)?", fullmatch=True))
 def test_which_digits_a_text_has_never_tells_whether_the_text_needs_a_look(key: str, text: str) -> None:
-    policy = Policy({"note", "url.query.v0", "url.query.a[0-4]"})
+    policy = RedactionPolicy({"note", "url.query.v0", "url.query.a[0-4]"})
     is_calm = policy.of(key).is_calm
     if is_calm(re.sub("[1-9]", "0", text)):
         assert is_calm(text)
 
 
 def test_a_name_in_queries_passes_without_those_that_differ_from_it_in_a_digit() -> None:
-    encoder = SpanEncoder(policy=Policy({"url.query.v0"}))
+    encoder = SpanEncoder(policy=RedactionPolicy({"url.query.v0"}))
     for query, shown in (("v0=17", "v0=17"), ("v1=17", "v1=REDACTED"), ("v0=18", "v0=18"), ("v2=", "v2=REDACTED")):
         assert sent_by(encoder, {"url.query": query}) == {"url.query": shown}
 
 
 def test_metrics_keep_allowed_labels_only() -> None:
-    policy = Policy({"shop.*"})
+    policy = RedactionPolicy({"shop.*"})
     assert [policy.allows_label(key) for key in ("http.route", "shop.kind", "type", "own")] == [True, True, True, False]
     assert policy.report.counts() == {"own": 1}

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 
 from servers import process, wait_until
 from tracemw.sampling import ConsistentSampler
-from tracemw.spikes import Spike, Watch
+from tracemw.spikes import ControlFileWatch, Spike
 
 
 def outcome(sampler: ConsistentSampler, trace_id: int, path: str = "/") -> tuple[bool, str, Any]:
@@ -57,7 +57,7 @@ def soon(seconds: float = 60) -> float:
     return time.time() + seconds
 
 
-class Counting(Watch):
+class Counting(ControlFileWatch):
     """A watch that counts its looks."""
 
     looks = 0

@@ -60,7 +60,7 @@ _TRIVIAL: Final = re.compile(
 )
 
 
-class Summary(NamedTuple):
+class StatementSummary(NamedTuple):
     """The summary of a statement."""
 
     text: str
@@ -71,7 +71,7 @@ class Summary(NamedTuple):
     """The table, if there is but one."""
 
 
-def summary_of(text: str) -> Summary:
+def summary_of(text: str) -> StatementSummary:
     """Return the summary of a statement that is sanitized already."""
     reader = _Reader()
     for count, found in enumerate(_WORDS.finditer(text)):
@@ -79,7 +79,7 @@ def summary_of(text: str) -> Summary:
             break
         reader.read(found[0], found.lastgroup)
     operations, tables = reader.operations, reader.tables
-    return Summary(
+    return StatementSummary(
         " ".join(reader.parts),
         operations[0] if len(operations) == 1 else None,
         tables[0] if len(operations) == 1 and len(tables) == 1 else None,

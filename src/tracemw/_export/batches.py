@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tracemw._export.breaker import Breaker
-from tracemw._export.exporter import Answer, ExportRequest, Outcome, Sender
+from tracemw._export.exporter import AttemptResult, ExportRequest, Outcome, Sender
 from tracemw._export.in_flight import InFlight
 from tracemw._export.losses import REJECTED, UNKNOWN, Losses
 from tracemw._export.orders import Orders
@@ -15,7 +15,7 @@ from tracemw._export.portions import Portions
 from tracemw._export.queue import SpanQueue
 from tracemw._export.stats import BREAKER_OPEN, ENCODING, RETRIES_EXHAUSTED, TOO_LARGE
 
-_TELLING: Final = frozenset({Answer.ACCEPTED, Answer.TOO_LARGE})
+_TELLING: Final = frozenset({AttemptResult.ACCEPTED, AttemptResult.TOO_LARGE})
 """Answers after which lost spans are logged at once. After other answers, the log hears when the breaker opens."""
 
 
@@ -86,7 +86,7 @@ class Batches:
         return True
 
     def _send_batch(self) -> None:
-        in_flight, orders, answers = self._in_flight, self._orders, set[Answer | None]()
+        in_flight, orders, answers = self._in_flight, self._orders, set[AttemptResult | None]()
         refusal: Outcome | None = None
         self._queue.move(in_flight.batch, self._size)
         self._portions.begin(len(in_flight.batch), self._timeout)
@@ -99,9 +99,9 @@ class Batches:
                 break
             outcome = self._send_portion(batch)
             answers.add(outcome.answer if outcome is not None else None)
-            if outcome is not None and outcome.answer is Answer.INVALID:
+            if outcome is not None and outcome.answer is AttemptResult.INVALID:
                 refusal = outcome
-        if refusal is not None and Answer.ACCEPTED not in answers:
+        if refusal is not None and AttemptResult.ACCEPTED not in answers:
             self._breaker.note_failure(refusal.retry_after)
         if answers & _TELLING:
             self._losses.tell()
@@ -129,14 +129,14 @@ class Batches:
         in_flight.under_way = count
         outcome = self._sender.send(request, self._timeout)
         cause, lost, is_halved = REJECTED, count, False
-        if outcome.answer is Answer.ACCEPTED:
+        if outcome.answer is AttemptResult.ACCEPTED:
             portions.note_accepted(count)
             lost = outcome.rejected
-        elif outcome.answer is Answer.TOO_LARGE:
+        elif outcome.answer is AttemptResult.TOO_LARGE:
             is_halved = portions.note_too_large(count, *sizes)
-        elif outcome.answer is Answer.INVALID:
+        elif outcome.answer is AttemptResult.INVALID:
             is_halved = portions.note_invalid(count)
-        elif outcome.answer is not Answer.REJECTED:
+        elif outcome.answer is not AttemptResult.REJECTED:
             cause = RETRIES_EXHAUSTED
         if is_halved:
             in_flight.under_way = 0

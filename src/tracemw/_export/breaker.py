@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal
 
-from tracemw._export.exporter import Answer, ExportRequest, Outcome, Sender
+from tracemw._export.exporter import AttemptResult, ExportRequest, Outcome, Sender
 
 State = Literal["closed", "open", "half-open"]
 
@@ -20,7 +20,7 @@ INTERVAL: Final = 5.0
 LONGEST_INTERVAL: Final = 60.0
 """Seconds that the breaker stays open at most, however long the backend asks to be left alone."""
 
-_OF_SPANS: Final = (Answer.TOO_LARGE, Answer.INVALID)
+_OF_SPANS: Final = (AttemptResult.TOO_LARGE, AttemptResult.INVALID)
 """Refusals that say nothing against the backend: other spans may be welcome."""
 
 
@@ -64,7 +64,7 @@ class Breaker:
     def send(self, request: ExportRequest, timeout: float) -> Outcome:
         """Make one attempt. The outcome is final when it opens the breaker."""
         outcome = self._sender.send(request, timeout)
-        if outcome.answer is Answer.ACCEPTED:
+        if outcome.answer is AttemptResult.ACCEPTED:
             self._failures = 0
             self._become("closed")
         elif outcome.answer not in _OF_SPANS and not outcome.is_stale and self.note_failure(outcome.retry_after):

@@ -33,7 +33,7 @@ from tracemw._export.stats import BREAKER_OPEN, CAUSES, QUEUE_BYTES, QUEUE_FULL,
 from tracemw._export.worker import Worker
 from tracemw._process.forks import begin_anew_with, check, inherits
 from tracemw.config import DELIVERY_TIMEOUT, Config
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
 _FLAGS: Final = 3
@@ -64,7 +64,7 @@ class Delivery(SpanProcessor):
         make_exporter: Callable[[], Exporter],
         config: Config,
         *,
-        policy: Policy | None = None,
+        policy: RedactionPolicy | None = None,
         first_pause: float = FIRST_PAUSE,
         failures: int = FAILURES,
         interval: float = INTERVAL,

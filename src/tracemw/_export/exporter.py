@@ -54,7 +54,7 @@ TO_BE_TRUSTED: Final = (
 )
 
 
-class Answer(enum.Enum):
+class AttemptResult(enum.Enum):
     """How an attempt ended, as far as can be told."""
 
     ACCEPTED = enum.auto()
@@ -120,7 +120,7 @@ def _of_basic(value: str) -> Iterable[str]:
 class Outcome(NamedTuple):
     """The end of a request, or of one attempt to send it."""
 
-    answer: Answer
+    answer: AttemptResult
     rejected: int = 0
     """Spans that the backend has rejected, of a request that it has accepted (OTLP's partial success)."""
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from tracemw._export.exporter import Answer, Outcome
+from tracemw._export.exporter import AttemptResult, Outcome
 from tracemw._export.stats import (
     CAUSES,
     ENCODING,
@@ -85,7 +85,7 @@ class Losses:
         """Note an error. If the backend has accepted the spans with a warning, log the first such warning."""
         if not outcome.error:
             return
-        if outcome.answer is not Answer.ACCEPTED or outcome.rejected:
+        if outcome.answer is not AttemptResult.ACCEPTED or outcome.rejected:
             self.last_error, self._remedy = outcome.error, outcome.remedy
         elif not self._has_warned:
             self._has_warned = True

@@ -12,17 +12,17 @@ from opentelemetry.sdk.metrics.export import MetricsData
 
 from tracemw._export import exporter as outcomes
 from tracemw._export.answers import printable
-from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
+from tracemw._export.exporter import AttemptResult, Exporter, ExportRequest, Outcome
 from tracemw._export.redacted_metrics import redact_metrics
 from tracemw._process.log import log
 from tracemw._process.native import make_taken_lock
 from tracemw.config import Backend
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 
 _FIRST_PAUSE: Final = 1.0
 """Seconds before the second attempt. Each further pause is twice as long."""
 
-_WORTH_ANOTHER: Final = (Answer.BUSY, Answer.NOT_SENT, Answer.UNKNOWN)
+_WORTH_ANOTHER: Final = (AttemptResult.BUSY, AttemptResult.NOT_SENT, AttemptResult.UNKNOWN)
 
 
 class MetricsExporter:
@@ -36,13 +36,13 @@ class MetricsExporter:
         policy: What may leave.
     """
 
-    def __init__(self, exporter: Exporter, backend: Backend, policy: Policy) -> None:
+    def __init__(self, exporter: Exporter, backend: Backend, policy: RedactionPolicy) -> None:
         self._exporter = exporter
         self._policy = policy
         self._destination = str(backend.endpoint)
         self._timeout = backend.timeout
         self._pid = os.getpid()
-        self._told: tuple[Answer, str] | None = None
+        self._told: tuple[AttemptResult, str] | None = None
         """The reason that is in the log already; None while metrics arrive."""
         self._ending = make_taken_lock()
         """`shutdown` releases this lock. A signal handler may do so while the code that it interrupts waits."""
@@ -55,7 +55,7 @@ class MetricsExporter:
         body: bytes = encode_metrics(redact_metrics(metrics_data, self._policy)).SerializeToString()
         deadline = time.monotonic() + min(self._timeout, timeout)
         outcome = self._attempts(ExportRequest(self._exporter.pack(body), 0), deadline)
-        if outcome.answer is Answer.ACCEPTED:
+        if outcome.answer is AttemptResult.ACCEPTED:
             if self._told is not None:
                 self._told = None
                 log(logging.WARNING, "metrics reach %s again", self._destination)
@@ -85,7 +85,7 @@ class MetricsExporter:
     def _tell_of(self, outcome: Outcome) -> None:
         """Log why metrics do not arrive, once for each reason."""
         remedy = outcome.remedy
-        if outcome.answer is Answer.REJECTED and remedy == outcomes.TO_FIND_THE_WAY:
+        if outcome.answer is AttemptResult.REJECTED and remedy == outcomes.TO_FIND_THE_WAY:
             remedy = outcomes.TO_TAKE_METRICS
         reason = (outcome.answer, remedy)
         if reason == self._told:

@@ -14,7 +14,7 @@ import grpc._channel  # else grpc loads it in the worker's thread, and a fork in
 
 from tracemw._export import exporter
 from tracemw._export.answers import has_wrong_tenant, is_too_large, partial_success, plain, retry_delay, wants_tenant
-from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome, Secrets
+from tracemw._export.exporter import AttemptResult, Exporter, ExportRequest, Outcome, Secrets
 from tracemw._process.forks import begin_anew_with
 from tracemw._process.native import make_lock
 from tracemw._version import __version__
@@ -93,19 +93,19 @@ class OtlpGrpcExporter(Exporter):
                     _start_grpc()
                 except OSError as error:
                     said = f"{error.strerror}: grpc does not start"
-                    return Outcome(Answer.NOT_SENT, error=said, remedy=exporter.TO_HAVE_DESCRIPTORS)
+                    return Outcome(AttemptResult.NOT_SENT, error=said, remedy=exporter.TO_HAVE_DESCRIPTORS)
                 self._channel = self._connected()
             export = self._channel.unary_unary(self._method)  # without serializers, bytes go in and come out
             try:
                 answer: bytes = export(request.body, timeout, metadata=self._metadata)
             except grpc.RpcError as error:
                 outcome = _outcome(error, self._secrets)
-                if outcome.answer in (Answer.NOT_SENT, Answer.UNKNOWN):
+                if outcome.answer in (AttemptResult.NOT_SENT, AttemptResult.UNKNOWN):
                     self.close()  # grpc waits before an old channel connects again, and longer each time
                 return outcome
         rejected, message = partial_success(answer)
         message = self._secrets.hidden_in(message)
-        return Outcome(Answer.ACCEPTED, rejected=min(rejected, request.spans), error=message)
+        return Outcome(AttemptResult.ACCEPTED, rejected=min(rejected, request.spans), error=message)
 
     def close(self) -> None:
         """Close the channel. A further attempt would open another."""
@@ -208,25 +208,25 @@ def _outcome(error: Any, secrets: Secrets) -> Outcome:
             remedy = exporter.TO_BE_PLAIN
         if os.strerror(errno.EMFILE) in details:
             remedy = exporter.TO_HAVE_DESCRIPTORS
-        return Outcome(Answer.NOT_SENT, error=said, remedy=remedy)
+        return Outcome(AttemptResult.NOT_SENT, error=said, remedy=remedy)
     if is_too_large(details):
-        return Outcome(Answer.TOO_LARGE, error=said, remedy=exporter.TO_BE_SMALLER)
+        return Outcome(AttemptResult.TOO_LARGE, error=said, remedy=exporter.TO_BE_SMALLER)
     if wants_tenant(details) or (status in _INVALID and has_wrong_tenant(details)):
-        return Outcome(Answer.REJECTED, error=said, remedy=exporter.TO_NAME_THE_TENANT)
+        return Outcome(AttemptResult.REJECTED, error=said, remedy=exporter.TO_NAME_THE_TENANT)
     if status in _INVALID:
-        return Outcome(Answer.INVALID, error=said)
+        return Outcome(AttemptResult.INVALID, error=said)
     if delay is not None and (status in _UNANSWERED or status == "RESOURCE_EXHAUSTED"):
-        return Outcome(Answer.BUSY, retry_after=delay, error=said)
+        return Outcome(AttemptResult.BUSY, retry_after=delay, error=said)
     if status in _ANSWERED:
-        return Outcome(Answer.BUSY, retry_after=delay or 0.0, error=said)
+        return Outcome(AttemptResult.BUSY, retry_after=delay or 0.0, error=said)
     if status in _UNANSWERED:
-        return Outcome(Answer.UNKNOWN, error=said, remedy=exporter.TO_START_ONE)
+        return Outcome(AttemptResult.UNKNOWN, error=said, remedy=exporter.TO_START_ONE)
     remedy = ""
     if status in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
         remedy = exporter.TO_BE_LET_IN
     elif status == "UNIMPLEMENTED":
         remedy = exporter.TO_FIND_THE_WAY
-    return Outcome(Answer.REJECTED, error=said, remedy=remedy)
+    return Outcome(AttemptResult.REJECTED, error=said, remedy=remedy)
 
 
 def _trailers(error: Any) -> list[tuple[str, bytes]]:

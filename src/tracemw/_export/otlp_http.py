@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tracemw._export import exporter
 from tracemw._export.answers import has_wrong_tenant, is_too_large, message_in, partial_success, plain, wants_tenant
 from tracemw._export.connection import Connection, ProxyError, Reply
-from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome, Secrets
+from tracemw._export.exporter import AttemptResult, Exporter, ExportRequest, Outcome, Secrets
 from tracemw._version import __version__
 from tracemw.config import Backend
 
@@ -64,14 +64,14 @@ class OtlpHttpExporter(Exporter):
             if not is_kept:
                 connection.open(deadline)
         except (OSError, HTTPException, UnicodeError) as error:
-            return Outcome(Answer.NOT_SENT, error=_text_of(error), remedy=_remedy(error))
+            return Outcome(AttemptResult.NOT_SENT, error=_text_of(error), remedy=_remedy(error))
         try:
             reply = connection.post(request.body, self._headers, deadline)
         except (OSError, HTTPException) as error:
             has_sent = connection.has_sent and not (_is_alert(error) and not is_kept)
             connection.close()
             is_stale = is_kept and not isinstance(error, TimeoutError)
-            kind = Answer.UNKNOWN if has_sent else Answer.NOT_SENT
+            kind = AttemptResult.UNKNOWN if has_sent else AttemptResult.NOT_SENT
             return Outcome(kind, error=_text_of(error), remedy=_remedy(error), is_stale=is_stale)
         return _outcome(reply, request.spans, self._secrets)
 
@@ -89,20 +89,20 @@ def _outcome(reply: Reply, spans: int, secrets: Secrets) -> Outcome:
     if 200 <= status < 300:
         if reply.body and reply.headers.get_content_type() == "text/html":
             error = f"HTTP {status} with a web page, which no trace backend sends"
-            return Outcome(Answer.REJECTED, error=error, remedy=exporter.TO_FIND_THE_WAY)
+            return Outcome(AttemptResult.REJECTED, error=error, remedy=exporter.TO_FIND_THE_WAY)
         rejected, message = partial_success(reply.body)
-        return Outcome(Answer.ACCEPTED, rejected=min(rejected, spans), error=secrets.hidden_in(message))
+        return Outcome(AttemptResult.ACCEPTED, rejected=min(rejected, spans), error=secrets.hidden_in(message))
     said = plain(secrets.hidden_in(message_in(reply.body, reply.headers.get_content_charset())))
     error = f"HTTP {status}: {said}" if said else f"HTTP {status}"
     if status == 413 or is_too_large(said):
-        return Outcome(Answer.TOO_LARGE, error=error, remedy=exporter.TO_BE_SMALLER)
+        return Outcome(AttemptResult.TOO_LARGE, error=error, remedy=exporter.TO_BE_SMALLER)
     if wants_tenant(said) or (status in _INVALID and has_wrong_tenant(said)):
-        return Outcome(Answer.REJECTED, error=error, remedy=exporter.TO_NAME_THE_TENANT)
+        return Outcome(AttemptResult.REJECTED, error=error, remedy=exporter.TO_NAME_THE_TENANT)
     if status in _INVALID:
-        return Outcome(Answer.INVALID, error=error)
+        return Outcome(AttemptResult.INVALID, error=error)
     if status in _RETRYABLE:
         retry_after = _seconds(reply.headers.get("Retry-After", ""))
-        return Outcome(Answer.BUSY, retry_after=retry_after, error=error)
+        return Outcome(AttemptResult.BUSY, retry_after=retry_after, error=error)
     if status in (301, 302, 303, 307, 308):
         error = f"HTTP {status} to {_without_secrets(reply.headers.get('Location', ''))}, which is not followed"
     remedy = exporter.TO_FIND_THE_WAY
@@ -112,7 +112,7 @@ def _outcome(reply: Reply, spans: int, secrets: Secrets) -> Outcome:
         remedy = exporter.TO_BE_LET_THROUGH
     elif status not in (301, 302, 303, 307, 308, 404, 405, 415):
         remedy = ""
-    return Outcome(Answer.REJECTED, error=error, remedy=remedy)
+    return Outcome(AttemptResult.REJECTED, error=error, remedy=remedy)
 
 
 def _seconds(value: str) -> float:

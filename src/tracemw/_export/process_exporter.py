@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tracemw._export.answers import printable
-from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
+from tracemw._export.exporter import AttemptResult, Exporter, ExportRequest, Outcome
 from tracemw._export.losses import Losses
 
 
@@ -39,7 +39,7 @@ class ProcessExporter:
             outcome = (self._exporter or self.open()).send(request, timeout)
         except Exception as error:
             self._losses.tell_of_fault(error)
-            outcome = Outcome(Answer.UNKNOWN, error=repr(error))
+            outcome = Outcome(AttemptResult.UNKNOWN, error=repr(error))
         if outcome.error:
             outcome = outcome._replace(error=printable(outcome.error))
         self._losses.hear(outcome)

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from tracemw._export.exporter import Answer, ExportRequest, Outcome, Sender
+from tracemw._export.exporter import AttemptResult, ExportRequest, Outcome, Sender
 from tracemw._export.orders import Orders
 
 FIRST_PAUSE: Final = 1.0
 """Seconds before the second attempt."""
 
-_FOR_GOOD: Final = (Answer.ACCEPTED, Answer.REJECTED, Answer.TOO_LARGE, Answer.INVALID)
+_FOR_GOOD: Final = (AttemptResult.ACCEPTED, AttemptResult.REJECTED, AttemptResult.TOO_LARGE, AttemptResult.INVALID)
 
 
 class Retries:
@@ -53,7 +53,7 @@ class Retries:
         is_uncertain, pause = False, self._first_pause
         while True:
             outcome = self._sender.send(request, min(deadline, orders.stop_by) - time.monotonic())
-            is_uncertain = is_uncertain or outcome.answer is Answer.UNKNOWN
+            is_uncertain = is_uncertain or outcome.answer is AttemptResult.UNKNOWN
             if outcome.answer in _FOR_GOOD or outcome.is_final:
                 break
             if not outcome.is_stale:

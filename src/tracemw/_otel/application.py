@@ -23,7 +23,7 @@ _INSTALLED: Final = re.compile(r"[/\\](site|dist)-packages[/\\]|^<\w+ generated 
 _MOST_PATHS: Final = 4096
 
 
-class Line(NamedTuple):
+class CodeLine(NamedTuple):
     """A line of code that a frame is at."""
 
     path: str
@@ -32,13 +32,13 @@ class Line(NamedTuple):
     """The function, with the classes and functions around it."""
 
     @classmethod
-    def of(cls, frame: FrameType) -> Line:
+    def of(cls, frame: FrameType) -> CodeLine:
         """Return the line that a frame is at."""
         code = frame.f_code
         return cls(code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_qualname)
 
     @classmethod
-    def at(cls, code: CodeType, instruction: int) -> Line:
+    def at(cls, code: CodeType, instruction: int) -> CodeLine:
         """Return the line of an instruction, which is given as a frame's `f_lasti`."""
         lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line)
         return cls(code.co_filename, next(lines, code.co_firstlineno), code.co_qualname)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from types import FrameType
 
-from tracemw._otel.application import Line, of_application
+from tracemw._otel.application import CodeLine, of_application
 
 
-def calling_line() -> Line | None:
+def calling_line() -> CodeLine | None:
     """Return the innermost line of the application's own code on the stack; None without one."""
     frame = calling_frame()
-    return None if frame is None else Line.of(frame)
+    return None if frame is None else CodeLine.of(frame)
 
 
 def calling_frame() -> FrameType | None:

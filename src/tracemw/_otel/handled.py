@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterator
 from types import CodeType
 from typing import Any, Final, NamedTuple
 
-from tracemw._otel.application import Line
+from tracemw._otel.application import CodeLine
 from tracemw._otel.guard import guarded
 
 _MARK: Final = "__tracemw_handled__"
@@ -59,7 +59,7 @@ class Raised(NamedTuple):
     line: int
 
 
-class Place(Tally):
+class Handling(Tally):
     """Where exceptions of one class are raised, and where they are handled.
 
     Args:
@@ -83,10 +83,10 @@ class Place(Tally):
     def attributes(self) -> dict[str, str | int]:
         """Return the attributes of the event that tells the place."""
         code, line = self._raised
-        handled = Line(self._code.co_filename, self._line(), self._code.co_qualname)
+        handled = CodeLine(self._code.co_filename, self._line(), self._code.co_qualname)
         return {
             "exception.type": self._kind,
-            **Line(code.co_filename, line, code.co_qualname).attributes(),
+            **CodeLine(code.co_filename, line, code.co_qualname).attributes(),
             "tracemw.handled.file.path": handled.path,
             "tracemw.handled.line.number": handled.number,
             "tracemw.handled.function.name": handled.function,
@@ -110,14 +110,14 @@ class Handled:
 
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
-        self._places: dict[Hashable, Place] = {}
+        self._places: dict[Hashable, Handling] = {}
         self._more = Tally()
 
-    def place(self, key: Hashable) -> Place | None:
+    def place(self, key: Hashable) -> Handling | None:
         """Return the place that has been entered as `key`."""
         return self._places.get(key)
 
-    def enter(self, key: Hashable, place: Place) -> Tally:
+    def enter(self, key: Hashable, place: Handling) -> Tally:
         """Enter a new place. Return what to count with: of too many places, the further ones share one count."""
         if len(self._places) >= _MOST_PLACES:
             for other, found in list(self._places.items()):

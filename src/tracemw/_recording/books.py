@@ -1,4 +1,4 @@
-"""Fragments, verdicts and the books: what the flight recorder holds, and what has become of all other spans.
+"""Fragments, fates and the books: what the flight recorder holds, and what has become of all other spans.
 
 There is no lock. Where several counts change together, no call stands among the steps; see docs/architecture.md.
 """
@@ -30,7 +30,7 @@ KEPT: Final = "tracemw.kept"
 """The attribute on kept spans that says why: one of `REASONS`."""
 
 
-class Verdict(NamedTuple):
+class Fate(NamedTuple):
     """What becomes of a local trace."""
 
     is_kept: bool
@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
     """The reason to keep the local trace, or the cause of its loss; empty if there was no reason to keep it."""
 
 
-DROPPED: Final = Verdict(False, "")
+DROPPED: Final = Fate(False, "")
 
 
 class Books:
@@ -112,8 +112,8 @@ class Fragment(deque[tuple[ReadableSpan, int]]):
         books: The books to count in.
     """
 
-    verdict: Verdict | None = None
-    """The verdict, if it came before the root's end: the spans have given way to others."""
+    fate: Fate | None = None
+    """The fate, if it came before the root's end: the spans have given way to others."""
     books: Books | None = None
     """The books that count the fragment; None if an interrupt came while the fragment was made."""
 

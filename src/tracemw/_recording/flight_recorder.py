@@ -33,9 +33,9 @@ from tracemw._recording.books import (
     LATE,
     REASONS,
     Books,
+    Fate,
     Fragment,
     Root,
-    Verdict,
 )
 from tracemw._recording.held_span import HeldSpan
 from tracemw._recording.keep_rate import KeepRate
@@ -49,9 +49,9 @@ _PATIENCE: Final = 1000
 
 T = TypeVar("T")
 
-_LIMITED: Final = Verdict(False, KEEP_RATE)
-_LATE: Final = Verdict(False, LATE)
-_KEPT: Final = {why: Verdict(True, why) for why in REASONS}
+_LIMITED: Final = Fate(False, KEEP_RATE)
+_LATE: Final = Fate(False, LATE)
+_KEPT: Final = {why: Fate(True, why) for why in REASONS}
 
 
 class FlightRecorder:
@@ -100,7 +100,7 @@ class FlightRecorder:
         self._rate = KeepRate(self._keeps_per_second)
 
     def record(self, span: HeldSpan, readable: ReadableSpan) -> None:
-        """Hold a span that has ended, or carry out the verdict on its local trace.
+        """Hold a span that has ended, or carry out the fate on its local trace.
 
         Args:
             span: The span. If it is a local root, its local trace is judged now.
@@ -108,24 +108,24 @@ class FlightRecorder:
         """
         root = span.root
         if root is None:
-            verdict = span.verdict = self._judge(span)
-            if verdict.is_kept and span.started_in is not None:
-                self._start_again(span, verdict.why)
+            fate = span.fate = self._judge(span)
+            if fate.is_kept and span.started_in is not None:
+                self._start_again(span, fate.why)
             # The spans beneath go first, in the order of their ends.
             try:
                 if span.fragment is not None:
-                    self._release(span, span.fragment, verdict)
+                    self._release(span, span.fragment, fate)
             finally:  # a signal handler may raise
-                self._carry_out(verdict, readable)
+                self._carry_out(fate, readable)
                 span.forget()
             return
         if span.has_failed():
             root.has_failures = True
-        if root.verdict is None:
+        if root.fate is None:
             self._hold(root, readable, span.shorten())
         else:
-            is_late = root.verdict.is_kept and span.ended_at() > root.ended_at() + FOLLOWED_FOR
-            self._carry_out(_LATE if is_late else root.verdict, readable)
+            is_late = root.fate.is_kept and span.ended_at() > root.ended_at() + FOLLOWED_FOR
+            self._carry_out(_LATE if is_late else root.fate, readable)
 
     def _start_again(self, root: HeldSpan, why: str) -> None:
         """Show foreign processors the starts of the spans of a kept trace, in their order."""
@@ -135,13 +135,13 @@ class FlightRecorder:
 
     def drop(self, root: HeldSpan) -> None:
         """Drop a local trace that there is no reason to keep."""
-        root.verdict = DROPPED
+        root.fate = DROPPED
         self.books.unsampled += 1
         if root.fragment is not None:
             self._release(root, root.fragment, DROPPED)
         root.forget()
 
-    def _judge(self, root: HeldSpan) -> Verdict:
+    def _judge(self, root: HeldSpan) -> Fate:
         reason = root.reason_to_keep(root.end_time or 0)
         if reason is None:
             return DROPPED
@@ -150,13 +150,13 @@ class FlightRecorder:
         self.books.kept[reason] += 1
         return _KEPT[reason]
 
-    def _carry_out(self, verdict: Verdict, span: ReadableSpan) -> None:
-        if verdict.is_kept:
-            self._deliver(self._show(span, verdict.why))
-        elif verdict is DROPPED:
+    def _carry_out(self, fate: Fate, span: ReadableSpan) -> None:
+        if fate.is_kept:
+            self._deliver(self._show(span, fate.why))
+        elif fate is DROPPED:
             self.books.unsampled += 1
         else:
-            self.books.lost[verdict.why] += 1
+            self.books.lost[fate.why] += 1
 
     def _show(self, span: ReadableSpan, why: str) -> ReadableSpan:
         """Show foreign processors the end of a span that they have not seen. Return the span to export."""
@@ -200,9 +200,9 @@ class FlightRecorder:
             books.held += 1
         books.held_bytes += size
         held += ((span, size),)
-        verdict = root.verdict or fragment.verdict
-        if verdict is not None:  # the root has ended meanwhile, or the fragment has given way
-            self._release(root, fragment, verdict)
+        fate = root.fate or fragment.fate
+        if fate is not None:  # the root has ended meanwhile, or the fragment has given way
+            self._release(root, fragment, fate)
 
     def _make_room(self, full: str, size: int) -> bool:
         """Give up what the oldest local traces hold until there is room for a span. Return whether there is.
@@ -218,14 +218,14 @@ class FlightRecorder:
             oldest = books.take_oldest()
             if oldest is None:
                 break
-            oldest.verdict = Verdict(False, full)
-            self._release(oldest.root, oldest, oldest.verdict)
+            oldest.fate = Fate(False, full)
+            self._release(oldest.root, oldest, oldest.fate)
             if full is not HELD_BYTES or books.held_bytes + size <= self._held_bytes:
                 return True
         return False
 
-    def _release(self, root: Root, fragment: Fragment, verdict: Verdict) -> None:
-        """Carry out the verdict on each span. Another thread may do so at the same time for some of them."""
+    def _release(self, root: Root, fragment: Fragment, fate: Fate) -> None:
+        """Carry out the fate on each span. Another thread may do so at the same time for some of them."""
         # The root lets go of the fragment. A task's context, or a queue, may hold the root for long, and a fragment
         # counts as long as it lives.
         # No call from here to the `del`: else the root might have another fragment by then.
@@ -242,7 +242,7 @@ class FlightRecorder:
                 del fragment[0]
                 books.held -= 1
                 books.held_bytes -= size
-                self._carry_out(verdict, span)
+                self._carry_out(fate, span)
                 del span  # here, so that no finalizer runs among the next steps when this frees the span
         except IndexError:  # another thread was faster
             pass

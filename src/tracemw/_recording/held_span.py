@@ -16,7 +16,7 @@ from tracemw._db.traced_statements import TracedStatement
 from tracemw._otel.attributes import LazyAttributes
 from tracemw._otel.cleaning import LONGEST, SCALARS, cut, items_of
 from tracemw._otel.guard import fault
-from tracemw._recording.books import Fragment, Verdict
+from tracemw._recording.books import Fate, Fragment
 from tracemw._recording.lazy_event import LazyEvent
 from tracemw._recording.processors import Processors
 from tracemw._recording.showing import marked
@@ -27,7 +27,7 @@ _HTTP_METHOD: Final = ("http.request.method", "http.method")
 
 _OF_HELD: Final = frozenset(
     {
-        *("root", "fragment", "verdict", "has_failures", "started_in", "seen"),
+        *("root", "fragment", "fate", "has_failures", "started_in", "seen"),
         *("_first", "_is_asked_for", "_answered_at", "_bounded", "has_children", "folds", "handled"),
     }
 )
@@ -52,8 +52,8 @@ class HeldSpan(Span):
     root: HeldSpan | None
     """The local root; None if this span is the local root."""
     fragment: Fragment | None = None
-    verdict: Verdict | None
-    """The verdict on the local trace, once this root has ended."""
+    fate: Fate | None
+    """The fate on the local trace, once this root has ended."""
     has_failures: bool
     """Whether a span beneath this one has failed."""
     _is_asked_for: bool

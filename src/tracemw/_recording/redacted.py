@@ -19,7 +19,7 @@ from tracemw._db.conforming import conformed, is_of_database
 from tracemw._db.statements import Parameterised
 from tracemw._otel.cleaning import shown
 from tracemw.redaction.in_use import in_use
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 from tracemw.redaction.users_rule import Redaction, Where
 
 
@@ -30,7 +30,7 @@ class RedactedSpans:
         policy: What may leave.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: RedactionPolicy) -> None:
         self._policy = policy
         # The latest of each, with its copy. A process has one resource, and few scopes.
         self._resource: tuple[object, Any] = (None, None)
@@ -112,7 +112,7 @@ class RedactingExporter(SpanExporter):
             raise TypeError(f"allow takes several keys, such as ({allow!r},), not one string")
         keys = tuple(allow)
         self._exporter = exporter
-        self._redact = RedactedSpans(Policy(keys, redaction) if keys or redaction is not None else in_use())
+        self._redact = RedactedSpans(RedactionPolicy(keys, redaction) if keys or redaction is not None else in_use())
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Hand redacted copies of spans to the exporter."""

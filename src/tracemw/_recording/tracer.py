@@ -283,12 +283,12 @@ class Tracer(SdkTracer):
         elif parent is not None and recorder.is_on:
             root = _local_root_of(parent, context, trace_id)
         # What starts beneath a dropped root is not recorded either.
-        if not recorder.is_on or (parent is not None and (root is None or root.verdict is DROPPED)):
+        if not recorder.is_on or (parent is not None and (root is None or root.fate is DROPPED)):
             recorder.books.unsampled += 1
             return None
         span = _new(HeldSpan)
         span.root = root
-        span.verdict = span._first = span._answered_at = None
+        span.fate = span._first = span._answered_at = None
         span.has_failures = span._is_asked_for = False
         return span
 

@@ -31,9 +31,9 @@ from tracemw._watch import Watchdog, watchdog_for
 from tracemw.config import DELIVERY_TIMEOUT, Config, ignored_files, unknown_variables
 from tracemw.redaction import Redaction
 from tracemw.redaction.in_use import use
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 from tracemw.sampling import Sampling
-from tracemw.spikes import Watch
+from tracemw.spikes import ControlFileWatch
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
@@ -165,7 +165,9 @@ class Installation:
         self._hand_users_on(provider, config)
         self._warn(provider, config)
         meter_provider = _install_metrics(config, policy, lambda: provider.resource)
-        watch = Watch(config.control_file, pipeline.sampler.share) if config.control_file is not None else None
+        watch = (
+            ControlFileWatch(config.control_file, pipeline.sampler.share) if config.control_file is not None else None
+        )
         self._watchdog = watchdog_for(
             stack_after=sampling.stack_after, blame=config.blame, stacktrace_limit=config.stacktrace_limit
         )
@@ -296,7 +298,7 @@ def _watch_swallowed() -> Swallowed:
     return swallowed
 
 
-def _install_metrics(config: Config, policy: Policy, resource: Callable[[], Resource]) -> MeterProvider | None:
+def _install_metrics(config: Config, policy: RedactionPolicy, resource: Callable[[], Resource]) -> MeterProvider | None:
     """Install a global meter provider, if metrics are to be exported."""
     if config.metrics is None:
         return None

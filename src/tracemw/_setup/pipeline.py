@@ -25,7 +25,7 @@ from tracemw._process.log import log
 from tracemw._recording import FlightRecorder
 from tracemw.config import Backend, Config, is_development
 from tracemw.redaction import Redaction
-from tracemw.redaction.policy import KeyRule, Policy
+from tracemw.redaction.policy import KeyRule, RedactionPolicy
 from tracemw.redaction.remedy import remedy_for
 from tracemw.sampling import ConsistentSampler, Sampling, sampler_for
 
@@ -53,14 +53,14 @@ class Pipeline:
     """The pipeline in words, without secrets."""
 
 
-def policy_for(config: Config, redaction: Redaction | None) -> Policy:
+def policy_for(config: Config, redaction: Redaction | None) -> RedactionPolicy:
     """Return the policy that the settings ask for.
 
     In development, numbers and booleans pass under any key, and the log names each key that is not allowed. Elsewhere,
     it names the first key that was redacted.
     """
     is_lenient = is_development(config.environment)
-    return Policy(
+    return RedactionPolicy(
         config.allow,
         redaction,
         is_lenient=is_lenient,
@@ -85,7 +85,7 @@ def _tell_of_first(rule: KeyRule, is_redacted: bool) -> None:  # noqa: ARG001  n
 def pipeline_for(
     config: Config,
     sampling: Sampling,
-    policy: Policy,
+    policy: RedactionPolicy,
     take: Callable[[ReadableSpan], None],
     make_exporter: Callable[[], Exporter] | None,
 ) -> Pipeline:
@@ -116,7 +116,7 @@ def pipeline_for(
 
 
 def meter_provider_for(
-    config: Config, backend: Backend, policy: Policy, resource: Callable[[], Resource]
+    config: Config, backend: Backend, policy: RedactionPolicy, resource: Callable[[], Resource]
 ) -> MeterProvider:
     """Return a meter provider that exports to a backend. Only this function loads the metrics half of the SDK.
 

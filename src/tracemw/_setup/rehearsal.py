@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
-from tracemw._export.exporter import Answer, Exporter, ExportRequest, Outcome
+from tracemw._export.exporter import AttemptResult, Exporter, ExportRequest, Outcome
 from tracemw._otel.providers import replace_provider
 from tracemw._recording import TracerProvider
 from tracemw._setup.installation import IN_THIS_PROCESS, STANDING_IN, Installation
@@ -120,7 +120,7 @@ class _ToTheTest(Exporter):
 
     def send(self, request: ExportRequest, timeout: float) -> Outcome:  # noqa: ARG002 - nothing is waited for
         self._requests.append(request.body)
-        return Outcome(Answer.ACCEPTED)
+        return Outcome(AttemptResult.ACCEPTED)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -19,7 +19,7 @@ from tracemw._watch import Watchdog
 from tracemw.config import DELIVERY_TIMEOUT
 from tracemw.redaction.report import Report
 from tracemw.sampling import ConsistentSampler
-from tracemw.spikes import Spike, Watch, require_duration
+from tracemw.spikes import ControlFileWatch, Spike, require_duration
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
@@ -42,7 +42,7 @@ class Tracing:
         meter_provider: MeterProvider | None = None,
         sampler: ConsistentSampler | None = None,
         recorder: FlightRecorder | None = None,
-        watch: Watch | None = None,
+        watch: ControlFileWatch | None = None,
         watchdog: Watchdog | None = None,
         report: Report | None = None,
         swallowed: Swallowed | None = None,

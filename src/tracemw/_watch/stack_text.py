@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from tracemw._otel.application import Line
+from tracemw._otel.application import CodeLine
 from tracemw._watch.stacks import Stack
 
 _MOST_STACKS: Final = 4
@@ -44,7 +44,7 @@ def code_attributes(stacks: Sequence[Stack], longest: int) -> dict[str, str | in
     return {"code.stacktrace": _BETWEEN.join(reversed(texts)), **told.attributes()}
 
 
-def _text(lines: list[Line], longest: int) -> str:
+def _text(lines: list[CodeLine], longest: int) -> str:
     """Return the lines as a text, the outermost first. The innermost line is always there.
 
     Of libraries, only the last lines beneath the application's are shown: what calls an application is always the same.
@@ -72,6 +72,6 @@ def _text(lines: list[Line], longest: int) -> str:
     return "".join(parts)
 
 
-def _shown(line: Line) -> str:
+def _shown(line: CodeLine) -> str:
     path = line.path if line.is_application else line.path.rpartition(_PACKAGES)[2]
     return f'{">" if line.is_application else " "} File "{path}", line {line.number}, in {line.function}\n'

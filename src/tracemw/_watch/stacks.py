@@ -26,7 +26,7 @@ from types import AsyncGeneratorType, BuiltinMethodType, CoroutineType, FrameTyp
 from typing import Any, Final, NamedTuple
 from weakref import ref
 
-from tracemw._otel.application import Line, is_own
+from tracemw._otel.application import CodeLine, is_own
 from tracemw._otel.context import exchange_within
 from tracemw._otel.guard import guarded
 from tracemw._otel.served import Served, served
@@ -52,7 +52,7 @@ _POOLS: Final = {
 class Stack(NamedTuple):
     """Where one worker is, with the outermost line first; from the door on, if the worker came through it."""
 
-    lines: list[Line]
+    lines: list[CodeLine]
     is_through_the_door: bool
     order: float
     """Workers that tell more come later: tasks in the order in which they were made, as far as their names tell, and
@@ -170,7 +170,7 @@ def lines_in_pools() -> list[str]:
     for innermost in sys._current_frames().values():  # noqa: SLF001
         frames = list(_up(innermost))
         if any(frame.f_code.co_qualname in _POOLS for frame in frames):
-            own = next((line for line in map(Line.of, frames) if line.is_application), None)
+            own = next((line for line in map(CodeLine.of, frames) if line.is_application), None)
             if own is not None:
                 lines[f"{own.path}:{own.number} {own.function}"] += 1
     return [line for line, _ in lines.most_common(_MOST_LINES)]
@@ -282,5 +282,5 @@ def _down(awaited: Any) -> Iterator[FrameType]:
 
 def _stack(frames: Iterable[FrameType], is_through_the_door: bool, order: float) -> Stack:
     """Return a stack whose innermost frame comes first, without the frames of tracemw."""
-    lines = [Line.of(frame) for frame in frames if not is_own(frame.f_code.co_filename)]
+    lines = [CodeLine.of(frame) for frame in frames if not is_own(frame.f_code.co_filename)]
     return Stack(lines[::-1], is_through_the_door, order)

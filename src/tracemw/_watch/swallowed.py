@@ -21,7 +21,7 @@ from tracemw._otel.application import is_application
 from tracemw._otel.context import current_context, span_in
 from tracemw._otel.exceptions import exception_type
 from tracemw._otel.guard import fault
-from tracemw._otel.handled import Handled, Mark, Place, Raised, Tally, mark_of, put_mark, switch
+from tracemw._otel.handled import Handled, Handling, Mark, Raised, Tally, mark_of, put_mark, switch
 from tracemw._otel.recorder import is_ours
 from tracemw._process.forks import begin_anew_with
 
@@ -116,7 +116,7 @@ class Swallowed(Tally):
         key = type(error), id(raised.code), raised.line, id(code), offset
         counted = handled.place(key)
         if counted is None:
-            counted = handled.enter(key, Place(exception_type(error), raised, code, offset, monotonic_ns()))
+            counted = handled.enter(key, Handling(exception_type(error), raised, code, offset, monotonic_ns()))
         mark.count(counted, code)
 
     def _left(self, code: CodeType, offset: int, error: BaseException) -> None:

@@ -18,7 +18,7 @@ _MOST_GROUPS: Final = 10_000
 
 
 @dataclass(kw_only=True)
-class Group:
+class FindingGroup:
     """One finding, as often as it was found."""
 
     exemplar: Finding
@@ -47,7 +47,7 @@ class Survey:
         self.traces = 0
         """Traces that were looked at."""
         self._weight = 0.0
-        self._groups: dict[tuple[str, ...], Group] = {}
+        self._groups: dict[tuple[str, ...], FindingGroup] = {}
         self._dependencies = Dependencies()
         self._leaks = Leaks()
 
@@ -67,7 +67,7 @@ class Survey:
             if group is None:
                 if len(self._groups) >= _MOST_GROUPS:
                     continue
-                group = self._groups[key] = Group(exemplar=finding)
+                group = self._groups[key] = FindingGroup(exemplar=finding)
             group.traces += 1
             group.weight += stands_for
             group.cost_ms += finding.cost_ms
@@ -76,16 +76,18 @@ class Survey:
             if finding.cost_ms > group.exemplar.cost_ms:
                 group.exemplar = finding
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[FindingGroup]:
         """Return what was found, worst first: by severity, then by what it costs where nothing else is worse."""
         for group in self._groups.values():
             group.share = group.weight / self._weight if self._weight else 0.0
         over_many = [
-            Group(exemplar=finding, traces=finding.numbers["waiting_traces"], cost_ms=finding.numbers["waited_ms"])
+            FindingGroup(
+                exemplar=finding, traces=finding.numbers["waiting_traces"], cost_ms=finding.numbers["waited_ms"]
+            )
             for finding in self._leaks.findings()
         ]
         over_many += [
-            Group(
+            FindingGroup(
                 exemplar=finding,
                 traces=finding.numbers["failing_traces"],
                 cost_ms=finding.numbers["failed_ms"],
@@ -99,7 +101,7 @@ class Survey:
         )
 
 
-def judge_all(made: Survey, groups: list[Group]) -> Verdict:
+def judge_all(made: Survey, groups: list[FindingGroup]) -> Verdict:
     """Return the verdict on many traces."""
     if not groups:
         return Verdict(sentence=f"nothing is wrong with these {made.traces} traces", finding=None)

@@ -28,7 +28,7 @@ class Route(NamedTuple):
     """Such as `GET /orders/{id}`."""
 
 
-class Place(NamedTuple):
+class Node(NamedTuple):
     """A place on the map of services."""
 
     kind: str
@@ -36,11 +36,11 @@ class Place(NamedTuple):
     name: str
 
 
-class Way(NamedTuple):
+class Edge(NamedTuple):
     """A way on the map, from a caller to whom it calls."""
 
-    caller: Place
-    called: Place
+    caller: Node
+    called: Node
 
 
 class Traffic:
@@ -48,7 +48,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self.routes: dict[Route, Latencies] = {}
-        self._ways: dict[Way, Latencies] = {}
+        self._ways: dict[Edge, Latencies] = {}
         self._services: dict[str, str] = {}
 
     def add(self, trace: Trace) -> None:
@@ -61,35 +61,35 @@ class Traffic:
             if way is not None:
                 _count(self._ways, way, span, stands_for * span.folded, failed=span.failed_hard)
 
-    def ways(self) -> dict[Way, Latencies]:
+    def ways(self) -> dict[Edge, Latencies]:
         """Return the map. A call of an address, where a service was seen to answer, is a call of that service.
 
         The call of a service that was down, or could not be reached, has nothing beneath it that names the service.
         """
-        ways: dict[Way, Latencies] = {}
+        ways: dict[Edge, Latencies] = {}
         for way, latencies in self._ways.items():
             service = self._services.get(way.called.name) if way.called.kind == ELSEWHERE else None
-            named = Way(way.caller, Place(SERVICE, service)) if service else way
+            named = Edge(way.caller, Node(SERVICE, service)) if service else way
             ways[named] = ways[named] + latencies if named in ways else latencies
         return ways
 
-    def _way(self, span: Span) -> Way | None:
+    def _way(self, span: Span) -> Edge | None:
         """Return the way that a span is on: of a call that is seen from both ends, only the caller's span."""
         if span.is_database:
             system, database = str(span.attributes["db.system.name"]), str(span.attributes.get("db.namespace") or "")
             name = " ".join(filter(None, (system, database or peer(span.attributes))))
-            return None if any(child.is_database for child in span.children) else _from(span, Place(DATABASE, name))
+            return None if any(child.is_database for child in span.children) else _from(span, Node(DATABASE, name))
         if span.kind in (CLIENT, PRODUCER):
             address = peer(span.attributes)
             served = next((child for child in span.children if child.service != span.service), None)
             if served is None:
-                return _from(span, Place(ELSEWHERE, address))
+                return _from(span, Node(ELSEWHERE, address))
             if len(self._services) < _MOST:
                 self._services.setdefault(address, served.service)
-            return _from(span, Place(SERVICE, served.service))
+            return _from(span, Node(SERVICE, served.service))
         parent = span.parent
         if parent is not None and parent.service != span.service and parent.kind not in (CLIENT, PRODUCER):
-            return Way(Place(SERVICE, parent.service), Place(SERVICE, span.service))
+            return Edge(Node(SERVICE, parent.service), Node(SERVICE, span.service))
         return None
 
 
@@ -102,5 +102,5 @@ def _count(counted: dict[_Key, Latencies], key: _Key, span: Span, stands_for: fl
     latencies.add(span, stands_for, failed=failed)
 
 
-def _from(span: Span, called: Place) -> Way | None:
-    return Way(Place(SERVICE, span.service), called) if called.name else None
+def _from(span: Span, called: Node) -> Edge | None:
+    return Edge(Node(SERVICE, span.service), called) if called.name else None

@@ -6,7 +6,7 @@ that is recorded stays in that process.
 
 The way through this room:
 
-* ``verdict_of``: starts that process, and takes its document
+* ``report_of``: starts that process, and takes its document
 * ``check_application``: what that process does, from the import to the document
 * ``target``: `shop.main:app` and its like -> the application
 * ``asking``, ``lifespan``: one request, and the application's startup, as servers send them

@@ -42,7 +42,7 @@ class ServerSpan(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class Seen:
+class SeenRequest:
     """What has been seen of one request."""
 
     path: str
@@ -75,7 +75,7 @@ class Seen:
             self.layers = layers_in(frame for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
-class Requests:
+class Requester:
     """Sends requests to an application, one at a time.
 
     Args:
@@ -84,7 +84,7 @@ class Requests:
 
     def __init__(self, application: Any) -> None:
         self._application = application
-        self._seen: Seen | None = None
+        self._seen: SeenRequest | None = None
 
     def span_started(self, span: Span) -> None:
         """Note a span that starts while a request is under way."""
@@ -93,9 +93,9 @@ class Requests:
             layers = layers_in(reversed(list(stack_from(inspect.currentframe()))))
             self._seen.spans.append(ServerSpan(getattr(scope, "name", ""), layers))
 
-    async def ask_asgi(self, path: str, state: dict[str, Any]) -> Seen:
+    async def ask_asgi(self, path: str, state: dict[str, Any]) -> SeenRequest:
         """Send a request by ASGI."""
-        seen = self._seen = Seen(path=path)
+        seen = self._seen = SeenRequest(path=path)
         begun, over = asyncio.Event(), asyncio.Event()
         given = itertools.chain([{"type": "http.request", "body": b"", "more_body": False}])
         scope = {
@@ -146,9 +146,9 @@ class Requests:
         self._seen = None
         return seen
 
-    def ask_wsgi(self, path: str) -> Seen:
+    def ask_wsgi(self, path: str) -> SeenRequest:
         """Send a request by WSGI."""
-        seen = self._seen = Seen(path=path)
+        seen = self._seen = SeenRequest(path=path)
         environ = {
             "REQUEST_METHOD": METHOD,
             "SCRIPT_NAME": "",

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from tracemw.checking.problems import Place, Problem
+from tracemw.checking.problems import CodePlace, Problem
 from tracemw.checking.reachable import Client, fields_of
 from tracemw.checking.where_made import place_of_name, shown_path
 from tracemw.lint.doors import CLIENT_DOORS, INSTRUMENTORS, instrumentation_remedy
@@ -38,7 +38,7 @@ def problems_of(clients: Iterable[Client], modules: Mapping[str, ModuleType], fi
         modules: The application's own modules, by their files.
         file: The file of the application: its project has the linter's settings.
     """
-    places: list[Place] = []
+    places: list[CodePlace] = []
     for client in clients:
         place = place_of_name(client.file, client.name, modules)
         places.append(place)
@@ -63,7 +63,7 @@ def problems_of(clients: Iterable[Client], modules: Mapping[str, ModuleType], fi
         path = shown_path(each.path)
         if each.code == _CLIENTS_CODE and not any(place.covers(path, each.line) for place in places):
             yield Problem(
-                code=each.code, sentence=each.sentence, remedy=each.remedy, place=Place(path=path, line=each.line)
+                code=each.code, sentence=each.sentence, remedy=each.remedy, place=CodePlace(path=path, line=each.line)
             )
 
 

@@ -19,11 +19,11 @@ from opentelemetry import trace
 
 from tracemw._setup.rehearsal import rehearsing, tell_starts
 from tracemw.checking import calls_traced, requests_traced
-from tracemw.checking.asking import PATH, Requests, Seen, framework_within, protocol_of
+from tracemw.checking.asking import PATH, Requester, SeenRequest, framework_within, protocol_of
 from tracemw.checking.errors_told import told, without_secrets
 from tracemw.checking.layers import dispatches, mounts_of, within
 from tracemw.checking.lifespan import running
-from tracemw.checking.problems import CheckError, Problem, Verdict
+from tracemw.checking.problems import CheckError, CheckReport, Problem
 from tracemw.checking.reachable import clients_of
 from tracemw.checking.requests_traced import Made
 from tracemw.checking.target import Target
@@ -63,15 +63,15 @@ def _check(order: dict[str, Any]) -> dict[str, Any]:
         provider = trace.get_tracer_provider()
         application = target.load()
         made = _made(order["target"], target, application)
-        verdict = Verdict(framework=made.framework.name if made.framework else made.protocol.upper())
+        report = CheckReport(framework=made.framework.name if made.framework else made.protocol.upper())
         if made.protocol == "asgi":
-            asyncio.run(_look_by_asgi(made, verdict, with_lifespan=order["lifespan"]))
+            asyncio.run(_look_by_asgi(made, report, with_lifespan=order["lifespan"]))
         else:
-            _look_by_wsgi(made, verdict)
+            _look_by_wsgi(made, report)
         if not rehearsal.is_asked_for and trace.get_tracer_provider() is provider:
-            verdict.problems.insert(0, _no_init(made, target))
-    verdict.problems = list(filter(is_told, verdict.problems))
-    return verdict.document()
+            report.problems.insert(0, _no_init(made, target))
+    report.problems = list(filter(is_told, report.problems))
+    return report.document()
 
 
 def _made(shown: str, target: Target, application: Any) -> Made:
@@ -97,51 +97,51 @@ def _made(shown: str, target: Target, application: Any) -> Made:
     )
 
 
-async def _look_by_asgi(made: Made, verdict: Verdict, *, with_lifespan: bool) -> None:
+async def _look_by_asgi(made: Made, report: CheckReport, *, with_lifespan: bool) -> None:
     async def look(state: dict[str, Any]) -> None:
-        requests = Requests(made.application)
+        requests = Requester(made.application)
         tell_starts(requests.span_started)
         seen = await requests.ask_asgi(PATH, state)
         mounted = [await requests.ask_asgi(f"{path}{PATH}", state) for path in _mounts_to_ask(made, seen)]
-        _judge(made, seen, mounted, verdict)
+        _judge(made, seen, mounted, report)
 
     if with_lifespan:
         async with running(made.application) as state:
             await look(state)
     else:
-        verdict.notes.append(
+        report.notes.append(
             "the startup of the application was not run; --lifespan runs it, and finds clients made there"
         )
         await look({})
 
 
-def _look_by_wsgi(made: Made, verdict: Verdict) -> None:
-    requests = Requests(made.application)
+def _look_by_wsgi(made: Made, report: CheckReport) -> None:
+    requests = Requester(made.application)
     tell_starts(requests.span_started)
     seen = requests.ask_wsgi(PATH)
     mounted = [requests.ask_wsgi(f"{path}{PATH}") for path in _mounts_to_ask(made, seen)]
-    _judge(made, seen, mounted, verdict)
+    _judge(made, seen, mounted, report)
 
 
-def _mounts_to_ask(made: Made, seen: Seen) -> list[str]:
+def _mounts_to_ask(made: Made, seen: SeenRequest) -> list[str]:
     """Return the mounts to ask: where the door stands around all, nothing is reached without it."""
     around_all = requests_traced.traced_by(seen) is not None and not any(map(dispatches, within(made.application)))
     return [] if around_all else mounts_of(made.application)
 
 
-def _judge(made: Made, seen: Seen, mounted: list[Seen], verdict: Verdict) -> None:
+def _judge(made: Made, seen: SeenRequest, mounted: list[SeenRequest], report: CheckReport) -> None:
     modules = application_modules()
     file = str(getattr(sys.modules[made.shown.partition(":")[0]], "__file__", ""))
     name = made.shown.replace(":", ".")
     clients = clients_of(modules, made.application, name, file)
-    verdict.traced_by = requests_traced.traced_by(seen)
-    verdict.clients = [(client.name, client.kind, calls_traced.is_traced(client)) for client in clients]
-    verdict.problems += requests_traced.problems_of(made, seen, mounted)
-    verdict.problems += calls_traced.problems_of(clients, modules, file)
+    report.traced_by = requests_traced.traced_by(seen)
+    report.clients = [(client.name, client.kind, calls_traced.is_traced(client)) for client in clients]
+    report.problems += requests_traced.problems_of(made, seen, mounted)
+    report.problems += calls_traced.problems_of(clients, modules, file)
     if seen.error is not None:
-        verdict.notes.append(f"the request has failed: {told(seen.error)}")
+        report.notes.append(f"the request has failed: {told(seen.error)}")
     elif seen.status is None:
-        verdict.notes.append("the request was not answered")
+        report.notes.append("the request was not answered")
 
 
 def _no_init(made: Made, target: Target) -> Problem:

@@ -6,9 +6,9 @@ import traceback
 from typing import Final
 
 from tracemw._otel.application import is_application
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 
-_POLICY: Final = Policy()
+_POLICY: Final = RedactionPolicy()
 """What is allowed unasked. An application that fails at its import may not have said more."""
 
 

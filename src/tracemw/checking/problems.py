@@ -26,7 +26,7 @@ class CheckError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class CodePlace:
     """A line of code."""
 
     path: str
@@ -49,11 +49,11 @@ class Problem:
     sentence: str
     remedy: str
     """What to do; the very line of code where one line does it."""
-    place: Place | None = None
+    place: CodePlace | None = None
 
 
 @dataclass(kw_only=True)
-class Verdict:
+class CheckReport:
     """What has been seen of an application."""
 
     framework: str

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tracemw._otel.application import is_application
-from tracemw.checking.asking import Seen
+from tracemw.checking.asking import SeenRequest
 from tracemw.checking.layers import Layer, dispatches, framework_of, has_door, is_door, is_general_door, within
-from tracemw.checking.problems import Place, Problem
+from tracemw.checking.problems import CodePlace, Problem
 from tracemw.checking.skipping import skips_all
 from tracemw.checking.where_made import place_of_code
 from tracemw.lint.doors import Framework
@@ -36,8 +36,8 @@ class Made:
     """The variable that holds `inner` where it is made; None if that is not known."""
     served: str
     """The variable that holds what servers call."""
-    place: Place | None
-    served_at: Place | None
+    place: CodePlace | None
+    served_at: CodePlace | None
     """Where the variable that servers are told gets what they call."""
 
     @property
@@ -53,7 +53,7 @@ class Made:
         return f"{self.served} = tracemw.{self.protocol}.TraceMiddleware({self.served})"
 
 
-def traced_by(seen: Seen) -> str | None:
+def traced_by(seen: SeenRequest) -> str | None:
     """Return what has made the SERVER span of a request: a door, or another instrumentation; None for nothing."""
     for span in seen.spans:
         if span.scope in _UNASKED:
@@ -65,7 +65,7 @@ def traced_by(seen: Seen) -> str | None:
     return None
 
 
-def problems_of(made: Made, seen: Seen, beneath_mounts: Iterable[Seen] = ()) -> Iterator[Problem]:
+def problems_of(made: Made, seen: SeenRequest, beneath_mounts: Iterable[SeenRequest] = ()) -> Iterator[Problem]:
     """Give what is wrong.
 
     Args:
@@ -91,7 +91,7 @@ def problems_of(made: Made, seen: Seen, beneath_mounts: Iterable[Seen] = ()) -> 
         )
 
 
-def _of_the_door(made: Made, seen: Seen) -> Iterator[Problem]:
+def _of_the_door(made: Made, seen: SeenRequest) -> Iterator[Problem]:
     if len(seen.spans) > 1:
         scopes = " and ".join(sorted(span.scope for span in seen.spans))
         yield Problem(
@@ -128,7 +128,7 @@ def _of_the_door(made: Made, seen: Seen) -> Iterator[Problem]:
         )
 
 
-def _hidden(made: Made, seen: Seen) -> Problem:
+def _hidden(made: Made, seen: SeenRequest) -> Problem:
     answering = next((layer for layer in reversed(seen.layers) if not layer.is_transparent), None)
     what = "answered" if seen.error is None else "failed"
     return Problem(
@@ -140,7 +140,7 @@ def _hidden(made: Made, seen: Seen) -> Problem:
     )
 
 
-def _mounted(made: Made, seen: Seen) -> Problem:
+def _mounted(made: Made, seen: SeenRequest) -> Problem:
     return Problem(
         code="mount-without-door",
         sentence=f"requests beneath {_prefix(seen.path)} are not traced: what is mounted there has no TraceMiddleware",
@@ -149,7 +149,7 @@ def _mounted(made: Made, seen: Seen) -> Problem:
     )
 
 
-def _without_door(made: Made, seen: Seen, mounted: list[Seen]) -> Problem:
+def _without_door(made: Made, seen: SeenRequest, mounted: list[SeenRequest]) -> Problem:
     traced = ", ".join(_prefix(each.path) for each in mounted if traced_by(each) is not None)
     if traced:
         sentence = f"requests to {made.shown} are traced beneath {traced} only"
@@ -207,7 +207,7 @@ def _remedy_outside(made: Made, layer: Layer) -> str:
     return f"put the TraceMiddleware outside: {made.line_around}"
 
 
-def _place_of(layer: Layer) -> Place | None:
+def _place_of(layer: Layer) -> CodePlace | None:
     return place_of_code(layer.path, layer.line) if is_application(layer.path) else None
 
 

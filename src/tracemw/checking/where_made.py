@@ -11,10 +11,10 @@ from types import ModuleType
 from typing import Any, Final
 
 from tracemw._otel.application import is_application
-from tracemw.checking.problems import Place, Problem
+from tracemw.checking.problems import CodePlace, Problem
 from tracemw.lint.doors import MADE_BY, Framework
 from tracemw.lint.lint_settings import is_ignored
-from tracemw.lint.source import Source
+from tracemw.lint.source import SourceModule
 
 _HERE: Final = Path.cwd()
 """Where the check has begun. The import of the application may go elsewhere."""
@@ -32,7 +32,7 @@ def application_modules() -> dict[str, ModuleType]:
 
 def place_of_application(
     application: Any, framework: Framework, modules: dict[str, ModuleType], *, served: str
-) -> tuple[Place, str] | None:
+) -> tuple[CodePlace, str] | None:
     """Return where an application of a framework is made, and its name there; None if no module shows that.
 
     Args:
@@ -68,7 +68,7 @@ def place_of_application(
     return None
 
 
-def place_of_name(file: str, name: str, among: Iterable[str] = ()) -> Place:
+def place_of_name(file: str, name: str, among: Iterable[str] = ()) -> CodePlace:
     """Return where a file, or else one of the others, gives something its name; the file alone if none does.
 
     Args:
@@ -88,7 +88,7 @@ def place_of_name(file: str, name: str, among: Iterable[str] = ()) -> Place:
     for node in source.tree.body if source is not None else ():
         if isinstance(node, ast.ImportFrom) and known_as[-1] in {alias.asname or alias.name for alias in node.names}:
             return _place(file, node)
-    return Place(path=shown_path(file))
+    return CodePlace(path=shown_path(file))
 
 
 def _ends_with(target: ast.expr, parts: list[str]) -> bool:
@@ -99,9 +99,9 @@ def _ends_with(target: ast.expr, parts: list[str]) -> bool:
     return ast.unparse(target).split(".")[-len(parts) :] == parts
 
 
-def place_of_code(path: str, line: int) -> Place:
+def place_of_code(path: str, line: int) -> CodePlace:
     """Return the place of a line."""
-    return Place(path=shown_path(path), line=line)
+    return CodePlace(path=shown_path(path), line=line)
 
 
 def is_told(problem: Problem) -> bool:
@@ -123,11 +123,11 @@ def shown_path(path: str | Path) -> str:
     return full.relative_to(_HERE).as_posix() if full.is_relative_to(_HERE) else full.as_posix()
 
 
-def _place(file: str, node: ast.expr | ast.stmt, until: ast.expr | None = None) -> Place:
-    return Place(path=shown_path(file), line=node.lineno, last=(until or node).end_lineno)
+def _place(file: str, node: ast.expr | ast.stmt, until: ast.expr | None = None) -> CodePlace:
+    return CodePlace(path=shown_path(file), line=node.lineno, last=(until or node).end_lineno)
 
 
-def _name_of(source: Source, call: ast.Call) -> str:
+def _name_of(source: SourceModule, call: ast.Call) -> str:
     """Return the variable that a call's result becomes; `app` where it becomes none."""
     for outer in source.around(call):
         if isinstance(outer, ast.Assign):
@@ -143,8 +143,8 @@ def _name_of(source: Source, call: ast.Call) -> str:
 
 
 @functools.cache
-def _source(file: str) -> Source | None:
+def _source(file: str) -> SourceModule | None:
     try:
-        return Source.of(Path(file).read_bytes())
+        return SourceModule.of(Path(file).read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
         return None

@@ -40,13 +40,13 @@ def add_app_dir_option(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from tracemw.checking.problems import CODES, CheckError
-    from tracemw.checking.verdict_of import verdict_of
+    from tracemw.checking.report_of import report_of
 
     ignored = {code.strip() for code in options.ignore.split(",") if code.strip()}
     if unknown := ignored - set(CODES):
         return _refuse(options, f"--ignore={min(unknown)} is not accepted; use some of {', '.join(CODES)}")
     try:
-        found = verdict_of(
+        found = report_of(
             options.application,
             app_dir=options.app_dir,
             factory=options.factory,

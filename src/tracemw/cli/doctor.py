@@ -50,11 +50,11 @@ def _run(options: argparse.Namespace) -> int:
     from tracemw.doctor.diagnosis_as_json import of_diagnosis
     from tracemw.doctor.diagnosis_as_text import lines_of_diagnosis
     from tracemw.doctor.diagnosis_of import diagnosis_of
-    from tracemw.doctor.examining import Examination, Questions
+    from tracemw.doctor.examining import DoctorOptions, Examination
     from tracemw.doctor.subject import read_environment
 
     try:
-        questions = Questions(url=options.url, tenant=options.tenant, since=options.since, timeout=options.timeout)
+        questions = DoctorOptions(url=options.url, tenant=options.tenant, since=options.since, timeout=options.timeout)
         if options.app is None:
             document = of_diagnosis(Examination(read_environment(), questions).examine())
         else:

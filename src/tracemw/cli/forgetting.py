@@ -14,14 +14,14 @@ from typing import Final
 
 from tracemw.analysis.gathering.how_long import instant
 from tracemw.analysis.load.query_api import QueryApi
-from tracemw.analysis.load.unreadable import QueryError
+from tracemw.analysis.load.unreadable import ServerError
 from tracemw.cli.command import ERROR, FINDINGS, FINE
 from tracemw.cli.fetching import open_api
 from tracemw.cli.output import fail, progress, say
 from tracemw.config import Arguments, Backend, Endpoint, pseudonym_keys
 from tracemw.erasure.audit import AuditLog
 from tracemw.erasure.in_viewer import InViewer
-from tracemw.erasure.outcome import Outcome
+from tracemw.erasure.outcome import Erasure
 from tracemw.erasure.seeking import Seeker
 from tracemw.erasure.until_gone import erase_until_gone
 from tracemw.erasure.user_query import pseudonyms_of, query_of, with_shortened
@@ -62,7 +62,7 @@ def forget(options: argparse.Namespace) -> int:
         with closing(AuditLog(options.audit)) as log:
             version, revision = api.build()
             is_viewer = revision == _REVISION
-            outcome = Outcome(
+            outcome = Erasure(
                 backend="viewer" if is_viewer else "tempo",
                 name=f"{'the viewer' if is_viewer else f'Tempo {version}'.strip()} at {options.url}",
                 pseudonyms=pseudonyms,
@@ -79,7 +79,7 @@ def forget(options: argparse.Namespace) -> int:
         progress("")
 
 
-def _erase(options: argparse.Namespace, api: QueryApi, outcome: Outcome, log: AuditLog) -> int:
+def _erase(options: argparse.Namespace, api: QueryApi, outcome: Erasure, log: AuditLog) -> int:
     """Erase, tell, and write the audit line, whatever happens."""
     try:
         with _exiting_at_sigterm():
@@ -92,8 +92,8 @@ def _erase(options: argparse.Namespace, api: QueryApi, outcome: Outcome, log: Au
         outcome.error = with_shortened(said, outcome.pseudonyms) or type(problem).__name__
         progress("")
         log.write(outcome.audit(), status=ERROR)
-        if isinstance(problem, QueryError):
-            raise QueryError(outcome.error) from None
+        if isinstance(problem, ServerError):
+            raise ServerError(outcome.error) from None
         raise
     progress("")
     status = FINE if outcome.is_gone else FINDINGS
@@ -120,13 +120,13 @@ def _exiting_at_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _erase_in_viewer(options: argparse.Namespace, api: QueryApi, outcome: Outcome) -> None:
+def _erase_in_viewer(options: argparse.Namespace, api: QueryApi, outcome: Erasure) -> None:
     seeker = Seeker(api, query_of(outcome.pseudonyms), [outcome.window or _ANY_TIME])
     place = InViewer(api, dry_run=options.dry_run)
     erase_until_gone(place, seeker, outcome, wait=options.wait, every=options.every, tell=progress)
 
 
-def _erase_in_tempo(options: argparse.Namespace, api: QueryApi, outcome: Outcome) -> None:
+def _erase_in_tempo(options: argparse.Namespace, api: QueryApi, outcome: Erasure) -> None:
     _require_redaction(outcome.name)
     from tracemw.erasure.in_tempo import InTempo  # here, since grpc takes 80 ms to load
     from tracemw.erasure.redaction_service import RedactionService
@@ -144,7 +144,7 @@ def _require_redaction(name: str) -> None:
     """Refuse a Tempo that says it is too old. One that does not tell its version is asked."""
     version = re.match(r"Tempo v?(\d+)\.(\d+)", name)
     if version is not None and (int(version[1]), int(version[2])) < _OLDEST:
-        raise QueryError(f"{name} erases nothing safely; upgrade to Tempo 3.1 or later, and run this again")
+        raise ServerError(f"{name} erases nothing safely; upgrade to Tempo 3.1 or later, and run this again")
 
 
 def _scheduler(options: argparse.Namespace) -> Backend:

@@ -13,17 +13,17 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from tracemw.checking.problems import CheckError
+from tracemw.checking.report_of import status_of
 from tracemw.checking.target import Target
-from tracemw.checking.verdict_of import status_of
 from tracemw.doctor.diagnosis import Diagnosis, failure
 from tracemw.doctor.diagnosis_as_json import of_diagnosis
-from tracemw.doctor.examining import Questions
+from tracemw.doctor.examining import DoctorOptions
 
 _GRACE: Final = 30.0
 """Seconds that the process gets to start and to end, beside the limits of the import and of the checks."""
 
 
-def diagnosis_of(name: str, *, app_dir: Path, questions: Questions) -> Mapping[str, Any]:
+def diagnosis_of(name: str, *, app_dir: Path, questions: DoctorOptions) -> Mapping[str, Any]:
     """Examine an application in a process of its own, and return the document: see `of_diagnosis`.
 
     What the application prints goes to the standard error.

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from tracemw.checking.problems import CheckError
 from tracemw.doctor.diagnosis_as_json import of_diagnosis
-from tracemw.doctor.examining import Examination, Questions
+from tracemw.doctor.examining import DoctorOptions, Examination
 from tracemw.doctor.subject import import_application
 
 _GRACE: Final = 2.0
@@ -27,7 +27,7 @@ def main() -> None:
     """Examine the application that the arguments name."""
     file, order = Path(sys.argv[1]), json.loads(sys.argv[2])
     faulthandler.enable()
-    questions = Questions(**order["questions"])
+    questions = DoctorOptions(**order["questions"])
     document: Any
     try:
         subject = import_application(order["name"], questions.timeout, Path(order["app_dir"]))

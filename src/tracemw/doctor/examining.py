@@ -37,7 +37,7 @@ _STEP: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Questions:
+class DoctorOptions:
     """What the user wants to know beside the settings.
 
     Raises:
@@ -65,7 +65,7 @@ class Questions:
 class Examination:
     """Examines one subject."""
 
-    def __init__(self, subject: Subject, questions: Questions) -> None:
+    def __init__(self, subject: Subject, questions: DoctorOptions) -> None:
         self._subject = subject
         self._questions = questions
         self._deadline = time.monotonic() + questions.timeout

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracemw.analysis.model import Trace
-from tracemw.doctor.score_rules import RULES, WEIGHTS, Rule
+from tracemw.doctor.score_rules import RULES, WEIGHTS, ScoreRule
 from tracemw.doctor.telemetry import Telemetry, by_service
 
 _CATEGORIES: Final = ((90, "excellent"), (75, "good"), (50, "needs improvement"), (0, "poor"))
@@ -20,7 +20,7 @@ _CATEGORIES: Final = ((90, "excellent"), (75, "good"), (50, "needs improvement")
 class Judged:
     """A rule, and how a service breaks it."""
 
-    rule: Rule
+    rule: ScoreRule
     violation: str
     """Empty where the service keeps it."""
 

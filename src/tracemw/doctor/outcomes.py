@@ -6,7 +6,7 @@ from typing import Final
 
 from tracemw._export.answers import wants_tenant
 from tracemw._export.connection import Reply
-from tracemw._export.exporter import Answer, Outcome
+from tracemw._export.exporter import AttemptResult, Outcome
 from tracemw.config import Backend
 from tracemw.doctor.diagnosis import Check, failure, ok, warning
 from tracemw.doctor.other_protocol import Listens, what_listens
@@ -36,16 +36,16 @@ def check_canary(outcome: Outcome, seconds: float, reply: Reply | None, backend:
         deadline: When further questions must have ended, by the monotonic clock.
     """
     said = f" ({outcome.error})" if outcome.error else ""
-    if outcome.answer is Answer.ACCEPTED:
+    if outcome.answer is AttemptResult.ACCEPTED:
         return _accepted(outcome, seconds, reply)
-    if outcome.answer is Answer.NOT_SENT and "ALERT" in outcome.error:
+    if outcome.answer is AttemptResult.NOT_SENT and "ALERT" in outcome.error:
         wants = "wants a client certificate"
         if backend.tls.client_certificate is not None:
             wants = "does not accept the client certificate that it is shown"
         return failure("canary", f"the backend {wants}{said}", outcome.remedy)
     if wants_tenant(outcome.error):
         return failure("canary", f"the backend wants to know the tenant{said}", outcome.remedy)
-    if outcome.answer is Answer.BUSY:
+    if outcome.answer is AttemptResult.BUSY:
         return _busy(outcome, said)
     known = _by_status(outcome, said) if _NO_HTTP2 not in outcome.error else None
     if known is not None and not any(sign in outcome.error for sign in _DOUBTFUL):
@@ -122,15 +122,15 @@ def _by_status(outcome: Outcome, said: str) -> Check | None:
         return failure("canary", f"the proxy lets nothing through{said}", outcome.remedy)
     if "web page" in error:
         return failure("canary", "a web page came back, as of a proxy or a login, and no answer of OTLP", _LOGIN)
-    if outcome.answer is Answer.TOO_LARGE:
+    if outcome.answer is AttemptResult.TOO_LARGE:
         return failure("canary", f"the backend finds one span too large{said}", outcome.remedy)
-    if outcome.remedy and "tenant" in outcome.remedy and outcome.answer is Answer.REJECTED:
+    if outcome.remedy and "tenant" in outcome.remedy and outcome.answer is AttemptResult.REJECTED:
         return failure("canary", f"the backend does not accept the tenant{said}", outcome.remedy)
     if "which is not followed" in error:
         return failure("canary", f"the backend refuses the request{said}", _LOGIN)
     if "HTTP 404" in error:
         return failure("canary", f"there is nothing at this path{said}", outcome.remedy)
-    if error.startswith("HTTP ") or outcome.answer is Answer.INVALID:
+    if error.startswith("HTTP ") or outcome.answer is AttemptResult.INVALID:
         return failure("canary", f"the backend refuses the request{said}", outcome.remedy or _WHY)
     return None
 

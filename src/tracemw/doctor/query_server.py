@@ -12,7 +12,7 @@ from urllib.request import HTTPSHandler, Request, build_opener
 
 from tracemw._export.exporter import Secrets
 from tracemw.analysis.load.query_api import NoRedirects, QueryApi
-from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError, QueryError
+from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError, ServerError
 from tracemw.analysis.model import Trace
 from tracemw.config import Arguments, Config
 from tracemw.config.headers import headers_for
@@ -120,7 +120,7 @@ def check_arrival(api: QueryApi | None, canary: Canary, config: Config, deadline
                     "sample or drop? See the backend's tempo_discarded_spans_total",
                 )
             time.sleep(_PAUSE)
-        except (QueryError, NotTracesError) as error:
+        except (ServerError, NotTracesError) as error:
             said = Secrets(config.traces.headers).hidden_in(str(error))
             return failure("arrival", f"the backend cannot be asked for the span: {said}", HOW_TO_TELL)
         else:

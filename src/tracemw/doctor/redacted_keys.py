@@ -9,7 +9,7 @@ from typing import Any, Final
 from tracemw.analysis.model import Span, Trace
 from tracemw.doctor.diagnosis import Check, ok, unknown, warning
 from tracemw.redaction.places import MASK
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 from tracemw.redaction.remedy import remedy_for
 
 _NAME: Final = "redaction"
@@ -26,7 +26,7 @@ def check_redacted(traces: Sequence[Trace], service: str | None) -> list[Check]:
     )
     if not counts:
         return [ok(_NAME, "no key of recent spans is redacted")]
-    policy = Policy()
+    policy = RedactionPolicy()
     checks = [
         warning(
             _NAME, f"the values of {key!r} are redacted, in {count} recent spans or events", remedy_for(policy.of(key))

@@ -45,7 +45,7 @@ _OF_SPANS: Final = (
 
 
 @dataclass(frozen=True)
-class Rule:
+class ScoreRule:
     """One rule."""
 
     id: str
@@ -210,98 +210,98 @@ def _many_short(told: Telemetry) -> str:
 
 
 RULES: Final = (
-    Rule(
+    ScoreRule(
         "RES-005",
         "critical",
         "service.name is present",
         "pass a name to tracemw.init(), or set OTEL_SERVICE_NAME",
         _without_name,
     ),
-    Rule(
+    ScoreRule(
         "RES-010",
         "critical",
         "resource attributes hold no sensitive data",
         "take it out of OTEL_RESOURCE_ATTRIBUTES and of resource detectors",
         _secret_in_resource,
     ),
-    Rule(
+    ScoreRule(
         "SPA-006",
         "critical",
         "spans hold no sensitive data",
         "find the place with `tracemw lint`; what tracemw exports is redacted, unless allow= names the key",
         _secret_in_span,
     ),
-    Rule(
+    ScoreRule(
         "RES-002",
         "important",
         "service.instance.id is unique",
         "leave service.instance.id out of OTEL_RESOURCE_ATTRIBUTES: tracemw makes one for each process",
         _shared_instance,
     ),
-    Rule(
+    ScoreRule(
         "RES-003",
         "important",
         "k8s.pod.uid is present on Kubernetes",
         "put k8s.pod.uid=$(POD_UID) into OTEL_RESOURCE_ATTRIBUTES by the downward API, or have a collector add it",
         _pod_without_uid,
     ),
-    Rule(
+    ScoreRule(
         "RES-004",
         "important",
         "attributes of the semantic conventions are at the right level",
         "put what describes the process into OTEL_RESOURCE_ATTRIBUTES, and what describes a request on its span",
         _wrong_level,
     ),
-    Rule(
+    ScoreRule(
         "RES-007",
         "important",
         "deployment.environment.name is present",
         "pass environment= to tracemw.init(), or set ENVIRONMENT",
         _without_environment,
     ),
-    Rule(
+    ScoreRule(
         "SPA-003",
         "important",
         "span names have bounded cardinality",
         "name the span for what it does, and put the value into an attribute: span('order', **{'order.id': 7})",
         _many_names,
     ),
-    Rule(
+    ScoreRule(
         "SPA-004",
         "important",
         "root spans are no CLIENT spans",
         "trace what makes the call: a door around the application, or with tracemw.span('job') around a script's work",
         _client_root,
     ),
-    Rule(
+    ScoreRule(
         "SPA-005",
         "important",
         "no trace has more than 20 spans below 5 ms",
         "leave out spans around little work; for queries, `tracemw analyze` names the N+1",
         _many_short,
     ),
-    Rule(
+    ScoreRule(
         "RES-001",
         "normal",
         "service.instance.id is present",
         "tracemw.init() sets one for each process; another SDK needs its detector, or OTEL_RESOURCE_ATTRIBUTES",
         _without_instance,
     ),
-    Rule(
+    ScoreRule(
         "RES-006",
         "normal",
         "service.criticality is one of the values it may have",
         f"use one of {', '.join(_CRITICALITIES)}",
         _wrong_criticality,
     ),
-    Rule(
+    ScoreRule(
         "SPA-001",
         "normal",
         "no trace has more than 10 INTERNAL spans of a service",
         "leave out spans around little work, and put what they tell into attributes of the span around them",
         _many_internal,
     ),
-    Rule(
+    ScoreRule(
         "SPA-002",
         "normal",
         "traces have no orphan spans",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError, QueryError
+from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError, ServerError
 from tracemw.erasure.seeking import Seeker
 from tracemw.erasure.user_query import ANY_KEY, query_of_keys
 from tracemw.redaction.pseudonyms import USER_HASH, is_pseudonym
@@ -20,7 +20,7 @@ def keys_in_use(seeker: Seeker, named: Sequence[str]) -> list[str] | None:
         trace = seeker.example(query_of_keys(each.replace(".", "[.]") for each in named))
         trace = trace or seeker.example(query_of_keys([ANY_KEY]))
     except (
-        QueryError,
+        ServerError,
         NoTraceError,
         NotTracesError,
     ):  # all was erased that is to be; the question was for the words alone

@@ -12,7 +12,7 @@ from tracemw.erasure.windows import Window
 
 
 @dataclass(kw_only=True)
-class Outcome:
+class Erasure:
     """What a run was to do, and what has become of it."""
 
     backend: str

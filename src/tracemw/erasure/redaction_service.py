@@ -17,7 +17,7 @@ from google.protobuf.descriptor_pool import DescriptorPool  # type: ignore[impor
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from google.protobuf.message_factory import GetMessageClass  # type: ignore[import-untyped]
 
-from tracemw.analysis.load.unreadable import QueryError
+from tracemw.analysis.load.unreadable import ServerError
 from tracemw.config import Backend
 from tracemw.erasure.windows import Window
 
@@ -126,7 +126,7 @@ class RedactionService:
             said = " ".join((error.details() or "no reason given").split())[:300]
             refusal = _refused(error.code().name, said)
             if refusal is None:
-                raise QueryError(self._remedy(error.code().name, said)) from None
+                raise ServerError(self._remedy(error.code().name, said)) from None
             return Sent(by=by, answer=refusal, traces=traces, said=said)
         return Sent(by=by, answer="accepted", traces=traces, batch=answer.batch_id, jobs=answer.jobs_created)
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from tracemw.analysis.load.unreadable import QueryError
+from tracemw.analysis.load.unreadable import ServerError
 from tracemw.erasure.keys_in_use import keys_in_use
-from tracemw.erasure.outcome import Outcome
+from tracemw.erasure.outcome import Erasure
 from tracemw.erasure.seeking import Seeker
 
 
-class Place(Protocol):
+class ErasurePlace(Protocol):
     """A place that traces are erased in."""
 
     @property
@@ -39,7 +39,7 @@ class Place(Protocol):
 
 
 def erase_until_gone(
-    place: Place, seeker: Seeker, outcome: Outcome, *, wait: float, every: float, tell: Callable[[str], object]
+    place: ErasurePlace, seeker: Seeker, outcome: Erasure, *, wait: float, every: float, tell: Callable[[str], object]
 ) -> None:
     """Erase what is found, and look again. The outcome is kept up to date, so that it holds if this is interrupted.
 
@@ -62,7 +62,7 @@ def erase_until_gone(
     while True:
         try:
             _erase_once(place, seeker, outcome)
-        except QueryError as problem:
+        except ServerError as problem:
             pause = min(every, deadline - time.monotonic())
             if is_first or pause <= 0:
                 raise
@@ -78,7 +78,7 @@ def erase_until_gone(
         outcome.keys_in_use = keys_in_use(seeker, outcome.keys)
 
 
-def _erase_once(place: Place, seeker: Seeker, outcome: Outcome) -> None:
+def _erase_once(place: ErasurePlace, seeker: Seeker, outcome: Erasure) -> None:
     """Ask for what is due, and look what is left."""
     try:
         place.erase(outcome.left)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tracemw.lint.codes import Problem, Spot, problem
+from tracemw.lint.codes import Spot, Violation, problem
 from tracemw.lint.doors import MADE_BY
-from tracemw.lint.source import Source
+from tracemw.lint.source import SourceModule
 
 _MIDDLEWARE: Final = "TraceMiddleware"
 _OTHERS: Final = ("instrument_app", "instrument_fastapi", "instrument_starlette", "instrument_flask", "instrument_asgi")
@@ -54,7 +54,7 @@ class Applications:
     def __init__(self) -> None:
         self._modules: list[_Module] = []
 
-    def add(self, path: Path, source: Source) -> None:
+    def add(self, path: Path, source: SourceModule) -> None:
         """Note what a file makes and traces."""
         module = _Module(path=path)
         for call in source.calls:
@@ -64,7 +64,7 @@ class Applications:
                 module.traces_all = True
         self._modules.append(module)
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[Violation]:
         """Give the applications that no file traces."""
         called = {name for module in self._modules for name in module.called}
         for module in self._modules:
@@ -82,7 +82,7 @@ class Applications:
                 if not made.names & here and not any(f"{stem}.{name}" in traced for name in made.names):
                     yield problem(module.path, made.spot)
 
-    def _note(self, call: ast.Call, source: Source, module: _Module) -> None:
+    def _note(self, call: ast.Call, source: SourceModule, module: _Module) -> None:
         name = source.name(call.func)
         if name in MADE_BY and source.is_imported(call.func):
             self._note_made(call, name, source, module)
@@ -101,7 +101,7 @@ class Applications:
             if isinstance(argument, ast.Name | ast.Attribute) and last:
                 module.handed.setdefault(last, set()).add(source.variable(argument))
 
-    def _note_made(self, call: ast.Call, name: str, source: Source, module: _Module) -> None:
+    def _note_made(self, call: ast.Call, name: str, source: SourceModule, module: _Module) -> None:
         if _names_middleware(call, source) or any(map(_is_open, call.keywords)):
             return
         if isinstance(source.parents.get(call), ast.Call | ast.Expr | ast.Dict):
@@ -126,7 +126,9 @@ class Applications:
         spot = Spot(call.lineno, call.col_offset, "TMW301", shown, f"add {line}")
         module.made.append(_Made(spot=spot, names=frozenset(names)))
 
-    def _note_traced(self, node: ast.expr, call: ast.Call, source: Source, module: _Module, into: set[str]) -> None:
+    def _note_traced(
+        self, node: ast.expr, call: ast.Call, source: SourceModule, module: _Module, into: set[str]
+    ) -> None:
         if isinstance(node, ast.Call):
             for inner in node.args:  # mount("/", SomeAdapter(app))
                 self._note_traced(inner, call, source, module, into)
@@ -147,7 +149,7 @@ class Applications:
             into.add(function.name)
 
 
-def _mounter(call: ast.Call, source: Source) -> str | None:
+def _mounter(call: ast.Call, source: SourceModule) -> str | None:
     """Return the function that mounts something in an application that it is given; None for any other mount.
 
     Whoever has no such application never calls the function, and serves what it would mount by itself.
@@ -173,7 +175,7 @@ def _tail(name: str) -> str:
     return ".".join(name.split(".")[-2:])
 
 
-def _names_middleware(call: ast.Call, source: Source) -> bool:
+def _names_middleware(call: ast.Call, source: SourceModule) -> bool:
     for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
         for node in ast.walk(argument):
             if isinstance(node, ast.Name | ast.Attribute):
@@ -183,7 +185,7 @@ def _names_middleware(call: ast.Call, source: Source) -> bool:
     return False
 
 
-def _is_used(name: str, source: Source) -> bool:
+def _is_used(name: str, source: SourceModule) -> bool:
     """Return whether an imported middleware is called, or handed to a call."""
     for call in source.calls:
         for node in (call.func, *call.args, *(keyword.value for keyword in call.keywords)):

@@ -60,7 +60,7 @@ CODES: Final = {
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
-class Problem:
+class Violation:
     """One place in the source code."""
 
     path: Path
@@ -85,10 +85,10 @@ class Spot(NamedTuple):
     """In place of the code's own remedy, where it depends on what was found."""
 
 
-def problem(path: Path, spot: Spot) -> Problem:
+def problem(path: Path, spot: Spot) -> Violation:
     """Return what to tell of a spot."""
     code = CODES[spot.code]
-    return Problem(
+    return Violation(
         path=path,
         line=spot.line,
         column=spot.column + 1,

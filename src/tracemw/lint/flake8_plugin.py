@@ -11,7 +11,7 @@ from tracemw._version import __version__
 from tracemw.lint.codes import problem
 from tracemw.lint.lint_settings import LintSettings, is_ignored
 from tracemw.lint.rules import RULES, AttributeRules, ClientRules, Rule, instrumented_by
-from tracemw.lint.source import Source
+from tracemw.lint.source import SourceModule
 
 
 class Plugin:
@@ -27,7 +27,7 @@ class Plugin:
 
     def run(self) -> Iterator[tuple[int, int, str, type]]:
         """Give line, column, text and this class for each problem."""
-        source = Source.of_tree(self._tree)
+        source = SourceModule.of_tree(self._tree)
         settings = LintSettings.read(self._path) if self._path.exists() else LintSettings()
         rules: tuple[Rule, ...] = (AttributeRules(), ClientRules(instrumented_by(source)), *RULES)
         for rule in rules:

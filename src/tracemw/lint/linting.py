@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from tracemw.lint.applications import Applications
-from tracemw.lint.codes import Problem, Spot, problem
+from tracemw.lint.codes import Spot, Violation, problem
 from tracemw.lint.lint_settings import LintSettings, is_silenced
 from tracemw.lint.rules import RULES, AttributeRules, ClientRules, Rule, instrumented_by
-from tracemw.lint.source import Source
-from tracemw.redaction.policy import Policy
+from tracemw.lint.source import SourceModule
+from tracemw.redaction.policy import RedactionPolicy
 
 _SKIPPED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist", "venv", "_build"})
 """Directories whose code is not the project's own. So are those whose names begin with a dot."""
@@ -30,7 +30,7 @@ class NoFilesError(ValueError):
 
 def lint(
     paths: Iterable[Path], settings: LintSettings, progress: Callable[[int], object] = lambda _: None
-) -> list[Problem]:
+) -> list[Violation]:
     """Return what is wrong with the tracing of some files, by path and line.
 
     Args:
@@ -44,21 +44,21 @@ def lint(
     files = [file for path in paths for file in _files(path) if settings.reads(file)]
     if not files:
         raise NoFilesError("there are no Python files; name files, or a directory that has some")
-    sources: list[tuple[Path, Source, list[str]]] = []
-    found: list[Problem] = []
+    sources: list[tuple[Path, SourceModule, list[str]]] = []
+    found: list[Violation] = []
     for number, file in enumerate(dict.fromkeys(files), 1):
         try:
             data = file.read_bytes()
             if file.suffix == ".ipynb":
                 raise ValueError("it is a notebook, and no Python file")
-            sources.append((file, Source.of(data), _NEWLINE.split(data.decode(errors="replace"))))
+            sources.append((file, SourceModule.of(data), _NEWLINE.split(data.decode(errors="replace"))))
         except (OSError, SyntaxError, ValueError, RecursionError) as error:
             line = getattr(error, "lineno", None) or 1
             why = getattr(error, "msg", None) or getattr(error, "strerror", None) or error
             found.append(problem(file, Spot(line, 0, "TMW001", str(why))))
         progress(number)
     allowed = settings.allow.union(*(_allowed_in(source) for _, source, _ in sources))
-    policy = Policy(allowed)
+    policy = RedactionPolicy(allowed)
     attributes = AttributeRules(lambda key: policy.of(key).passes)
     instrumented = [
         (_root_of(file, settings.root), libraries)
@@ -103,7 +103,7 @@ def _root_of(file: Path, project: Path) -> Path:
     return packages[-1].parent if packages else place.parent
 
 
-def _allowed_in(source: Source) -> frozenset[str]:
+def _allowed_in(source: SourceModule) -> frozenset[str]:
     """Return the keys that a module's own `tracemw.init(allow=...)` names."""
     found: set[str] = set()
     for call in source.calls:
@@ -118,7 +118,7 @@ def _allowed_in(source: Source) -> frozenset[str]:
     return frozenset(found)
 
 
-def _is_told(found: Problem, lines: list[str], settings: LintSettings) -> bool:
+def _is_told(found: Violation, lines: list[str], settings: LintSettings) -> bool:
     if not settings.tells(found.code, found.path):
         return False
     return not (found.line <= len(lines) and is_silenced(lines[found.line - 1], found.code))

@@ -9,22 +9,22 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tracemw._version import __version__
-from tracemw.lint.codes import CODES, Problem
+from tracemw.lint.codes import CODES, Violation
 
 
-def as_text(problems: Sequence[Problem]) -> str:
+def as_text(problems: Sequence[Violation]) -> str:
     """Return a line for each problem."""
     return "\n".join(
         f"{_path(each)}:{each.line}:{each.column}: {each.code} {each.sentence}; {each.remedy}" for each in problems
     )
 
 
-def as_json(problems: Sequence[Problem]) -> str:
+def as_json(problems: Sequence[Violation]) -> str:
     """Return a JSON document. Its names are there to stay; more may come."""
     return json.dumps({"problems": [_document(each) for each in problems]})
 
 
-def as_github(problems: Sequence[Problem]) -> str:
+def as_github(problems: Sequence[Violation]) -> str:
     """Return the commands that annotate lines of a pull request in a workflow of GitHub."""
     return "\n".join(
         f"::error file={_escaped(_path(each), more=',:')},line={each.line},col={each.column},title={each.code}::"
@@ -33,7 +33,7 @@ def as_github(problems: Sequence[Problem]) -> str:
     )
 
 
-def as_sarif(problems: Sequence[Problem]) -> str:
+def as_sarif(problems: Sequence[Violation]) -> str:
     """Return a SARIF 2.1.0 document, which code scanning shows."""
     rules = [
         {
@@ -69,7 +69,7 @@ def as_sarif(problems: Sequence[Problem]) -> str:
     )
 
 
-FORMATS: Final[Mapping[str, Callable[[Sequence[Problem]], str]]] = {
+FORMATS: Final[Mapping[str, Callable[[Sequence[Violation]], str]]] = {
     "text": as_text,
     "json": as_json,
     "github": as_github,
@@ -77,7 +77,7 @@ FORMATS: Final[Mapping[str, Callable[[Sequence[Problem]], str]]] = {
 }
 
 
-def _document(found: Problem) -> dict[str, Any]:
+def _document(found: Violation) -> dict[str, Any]:
     return {
         "code": found.code,
         "path": _path(found),
@@ -88,7 +88,7 @@ def _document(found: Problem) -> dict[str, Any]:
     }
 
 
-def _path(found: Problem) -> str:
+def _path(found: Violation) -> str:
     """Return a path as it is shown: relative to the working directory where it is within."""
     full, here = found.path.resolve(), Path.cwd()
     return full.relative_to(here).as_posix() if full.is_relative_to(here) else found.path.as_posix()

@@ -12,7 +12,7 @@ With: TypeAlias = ast.With | ast.AsyncWith
 
 
 @dataclass(kw_only=True)
-class Source:
+class SourceModule:
     """One module. The lists are in no order."""
 
     tree: ast.Module
@@ -27,7 +27,7 @@ class Source:
     _locals: dict[Function, set[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, text: str | bytes) -> Source:
+    def of(cls, text: str | bytes) -> SourceModule:
         """Read a module.
 
         Raises:
@@ -37,7 +37,7 @@ class Source:
         return cls.of_tree(ast.parse(text))
 
     @classmethod
-    def of_tree(cls, tree: ast.Module) -> Source:
+    def of_tree(cls, tree: ast.Module) -> SourceModule:
         """Look at a module that is parsed already."""
         source = cls(tree=tree)
         source._walk()

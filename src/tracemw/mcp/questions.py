@@ -13,8 +13,8 @@ from tracemw.analysis.gathering.how_long import length_of_time
 from tracemw.analysis.gathering.searching import fetch
 from tracemw.analysis.gathering.sources import Files, parse_side
 from tracemw.analysis.grouping import Survey, judge_all, look_at
-from tracemw.analysis.load.query_api import QueryApi, Summary
-from tracemw.analysis.load.unreadable import NoTraceError, QueryError
+from tracemw.analysis.load.query_api import QueryApi, SearchHit
+from tracemw.analysis.load.unreadable import NoTraceError, ServerError
 from tracemw.analysis.model import Span, Trace, milliseconds
 from tracemw.analysis.report.as_text import lines_of_many, lines_of_one
 from tracemw.analysis.report.comparison_as_text import lines_of_comparison
@@ -125,7 +125,7 @@ class Questions:
     def _found(self, query: str, since: str, limit: int) -> Iterator[Trace]:
         yield from fetch(self._api, [each.trace_id for each in self._search(query, since, limit)], _unheard)
 
-    def _search(self, query: str, since: str, limit: int) -> list[Summary]:
+    def _search(self, query: str, since: str, limit: int) -> list[SearchHit]:
         now = int(time.time())
         found = self._api.search_summaries(query, start=now - _seconds(since), end=now + 1, limit=limit)
         if not found:
@@ -154,7 +154,7 @@ def _filter(
 def _seconds(since: str) -> int:
     seconds = length_of_time(since.strip())
     if not 1 <= seconds <= _LONGEST:
-        raise QueryError(f"since={since!r} is not accepted; use a time such as 15m, 1h or 7d, at most 7d")
+        raise ServerError(f"since={since!r} is not accepted; use a time such as 15m, 1h or 7d, at most 7d")
     return int(seconds)
 
 
@@ -162,7 +162,7 @@ def _words(side: str) -> list[str]:
     """Return the words that name one side of a comparison. An agent names no files: they are no part of the server."""
     words = side.split() if "{" not in side else [side]
     if isinstance(parse_side(words, time.time(), service=None, route=None, since=_LONGEST), Files):
-        raise QueryError(f"{side!r} is a file; name a version, times such as 2h..1h, or TraceQL")
+        raise ServerError(f"{side!r} is a file; name a version, times such as 2h..1h, or TraceQL")
     return words
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from tracemw.redaction.places import Place
+from tracemw.redaction.places import Stretch
 
 _LONGEST_LOCAL: Final = 64
 _DOMAIN: Final = re.compile(r"(?:@|%40)(?:[^\W_](?:\w|-){0,62}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
@@ -30,7 +30,7 @@ _CURL: Final = re.compile(
 )
 
 
-def emails(text: str) -> Iterator[Place]:
+def emails(text: str) -> Iterator[Stretch]:
     """Find e-mail addresses, also with `%40` for `@`."""
     for sign in ("@", "%40"):
         at = text.find(sign)
@@ -48,22 +48,22 @@ def emails(text: str) -> Iterator[Place]:
                         start = at - len(local.rpartition(separator)[2])
                         local = text[start:at]
                 if local.strip("._%+-'") and local.lower() not in _NO_PEOPLE:
-                    yield Place(start, found.end(), "email")
+                    yield Stretch(start, found.end(), "email")
             at = text.find(sign, at + 1)
 
 
-def users(text: str) -> Iterator[Place]:
+def users(text: str) -> Iterator[Stretch]:
     """Find what stands for user and password in URLs and DSNs."""
     for pattern in (_USERINFO, _SLASHED):
         for found in pattern.finditer(text):
             if found.end() > found.start() and found[0] != "REDACTED:REDACTED":
-                yield Place(found.start(), found.end(), "userinfo")
+                yield Stretch(found.start(), found.end(), "userinfo")
     for pattern in (_MYSQL, _ORACLE, _BARE):
         for found in pattern.finditer(text):
-            yield Place(found.start(1), found.end(1), "userinfo")
+            yield Stretch(found.start(1), found.end(1), "userinfo")
 
 
-def users_of_curl(text: str) -> Iterator[Place]:
+def users_of_curl(text: str) -> Iterator[Stretch]:
     """Find passwords that a command gives to curl: `curl -u joe:x`."""
     for found in _CURL.finditer(text):
-        yield Place(found.start(1), found.end(1), "userinfo")
+        yield Stretch(found.start(1), found.end(1), "userinfo")

@@ -18,7 +18,7 @@ from tracemw.redaction.disguises import in_disguise, is_disguised, undisguised
 from tracemw.redaction.known_tokens import jwts, private_keys, secret_jwks, tokens
 from tracemw.redaction.numbers import cards, ibans, one_time_codes, phones, security_codes, social_security_numbers
 from tracemw.redaction.pairs import ROOTS, credentials, items, pairs, parts, records
-from tracemw.redaction.places import BEGIN, Place, merged
+from tracemw.redaction.places import BEGIN, Stretch, merged
 from tracemw.redaction.spaced import BEFORE_SPACES, spaced
 
 is_plain: Final = re.compile(
@@ -93,7 +93,7 @@ def is_harmless(text: str) -> bool:
     return shape.count(b"0") < _DIGITS_OF_CARDS
 
 
-def secrets(text: str) -> list[Place]:
+def secrets(text: str) -> list[Stretch]:
     """Find what looks like a secret in a text. The places come in their order, and none overlaps another."""
     if is_plain(text) or is_harmless(text):
         return []
@@ -104,7 +104,7 @@ def secrets(text: str) -> list[Place]:
     return merged(found)
 
 
-def _found(text: str) -> Iterator[Place]:
+def _found(text: str) -> Iterator[Stretch]:
     if "@" in text or "%40" in text:
         yield from emails(text)
         if "//" in text or "@" in text:

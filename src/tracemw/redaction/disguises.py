@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tracemw.redaction.places import Place
+from tracemw.redaction.places import Stretch
 
 _UNSEEN: Final = "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff"
 _SPACES: Final = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
@@ -81,10 +81,10 @@ def _uncovered(text: str) -> tuple[str, list[int]]:
     return "".join(plain), stands
 
 
-def in_disguise(places: Iterable[Place], stands: list[int]) -> Iterator[Place]:
+def in_disguise(places: Iterable[Stretch], stands: list[int]) -> Iterator[Stretch]:
     """Yield places of an undisguised text as those of the text itself."""
     for place in places:
-        yield Place(stands[place.start], stands[place.end], place.kind)
+        yield Stretch(stands[place.start], stands[place.end], place.kind)
 
 
 def _shown(kind: str, value: str) -> str:

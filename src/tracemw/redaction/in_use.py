@@ -8,22 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tracemw.redaction.policy import Policy
+    from tracemw.redaction.policy import RedactionPolicy
 
 
 class _InUse:
-    policy: Policy | None = None
+    policy: RedactionPolicy | None = None
 
 
-def use(policy: Policy) -> None:
+def use(policy: RedactionPolicy) -> None:
     """Have this policy asked from now on."""
     _InUse.policy = policy
 
 
-def in_use() -> Policy:
+def in_use() -> RedactionPolicy:
     """Return the policy of the latest `init`; without one, a policy that allows no further keys."""
     if _InUse.policy is None:
-        from tracemw.redaction.policy import Policy  # here, since it loads the detectors
+        from tracemw.redaction.policy import RedactionPolicy  # here, since it loads the detectors
 
-        _InUse.policy = Policy()
+        _InUse.policy = RedactionPolicy()
     return _InUse.policy

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tracemw.redaction.places import BEGIN, Place
+from tracemw.redaction.places import BEGIN, Stretch
 
 _SHAPES: Final = (
     # Clouds
@@ -201,27 +201,27 @@ _LONGEST_HEAD: Final = 64
 _IN_BLOCK: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\\ \r\n\t"
 
 
-def tokens(text: str) -> Iterator[Place]:
+def tokens(text: str) -> Iterator[Stretch]:
     """Find tokens of known shapes."""
     if _LONG_WORD(text) is None and _OTHER(text) is None:
         return
     for found in _TOKEN.finditer(text):
-        yield Place(found.start(), found.end(), "token")
+        yield Stretch(found.start(), found.end(), "token")
 
 
-def secret_jwks(text: str) -> Iterator[Place]:
+def secret_jwks(text: str) -> Iterator[Stretch]:
     """Find what is secret of JSON Web Keys (RFC 7518, 6)."""
     for found in _SECRET_OF_JWK.finditer(text):
-        yield Place(found.start("value"), found.end("value"), "private_key")
+        yield Stretch(found.start("value"), found.end("value"), "private_key")
 
 
-def jwts(text: str) -> Iterator[Place]:
+def jwts(text: str) -> Iterator[Stretch]:
     """Find JSON Web Tokens, also the beginning of one that was cut off."""
     for found in _JWT.finditer(text):
-        yield Place(found.start(), found.end(), "jwt")
+        yield Stretch(found.start(), found.end(), "jwt")
 
 
-def private_keys(text: str) -> Iterator[Place]:
+def private_keys(text: str) -> Iterator[Stretch]:
     """Find blocks of private keys (RFC 7468, OpenPGP), also those that lack their beginning or their end."""
     at = 0
     while (begin := text.find("-----BEGIN", at)) >= 0:
@@ -232,6 +232,6 @@ def private_keys(text: str) -> Iterator[Place]:
         if end >= 0:
             end = text.find("-----", end + 8)
         at = len(text) if end < 0 else end + 5
-        yield Place(begin, at, "private_key")
+        yield Stretch(begin, at, "private_key")
     if (end := text.find("-----END", at)) >= 0 and _OF_BLOCK in text[end : end + _LONGEST_HEAD]:
-        yield Place(at + len(text[at:end].rstrip(_IN_BLOCK)), end, "private_key")
+        yield Stretch(at + len(text[at:end].rstrip(_IN_BLOCK)), end, "private_key")

@@ -11,7 +11,7 @@ from tracemw.redaction.pairs import is_telling
 from tracemw.redaction.places import MASK
 
 if TYPE_CHECKING:
-    from tracemw.redaction.policy import KeyRule, Policy
+    from tracemw.redaction.policy import KeyRule, RedactionPolicy
     from tracemw.redaction.users_rule import Where
 
 _MOST_ITEMS: Final = 100_000
@@ -31,7 +31,7 @@ class NestedValues:
 
     __slots__ = ("_left", "_policy", "_rule", "_where")
 
-    def __init__(self, policy: Policy, rule: KeyRule, where: Where) -> None:
+    def __init__(self, policy: RedactionPolicy, rule: KeyRule, where: Where) -> None:
         self._policy = policy
         self._rule = rule
         self._where = where

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from tracemw.redaction.places import BEGIN, Place
+from tracemw.redaction.places import BEGIN, Stretch
 
 # As cards show them: in one piece, in fours, or 4-6-5 and 4-6-4. No more of a number stands before or after.
 _CARD: Final = re.compile(
@@ -101,21 +101,21 @@ def is_card(digits: str) -> bool:
     return (sum(last_first[::2]) + sum([_DOUBLED[digit] for digit in last_first[1::2]])) % 10 == 0
 
 
-def cards(text: str) -> Iterator[Place]:
+def cards(text: str) -> Iterator[Stretch]:
     """Find numbers of payment cards, of 13 to 19 digits."""
     at = 0
     while (found := _CARD.search(text, at)) is not None:
         if is_card(_SEPARATORS.sub("", found[0])):
-            yield Place(found.start(), found.end(), "card")
+            yield Stretch(found.start(), found.end(), "card")
             at = found.end()
         else:
             at = found.start() + 1
     for found in _TRACK.finditer(text):
         if is_card(found[1]):
-            yield Place(found.start(1), found.end(1), "card")
+            yield Stretch(found.start(1), found.end(1), "card")
     for found in _GLUED.finditer(text):
         if is_card(found[0]) and _is_glued(text, found.start(), found.end()):
-            yield Place(found.start(), found.end(), "card")
+            yield Stretch(found.start(), found.end(), "card")
 
 
 def _is_glued(text: str, start: int, end: int) -> bool:
@@ -125,26 +125,26 @@ def _is_glued(text: str, start: int, end: int) -> bool:
     return letters.lower() != "x" and _IN_HEXADECIMAL.fullmatch(letters) is None
 
 
-def security_codes(text: str) -> Iterator[Place]:
+def security_codes(text: str) -> Iterator[Stretch]:
     """Find security codes of cards, which only their label tells."""
     for found in _CODE.finditer(text):
-        yield Place(found.start(1), found.end(1), "cvv")
+        yield Stretch(found.start(1), found.end(1), "cvv")
 
 
-def one_time_codes(text: str) -> Iterator[Place]:
+def one_time_codes(text: str) -> Iterator[Stretch]:
     """Find codes that are good once, such as `otp 123456`, which only their label tells."""
     for pattern in (_ONE_TIME, _ONE_TIME_BEFORE):
         for found in pattern.finditer(text):
-            yield Place(found.start(1), found.end(1), "otp")
+            yield Stretch(found.start(1), found.end(1), "otp")
 
 
-def social_security_numbers(text: str) -> Iterator[Place]:
+def social_security_numbers(text: str) -> Iterator[Stretch]:
     """Find numbers of the social security of the United States, which only their label tells."""
     for found in _SOCIAL.finditer(text):
-        yield Place(found.start(1), found.end(1), "pair")
+        yield Stretch(found.start(1), found.end(1), "pair")
 
 
-def ibans(text: str) -> Iterator[Place]:
+def ibans(text: str) -> Iterator[Stretch]:
     """Find numbers of bank accounts, by country, length and checksum (ISO 13616)."""
     at = 0
     while (found := _IBAN.search(text, at)) is not None:
@@ -156,11 +156,11 @@ def ibans(text: str) -> Iterator[Place]:
                 length -= _SEPARATORS.fullmatch(each[0]) is None
                 if not length:
                     at = found.start() + each.end()
-                    yield Place(found.start(), at, "iban")
+                    yield Stretch(found.start(), at, "iban")
                     break
 
 
-def phones(text: str) -> Iterator[Place]:
+def phones(text: str) -> Iterator[Stretch]:
     """Find phone numbers that a label precedes."""
     for found in _PHONE.finditer(text):
-        yield Place(found.start(1), found.end(1), "phone")
+        yield Stretch(found.start(1), found.end(1), "phone")

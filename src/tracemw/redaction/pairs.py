@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracemw.redaction.apart import block_at, braced_at
-from tracemw.redaction.places import BEGIN, MASK, Place
+from tracemw.redaction.places import BEGIN, MASK, Stretch
 from tracemw.redaction.spaced import NO_VALUE
 
 ROOTS: Final = (
@@ -151,7 +151,7 @@ def is_telling(name: str) -> bool:
     return False
 
 
-def pairs(text: str) -> Iterator[Place]:
+def pairs(text: str) -> Iterator[Stretch]:
     """Find the values of pairs whose name tells a secret."""
     at = 0
     while (found := _PAIR.search(text, at)) is not None:
@@ -169,18 +169,18 @@ def pairs(text: str) -> Iterator[Place]:
             at = found.end("close")
             continue
         if start < end and _is_secret(text, start, end, found, is_quoted=is_quoted):
-            yield Place(start, end, "pair")
+            yield Stretch(start, end, "pair")
             at = end
         elif (call := _IN_CALL.match(text, start)) is not None and _is_mixed(call["value"]):
-            yield Place(call.start("value"), call.end("value"), "pair")
+            yield Stretch(call.start("value"), call.end("value"), "pair")
             at = call.end()
     for found in _FLAG.finditer(text):
         start, end, is_quoted = _value_at(text, None, found.end())
         if start < end and not (found["rest"] and _HARMLESS.fullmatch(found["rest"])):
-            yield Place(start, end, "pair")
+            yield Stretch(start, end, "pair")
 
 
-def items(text: str) -> Iterator[Place]:
+def items(text: str) -> Iterator[Stretch]:
     """Find values that follow a telling name as its neighbours, if they have digits: `('token', 'x1')`."""
     for place in _apart(_ITEM, text):
         # Else it is one of many names of fields.
@@ -188,27 +188,27 @@ def items(text: str) -> Iterator[Place]:
             yield place
 
 
-def records(text: str) -> Iterator[Place]:
+def records(text: str) -> Iterator[Stretch]:
     """Find values of records whose name tells a secret: `{'name': 'token', 'value': 'x1'}`."""
     yield from _apart(_RECORD, text)
     for found in _REVERSED.finditer(text):
         if not found["rest"] or _HARMLESS.fullmatch(found["rest"]) is None:
-            yield Place(found.start("value"), found.end("value"), "pair")
+            yield Stretch(found.start("value"), found.end("value"), "pair")
 
 
-def parts(text: str) -> Iterator[Place]:
+def parts(text: str) -> Iterator[Stretch]:
     """Find values in the parts of a form whose name tells a secret."""
     for found in _PART.finditer(text):
         if not found["rest"] or _HARMLESS.fullmatch(found["rest"]) is None:
-            yield Place(found.start("value"), found.end("value"), "pair")
+            yield Stretch(found.start("value"), found.end("value"), "pair")
 
 
-def _apart(pattern: re.Pattern[str], text: str) -> Iterator[Place]:
+def _apart(pattern: re.Pattern[str], text: str) -> Iterator[Stretch]:
     for found in pattern.finditer(text):
         if not found["rest"] or _HARMLESS.fullmatch(found["rest"]) is None:
             start, end, is_quoted = _value_at(text, found, found.end())
             if start < end and _is_secret(text, start, end, found, is_quoted=is_quoted):
-                yield Place(start, end, "pair")
+                yield Stretch(start, end, "pair")
 
 
 def _is_mixed(value: str) -> bool:
@@ -216,19 +216,19 @@ def _is_mixed(value: str) -> bool:
     return any(map(str.isdigit, value)) and not value.isdigit() and not (value.isupper() and "_" in value)
 
 
-def credentials(text: str) -> Iterator[Place]:
+def credentials(text: str) -> Iterator[Stretch]:
     """Find the credentials of HTTP's schemes Bearer and Basic (RFC 6750, RFC 7617), whatever stands before."""
     for found in _BEARER.finditer(text):
         value = found["value"]
         is_sure = found["word"] != "bearer" or len(value) >= 20 or any(map(str.isdigit, value))
         if is_sure and _NOTHING.fullmatch(value) is None and not value.lower().startswith(_WORDS):
-            yield Place(found.start("value"), found.end(), "bearer")
+            yield Stretch(found.start("value"), found.end(), "bearer")
     for found in _BASIC.finditer(text):
         value = found["value"]
         is_word = value.isalpha() and (value.islower() or value.istitle() or value.isupper())
         is_long = len(value) >= 12 or value.endswith("=")
         if is_long and not is_word and "." not in value and not value.lower().startswith(_WORDS):
-            yield Place(found.start("value"), found.end(), "basic")
+            yield Stretch(found.start("value"), found.end(), "basic")
 
 
 _WORDS: Final = ("token", "auth", "realm", "scheme", "error", "format", "credential", "header", "scope")

@@ -12,7 +12,7 @@ BEGIN: Final = r"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f][0-9A-Fa-f])|(?<=\\[nrt]))"
 """Where a secret may begin, as a pattern: not within a word, but after an escape such as `%3D` or `\\n`."""
 
 
-class Place(NamedTuple):
+class Stretch(NamedTuple):
     """A stretch of a text that looks like a secret."""
 
     start: int
@@ -21,9 +21,9 @@ class Place(NamedTuple):
     """What was recognised, such as `card`."""
 
 
-def merged(places: Iterable[Place]) -> list[Place]:
+def merged(places: Iterable[Stretch]) -> list[Stretch]:
     """Return places in their order, those that overlap as one."""
-    found: list[Place] = []
+    found: list[Stretch] = []
     for place in sorted(places):
         if found and place.start < found[-1].end:
             if place.end > found[-1].end:

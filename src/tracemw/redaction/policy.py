@@ -31,7 +31,7 @@ from tracemw.redaction.database_errors import without_literals
 from tracemw.redaction.detectors import is_plain, is_plain_agent, secrets
 from tracemw.redaction.nested import NestedValues
 from tracemw.redaction.pairs import is_telling
-from tracemw.redaction.places import MASK, Place, merged
+from tracemw.redaction.places import MASK, Stretch, merged
 from tracemw.redaction.pseudonyms import USER_HASH, is_pseudonym
 from tracemw.redaction.report import Report
 from tracemw.redaction.urls import (
@@ -88,7 +88,7 @@ class KeyRule:
         passes: bool,
         numbers_pass: bool,
         is_calm: Callable[[str], object],
-        find: Callable[[str], Iterable[Place]] | None,
+        find: Callable[[str], Iterable[Stretch]] | None,
     ) -> None:
         self.key = key
         self.shown = shown
@@ -107,7 +107,7 @@ class KeyRule:
         """Finds what is taken out of a text; None if texts leave as they are."""
 
 
-class Policy:
+class RedactionPolicy:
     """What may leave the process.
 
     Args:
@@ -173,7 +173,7 @@ class Policy:
 
     def _decided(self, key: str, kind: str) -> KeyRule:
         passes = self._allows(key, kind)
-        find: Callable[[str], Iterable[Place]] | None = self._finder(key)
+        find: Callable[[str], Iterable[Stretch]] | None = self._finder(key)
         for namespace in OF_HEADERS:
             if passes and key.startswith(namespace):
                 name = key[len(namespace) :]
@@ -201,7 +201,7 @@ class Policy:
             return not is_telling(key)
         return self._matches_glob is not None and self._matches_glob(key) is not None and not is_telling(key)
 
-    def _finder(self, key: str) -> Callable[[str], Iterable[Place]]:
+    def _finder(self, key: str) -> Callable[[str], Iterable[Stretch]]:
         if key in PATHS:
             return self._in_path
         if key in QUERIES:
@@ -319,7 +319,7 @@ class Policy:
             return value
         return self._redaction.hashed(value) if answer is Answer.HASH else MASK
 
-    def _stand_in(self, text: str, place: Place, rule: KeyRule, where: Where) -> str:
+    def _stand_in(self, text: str, place: Stretch, rule: KeyRule, where: Where) -> str:
         found = text[place.start : place.end]
         if self.rule is None:
             return _mask(place)
@@ -339,7 +339,7 @@ class Policy:
 
     # -- What is found in texts.
 
-    def _in_text(self, text: str) -> list[Place]:
+    def _in_text(self, text: str) -> list[Stretch]:
         found = secrets(text)
         if "?" in text and "=" in text:
             found += refused_in_text(text, self.names)
@@ -347,13 +347,13 @@ class Policy:
             found += refused_in_path(text)
         return found
 
-    def _in_path(self, text: str) -> list[Place]:
+    def _in_path(self, text: str) -> list[Stretch]:
         return [*refused_in_path(text), *secrets(text)]
 
-    def _in_query(self, text: str) -> list[Place]:
+    def _in_query(self, text: str) -> list[Stretch]:
         return [*refused_in_query(text, self.names), *secrets(text)]
 
-    def _in_url(self, text: str) -> list[Place]:
+    def _in_url(self, text: str) -> list[Stretch]:
         before, question, query = text.partition("?")
         found = [*refused_in_path(before), *secrets(text)]
         if question:
@@ -361,11 +361,11 @@ class Policy:
         return found
 
 
-def _mask(place: Place) -> str:
+def _mask(place: Stretch) -> str:
     return REDACTED if place.kind in _OF_URLS else MASK
 
 
-def _replaced(text: str, places: Iterable[tuple[Place, str]]) -> str:
+def _replaced(text: str, places: Iterable[tuple[Stretch, str]]) -> str:
     parts: list[str] = []
     at = 0
     for place, shown in places:

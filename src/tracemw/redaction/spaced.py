@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from tracemw.redaction.places import Place
+from tracemw.redaction.places import Stretch
 
 BEFORE_SPACES: Final = (
     *("passw", "passphrase", "secret", "api key", "api_key", "_token", "storepass", "keypass", "ssn ", "pin "),
@@ -34,7 +34,7 @@ NO_VALUE: Final = re.compile(
 """What follows a name and a space, and begins no value: paths, pairs, versions, and names of algorithms."""
 
 
-def spaced(text: str) -> Iterator[Place]:
+def spaced(text: str) -> Iterator[Stretch]:
     """Find values that only a space parts from a name, if they look drawn or are numbers: `passwd hunter2`."""
     for found in _SPACED.finditer(text):
         kind = str(found.lastgroup)
@@ -43,12 +43,12 @@ def spaced(text: str) -> Iterator[Place]:
             end = start + len(found["value"].rstrip(".,;:!?)\"'`]}>"))
             if not _is_drawn(text[start:end]):
                 continue
-        yield Place(start, end, "pair")
+        yield Stretch(start, end, "pair")
     for found in _OPTION.finditer(text):
-        yield Place(found.start("value"), found.end("value"), "pair")
+        yield Stretch(found.start("value"), found.end("value"), "pair")
     for found in _ALONE.finditer(text):
         if not found["value"].isdigit() and _is_drawn(found["value"]):
-            yield Place(found.start("value"), found.end("value"), "pair")
+            yield Stretch(found.start("value"), found.end("value"), "pair")
 
 
 def _is_drawn(value: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import unquote_plus
 
 from tracemw.redaction.database_errors import redact_values
-from tracemw.redaction.places import Place
+from tracemw.redaction.places import Stretch
 
 REDACTED: Final = "REDACTED"
 
@@ -274,31 +274,31 @@ def is_calm_url(url: str, allows: Mapping[str, bool]) -> bool:
     return slash < 0 or is_calm_path(before[slash:]) is not None
 
 
-def refused_in_query(query: str, allows: Mapping[str, bool], offset: int = 0) -> Iterator[Place]:
+def refused_in_query(query: str, allows: Mapping[str, bool], offset: int = 0) -> Iterator[Stretch]:
     """Find the values of a query whose names are not allowed. A value without a name counts, too, if it is long."""
     for pair in _PAIR_OF_QUERY.finditer(query):
         name, value = pair[1], pair[2]
         if value is None:
             if len(name) > 16 and not allows[name]:
-                yield Place(offset + pair.start(1), offset + pair.end(1), "query")
+                yield Stretch(offset + pair.start(1), offset + pair.end(1), "query")
         elif value and value != REDACTED and not allows[unquote_plus(name).partition("[")[0]]:
-            yield Place(offset + pair.start(2), offset + pair.end(2), "query")
+            yield Stretch(offset + pair.start(2), offset + pair.end(2), "query")
 
 
-def refused_in_text(text: str, allows: Mapping[str, bool]) -> Iterator[Place]:
+def refused_in_text(text: str, allows: Mapping[str, bool]) -> Iterator[Stretch]:
     """Find the same in each query of a URL within a text."""
     if "?" in text and "=" in text:
         for query in _QUERY.finditer(text):
             yield from refused_in_query(query[0], allows, query.start())
 
 
-def refused_in_path(path: str) -> Iterator[Place]:
+def refused_in_path(path: str) -> Iterator[Stretch]:
     """Find segments of a path that look like secrets, and come after one that announces a secret."""
     before = ""
     for segment in _SEGMENT.finditer(path):
         text = segment[1]
         if before and _is_opaque(text) and _ANNOUNCES(before):
-            yield Place(segment.start(1), segment.end(1), "path")
+            yield Stretch(segment.start(1), segment.end(1), "path")
         before = text
 
 

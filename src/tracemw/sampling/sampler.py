@@ -73,7 +73,7 @@ class Boost:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class SamplingPolicy:
     """All that a decision at the root of a trace depends on. A policy is immutable, and replaced as a whole.
 
     Our recorder reads the policy, and decides without calling the sampler. If `is_plain`, a new trace is sampled when
@@ -168,7 +168,7 @@ class ConsistentSampler(Sampler):
         self._shared = tuple(Boost(spike.ratio, spike.path, ends[spike], spike.until) for spike in given)
         self._renew()
 
-    def _renew(self) -> Policy:
+    def _renew(self) -> SamplingPolicy:
         for boost in [boost for boost in tuple(self._own) if boost.is_over()]:
             self._own.pop(boost, None)
         while True:
@@ -178,9 +178,9 @@ class ConsistentSampler(Sampler):
             if sources == (self._shared, tuple(self._own)):  # else this policy lacks the change of another thread
                 return policy
 
-    def _policy_with(self, boosts: Iterable[Boost]) -> Policy:
+    def _policy_with(self, boosts: Iterable[Boost]) -> SamplingPolicy:
         ordered = tuple(sorted(boosts, key=lambda boost: boost.threshold))
-        return Policy(
+        return SamplingPolicy(
             threshold=self._odds.threshold,
             trace_state=self._odds.trace_state,
             rules=self._rules,

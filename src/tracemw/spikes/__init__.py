@@ -14,13 +14,13 @@ The way through the room:
 from tracemw.spikes.control_file import add_spike, read_spikes, remove_spikes
 from tracemw.spikes.document import ControlError
 from tracemw.spikes.terms import LONGEST, Spike, require_duration
-from tracemw.spikes.watch import Watch
+from tracemw.spikes.watch import ControlFileWatch
 
 __all__ = [
     "LONGEST",
     "ControlError",
+    "ControlFileWatch",
     "Spike",
-    "Watch",
     "add_spike",
     "read_spikes",
     "remove_spikes",

@@ -26,7 +26,7 @@ _logger = logging.getLogger("tracemw")
 _BETWEEN_LOOKS: Final = 0.5
 
 
-class Watch:
+class ControlFileWatch:
     """A thread that reads a control file when it has changed, in this process and in each that forks from it.
 
     A file that cannot be used changes nothing, and the log says so once. The watch reads such a file again: once
@@ -113,7 +113,7 @@ class Watch:
             try:
                 self._look()
             except Exception as error:
-                fault("Watch", error)
+                fault("ControlFileWatch", error)
             if ending.acquire(timeout=self._poll):
                 return
 

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tracemw._db.errors import response_code
 from tracemw._db.traced_statements import TracedStatement, TracedStatements
-from tracemw._otel.application import Line
+from tracemw._otel.application import CodeLine
 from tracemw._otel.callers import calling_line
 from tracemw._otel.clock import offset
 from tracemw._otel.context import attach, current_context, detach, is_silenced, silenced
@@ -279,7 +279,7 @@ def _silence(here: Context) -> tuple[Any, Context] | None:
     return attach(inside), inside
 
 
-def put_error(span: Span, error: BaseException, line: Line | None = None) -> None:
+def put_error(span: Span, error: BaseException, line: CodeLine | None = None) -> None:
     """Put the error that ends a call on its span. A cancellation (no `Exception`) is deliberate, and no error.
 
     The message of the exception stays out: databases repeat values in messages.
@@ -299,7 +299,7 @@ def put_error(span: Span, error: BaseException, line: Line | None = None) -> Non
         span.set_status(StatusCode.ERROR)
 
 
-def _put_line(span: Span, line: Line | None = None) -> None:
+def _put_line(span: Span, line: CodeLine | None = None) -> None:
     line = line or calling_line()
     if line is not None:
         for key, value in line.attributes().items():

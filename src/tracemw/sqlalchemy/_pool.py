@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from sqlalchemy import exc
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
-from tracemw._otel.application import Line
+from tracemw._otel.application import CodeLine
 from tracemw._otel.attributes import AttributeValue
 from tracemw._otel.callers import calling_frame, calling_line
 from tracemw._otel.clock import offset
@@ -27,7 +27,7 @@ from tracemw._otel.guard import fault, guarded
 from tracemw._otel.providers import TracerSource
 from tracemw.sqlalchemy._calls import put_error
 from tracemw.sqlalchemy._facts import EngineFacts
-from tracemw.sqlalchemy._pool_metrics import Instruments, PoolMeters
+from tracemw.sqlalchemy._pool_metrics import PoolInstruments, PoolMeters
 
 _MOST_SHOWN: Final = 3
 """Holders that a wait tells of: the oldest ones."""
@@ -50,7 +50,7 @@ class Holder(ref[PoolProxiedConnection]):
     """Where in that code: a frame's `f_lasti`."""
     since: int
     """When that was, by the monotonic clock in nanoseconds."""
-    instruments: Instruments | None
+    instruments: PoolInstruments | None
     """The metrics of that time, if there are any."""
     record: ConnectionPoolEntry
     """The connection's place in the pool."""
@@ -58,9 +58,9 @@ class Holder(ref[PoolProxiedConnection]):
     # Nearly all holders give their connection back, and nobody asks for these two.
 
     @property
-    def line(self) -> Line | None:
+    def line(self) -> CodeLine | None:
         """The line of the application's code that took the connection."""
-        return None if self.code is None else Line.at(self.code, self.instruction)
+        return None if self.code is None else CodeLine.at(self.code, self.instruction)
 
     @property
     def span(self) -> Span | None:
@@ -79,7 +79,7 @@ class _Crowd(NamedTuple):
     """A pool whose connections are taken, at the moment when somebody asks for one more."""
 
     holders: list[Holder]
-    line: Line | None
+    line: CodeLine | None
     """The line of the application's code that asks."""
 
 
@@ -159,7 +159,7 @@ class PoolTracing:
 
     # No listener for `checkout`: with one, SQLAlchemy takes a longer way, and that costs more than the holder.
 
-    def _taken(self, connection: Any, now: int, instruments: Instruments | None) -> None:
+    def _taken(self, connection: Any, now: int, instruments: PoolInstruments | None) -> None:
         """Note who has taken a connection at `now`, in nanoseconds of the monotonic clock."""
         try:
             record = connection._connection_record  # noqa: SLF001
@@ -295,7 +295,7 @@ class PoolTracing:
             span.set_attribute(key, value)
 
 
-def _shown(line: Line | None) -> str:
+def _shown(line: CodeLine | None) -> str:
     return "" if line is None else f"{line.path}:{line.number} in {line.function}"
 
 

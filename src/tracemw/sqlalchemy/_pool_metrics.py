@@ -29,7 +29,7 @@ class Watched(Protocol):
         """How many connections are taken, and not given back."""
 
 
-class Instruments:
+class PoolInstruments:
     """The instruments of one meter provider. All engines share them: each pool is known by its name."""
 
     def __init__(self, provider: MeterProvider) -> None:
@@ -96,7 +96,7 @@ class Instruments:
                 yield self._observation(each.pool.size() + overflow, {_POOL: each.name})
 
 
-_made: Final[WeakKeyDictionary[Any, Instruments]] = WeakKeyDictionary()
+_made: Final[WeakKeyDictionary[Any, PoolInstruments]] = WeakKeyDictionary()
 
 
 class PoolMeters:
@@ -105,9 +105,9 @@ class PoolMeters:
     def __init__(self, provider: MeterProvider | None) -> None:
         self._provider = provider
         self._latest: MeterProvider | None = None
-        self._instruments: Instruments | None = None
+        self._instruments: PoolInstruments | None = None
 
-    def get(self, pool: Watched) -> Instruments | None:
+    def get(self, pool: Watched) -> PoolInstruments | None:
         """Return the instruments, which know the pool from now on; None while no meter provider is set."""
         provider = installed_meter_provider() if self._provider is None else self._provider
         if provider is not self._latest:
@@ -117,10 +117,10 @@ class PoolMeters:
 
 
 @guarded
-def _instruments_of(provider: MeterProvider | None, pool: Watched) -> Instruments | None:
+def _instruments_of(provider: MeterProvider | None, pool: Watched) -> PoolInstruments | None:
     if provider is None or is_silent(provider):
         return None
     if provider not in _made:
-        _made[provider] = Instruments(provider)
+        _made[provider] = PoolInstruments(provider)
     _made[provider].pools.add(pool)
     return _made[provider]

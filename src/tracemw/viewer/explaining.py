@@ -31,7 +31,7 @@ from tracemw.viewer.querying.literals import QueryError
 from tracemw.viewer.querying.parameters import parse_list, parse_trace_id
 from tracemw.viewer.querying.search import find
 from tracemw.viewer.storing.store import Store
-from tracemw.viewer.storing.summaries import Summary
+from tracemw.viewer.storing.summaries import TraceSummary
 
 _MOST_SURVEYED = 1_000  # traces
 _LARGEST_JUDGED = 5_000  # spans of a trace whose cause a list tells; a larger one is looked at when somebody opens it
@@ -137,7 +137,7 @@ class Explanations:
         self._answers.forget()
         self._told.clear()
 
-    def _tell(self, summary: Summary, budget: Budget) -> _Told:
+    def _tell(self, summary: TraceSummary, budget: Budget) -> _Told:
         unknown = _Told(summary.root_name or "", None)
         if summary.spans > _LARGEST_JUDGED:
             return unknown

@@ -32,7 +32,7 @@ from tracemw.viewer.querying.traceql import parse_identifier, parse_search_query
 from tracemw.viewer.receiving.content import JSON, PROTOBUF
 from tracemw.viewer.sending import PiecewiseResponse
 from tracemw.viewer.storing.store import Store
-from tracemw.viewer.storing.summaries import Summary
+from tracemw.viewer.storing.summaries import TraceSummary
 
 _SEARCHES_AT_ONCE = 4
 _SEARCHES_WAITING = 64
@@ -195,7 +195,7 @@ def _accepts_protobuf(request: Request) -> bool:
     return any(name in request.headers.get("accept", "") for name in (_PROTOBUF, PROTOBUF))
 
 
-def _to_json(trace: Summary) -> dict[str, Any]:
+def _to_json(trace: TraceSummary) -> dict[str, Any]:
     return {
         "traceId": trace.trace_id.hex(),
         "rootService": trace.root_service,

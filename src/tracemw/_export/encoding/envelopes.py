@@ -63,7 +63,7 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ScopeGroup:
     """Spans of one resource and one scope."""
 
     resource: Envelope
@@ -90,11 +90,11 @@ class Groups:
         self._resources = resources
         self._scopes = scopes
         self._envelopes: dict[int, Envelope] = {}
-        self._groups: dict[tuple[int, int], Group] = {}
-        self._numbered: dict[bytes, Group] = {}
+        self._groups: dict[tuple[int, int], ScopeGroup] = {}
+        self._numbered: dict[bytes, ScopeGroup] = {}
         self._numbers = count()
 
-    def find(self, resource: Resource, scope: InstrumentationScope | None) -> Group:
+    def find(self, resource: Resource, scope: InstrumentationScope | None) -> ScopeGroup:
         """Return the group of spans with this resource and this scope."""
         # Groups are found by identity. A kept group holds its objects, so no other object gets their ids.
         ids = (id(resource), id(scope))
@@ -102,9 +102,9 @@ class Groups:
         if group is None:
             envelopes = self._envelope(resource, self._resource), self._envelope(scope, self._scope)
             if len(self._groups) >= _KEPT:
-                return Group(*envelopes, b"")
+                return ScopeGroup(*envelopes, b"")
             number = next(self._numbers).to_bytes(_NUMBER, "big")
-            group = self._numbered[number] = self._groups[ids] = Group(*envelopes, number + _TAG)
+            group = self._numbered[number] = self._groups[ids] = ScopeGroup(*envelopes, number + _TAG)
         return group
 
     def request(self, records: Sequence[bytes]) -> bytes:

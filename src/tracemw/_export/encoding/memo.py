@@ -34,7 +34,7 @@ from tracemw._export.encoding.tables import (
 from tracemw._otel.attributes import TEMPLATED, Template, whole
 from tracemw._process.log import log
 from tracemw._process.native import make_lock
-from tracemw.redaction.policy import Dropped, Policy
+from tracemw.redaction.policy import Dropped, RedactionPolicy
 from tracemw.redaction.users_rule import Where
 
 _TAGS: Final[Mapping[Where, bytes]] = {
@@ -65,7 +65,7 @@ class AttributeMemo:
         where: Where the attributes stand.
     """
 
-    def __init__(self, size: int, longest: int, policy: Policy, where: Where = "attribute") -> None:
+    def __init__(self, size: int, longest: int, policy: RedactionPolicy, where: Where = "attribute") -> None:
         self._size = size
         self.longest = longest
         self.policy = policy

@@ -18,7 +18,7 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tracemw._db.conforming import conformed, is_of_database
-from tracemw._export.encoding.envelopes import Group, Groups
+from tracemw._export.encoding.envelopes import Groups, ScopeGroup
 from tracemw._export.encoding.memo import AttributeMemo
 from tracemw._export.encoding.mending import LATEST, MendedSpan, mended_times
 from tracemw._export.encoding.protobuf import (
@@ -34,7 +34,7 @@ from tracemw._export.encoding.protobuf import (
 from tracemw._export.encoding.span_names import Names
 from tracemw._otel.cleaning import LONGEST
 from tracemw._process.log import log
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -76,11 +76,11 @@ class SpanEncoder:
     spans_left_out: int
     """How many spans could not be encoded."""
 
-    def __init__(self, *, memo_size: int = 8192, longest: int = LONGEST, policy: Policy | None = None) -> None:
+    def __init__(self, *, memo_size: int = 8192, longest: int = LONGEST, policy: RedactionPolicy | None = None) -> None:
         if memo_size < 1:
             raise ValueError(f"memo_size={memo_size!r} is not accepted; use at least 1")
         self.spans_left_out = 0
-        policy = policy or Policy(longest=longest)
+        policy = policy or RedactionPolicy(longest=longest)
         few = max(memo_size // 16, 1)
         self._policy = policy
         self._memo = AttributeMemo(memo_size, longest, policy)
@@ -94,7 +94,7 @@ class SpanEncoder:
         # last bytes of a span are its status and flags. Of these there are two: for a local parent, and a remote one.
         self._trace_state: tuple[TraceState | None, bytes] = (None, b"")
         self._status: tuple[Status | None, bytes, bytes] = (None, *_ends(None, policy))
-        self._group: Group | None = None
+        self._group: ScopeGroup | None = None
 
     @property
     def misses(self) -> int:
@@ -233,13 +233,13 @@ def _has_failed(status: Status | None) -> bool:
     return status is not None and status.status_code is _ERROR
 
 
-def _ends(status: Status | None, policy: Policy) -> tuple[bytes, bytes]:
+def _ends(status: Status | None, policy: RedactionPolicy) -> tuple[bytes, bytes]:
     # Span: 15 status, 16 flags
     before = _status(status, policy) + b"\x85\x01"
     return before + _LOCAL, before + _REMOTE
 
 
-def _status(status: Status | None, policy: Policy) -> bytes:
+def _status(status: Status | None, policy: RedactionPolicy) -> bytes:
     # Status: 2 message, 3 code
     if status is None:
         return b""
@@ -247,7 +247,7 @@ def _status(status: Status | None, policy: Policy) -> bytes:
     return b"\x7a" + sized(text_field(b"\x12", description) + count_field(b"\x18", status.status_code._value_))
 
 
-def _trace_state(state: TraceState | None, policy: Policy) -> bytes:
+def _trace_state(state: TraceState | None, policy: RedactionPolicy) -> bytes:
     if not state:
         return b""
     text = ",".join([f"{key}={value}" for key, value in state.items()])

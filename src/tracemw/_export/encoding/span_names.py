@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tracemw._export.encoding.protobuf import text_field
-from tracemw.redaction.policy import Policy
+from tracemw.redaction.policy import RedactionPolicy
 
 _LONGEST_KEPT: Final = 512
 """Bytes. A longer name seldom comes back, and takes much memory."""
@@ -21,7 +21,7 @@ class Names(dict[str, bytes]):
         tag: The tag of the field.
     """
 
-    def __init__(self, policy: Policy, tag: bytes) -> None:
+    def __init__(self, policy: RedactionPolicy, tag: bytes) -> None:
         super().__init__()
         self._policy = policy
         self._tag = tag

@@ -7,7 +7,7 @@ from typing import Final
 from tracemw.analysis.comparison.changes import FindingChange
 from tracemw.analysis.comparison.side import Side
 from tracemw.analysis.comparison.significance import CHANCE, corrected, shares_by_chance
-from tracemw.analysis.grouping import Group
+from tracemw.analysis.grouping import FindingGroup
 from tracemw.analysis.shapes import without_numbers
 
 _Key = tuple[str, str, str]
@@ -27,7 +27,7 @@ def finding_changes(before: Side, after: Side) -> list[FindingChange]:
     chances = dict(zip(chances, corrected(list(chances.values())), strict=True))
     found = []
     for key, group in there.items():
-        old = here.get(key) or Group(exemplar=group.exemplar)
+        old = here.get(key) or FindingGroup(exemplar=group.exemplar)
         if old.traces and group.share <= old.share:
             continue
         chance = chances.get(key)
@@ -48,9 +48,9 @@ def finding_changes(before: Side, after: Side) -> list[FindingChange]:
     return found[:_MOST]
 
 
-def _groups(side: Side) -> dict[_Key, Group]:
+def _groups(side: Side) -> dict[_Key, FindingGroup]:
     """Return the findings of a side, which come with the worst first. Those over many traces have no share."""
-    found: dict[_Key, Group] = {}
+    found: dict[_Key, FindingGroup] = {}
     for group in side.survey.groups():
         exemplar = group.exemplar
         if side.service in (None, exemplar.service):

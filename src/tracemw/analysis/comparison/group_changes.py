@@ -10,7 +10,7 @@ from tracemw.analysis.comparison.route_changes import NOTABLE
 from tracemw.analysis.comparison.served_requests import Size
 from tracemw.analysis.comparison.side import RouteKey, Side
 from tracemw.analysis.comparison.significance import CHANCE, Chances, corrected, quantile_by_chance, shift_by_chance
-from tracemw.analysis.comparison.span_groups import Group, Measure, MergedTree, pairs
+from tracemw.analysis.comparison.span_groups import Measure, MergedTree, SpanGroup, pairs
 
 _PART_OF_REQUEST: Final = 0.02
 """What grew by a smaller part of an average request is no news."""
@@ -25,8 +25,8 @@ _MOST: Final = 200
 
 class _Pair(NamedTuple):
     entry: RouteKey
-    before: Group | None
-    after: Group | None
+    before: SpanGroup | None
+    after: SpanGroup | None
     numbers: tuple[GroupNumbers, GroupNumbers]
     request_ms: tuple[float, float]
     """What an average request takes on each side."""
@@ -67,7 +67,7 @@ def _pairs(key: RouteKey, before: MergedTree, after: MergedTree) -> Iterator[_Pa
         yield _Pair(key, here, there, (_numbers(here, sizes[0]), _numbers(there, sizes[1])), request_ms)
 
 
-def _numbers(group: Group | None, requests: float) -> GroupNumbers:
+def _numbers(group: SpanGroup | None, requests: float) -> GroupNumbers:
     if group is None:
         return GroupNumbers(count=0.0, own_ms=0.0, on_path_ms=0.0)
     return GroupNumbers(
@@ -84,8 +84,8 @@ def _truly_new(every: list[_Pair]) -> dict[int, float]:
     """
     known = {group for pair in every if pair.before and pair.after for group in (pair.before, pair.after)}
     there = {pair.after: pair.before for pair in every if pair.after}
-    new: dict[Group, dict[int, float]] = {}
-    taken: dict[Group, float] = {}
+    new: dict[SpanGroup, dict[int, float]] = {}
+    taken: dict[SpanGroup, float] = {}
     for number, pair in enumerate(every):
         before, after = pair.numbers
         if pair.before is None and pair.after is not None:
@@ -113,7 +113,7 @@ def _calls_added(every: list[_Pair]) -> dict[RouteKey, float]:
     return added
 
 
-def _nearest(group: Group, known: set[Group]) -> Group:
+def _nearest(group: SpanGroup, known: set[SpanGroup]) -> SpanGroup:
     """Return the nearest group above that both sides have; the root is one."""
     while group not in known and group.above is not None:
         group = group.above
@@ -140,7 +140,7 @@ def _chances(pair: _Pair, before: Size, after: Size) -> Iterator[Chances]:
         yield tail
 
 
-def _distribution(group: Group | None, measure: str, size: Size) -> dict[int, float]:
+def _distribution(group: SpanGroup | None, measure: str, size: Size) -> dict[int, float]:
     if group is None:
         return Measure().distribution(size.weight)
     chosen: Measure = getattr(group, measure)

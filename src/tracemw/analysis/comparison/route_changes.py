@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tracemw.analysis.comparison.changes import MEASURES, RouteChange, RouteNumbers
-from tracemw.analysis.comparison.served_requests import Requests
+from tracemw.analysis.comparison.served_requests import RouteRequests
 from tracemw.analysis.comparison.side import RouteKey, Side
 from tracemw.analysis.comparison.significance import (
     CHANCE,
@@ -67,7 +67,7 @@ def _requests(change: RouteChange) -> float:
     return sum(each.count for each in (change.before, change.after) if each)
 
 
-def _numbers(requests: Requests | None, confidence: float) -> RouteNumbers | None:
+def _numbers(requests: RouteRequests | None, confidence: float) -> RouteNumbers | None:
     if requests is None:
         return None
     measures = {name: requests.estimated_quantile(share, confidence) for name, share in QUANTILES.items()}
@@ -109,7 +109,7 @@ def _chances(before: Side, after: Side, whole: WholeTraffic) -> dict[tuple[Route
     return found
 
 
-def _quantile_chances(before: Requests, after: Requests, share: float) -> Chances | None:
+def _quantile_chances(before: RouteRequests, after: RouteRequests, share: float) -> Chances | None:
     limits = before.quantile(share), after.quantile(share)
     old, new = ((before.share_above(limit), after.share_above(limit)) for limit in limits)
     return quantile_by_chance(old, new, before.size.effective, after.size.effective)
@@ -128,7 +128,7 @@ def _matters(measure: str, low: RouteNumbers | None, high: RouteNumbers | None) 
     return after - before >= max(least, NOTABLE * before)
 
 
-def _edges(*sides: Requests | None) -> list[float]:
+def _edges(*sides: RouteRequests | None) -> list[float]:
     """Return edges of classes of durations, each wider than the one before by the same factor."""
     present = [each for each in sides if each is not None]
     low = max(min(each.quantile(0.0) for each in present), 0.001)

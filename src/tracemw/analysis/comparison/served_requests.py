@@ -38,7 +38,7 @@ class Size:
         return self.weight * self.weight / self._squares if self._squares else 0.0
 
 
-class Requests:
+class RouteRequests:
     """The requests of one route."""
 
     def __init__(self) -> None:

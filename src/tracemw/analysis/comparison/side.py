@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tracemw.analysis.comparison.attribute_values import AttributeValues
-from tracemw.analysis.comparison.served_requests import Requests, Size
+from tracemw.analysis.comparison.served_requests import RouteRequests, Size
 from tracemw.analysis.comparison.span_groups import MergedTree
 from tracemw.analysis.grouping import Survey
 from tracemw.analysis.model import CONSUMER, SERVER, Span, Trace, descendants
@@ -39,7 +39,7 @@ class Side:
         self.weights: tuple[float, float] | None = None
         """The least and the largest number of requests that a trace stands for."""
         self.ids: set[bytes] = set()
-        self.routes: dict[RouteKey, Requests] = {}
+        self.routes: dict[RouteKey, RouteRequests] = {}
         self.trees: dict[RouteKey, MergedTree] = {}
         self.attributes = AttributeValues()
         self.survey = Survey()
@@ -62,7 +62,7 @@ class Side:
         self.survey.add(trace)
         for key, spans in _by_route([*requests, *(entry for entry in entries if entry.kind not in (SERVER, CONSUMER))]):
             if key in self.routes or len(self.routes) < _MOST_ROUTES:
-                self.routes.setdefault(key, Requests()).add(spans, stands_for)
+                self.routes.setdefault(key, RouteRequests()).add(spans, stands_for)
         for key, spans in _by_route(entries):
             if key in self.routes:
                 self.routes[key].is_entry = True

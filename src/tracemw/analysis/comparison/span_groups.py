@@ -45,16 +45,16 @@ class Measure:
         return shares
 
 
-class Group:
+class SpanGroup:
     """The spans of one service and name at one position."""
 
     __slots__ = ("above", "below", "count", "is_call", "line", "name", "on_path", "own", "service")
 
-    def __init__(self, service: str, name: str, above: Group | None) -> None:
+    def __init__(self, service: str, name: str, above: SpanGroup | None) -> None:
         self.service = service
         self.name = name
         self.above = above
-        self.below: dict[tuple[str, str], Group] = {}
+        self.below: dict[tuple[str, str], SpanGroup] = {}
         self.is_call = False
         """Whether these are queries or calls."""
         self.line = ""
@@ -70,7 +70,7 @@ class Group:
     def position(self) -> tuple[str, ...]:
         """The services and names of the groups above and of this one, from the root on."""
         found: list[str] = []
-        group: Group | None = self
+        group: SpanGroup | None = self
         while group is not None:
             found.append(f"{group.service}: {group.name}")
             group = group.above
@@ -84,7 +84,7 @@ class MergedTree:
         self.size = Size()
         self.milliseconds = 0.0
         """What all requests took."""
-        self.root = Group(service, name, None)
+        self.root = SpanGroup(service, name, None)
         self.groups = [self.root]
         """Parents before their children."""
 
@@ -102,8 +102,8 @@ class MergedTree:
 
     def _add(self, entry: Span, weight: float) -> None:
         path = critical_path(entry)
-        counts: dict[Group, int] = {}
-        own: dict[Group, int] = {}
+        counts: dict[SpanGroup, int] = {}
+        own: dict[SpanGroup, int] = {}
         pending = [(entry, self.root, 0)]
         while pending:
             span, group, depth = pending.pop()
@@ -117,13 +117,13 @@ class MergedTree:
             group.count.add(count, weight)
             group.own.add(own[group] / 1000, weight)
 
-    def _group_of(self, span: Span, above: Group, depth: int) -> Group:
+    def _group_of(self, span: Span, above: SpanGroup, depth: int) -> SpanGroup:
         key = (span.service, span_label(span))
         group = above.below.get(key)
         if group is None:
             if len(self.groups) >= _MOST_GROUPS or depth >= _DEEPEST:
                 return above
-            group = above.below[key] = Group(*key, above)
+            group = above.below[key] = SpanGroup(*key, above)
             group.is_call = span.is_database or span.is_call
             self.groups.append(group)
         return group
@@ -139,15 +139,15 @@ def span_label(span: Span) -> str:
     return without_numbers(span.name)
 
 
-def pairs(before: MergedTree, after: MergedTree) -> Iterator[tuple[Group | None, Group | None]]:
+def pairs(before: MergedTree, after: MergedTree) -> Iterator[tuple[SpanGroup | None, SpanGroup | None]]:
     """Give the groups of two trees, side by side. A group that has moved to another position is found again.
 
     A new span around others moves all that is beneath. So of what only one tree has, groups of one service and name
     belong together, those with most time first.
     """
-    matched: dict[Group, Group] = {before.root: after.root}
+    matched: dict[SpanGroup, SpanGroup] = {before.root: after.root}
     yield before.root, after.root
-    gone: dict[tuple[str, str], list[Group]] = {}
+    gone: dict[tuple[str, str], list[SpanGroup]] = {}
     for group in before.groups[1:]:
         above = matched.get(group.above) if group.above else None
         other = above.below.get((group.service, group.name)) if above else None

@@ -19,7 +19,7 @@ _LEAKED: Final = "connection leaked"
 _MOST_LINES: Final = 1000
 
 
-class Holder(NamedTuple):
+class ConnectionHolder(NamedTuple):
     """Who holds a connection while another request waits, as tracemw's span `pool wait` tells."""
 
     line: str
@@ -81,11 +81,11 @@ def _pool(span: Span) -> str:
     return str(span.attributes.get("db.client.connection.pool.name") or peer(span.attributes))
 
 
-def holders_of(span: Span) -> list[Holder]:
+def holders_of(span: Span) -> list[ConnectionHolder]:
     """Return who held connections while this span waited; the list is empty for spans of others."""
     lines, ages, traces = (_listed(span, f"tracemw.pool.holders.{name}") for name in ("line", "age", "trace_id"))
     return [
-        Holder(str(line).rpartition("/")[2].replace(" in ", ", "), seconds(age), str(trace_id))
+        ConnectionHolder(str(line).rpartition("/")[2].replace(" in ", ", "), seconds(age), str(trace_id))
         for line, age, trace_id in zip(lines, ages, traces, strict=False)
     ]
 

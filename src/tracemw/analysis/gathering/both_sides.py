@@ -11,7 +11,7 @@ from tracemw.analysis.comparison.comparing_sides import SidesError, compare
 from tracemw.analysis.comparison.side import Side
 from tracemw.analysis.gathering.measuring import Fetched, measure
 from tracemw.analysis.gathering.searching import fetch
-from tracemw.analysis.gathering.sources import Files, Search, parse_side
+from tracemw.analysis.gathering.sources import Files, ServerSearch, parse_side
 from tracemw.analysis.load.files import traces_of_files
 from tracemw.analysis.load.query_api import QueryApi
 from tracemw.analysis.load.unreadable import NoTraceError
@@ -66,7 +66,7 @@ def compare_sources(
 
 
 def _searched(
-    source: Search, when: str, side: Side, api: QueryApi, limit: int, report: Callable[[str], object]
+    source: ServerSearch, when: str, side: Side, api: QueryApi, limit: int, report: Callable[[str], object]
 ) -> Fetched:
     ids = api.search(source.query, start=source.start, end=source.end, limit=limit)
     if not ids:

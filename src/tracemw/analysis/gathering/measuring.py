@@ -10,9 +10,9 @@ from tracemw.analysis.comparison.route_changes import confidence_of_each
 from tracemw.analysis.comparison.side import RouteKey, Side
 from tracemw.analysis.comparison.whole_traffic import Ask, Counts, WholeTraffic, ask_counts, ask_numbers
 from tracemw.analysis.gathering.searching import filter_of
-from tracemw.analysis.gathering.sources import Search
+from tracemw.analysis.gathering.sources import ServerSearch
 from tracemw.analysis.load.query_api import QueryApi
-from tracemw.analysis.load.unreadable import QueryError
+from tracemw.analysis.load.unreadable import ServerError
 
 _MOST_ROUTES: Final = 20
 
@@ -20,7 +20,7 @@ _MOST_ROUTES: Final = 20
 class Fetched:
     """One side: the search, and what the traces that were fetched say."""
 
-    def __init__(self, api: QueryApi, search: Search, side: Side, *, is_cut: bool) -> None:
+    def __init__(self, api: QueryApi, search: ServerSearch, side: Side, *, is_cut: bool) -> None:
         self.search = search
         self.side = side
         self.is_cut = is_cut
@@ -45,7 +45,7 @@ def measure(sides: Sequence[Fetched]) -> tuple[WholeTraffic, list[str]]:
     try:
         whole = _measured(sides)
         reason = ""
-    except QueryError as error:
+    except ServerError as error:
         whole, reason = {}, f" ({error})"
     if whole:
         return whole, [

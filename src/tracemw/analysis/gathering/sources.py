@@ -35,7 +35,7 @@ class Files:
     name: str
     files: tuple[Path, ...]
 
-    def is_same(self, other: Files | Search) -> bool:
+    def is_same(self, other: Files | ServerSearch) -> bool:
         """Return whether the other side has the same files."""
         return isinstance(other, Files) and {each.resolve() for each in self.files} == {
             each.resolve() for each in other.files
@@ -43,7 +43,7 @@ class Files:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class ServerSearch:
     """Traces that a server has."""
 
     name: str
@@ -53,14 +53,18 @@ class Search:
     """Seconds since the epoch."""
     end: int
 
-    def is_same(self, other: Files | Search) -> bool:
+    def is_same(self, other: Files | ServerSearch) -> bool:
         """Return whether the other side asks for the same."""
-        return isinstance(other, Search) and (self.query, self.start, self.end) == (other.query, other.start, other.end)
+        return isinstance(other, ServerSearch) and (self.query, self.start, self.end) == (
+            other.query,
+            other.start,
+            other.end,
+        )
 
 
 def parse_side(
     words: Sequence[str], now: float, *, service: str | None, route: str | None, since: float
-) -> Files | Search:
+) -> Files | ServerSearch:
     """Return the side that words name. Words that are no files narrow each other.
 
     Args:
@@ -99,7 +103,7 @@ def parse_side(
         query = narrowed(query, f"span.http.route = {quoted(route.rpartition(' ')[2])}")
     if service is not None:
         query = narrowed(query, f"resource.service.name = {quoted(service)}")
-    return Search(name=name, query=query or "{ }", start=int(start), end=int(end))
+    return ServerSearch(name=name, query=query or "{ }", start=int(start), end=int(end))
 
 
 def _window(text: str, now: float) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from tracemw.analysis.load.reading import read_traces
-from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError, QueryError
+from tracemw.analysis.load.unreadable import NoTraceError, NotTracesError, ServerError
 from tracemw.analysis.model import Trace
 
 _LARGEST: Final = 256 * 1024 * 1024
@@ -26,7 +26,7 @@ _ERASING: Final = 120.0
 _ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
 
 
-class Summary(NamedTuple):
+class SearchHit(NamedTuple):
     """What a search tells of one trace."""
 
     trace_id: str
@@ -74,7 +74,7 @@ class QueryApi:
             NotTracesError: if the answer is no trace.
         """
         if not _ID.fullmatch(trace_id):
-            raise QueryError(f"{trace_id!r} is no trace id; use up to 32 hex digits")
+            raise ServerError(f"{trace_id!r} is no trace id; use up to 32 hex digits")
         body = self._get(f"/api/v2/traces/{quote(trace_id)}")
         if body is None:
             body = self._get(f"/api/traces/{quote(trace_id)}")
@@ -93,7 +93,7 @@ class QueryApi:
         """Return the ids of the traces that a TraceQL query finds. See `search_summaries`."""
         return [found.trace_id for found in self.search_summaries(query, start=start, end=end, limit=limit)]
 
-    def search_summaries(self, query: str, *, start: int, end: int, limit: int) -> list[Summary]:
+    def search_summaries(self, query: str, *, start: int, end: int, limit: int) -> list[SearchHit]:
         """Return what a search tells of the traces that a TraceQL query finds, the newest first.
 
         Args:
@@ -108,16 +108,16 @@ class QueryApi:
         parameters = {"q": query, "start": start, "end": end, "limit": limit, "spss": 1}
         body = self._get(f"/api/search?{urlencode(parameters)}")
         if body is None:
-            raise QueryError(
+            raise ServerError(
                 f"{self._url} has no /api/search; use the URL of Tempo's query API, such as http://tempo:3200"
             )
         try:
             answer: Any = json.loads(body)
             return [
-                Summary(str(each["traceID"]), float(each.get("durationMs", 0))) for each in answer.get("traces") or ()
+                SearchHit(str(each["traceID"]), float(each.get("durationMs", 0))) for each in answer.get("traces") or ()
             ]
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise QueryError(
+            raise ServerError(
                 f"{self._url} answers a search with something else; use the URL of Tempo's query API"
             ) from None
 
@@ -138,11 +138,11 @@ class QueryApi:
             step = f"{max(end - start, 1)}s"
             body = self._get(f"/api/metrics/query_range?{urlencode({**parameters, 'step': step, 'exemplars': 0})}")
         if body is None:
-            raise QueryError(f"{self._url} has no TraceQL metrics")
+            raise ServerError(f"{self._url} has no TraceQL metrics")
         try:
             return [found for series in json.loads(body).get("series") or () for found in _one_value(series)]
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise QueryError(f"{self._url} answers a metrics query with something else") from None
+            raise ServerError(f"{self._url} answers a metrics query with something else") from None
 
     def build(self) -> tuple[str, str]:
         """Return the version and the revision of the server; both empty if it does not tell.
@@ -164,7 +164,7 @@ class QueryApi:
             QueryError: if the server cannot be asked, or refuses.
         """
         if self._get("/viewer/erase", json.dumps({"traceIds": list(trace_ids)}).encode()) is None:
-            raise QueryError(f"{self._url} erases nothing; use the tracemw view of this version of tracemw")
+            raise ServerError(f"{self._url} erases nothing; use the tracemw view of this version of tracemw")
 
     def _get(self, target: str, sent: bytes | None = None) -> bytes | None:
         """Return a body; None for 404. What is `sent`, as JSON, makes it a POST."""
@@ -179,7 +179,7 @@ class QueryApi:
                     return None
                 said = error.read(2000).decode(errors="replace").strip()
                 if sent is not None and said:
-                    raise QueryError(f"{self._url} refuses: {said}") from None
+                    raise ServerError(f"{self._url} refuses: {said}") from None
                 raise self._refused(error.code, said) from None
         except URLError as error:
             raise self._unreachable(error.reason) from None
@@ -189,25 +189,25 @@ class QueryApi:
             raise NotTracesError("the answer has more than 256 MiB; use a narrower query")
         return body
 
-    def _refused(self, status: int, said: str) -> QueryError:
+    def _refused(self, status: int, said: str) -> ServerError:
         if "no org id" in said:
-            return QueryError(
+            return ServerError(
                 f"{self._url} needs a tenant ({said}); use --tenant or TRACEMW_TENANT where this command starts"
             )
         if status in (401, 403):
             reason = f": {said}" if said and status == 403 else ""
-            return QueryError(
+            return ServerError(
                 f"{self._url} answers {status}{reason}; put an authorization into OTEL_EXPORTER_OTLP_HEADERS where "
                 "this command starts, such as Authorization=Bearer%20<token>"
             )
         if status == 400:
-            return QueryError(f"{self._url} refuses the question: {said or 'no reason given'}")
-        return QueryError(
+            return ServerError(f"{self._url} refuses the question: {said or 'no reason given'}")
+        return ServerError(
             f"{self._url} answers {status}: {said or 'no reason given'}; look into its log, and try again"
         )
 
-    def _unreachable(self, reason: object) -> QueryError:
-        return QueryError(
+    def _unreachable(self, reason: object) -> ServerError:
+        return ServerError(
             f"{self._url} cannot be reached ({reason}); see whether it runs, or start this command with another --url"
         )
 

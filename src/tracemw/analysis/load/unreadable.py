@@ -11,5 +11,5 @@ class NoTraceError(ValueError):
     """The trace is not there, or no trace matches."""
 
 
-class QueryError(ValueError):
+class ServerError(ValueError):
     """The server cannot be asked, or refuses to answer."""

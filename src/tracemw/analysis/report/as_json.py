@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracemw.analysis.findings.finding import Finding
-from tracemw.analysis.grouping import Group, Survey
+from tracemw.analysis.grouping import FindingGroup, Survey
 from tracemw.analysis.model import Trace, milliseconds
 from tracemw.analysis.verdict import Verdict
 
@@ -23,7 +23,7 @@ def of_one(trace: Trace, verdict: Verdict, findings: list[Finding]) -> Mapping[s
     }
 
 
-def of_many(made: Survey, verdict: Verdict, groups: list[Group]) -> Mapping[str, Any]:
+def of_many(made: Survey, verdict: Verdict, groups: list[FindingGroup]) -> Mapping[str, Any]:
     """Return the document on many traces: each finding is the exemplar of its group."""
     return {
         "verdict": verdict.sentence,

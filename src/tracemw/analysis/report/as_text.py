@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracemw.analysis.findings.finding import Finding
-from tracemw.analysis.grouping import Group, Survey
+from tracemw.analysis.grouping import FindingGroup, Survey
 from tracemw.analysis.model import Trace
 from tracemw.analysis.report.line import Line
 from tracemw.analysis.report.tree import tree_lines
@@ -29,7 +29,7 @@ def lines_of_one(trace: Trace, verdict: Verdict, findings: list[Finding]) -> Ite
     yield from tree_lines(trace, frozenset(id_ for finding in findings[:1] for id_ in finding.span_ids))
 
 
-def lines_of_many(made: Survey, verdict: Verdict, groups: list[Group]) -> Iterator[Line]:
+def lines_of_many(made: Survey, verdict: Verdict, groups: list[FindingGroup]) -> Iterator[Line]:
     """Give the lines on many traces."""
     yield Line(_capital(verdict.sentence), "bold")
     for group in groups[:_MOST_GROUPS]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tracemw.analysis.grouping import Group, Survey
+from tracemw.analysis.grouping import FindingGroup, Survey
 from tracemw.analysis.latencies import Exemplar, Latencies
 from tracemw.analysis.model import milliseconds
 from tracemw.analysis.report.as_json import of_many
-from tracemw.analysis.traffic import Place, Traffic
+from tracemw.analysis.traffic import Node, Traffic
 from tracemw.analysis.verdict import Verdict
 
 
-def survey_document(made: Survey, verdict: Verdict, groups: list[Group], traffic: Traffic) -> dict[str, Any]:
+def survey_document(made: Survey, verdict: Verdict, groups: list[FindingGroup], traffic: Traffic) -> dict[str, Any]:
     """Return what `analyze --json` says of many traces, and more.
 
     * `routes`: `service`, `name`, the numbers of `calls` and of those that `failed`, `p50`, `p95`, `p99`, and the
@@ -64,5 +64,5 @@ def _exemplar(call: Exemplar | None) -> Mapping[str, Any] | None:
     return None if call is None else {"ms": milliseconds(call.took), "trace_id": call.trace_id, "span_id": call.span_id}
 
 
-def _place(place: Place) -> Mapping[str, str]:
+def _place(place: Node) -> Mapping[str, str]:
     return {"kind": place.kind, "name": place.name}

@@ -12,9 +12,9 @@ from tracemw.lint.rules.span_rules import names_from_data, spans_across_yields, 
 from tracemw.lint.rules.swallowing import swallowed_exceptions
 from tracemw.lint.rules.untraced_clients import ClientRules, instrumented_by
 from tracemw.lint.rules.what_is_recorded import AttributeRules
-from tracemw.lint.source import Source
+from tracemw.lint.source import SourceModule
 
-Rule = Callable[[Source], Iterator[Spot]]
+Rule = Callable[[SourceModule], Iterator[Spot]]
 
 RULES: Final[tuple[Rule, ...]] = (
     names_from_data,

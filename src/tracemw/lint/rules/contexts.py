@@ -8,7 +8,7 @@ from typing import Final
 
 from tracemw.lint.codes import Spot
 from tracemw.lint.rules.span_rules import NAMED, is_span, spans_of
-from tracemw.lint.source import Source
+from tracemw.lint.source import SourceModule
 
 _POOLS: Final = frozenset(
     {
@@ -21,7 +21,7 @@ _ROUTES: Final = frozenset({"get", "post", "put", "patch", "delete", "route", "a
 _SOONER: Final = ("submit", "map")
 
 
-def lost_contexts(source: Source) -> Iterator[Spot]:
+def lost_contexts(source: SourceModule) -> Iterator[Spot]:
     """Find functions that run in another thread, and not within a copy of the context."""
     if not source.uses("opentelemetry", "tracemw"):
         return
@@ -40,11 +40,11 @@ def lost_contexts(source: Source) -> Iterator[Spot]:
             yield Spot(call.lineno, call.col_offset, "TMW303", ast.unparse(call.func))
 
 
-def _is_pool(node: ast.expr, source: Source) -> bool:
+def _is_pool(node: ast.expr, source: SourceModule) -> bool:
     return isinstance(node, ast.Call) and source.name(node.func) in _POOLS
 
 
-def _work_of(call: ast.Call, pools: set[str], source: Source) -> ast.expr | None:
+def _work_of(call: ast.Call, pools: set[str], source: SourceModule) -> ast.expr | None:
     """Return the function that another thread gets by this call; None if it is no such call."""
     func = call.func
     if source.name(func) in _THREADS:
@@ -60,7 +60,7 @@ def _work_of(call: ast.Call, pools: set[str], source: Source) -> ast.expr | None
     return None
 
 
-def _has_trace(call: ast.Call, work: ast.expr, source: Source) -> bool:
+def _has_trace(call: ast.Call, work: ast.expr, source: SourceModule) -> bool:
     """Return whether the module shows a trace: one that is current at the call, or spans that the work opens."""
     for outer in source.around(call):
         if isinstance(outer, ast.With | ast.AsyncWith) and any(spans_of(outer, source)):
@@ -75,7 +75,7 @@ def _has_trace(call: ast.Call, work: ast.expr, source: Source) -> bool:
     )
 
 
-def _serves(decorator: ast.expr, source: Source) -> bool:
+def _serves(decorator: ast.expr, source: SourceModule) -> bool:
     """Return whether a decorator makes a span of each call, or a handler of requests."""
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
     return source.name(called) in NAMED or (
@@ -83,7 +83,7 @@ def _serves(decorator: ast.expr, source: Source) -> bool:
     )
 
 
-def _takes_context(work: ast.expr, source: Source) -> bool:
+def _takes_context(work: ast.expr, source: SourceModule) -> bool:
     """Return whether a function is the `run` of a context, or a partial of it."""
     if isinstance(work, ast.Call) and source.name(work.func) == "functools.partial" and work.args:
         work = work.args[0]

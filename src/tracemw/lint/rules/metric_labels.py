@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracemw.lint.codes import Spot
-from tracemw.lint.source import Source, text_of
+from tracemw.lint.source import SourceModule, text_of
 
 _ID: Final = re.compile(r"(?i:(?:^|[._])(?:trace|span|correlation|request)[._]?id$)")
 _METHODS: Final = frozenset({"add", "record", "set", "observe", "labels"})
 
 
-def trace_ids_in_labels(source: Source) -> Iterator[Spot]:
+def trace_ids_in_labels(source: SourceModule) -> Iterator[Spot]:
     """Find calls of metrics whose labels have the id of a trace, span or request."""
     if not source.uses("opentelemetry", "prometheus_client", "tracemw"):
         return

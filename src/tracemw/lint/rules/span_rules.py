@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracemw.lint.codes import Spot
-from tracemw.lint.source import Function, Source, own_nodes, text_of
+from tracemw.lint.source import Function, SourceModule, own_nodes, text_of
 
 _OURS: Final = frozenset({"tracemw.span", "tracemw.spans.span"})
 NAMED: Final = frozenset({"tracemw.traced", "tracemw.spans.traced"})
@@ -18,7 +18,7 @@ _FEW: Final = re.compile(r"(?i:(?:^|[._])(?:method|route|operation|model|__(?:qu
 _MANAGERS: Final = ("contextmanager", "asynccontextmanager", "fixture")
 
 
-def is_span(call: ast.AST, source: Source) -> bool:
+def is_span(call: ast.AST, source: SourceModule) -> bool:
     """Return whether an expression makes a span."""
     if not isinstance(call, ast.Call):
         return False
@@ -45,14 +45,14 @@ def shown_name(call: ast.Call) -> str:
     return "" if name is None else ast.unparse(name)
 
 
-def spans_of(block: ast.With | ast.AsyncWith, source: Source) -> Iterator[ast.Call]:
+def spans_of(block: ast.With | ast.AsyncWith, source: SourceModule) -> Iterator[ast.Call]:
     """Give the calls that open the spans of a `with`."""
     for item in block.items:
         if isinstance(item.context_expr, ast.Call) and is_span(item.context_expr, source):
             yield item.context_expr
 
 
-def names_from_data(source: Source) -> Iterator[Spot]:
+def names_from_data(source: SourceModule) -> Iterator[Spot]:
     """Find names of spans that are put together from data."""
     for call in source.calls:
         renames = (
@@ -92,7 +92,7 @@ def _is_fixed(node: ast.expr) -> bool:
     return isinstance(node, ast.Attribute) and (node.attr.isupper() or _FEW.search(node.attr) is not None)
 
 
-def spans_without_end(source: Source) -> Iterator[Spot]:
+def spans_without_end(source: SourceModule) -> Iterator[Spot]:
     """Find spans that a function starts, keeps to itself and never ends."""
     for call in source.calls:
         if not (isinstance(call.func, ast.Attribute) and call.func.attr == "start_span" and is_span(call, source)):
@@ -107,7 +107,7 @@ def spans_without_end(source: Source) -> Iterator[Spot]:
                 yield spot
 
 
-def _ends_or_leaves(name: str, function: ast.AST, source: Source) -> bool:
+def _ends_or_leaves(name: str, function: ast.AST, source: SourceModule) -> bool:
     """Return whether a local span is ended, or given to somebody who may end it."""
     for node in ast.walk(function):
         if not (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)):
@@ -124,7 +124,7 @@ def _ends_or_leaves(name: str, function: ast.AST, source: Source) -> bool:
     return False
 
 
-def _only_looks(call: ast.Call, source: Source) -> bool:
+def _only_looks(call: ast.Call, source: SourceModule) -> bool:
     """Return whether a call uses a span without ending it: `use_span(span)` without `end_on_exit`, for one."""
     name = source.name(call.func).rpartition(".")[2]
     if name == "set_span_in_context":
@@ -135,7 +135,7 @@ def _only_looks(call: ast.Call, source: Source) -> bool:
     )
 
 
-def spans_across_yields(source: Source) -> Iterator[Spot]:
+def spans_across_yields(source: SourceModule) -> Iterator[Spot]:
     """Find spans that are current while a generator is suspended: its caller goes on within the span."""
     for block in source.withs:
         spans = [call for call in spans_of(block, source) if not _is_not_current(call)]

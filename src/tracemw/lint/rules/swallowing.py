@@ -8,7 +8,7 @@ from typing import Final
 
 from tracemw.lint.codes import Spot
 from tracemw.lint.rules.span_rules import shown_name, spans_of
-from tracemw.lint.source import Source, own_nodes
+from tracemw.lint.source import SourceModule, own_nodes
 
 _BROAD: Final = frozenset({"Exception", "BaseException"})
 _TELLS: Final = frozenset(
@@ -20,7 +20,7 @@ _TELLS: Final = frozenset(
 )
 
 
-def swallowed_exceptions(source: Source) -> Iterator[Spot]:
+def swallowed_exceptions(source: SourceModule) -> Iterator[Spot]:
     """Find handlers of any exception that neither raise, nor use it, nor tell of it."""
     for block in source.withs:
         spans = list(spans_of(block, source))
@@ -33,7 +33,7 @@ def swallowed_exceptions(source: Source) -> Iterator[Spot]:
                         yield Spot(handler.lineno, handler.col_offset, "TMW401", shown_name(spans[0]))
 
 
-def _is_broad(handler: ast.ExceptHandler, source: Source) -> bool:
+def _is_broad(handler: ast.ExceptHandler, source: SourceModule) -> bool:
     kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(kind is None or source.name(kind) in _BROAD for kind in kinds)
 

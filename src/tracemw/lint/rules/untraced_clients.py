@@ -8,7 +8,7 @@ from typing import Final
 
 from tracemw.lint.codes import Spot
 from tracemw.lint.doors import CLIENT_DOORS, INSTRUMENTORS, instrumentation_remedy
-from tracemw.lint.source import Source, own_nodes
+from tracemw.lint.source import SourceModule, own_nodes
 
 _MADE: Final = {
     "httpx.Client": "httpx.Client(...)",
@@ -50,7 +50,7 @@ class ClientRules:
     def __init__(self, instrumented: frozenset[str]) -> None:
         self._instrumented = instrumented
 
-    def __call__(self, source: Source) -> Iterator[Spot]:
+    def __call__(self, source: SourceModule) -> Iterator[Spot]:
         """Find clients that are made, and not handed to a door in the same module."""
         if not source.uses("httpx", "httpx2", "requests", "urllib3", "aiohttp"):
             return
@@ -66,7 +66,7 @@ class ClientRules:
                 yield Spot(call.lineno, call.col_offset, "TMW302", f"{name}()", _AT_ONCE[library])
 
 
-def instrumented_by(source: Source) -> frozenset[str]:
+def instrumented_by(source: SourceModule) -> frozenset[str]:
     """Return the libraries whose instrumentation a module turns on: the official one, or that of Logfire."""
     names = {name.rpartition(".")[2] for name in source.imports.values() if name.startswith(_INSTRUMENTORS)}
     found = {library for library, instrumentor in INSTRUMENTORS.items() if instrumentor in names}
@@ -81,7 +81,7 @@ def instrumented_by(source: Source) -> frozenset[str]:
     return frozenset(found)
 
 
-def _names_traced(source: Source) -> frozenset[str]:
+def _names_traced(source: SourceModule) -> frozenset[str]:
     """Return what the module hands to a door: `session`, `self.client`, and `fetch.client` for a local variable."""
     return frozenset(
         source.variable(call.args[0])
@@ -90,7 +90,7 @@ def _names_traced(source: Source) -> frozenset[str]:
     )
 
 
-def _is_traced(call: ast.Call, source: Source, traced: frozenset[str]) -> bool:
+def _is_traced(call: ast.Call, source: SourceModule, traced: frozenset[str]) -> bool:
     for node in ast.walk(call):
         if isinstance(node, ast.Call) and source.name(node.func).rpartition(".")[2] in (*_TRANSPORTS, *_FOR_TESTS):
             return True
@@ -113,7 +113,7 @@ def _is_traced(call: ast.Call, source: Source, traced: frozenset[str]) -> bool:
     return kept is call
 
 
-def _is_traced_within(variable: ast.expr, source: Source) -> bool:
+def _is_traced_within(variable: ast.expr, source: SourceModule) -> bool:
     """Return whether the block of a `with` hands its variable to a door."""
     block = next(outer for outer in source.around(variable) if isinstance(outer, ast.With | ast.AsyncWith))
     return any(
@@ -124,7 +124,7 @@ def _is_traced_within(variable: ast.expr, source: Source) -> bool:
     )
 
 
-def _is_unknown(node: ast.expr, source: Source) -> bool:
+def _is_unknown(node: ast.expr, source: SourceModule) -> bool:
     """Return whether a transport, or `**options`, comes from elsewhere: a traced transport may be inside."""
     if isinstance(node, ast.Call):
         return not source.name(node.func).startswith(("httpx.", "httpx2."))

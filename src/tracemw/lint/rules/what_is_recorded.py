@@ -9,7 +9,7 @@ from typing import Final
 
 from tracemw.lint.codes import Spot
 from tracemw.lint.rules.span_rules import is_span
-from tracemw.lint.source import Source, text_of
+from tracemw.lint.source import SourceModule, text_of
 from tracemw.redaction.detectors import secrets
 from tracemw.redaction.pairs import is_telling
 
@@ -38,7 +38,7 @@ class AttributeRules:
     def __init__(self, allows: Callable[[str], bool] | None = None) -> None:
         self._allows = allows
 
-    def __call__(self, source: Source) -> Iterator[Spot]:
+    def __call__(self, source: SourceModule) -> Iterator[Spot]:
         """Give what is wrong with the attributes and the baggage of a module."""
         if not source.uses("opentelemetry", "tracemw"):
             return
@@ -71,7 +71,7 @@ def is_personal(key: str) -> bool:
     return _PERSONAL.search(key) is not None or _OF_USERS.search(key.lower()) is not None
 
 
-def _recorded(call: ast.Call, source: Source) -> Iterator[tuple[str, ast.AST, ast.expr | None]]:
+def _recorded(call: ast.Call, source: SourceModule) -> Iterator[tuple[str, ast.AST, ast.expr | None]]:
     """Give the attributes that a call records: key, where it stands, and value."""
     name = source.name(call.func)
     if name in _OURS or name in _ANNOTATE:

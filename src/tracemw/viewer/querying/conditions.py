@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from tracemw.viewer.querying import regex
 from tracemw.viewer.querying.fields import INTRINSICS, Attribute, Field, value_text
 from tracemw.viewer.querying.literals import Duration, Keyword, Value
-from tracemw.viewer.querying.relations import Trace
+from tracemw.viewer.querying.relations import QueriedTrace
 from tracemw.viewer.storing.candidates import StoredSpan
 from tracemw.viewer.storing.sql import SqlCondition
 
@@ -52,7 +52,7 @@ class Expression(Protocol):
         """The type of the values; ``attribute`` if only a span tells."""
         ...
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return the values of a span. A span that lacks something has none."""
         ...
 
@@ -60,12 +60,12 @@ class Expression(Protocol):
         """Return SQL that holds for every span of which the expression is true, and perhaps for others."""
         ...
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield the fields that a search shows, because the expression asks for them, with the values that match."""
         ...
 
 
-def holds(expression: Expression, trace: Trace, span: StoredSpan) -> bool:
+def holds(expression: Expression, trace: QueriedTrace, span: StoredSpan) -> bool:
     """Tell whether an expression is true of a span."""
     return True in expression.read(trace, span)
 
@@ -81,7 +81,7 @@ class Literal:
         """The value's own type."""
         return type_of(self.value)
 
-    def read(self, _: Trace, __: StoredSpan) -> list[Value]:
+    def read(self, _: QueriedTrace, __: StoredSpan) -> list[Value]:
         """Return the value."""
         return [self.value]
 
@@ -89,7 +89,7 @@ class Literal:
         """Let all spans pass, unless the value is ``false``."""
         return SqlCondition("0") if self.value is False else SqlCondition()
 
-    def shown(self, _: Trace, __: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, _: QueriedTrace, __: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield nothing."""
         return iter(())
 
@@ -105,7 +105,7 @@ class Reference:
         """The field's type."""
         return self.field.type
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return the field's values."""
         return self.field.read(trace, span)
 
@@ -113,7 +113,7 @@ class Reference:
         """Let spans pass that may have the field."""
         return self.field.prefilter("!=", "")
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield the field's first value."""
         for value in self.read(trace, span)[:1]:
             yield self.field, value
@@ -126,7 +126,7 @@ class AllOf:
     expressions: tuple[Expression, ...]
     type: str = "bool"
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return whether every expression is true."""
         return [all(holds(expression, trace, span) for expression in self.expressions)]
 
@@ -134,7 +134,7 @@ class AllOf:
         """Return all prefilters, joined by AND."""
         return SqlCondition.all_of(expression.prefilter() for expression in self.expressions)
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield what the expressions show."""
         for expression in self.expressions:
             yield from expression.shown(trace, span)
@@ -147,7 +147,7 @@ class AnyOf:
     expressions: tuple[Expression, ...]
     type: str = "bool"
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return whether at least one expression is true."""
         return [any(holds(expression, trace, span) for expression in self.expressions)]
 
@@ -155,7 +155,7 @@ class AnyOf:
         """Return all prefilters, joined by OR."""
         return SqlCondition.any_of(expression.prefilter() for expression in self.expressions)
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield what the expressions show."""
         for expression in self.expressions:
             yield from expression.shown(trace, span)
@@ -168,7 +168,7 @@ class Not:
     expression: Expression
     type: str = "bool"
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return whether the expression is false."""
         return [False in self.expression.read(trace, span)]
 
@@ -176,7 +176,7 @@ class Not:
         """Let all spans pass."""
         return SqlCondition()
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield what the expression shows."""
         return self.expression.shown(trace, span)
 
@@ -189,7 +189,7 @@ class Exists:
     wanted: bool
     type: str = "bool"
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return whether the span has values, or has none."""
         return [bool(self.expression.read(trace, span)) == self.wanted]
 
@@ -199,13 +199,13 @@ class Exists:
             return self.expression.prefilter()
         return SqlCondition()
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield what the expression shows."""
         return self.expression.shown(trace, span)
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class BinaryComparison:
     """A comparison of two expressions. Of an array, one element is enough, for ``!=`` and ``!~`` too, as in Tempo."""
 
     left: Expression
@@ -213,7 +213,7 @@ class Comparison:
     right: Expression
     type: str = "bool"
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return whether the comparison holds for any of the values."""
         rights = self.right.read(trace, span)
         return [any(self._compare(left, right) for left in self.left.read(trace, span) for right in rights)]
@@ -224,7 +224,7 @@ class Comparison:
             return self.left.field.prefilter(self.operator, self.right.value)
         return SqlCondition()
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield the values of the field that match the literal."""
         if isinstance(self.left, Reference) and isinstance(self.right, Literal):
             for value in self.left.read(trace, span):
@@ -260,7 +260,7 @@ class Calculation:
         """The type of the left side, or else of the right."""
         return self.right.type if self.left.type == "attribute" else self.left.type
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return the results for all pairs of numbers."""
         rights = [value for value in self.right.read(trace, span) if type_of(value) in NUMBERS]
         lefts = (value for value in self.left.read(trace, span) if type_of(value) in NUMBERS)
@@ -270,7 +270,7 @@ class Calculation:
         """Let all spans pass."""
         return SqlCondition()
 
-    def shown(self, _: Trace, __: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, _: QueriedTrace, __: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield nothing."""
         return iter(())
 
@@ -289,7 +289,7 @@ class Tag:
     text: str
     type: str = "bool"
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return whether the field matches."""
         if self.key == "error":
             return [(INTRINSICS["status"].read(trace, span)[0] == Keyword("status", "error")) == (self.text == "true")]
@@ -299,7 +299,7 @@ class Tag:
         """Let spans pass that mention the key, or whose resource does. If the key names an intrinsic, let all pass."""
         return self._field.prefilter("=~", "") if isinstance(self._field, Attribute) else SqlCondition()
 
-    def shown(self, _: Trace, __: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, _: QueriedTrace, __: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield nothing."""
         return iter(())
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from tracemw.viewer.querying.fields import INTRINSICS, Attribute, attribute_values
 from tracemw.viewer.querying.literals import Value
-from tracemw.viewer.querying.relations import Trace
+from tracemw.viewer.querying.relations import QueriedTrace
 from tracemw.viewer.querying.spansets import Filter
 from tracemw.viewer.storing.candidates import StoredSpan
 
 _INTRINSICS = ("name", "kind", "status", "statusMessage", "rootName", "rootServiceName")
 
 
-def compared(selection: Filter, trace: Trace, span: StoredSpan) -> Iterator[tuple[tuple[str, Value], ...]]:
+def compared(selection: Filter, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[tuple[str, Value], ...]]:
     """Yield the labels of each series that counts a span: one for each value, and one for each field that it has."""
     side = "selection" if selection.matches(trace, span) else "baseline"
     seen: set[str] = set()
@@ -24,7 +24,7 @@ def compared(selection: Filter, trace: Trace, span: StoredSpan) -> Iterator[tupl
             yield ("__meta_type", f"{side}_total"), (name, "nil")
 
 
-def _fields(trace: Trace, span: StoredSpan) -> Iterator[tuple[str, Value]]:
+def _fields(trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[str, Value]]:
     for name in _INTRINSICS:
         for value in INTRINSICS[name].read(trace, span):
             yield name, value

@@ -13,8 +13,8 @@ from tracemw.viewer.querying.conditions import (
     NUMBERS,
     AllOf,
     AnyOf,
+    BinaryComparison,
     Calculation,
-    Comparison,
     Exists,
     Expression,
     Literal,
@@ -181,7 +181,7 @@ class ExpressionParser:
             if not isinstance(right, Literal):
                 raise self._illegal(start)
             regex.check(right.value)
-        return Comparison(left, operator, right)
+        return BinaryComparison(left, operator, right)
 
     def _check_boolean(self, expression: Expression, start: int) -> Expression:
         if expression.type not in ("bool", "attribute"):

@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tracemw.viewer.querying.literals import Duration, Keyword, Value
 from tracemw.viewer.querying.regex import literal_prefix
-from tracemw.viewer.querying.relations import Trace
+from tracemw.viewer.querying.relations import QueriedTrace
 from tracemw.viewer.storing.candidates import StoredSpan
 from tracemw.viewer.storing.sql import SqlCondition
 from tracemw.viewer.storing.vocabulary import WORDED, attribute_word, intrinsic_word, key_word
@@ -53,7 +53,7 @@ class Field(Protocol):
         """The type of the field's values; ``attribute`` if only a span tells."""
         ...
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return the values of a span. A span without the field has none."""
         ...
 
@@ -81,7 +81,7 @@ class Attribute:
         scope = "parent" if self.of_parent else ""
         return ".".join((*filter(None, (scope, self.scope)), self.key)) if scope or self.scope else f".{self.key}"
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return the attribute's values, one for each element of an array."""
         if self.of_parent:
             parent = trace.parent(span)
@@ -146,10 +146,10 @@ class Intrinsic:
 
     name: str
     type: str
-    values: Callable[[Trace, StoredSpan], Iterable[Value]]
+    values: Callable[[QueriedTrace, StoredSpan], Iterable[Value]]
     column: str = ""
 
-    def read(self, trace: Trace, span: StoredSpan) -> list[Value]:
+    def read(self, trace: QueriedTrace, span: StoredSpan) -> list[Value]:
         """Return the values."""
         return list(self.values(trace, span))
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from tracemw.viewer.querying.conditions import MAX_CONDITIONS, AllOf, Tag
 from tracemw.viewer.querying.literals import LARGEST_INTEGER, QueryError, parse_duration, parse_number, unquote
-from tracemw.viewer.querying.pipelines import Pipeline
+from tracemw.viewer.querying.pipelines import QueryPipeline
 from tracemw.viewer.querying.search import Search
 from tracemw.viewer.querying.spansets import Filter
-from tracemw.viewer.querying.timeseries import SECOND, Window
+from tracemw.viewer.querying.timeseries import SECOND, SeriesWindow
 from tracemw.viewer.querying.traceql import Query, parse_search_query, parse_traceql
 from tracemw.viewer.storing.scopes import LONGEST_SERVICE, NAMELESS_SERVICE
 from tracemw.viewer.storing.sql import SqlCondition
@@ -112,7 +112,7 @@ def parse_window(parameters: Mapping[str, str]) -> tuple[int | None, int | None]
     return start, end
 
 
-def parse_metrics(parameters: Mapping[str, str], now: int, *, instant: bool) -> tuple[Query, Window, int]:
+def parse_metrics(parameters: Mapping[str, str], now: int, *, instant: bool) -> tuple[Query, SeriesWindow, int]:
     """Read the parameters of ``/api/metrics/query_range``, or of ``/api/metrics/query``, which has no step.
 
     Args:
@@ -138,10 +138,10 @@ def parse_metrics(parameters: Mapping[str, str], now: int, *, instant: bool) -> 
     if end <= start:
         raise QueryError("end must be greater than start")
     if instant:
-        return query, Window(start, end, end - start, is_instant=True), 0
+        return query, SeriesWindow(start, end, end - start, is_instant=True), 0
     exemplars = parameters.get("exemplars", "")
     wanted = min(int(exemplars), _MAX_EXEMPLARS) if re.fullmatch(r"[0-9]{1,9}", exemplars) else _MAX_EXEMPLARS
-    return query, Window.aligned(start, end, _parse_step(parameters, end - start)), wanted
+    return query, SeriesWindow.aligned(start, end, _parse_step(parameters, end - start)), wanted
 
 
 def parse_logfmt(text: str) -> list[tuple[str, str]]:
@@ -173,7 +173,7 @@ def _check_lengths(parameters: Mapping[str, str]) -> None:
 
 
 def _search(
-    parameters: Mapping[str, str], query: Pipeline | None, traces: Iterable[SqlCondition], *, tags: bool = False
+    parameters: Mapping[str, str], query: QueryPipeline | None, traces: Iterable[SqlCondition], *, tags: bool = False
 ) -> Search:
     return Search(
         query=query,
@@ -184,9 +184,9 @@ def _search(
     )
 
 
-def _parse_tags(text: str) -> Pipeline | None:
+def _parse_tags(text: str) -> QueryPipeline | None:
     tags = [Tag(key, value) for key, value in parse_logfmt(text)]
-    return Pipeline(Filter(AllOf(tuple(tags)))) if tags else None
+    return QueryPipeline(Filter(AllOf(tuple(tags)))) if tags else None
 
 
 def _conditions_on_window(start: int | None, end: int | None) -> Iterator[SqlCondition]:

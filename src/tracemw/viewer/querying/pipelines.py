@@ -9,7 +9,7 @@ from typing import Protocol
 from tracemw.viewer.querying.conditions import COMPARISONS, Expression, Literal, type_of
 from tracemw.viewer.querying.fields import Field
 from tracemw.viewer.querying.literals import Duration, Value
-from tracemw.viewer.querying.relations import Trace
+from tracemw.viewer.querying.relations import QueriedTrace
 from tracemw.viewer.querying.spansets import Filter, Source, SpanSet, SpansetExpression
 from tracemw.viewer.storing.candidates import StoredSpan
 from tracemw.viewer.storing.sql import SqlCondition
@@ -20,11 +20,11 @@ AGGREGATES = ("count", "avg", "max", "min", "sum")
 class Stage(Protocol):
     """One stage of a pipeline."""
 
-    def apply(self, trace: Trace, sets: list[SpanSet]) -> list[SpanSet]:
+    def apply(self, trace: QueriedTrace, sets: list[SpanSet]) -> list[SpanSet]:
         """Return what the stage makes of the sets of a trace."""
         ...
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield the fields that a search shows because of the stage. ``None`` stands for one that is missing."""
         ...
 
@@ -35,12 +35,12 @@ class Filtering:
 
     expression: SpansetExpression
 
-    def apply(self, trace: Trace, sets: list[SpanSet]) -> list[SpanSet]:
+    def apply(self, trace: QueriedTrace, sets: list[SpanSet]) -> list[SpanSet]:
         """Return the sets with the spans that are found, without those that become empty."""
         found = ((each, self.expression.find(trace, _within(trace, each))) for each in sets)
         return [each.with_spans(spans) for each, spans in found if spans]
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield what the filters show."""
         for each in self.expression.filters():
             yield from each.expression.shown(trace, span)
@@ -61,7 +61,7 @@ class Aggregating:
     operator: str
     limit: int | float
 
-    def apply(self, trace: Trace, sets: list[SpanSet]) -> list[SpanSet]:
+    def apply(self, trace: QueriedTrace, sets: list[SpanSet]) -> list[SpanSet]:
         """Return the sets that stay, each with the result."""
         kept: list[SpanSet] = []
         for each in sets:
@@ -70,11 +70,11 @@ class Aggregating:
                 kept.append(SpanSet(each.spans, {**each.attributes, self.text: result}))
         return kept
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield what is aggregated."""
         return iter(()) if self.of is None else self.of.shown(trace, span)
 
-    def _aggregate(self, trace: Trace, spans: list[StoredSpan]) -> int | float | None:
+    def _aggregate(self, trace: QueriedTrace, spans: list[StoredSpan]) -> int | float | None:
         if self.of is None:
             return len(spans)
         values: list[int | float] = []
@@ -110,7 +110,7 @@ class Grouping:
     text: str
     by: Expression
 
-    def apply(self, trace: Trace, sets: list[SpanSet]) -> list[SpanSet]:
+    def apply(self, trace: QueriedTrace, sets: list[SpanSet]) -> list[SpanSet]:
         """Return the groups, in the order of their first spans."""
         groups: list[SpanSet] = []
         for each in sets:
@@ -122,7 +122,7 @@ class Grouping:
             groups += (SpanSet(spans, {**each.attributes, self.text: key[1]}) for key, spans in by_value.items())
         return groups
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield what the spans are grouped by."""
         return self.by.shown(trace, span)
 
@@ -131,12 +131,12 @@ class Grouping:
 class Coalescing:
     """The stage ``coalesce()``: all sets become one again."""
 
-    def apply(self, _: Trace, sets: list[SpanSet]) -> list[SpanSet]:
+    def apply(self, _: QueriedTrace, sets: list[SpanSet]) -> list[SpanSet]:
         """Return the one set."""
         spans = {span.span_id: span for each in sets for span in each.spans}
         return [SpanSet(list(spans.values()))] if spans else []
 
-    def shown(self, _: Trace, __: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, _: QueriedTrace, __: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield nothing."""
         return iter(())
 
@@ -147,18 +147,18 @@ class Selecting:
 
     fields: tuple[Field, ...]
 
-    def apply(self, _: Trace, sets: list[SpanSet]) -> list[SpanSet]:
+    def apply(self, _: QueriedTrace, sets: list[SpanSet]) -> list[SpanSet]:
         """Return the sets as they are."""
         return sets
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield each field's first value, or None."""
         for each in self.fields:
             yield each, next(iter(each.read(trace, span)), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Pipeline:
+class QueryPipeline:
     """A pipeline: what finds the first sets of a trace, and the stages after that. In parentheses, it finds a set."""
 
     first: SpansetExpression
@@ -172,11 +172,11 @@ class Pipeline:
         """Return what the first part requires."""
         return self.first.required()
 
-    def find(self, trace: Trace, source: Source) -> list[StoredSpan]:
+    def find(self, trace: QueriedTrace, source: Source) -> list[StoredSpan]:
         """Return the spans of all sets."""
         return list({span.span_id: span for each in self.find_sets(trace, source) for span in each.spans}.values())
 
-    def find_sets(self, trace: Trace, source: Source) -> list[SpanSet]:
+    def find_sets(self, trace: QueriedTrace, source: Source) -> list[SpanSet]:
         """Return the sets that the last stage leaves."""
         spans = self.first.find(trace, source)
         sets = [SpanSet(spans)] if spans else []
@@ -188,7 +188,7 @@ class Pipeline:
         """Tell whether a single filter says all: the stages after it change no set."""
         return isinstance(self.first, Filter) and all(isinstance(stage, Selecting) for stage in self.stages)
 
-    def shown(self, trace: Trace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
+    def shown(self, trace: QueriedTrace, span: StoredSpan) -> Iterator[tuple[Field, Value]]:
         """Yield the fields that a search shows of a span; see `Stage.shown`."""
         for stage in (Filtering(self.first), *self.stages):
             yield from stage.shown(trace, span)
@@ -198,7 +198,7 @@ ALL = Filter(Literal(True))
 """The filter ``{}``, which every span matches."""
 
 
-def _within(trace: Trace, spans: SpanSet) -> Source:
+def _within(trace: QueriedTrace, spans: SpanSet) -> Source:
     """Return a source of the spans of a set."""
 
     def source(wanted: Filter) -> list[StoredSpan]:
@@ -207,7 +207,7 @@ def _within(trace: Trace, spans: SpanSet) -> Source:
     return source
 
 
-def _forgetful(wanted: Filter, trace: Trace, spans: Iterable[StoredSpan]) -> Iterator[StoredSpan]:
+def _forgetful(wanted: Filter, trace: QueriedTrace, spans: Iterable[StoredSpan]) -> Iterator[StoredSpan]:
     for span in spans:
         matches = wanted.matches(trace, span)
         span.forget()

@@ -8,7 +8,7 @@ from functools import cached_property
 from tracemw.viewer.budget import Budget
 from tracemw.viewer.storing.candidates import StoredSpan
 from tracemw.viewer.storing.store import Store
-from tracemw.viewer.storing.summaries import Summary
+from tracemw.viewer.storing.summaries import TraceSummary
 
 _NOWHERE = (0, 0, 0)
 _ABOVE_ROOTS = -1
@@ -63,14 +63,14 @@ class Tree:
         return sets
 
 
-class Trace:
+class QueriedTrace:
     """A trace to which fields refer.
 
     Attributes:
         summary: What lists show of the trace.
     """
 
-    def __init__(self, store: Store, summary: Summary, budget: Budget) -> None:
+    def __init__(self, store: Store, summary: TraceSummary, budget: Budget) -> None:
         self.summary = summary
         self._store = store
         self._budget = budget

@@ -10,13 +10,13 @@ from itertools import islice
 from tracemw.viewer.budget import Budget
 from tracemw.viewer.querying.fields import Field
 from tracemw.viewer.querying.literals import Value
-from tracemw.viewer.querying.pipelines import Pipeline
-from tracemw.viewer.querying.relations import Trace
+from tracemw.viewer.querying.pipelines import QueryPipeline
+from tracemw.viewer.querying.relations import QueriedTrace
 from tracemw.viewer.querying.spansets import Filter, SpanSet
 from tracemw.viewer.storing.candidates import StoredSpan
 from tracemw.viewer.storing.sql import SqlCondition
 from tracemw.viewer.storing.store import Store
-from tracemw.viewer.storing.summaries import Summary
+from tracemw.viewer.storing.summaries import TraceSummary
 
 _NEWEST = 2_000  # traces, into which a search looks before it passes over all spans
 
@@ -34,7 +34,7 @@ class Search:
         shows_spans: Whether to show spans at all. A search for tags tells the traces only.
     """
 
-    query: Pipeline | None
+    query: QueryPipeline | None
     traces: SqlCondition
     limit: int
     spans_per_set: int
@@ -69,7 +69,7 @@ class FoundSet:
 class FoundTrace:
     """A trace that a search has found. Without a query, and for tags, it has no sets."""
 
-    summary: Summary
+    summary: TraceSummary
     sets: tuple[FoundSet, ...] = ()
 
 
@@ -88,8 +88,8 @@ def find(store: Store, search: Search, budget: Budget) -> Iterator[FoundTrace]:
 
 
 def find_spans(
-    store: Store, query: Pipeline, traces: SqlCondition, spans: SqlCondition, budget: Budget
-) -> Iterator[tuple[Trace, StoredSpan]]:
+    store: Store, query: QueryPipeline, traces: SqlCondition, spans: SqlCondition, budget: Budget
+) -> Iterator[tuple[QueriedTrace, StoredSpan]]:
     """Return the spans that a query finds, in no order, each when it is asked for.
 
     Args:
@@ -110,18 +110,18 @@ def find_spans(
     return _spans_in(store, query, _likely(store, required, traces, budget), prefilter, budget)
 
 
-def find_in_trace(store: Store, trace_id: bytes, query: Pipeline, budget: Budget) -> set[bytes]:
+def find_in_trace(store: Store, trace_id: bytes, query: QueryPipeline, budget: Budget) -> set[bytes]:
     """Return the ids of the spans of one trace that a query finds."""
     summaries = store.summaries(SqlCondition(), budget, only=[trace_id])
     return {span.span_id for _, span in _spans_in(store, query, summaries, _prefilter(query), budget)}
 
 
 def _spans_in(
-    store: Store, query: Pipeline, summaries: Iterator[Summary], prefilter: SqlCondition, budget: Budget
-) -> Iterator[tuple[Trace, StoredSpan]]:
+    store: Store, query: QueryPipeline, summaries: Iterator[TraceSummary], prefilter: SqlCondition, budget: Budget
+) -> Iterator[tuple[QueriedTrace, StoredSpan]]:
     filters = tuple(query.filters())
     for summaries_at_once, candidates in store.candidates(summaries, prefilter, budget):
-        traces = {summary.trace_id: Trace(store, summary, budget) for summary in summaries_at_once}
+        traces = {summary.trace_id: QueriedTrace(store, summary, budget) for summary in summaries_at_once}
         if query.keeps_all():
             for span in candidates:
                 if filters[0].matches(traces[span.trace_id], span):
@@ -135,13 +135,13 @@ def _spans_in(
                 yield trace, span
 
 
-def _prefilter(query: Pipeline) -> SqlCondition:
+def _prefilter(query: QueryPipeline) -> SqlCondition:
     """Return SQL that holds for every span that a filter of the query matches."""
     return SqlCondition.any_of(each.expression.prefilter() for each in query.filters())
 
 
 class _Finder:
-    def __init__(self, store: Store, search: Search, query: Pipeline, budget: Budget) -> None:
+    def __init__(self, store: Store, search: Search, query: QueryPipeline, budget: Budget) -> None:
         self._store = store
         self._search = search
         self._query = query
@@ -149,7 +149,9 @@ class _Finder:
         self._filters = tuple(query.filters())
         self._prefilter = _prefilter(query)
 
-    def _show(self, trace: Trace, matched: int, spans: list[StoredSpan], attributes: Mapping[str, Value]) -> FoundSet:
+    def _show(
+        self, trace: QueriedTrace, matched: int, spans: list[StoredSpan], attributes: Mapping[str, Value]
+    ) -> FoundSet:
         return FoundSet(
             matched,
             tuple(FoundSpan(span, dict(self._query.shown(trace, span))) for span in spans),
@@ -160,11 +162,13 @@ class _Finder:
 class _StreamFinder(_Finder):
     """Finds the spans of a single filter. Of each trace, only the spans to show are held."""
 
-    def find(self, summaries: Iterator[Summary]) -> Iterator[FoundTrace]:
+    def find(self, summaries: Iterator[TraceSummary]) -> Iterator[FoundTrace]:
         count = self._search.spans_per_set
         (only,) = self._filters
         for summaries_at_once, candidates in self._store.candidates(summaries, self._prefilter, self._budget):
-            traces = {summary.trace_id: Trace(self._store, summary, self._budget) for summary in summaries_at_once}
+            traces = {
+                summary.trace_id: QueriedTrace(self._store, summary, self._budget) for summary in summaries_at_once
+            }
             matched = dict.fromkeys(traces, 0)
             first: dict[bytes, list[StoredSpan]] = {trace_id: [] for trace_id in traces}
             for span in candidates:
@@ -185,9 +189,11 @@ class _StreamFinder(_Finder):
 class _SetFinder(_Finder):
     """Finds sets of spans. Of each trace, the spans that match any filter are held, encoded."""
 
-    def find(self, summaries: Iterator[Summary]) -> Iterator[FoundTrace]:
+    def find(self, summaries: Iterator[TraceSummary]) -> Iterator[FoundTrace]:
         for summaries_at_once, candidates in self._store.candidates(summaries, self._prefilter, self._budget):
-            traces = {summary.trace_id: Trace(self._store, summary, self._budget) for summary in summaries_at_once}
+            traces = {
+                summary.trace_id: QueriedTrace(self._store, summary, self._budget) for summary in summaries_at_once
+            }
             found = _matching(self._filters, traces, candidates)
             for trace_id, trace in traces.items():
                 self._budget.check()
@@ -195,12 +201,14 @@ class _SetFinder(_Finder):
                 if sets:
                     yield FoundTrace(trace.summary, tuple(self._show_set(trace, each) for each in sets))
 
-    def _show_set(self, trace: Trace, spans: SpanSet) -> FoundSet:
+    def _show_set(self, trace: QueriedTrace, spans: SpanSet) -> FoundSet:
         first = heapq.nsmallest(self._search.spans_per_set, spans.spans, key=_by_start)
         return self._show(trace, len(spans.spans), first, spans.attributes)
 
 
-def _likely(store: Store, required: Sequence[SqlCondition], traces: SqlCondition, budget: Budget) -> Iterator[Summary]:
+def _likely(
+    store: Store, required: Sequence[SqlCondition], traces: SqlCondition, budget: Budget
+) -> Iterator[TraceSummary]:
     """Yield the traces that may be meant, newest first.
 
     Each required condition holds for at least one span of every trace that is meant. Where its words are rare, few
@@ -227,7 +235,7 @@ def _likely(store: Store, required: Sequence[SqlCondition], traces: SqlCondition
 
 
 def _matching(
-    filters: tuple[Filter, ...], traces: Mapping[bytes, Trace], candidates: Iterator[StoredSpan]
+    filters: tuple[Filter, ...], traces: Mapping[bytes, QueriedTrace], candidates: Iterator[StoredSpan]
 ) -> dict[bytes, dict[Filter, list[StoredSpan]]]:
     """Return the candidates of each trace that match each filter."""
     found: dict[bytes, dict[Filter, list[StoredSpan]]] = {

@@ -13,7 +13,7 @@ from typing import Protocol
 from tracemw.viewer.querying.conditions import Expression, holds
 from tracemw.viewer.querying.literals import Value
 from tracemw.viewer.querying.relations import (
-    Trace,
+    QueriedTrace,
     Tree,
     ancestors_of,
     children_of,
@@ -56,7 +56,7 @@ class SpansetExpression(Protocol):
         """Return conditions of which each holds for at least one span of every trace in which there is a set."""
         ...
 
-    def find(self, trace: Trace, source: Source) -> list[StoredSpan]:
+    def find(self, trace: QueriedTrace, source: Source) -> list[StoredSpan]:
         """Return the spans that the expression finds, each once."""
         ...
 
@@ -67,7 +67,7 @@ class Filter:
 
     expression: Expression
 
-    def matches(self, trace: Trace, span: StoredSpan) -> bool:
+    def matches(self, trace: QueriedTrace, span: StoredSpan) -> bool:
         """Tell whether a span matches."""
         return holds(self.expression, trace, span)
 
@@ -79,7 +79,7 @@ class Filter:
         """Return the prefilter of the filter."""
         return [self.expression.prefilter()]
 
-    def find(self, _: Trace, source: Source) -> list[StoredSpan]:
+    def find(self, _: QueriedTrace, source: Source) -> list[StoredSpan]:
         """Return the spans that match."""
         return source(self)
 
@@ -116,7 +116,7 @@ class Joined:
         left, right = self.left.required(), self.right.required()
         return [*left, *right] if self.operator == "&&" else [SqlCondition.any_of([left[0], right[0]])]
 
-    def find(self, trace: Trace, source: Source) -> list[StoredSpan]:
+    def find(self, trace: QueriedTrace, source: Source) -> list[StoredSpan]:
         """Return the spans of both sides. For ``&&``, each side must have some."""
         left, right = self.left.find(trace, source), self.right.find(trace, source)
         if self.operator == "&&" and not (left and right):
@@ -147,7 +147,7 @@ class Related:
         """Return what the sides require. Without the left one, no span of the right side is related."""
         return [*self.right.required(), *(self.left.required() if self.mode != "!" else ())]
 
-    def find(self, trace: Trace, source: Source) -> list[StoredSpan]:
+    def find(self, trace: QueriedTrace, source: Source) -> list[StoredSpan]:
         """Return the spans."""
         right = self.right.find(trace, source)
         if not right:

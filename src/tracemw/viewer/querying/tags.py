@@ -11,8 +11,8 @@ from tracemw.viewer.budget import Budget, BudgetError
 from tracemw.viewer.querying.conditions import TAG_FIELDS, type_of
 from tracemw.viewer.querying.fields import INTRINSICS, KEYWORDS, Attribute, Field, value_text
 from tracemw.viewer.querying.literals import QueryError
-from tracemw.viewer.querying.pipelines import Pipeline
-from tracemw.viewer.querying.relations import Trace
+from tracemw.viewer.querying.pipelines import QueryPipeline
+from tracemw.viewer.querying.relations import QueriedTrace
 from tracemw.viewer.querying.traceql import parse_search_query
 from tracemw.viewer.storing.candidates import StoredSpan
 from tracemw.viewer.storing.sql import SqlCondition
@@ -101,7 +101,7 @@ def parse_old_tag(name: str) -> Field:
     return Attribute("", name) if word is None or name in ("status", "error") else INTRINSICS[word]
 
 
-def _spans(store: Store, text: str, budget: Budget) -> Iterator[tuple[Trace, StoredSpan]]:
+def _spans(store: Store, text: str, budget: Budget) -> Iterator[tuple[QueriedTrace, StoredSpan]]:
     """Yield the spans of the newest traces that match a query. As in Tempo, they end where time runs out."""
     query = _lenient(text)
     only = tuple(query.filters()) if query is not None else ()
@@ -109,7 +109,7 @@ def _spans(store: Store, text: str, budget: Budget) -> Iterator[tuple[Trace, Sto
     newest = islice(store.summaries(SqlCondition(), budget), _SAMPLE)
     try:
         for summaries, spans in store.candidates(newest, prefilter, budget):
-            traces = {summary.trace_id: Trace(store, summary, budget) for summary in summaries}
+            traces = {summary.trace_id: QueriedTrace(store, summary, budget) for summary in summaries}
             for span in spans:
                 trace = traces[span.trace_id]
                 if not only or any(each.matches(trace, span) for each in only):
@@ -118,14 +118,14 @@ def _spans(store: Store, text: str, budget: Budget) -> Iterator[tuple[Trace, Sto
         return
 
 
-def _lenient(text: str) -> Pipeline | None:
+def _lenient(text: str) -> QueryPipeline | None:
     try:
         return parse_search_query(text) if text else None
     except QueryError:
         return None
 
 
-def _names(spans: Iterable[tuple[Trace, StoredSpan]], scopes: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _names(spans: Iterable[tuple[QueriedTrace, StoredSpan]], scopes: Iterable[str]) -> Iterator[tuple[str, str]]:
     for _, span in spans:
         for scope in scopes:
             for attribute in _attributes(span, scope):

@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from tracemw.viewer.querying.fields import value_text
 from tracemw.viewer.querying.literals import Duration, QueryError, Value, write_duration
 from tracemw.viewer.querying.search import FoundSet, FoundSpan, FoundTrace
-from tracemw.viewer.querying.timeseries import Series, Window
+from tracemw.viewer.querying.timeseries import Series, SeriesWindow
 from tracemw.viewer.storing.scopes import NAMELESS_SERVICE
 
 _ROOT_MISSING = "<root span not yet received>"  # Tempo's own words
@@ -153,7 +153,7 @@ def write_old_tag_values(values: Iterable[tuple[str, str]]) -> bytes:
     return _json({"tagValues": sorted({text for _, text in values}), "metrics": {}}).encode()
 
 
-def write_series(series: Iterable[Series], window: Window) -> Iterator[bytes]:
+def write_series(series: Iterable[Series], window: SeriesWindow) -> Iterator[bytes]:
     """Yield the body of ``/api/metrics/query_range``, and of ``/api/metrics/query`` for a single interval.
 
     Raises:
@@ -163,7 +163,7 @@ def write_series(series: Iterable[Series], window: Window) -> Iterator[bytes]:
     return _limited((write(each, window) for each in series), "series", lambda _: {"metrics": {}})
 
 
-def _range(series: Series, window: Window) -> dict[str, Any]:
+def _range(series: Series, window: SeriesWindow) -> dict[str, Any]:
     samples = [_sample(window, interval, value) for interval, value in enumerate(series.values)]
     result: dict[str, Any] = {"labels": _labels(series.labels), "samples": [each for each in samples if each]}
     if series.exemplars:
@@ -177,13 +177,13 @@ def _range(series: Series, window: Window) -> dict[str, Any]:
     return result
 
 
-def _instant(series: Series, _: Window) -> dict[str, Any]:
+def _instant(series: Series, _: SeriesWindow) -> dict[str, Any]:
     (value,) = series.values
     result: dict[str, Any] = {"labels": _labels(series.labels)}
     return result | {"value": _double(value)} if value and not math.isnan(value) else result
 
 
-def _sample(window: Window, interval: int, value: float) -> dict[str, Any]:
+def _sample(window: SeriesWindow, interval: int, value: float) -> dict[str, Any]:
     """Return one value with its time. As in protobuf's JSON, 0 is no value; and NaN is no sample."""
     if math.isnan(value):
         return {}

@@ -17,7 +17,7 @@ from tracemw.viewer.budget import Budget
 from tracemw.viewer.querying.conditions import type_of
 from tracemw.viewer.querying.contrasts import compared
 from tracemw.viewer.querying.literals import Duration, QueryError, Value
-from tracemw.viewer.querying.relations import Trace
+from tracemw.viewer.querying.relations import QueriedTrace
 from tracemw.viewer.querying.search import find_spans
 from tracemw.viewer.querying.traceql import Metrics, Query
 from tracemw.viewer.storing.candidates import StoredSpan
@@ -34,7 +34,7 @@ Label = tuple[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SeriesWindow:
     """The time to look at, in nanoseconds.
 
     Attributes:
@@ -48,7 +48,7 @@ class Window:
     is_instant: bool = False
 
     @classmethod
-    def aligned(cls, start: int, end: int, step: int) -> Window:
+    def aligned(cls, start: int, end: int, step: int) -> SeriesWindow:
         """Return a window whose start and end are multiples of the step.
 
         Raises:
@@ -76,7 +76,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Exemplar:
+class SeriesExemplar:
     """A trace that stands for a value of a series."""
 
     trace_id: bytes
@@ -95,7 +95,7 @@ class Series:
 
     labels: tuple[Label, ...]
     values: list[float]
-    exemplars: list[Exemplar] = field(default_factory=list)
+    exemplars: list[SeriesExemplar] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -104,10 +104,10 @@ class _Cells:
 
     counts: array[int]
     values: list[array[float]] | None
-    exemplars: list[Exemplar]
+    exemplars: list[SeriesExemplar]
 
 
-def measure(store: Store, query: Query, window: Window, exemplars: int, budget: Budget) -> list[Series]:
+def measure(store: Store, query: Query, window: SeriesWindow, exemplars: int, budget: Budget) -> list[Series]:
     """Return the series of a metrics query, by their labels.
 
     Args:
@@ -135,7 +135,7 @@ def measure(store: Store, query: Query, window: Window, exemplars: int, budget: 
 
 
 class _Collected:
-    def __init__(self, metrics: Metrics, window: Window, exemplars: int) -> None:
+    def __init__(self, metrics: Metrics, window: SeriesWindow, exemplars: int) -> None:
         self._metrics = metrics
         self._window = window
         self._exemplars = exemplars
@@ -143,7 +143,7 @@ class _Collected:
         self._cells: dict[tuple[tuple[str, ...], tuple[Label, ...]], _Cells] = {}  # by type, too: 1 equals true
         self._room = _MOST_VALUES
 
-    def add(self, trace: Trace, span: StoredSpan) -> None:
+    def add(self, trace: QueriedTrace, span: StoredSpan) -> None:
         metrics = self._metrics
         interval = self._window.interval(span.start)
         if metrics.selection is not None:
@@ -161,7 +161,7 @@ class _Collected:
                 cells.values[interval].append(_number(value))
             if len(self._named) < self._exemplars and span.trace_id not in self._named:
                 self._named.add(span.trace_id)
-                cells.exemplars.append(Exemplar(span.trace_id, interval))
+                cells.exemplars.append(SeriesExemplar(span.trace_id, interval))
 
     def series(self) -> Iterator[Series]:
         functions: list[tuple[tuple[Label, ...], Callable[[array[float]], float]]]
@@ -199,7 +199,7 @@ class _Collected:
         return known or labels[:1] or (("__name__", self._metrics.function),)
 
 
-def _ranked(series: Iterator[Series], metrics: Metrics, window: Window) -> list[Series]:
+def _ranked(series: Iterator[Series], metrics: Metrics, window: SeriesWindow) -> list[Series]:
     """Return the series by their labels; of each interval only the first values, if the query ranks them."""
     ordered = sorted(series, key=lambda each: [(name, type_of(value), str(value)) for name, value in each.labels])
     ranking, limit = metrics.ranking

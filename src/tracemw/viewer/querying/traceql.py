@@ -16,7 +16,7 @@ from tracemw.viewer.querying.pipelines import (
     Coalescing,
     Filtering,
     Grouping,
-    Pipeline,
+    QueryPipeline,
     Selecting,
     Stage,
 )
@@ -67,7 +67,7 @@ class Metrics:
 class Query:
     """A query: the spans to find, and what to measure of them. ``metrics`` is None for a search."""
 
-    pipeline: Pipeline
+    pipeline: QueryPipeline
     metrics: Metrics | None = None
 
 
@@ -81,7 +81,7 @@ def parse_traceql(text: str) -> Query:
     return _Parser(text).parse()
 
 
-def parse_search_query(text: str) -> Pipeline:
+def parse_search_query(text: str) -> QueryPipeline:
     """Return the query of a search.
 
     Raises:
@@ -132,7 +132,7 @@ class _Parser:
             raise self._tokens.unexpected()
         return Query(pipeline, metrics)
 
-    def _parse_pipeline(self) -> Pipeline:
+    def _parse_pipeline(self) -> QueryPipeline:
         """Parse a pipeline, up to its end or to the metrics that come after its last bar."""
         stages: list[Stage] = [self._parse_stage()]
         while self._tokens.take("|"):
@@ -141,10 +141,10 @@ class _Parser:
             stages.append(self._parse_stage())
         if isinstance(stages[0], Filtering):
             first = stages[0].expression
-            if isinstance(first, Pipeline) and not self._depth:  # parentheses around all
-                return Pipeline(first.first, (*first.stages, *stages[1:]))
-            return Pipeline(first, tuple(stages[1:]))
-        return Pipeline(ALL, tuple(stages))
+            if isinstance(first, QueryPipeline) and not self._depth:  # parentheses around all
+                return QueryPipeline(first.first, (*first.stages, *stages[1:]))
+            return QueryPipeline(first, tuple(stages[1:]))
+        return QueryPipeline(ALL, tuple(stages))
 
     def _parse_stage(self) -> Stage:
         start = self._tokens.peek().position

@@ -13,7 +13,7 @@ from tracemw.viewer.storing.pool import Pool
 from tracemw.viewer.storing.scopes import read_resource, read_scope
 from tracemw.viewer.storing.slices import in_slices, read_protos
 from tracemw.viewer.storing.sql import SqlCondition, marks
-from tracemw.viewer.storing.summaries import Summary
+from tracemw.viewer.storing.summaries import TraceSummary
 from tracemw.viewer.storing.vocabulary import read_stretches
 
 _SPANS_AT_ONCE = 2_000  # one query looks into so many
@@ -72,8 +72,8 @@ class StoredSpan:
 
 
 def read_candidates(
-    pool: Pool, traces: Iterable[Summary], prefilter: SqlCondition, budget: Budget
-) -> Iterator[tuple[list[Summary], Iterator[StoredSpan]]]:
+    pool: Pool, traces: Iterable[TraceSummary], prefilter: SqlCondition, budget: Budget
+) -> Iterator[tuple[list[TraceSummary], Iterator[StoredSpan]]]:
     """Yield some traces at a time, with their spans that pass the prefilter; see `Store.candidates`."""
     scopes = _Scopes(pool)
     # Many small traces, or a single one of any size.
@@ -137,7 +137,7 @@ def read_links(pool: Pool, trace_id: bytes, budget: Budget) -> Iterator[tuple[by
 
 
 def _passing(
-    pool: Pool, traces: list[Summary], prefilter: SqlCondition, budget: Budget, scopes: _Scopes
+    pool: Pool, traces: list[TraceSummary], prefilter: SqlCondition, budget: Budget, scopes: _Scopes
 ) -> Iterator[StoredSpan]:
     for first, last in _pages(pool, traces, budget):
         rows = pool.read(
@@ -154,7 +154,7 @@ def _passing(
             budget.check()
 
 
-def _pages(pool: Pool, traces: list[Summary], budget: Budget) -> Iterator[tuple[bytes, bytes]]:
+def _pages(pool: Pool, traces: list[TraceSummary], budget: Budget) -> Iterator[tuple[bytes, bytes]]:
     """Yield ranges of span ids, so that each has few spans. Several traces together never have many."""
     after, end = b"", b"\xff" * 9  # span ids have 8 bytes
     if len(traces) == 1:

@@ -23,7 +23,7 @@ from tracemw.viewer.storing.database import Totals
 from tracemw.viewer.storing.pool import Pool
 from tracemw.viewer.storing.slices import read_trace
 from tracemw.viewer.storing.sql import SqlCondition
-from tracemw.viewer.storing.summaries import Summary, read_summaries, read_summaries_of
+from tracemw.viewer.storing.summaries import TraceSummary, read_summaries, read_summaries_of
 from tracemw.viewer.storing.transaction import Erased
 from tracemw.viewer.storing.writer import Writer
 
@@ -101,7 +101,7 @@ class Store:
 
     def summaries(
         self, condition: SqlCondition, budget: Budget, only: Collection[bytes] | None = None
-    ) -> Iterator[Summary]:
+    ) -> Iterator[TraceSummary]:
         """Yield the summaries of the traces that match a condition on the table ``traces``, newest first.
 
         The work is done as the summaries are asked for.
@@ -128,8 +128,8 @@ class Store:
         return read_holders(self._pool, condition, budget, few=few)
 
     def candidates(
-        self, traces: Iterable[Summary], prefilter: SqlCondition, budget: Budget
-    ) -> Iterator[tuple[list[Summary], Iterator[StoredSpan]]]:
+        self, traces: Iterable[TraceSummary], prefilter: SqlCondition, budget: Budget
+    ) -> Iterator[tuple[list[TraceSummary], Iterator[StoredSpan]]]:
         """Yield some traces at a time, in their order, with their spans that pass a prefilter, in no order.
 
         The prefilter is a condition on the tables ``traces``, ``spans``, ``scopes`` and ``resources``. The work is done

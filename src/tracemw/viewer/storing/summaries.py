@@ -13,7 +13,7 @@ _TRACES_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class TraceSummary:
     """One trace in a list. Times are nanoseconds since the epoch.
 
     Attributes:
@@ -37,7 +37,7 @@ class Summary:
     services: Mapping[str, tuple[int, int]]
 
 
-def read_summaries(pool: Pool, condition: SqlCondition, budget: Budget) -> Iterator[Summary]:
+def read_summaries(pool: Pool, condition: SqlCondition, budget: Budget) -> Iterator[TraceSummary]:
     """Yield the summaries of the traces that match a condition; see `Store.summaries`."""
     below: tuple[int, bytes] | None = None
     while True:
@@ -56,7 +56,7 @@ def read_summaries(pool: Pool, condition: SqlCondition, budget: Budget) -> Itera
 
 def read_summaries_of(
     pool: Pool, trace_ids: Collection[bytes], condition: SqlCondition, budget: Budget
-) -> Iterator[Summary]:
+) -> Iterator[TraceSummary]:
     """Yield the summaries of those of some traces that match a condition; see `Store.summaries`."""
     found: list[tuple[int, bytes]] = []
     for some in _parts(list(trace_ids)):
@@ -75,7 +75,7 @@ def _parts(trace_ids: list[bytes]) -> Iterator[list[bytes]]:
         yield trace_ids[start : start + _TRACES_AT_ONCE]
 
 
-def _summarize(pool: Pool, trace_ids: list[bytes], budget: Budget) -> list[Summary]:
+def _summarize(pool: Pool, trace_ids: list[bytes], budget: Budget) -> list[TraceSummary]:
     parameters = tuple(trace_ids)
     services: dict[bytes, dict[str, tuple[int, int]]] = {trace_id: {} for trace_id in trace_ids}
     for trace_id, service, spans, errors in pool.read(
@@ -92,4 +92,4 @@ def _summarize(pool: Pool, trace_ids: list[bytes], budget: Budget) -> list[Summa
         parameters,
         budget,
     )
-    return [Summary(*(*row, services[row[0]])) for row in rows]
+    return [TraceSummary(*(*row, services[row[0]])) for row in rows]

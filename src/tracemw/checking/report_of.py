@@ -20,8 +20,8 @@ _GRACE: Final = 30.0
 """Seconds that the process gets to start and to end, beside its own limit for the check."""
 
 
-def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, timeout: float) -> dict[str, Any]:
-    """Check an application in a process of its own, and return the document: see `problems.Verdict`.
+def report_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, timeout: float) -> dict[str, Any]:
+    """Check an application in a process of its own, and return the document: see `problems.CheckReport`.
 
     What the application prints goes to the standard error.
 
@@ -45,7 +45,7 @@ def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, tim
     }
     began = time.monotonic()
     with TemporaryDirectory(prefix="tracemw-check-") as folder:
-        file = Path(folder, "verdict.json")
+        file = Path(folder, "report.json")
         status = status_of(
             [sys.executable, "-P", "-m", "tracemw.checking.check_application", str(file), json.dumps(order)],
             timeout + _GRACE,
@@ -53,7 +53,7 @@ def verdict_of(target: str, *, app_dir: Path, factory: bool, lifespan: bool, tim
         try:
             found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise CheckError(f"{target} {_without_verdict(status, time.monotonic() - began, timeout)}") from None
+            raise CheckError(f"{target} {_without_report(status, time.monotonic() - began, timeout)}") from None
     if "error" in found:
         raise CheckError(str(found["error"]))
     return found
@@ -72,7 +72,7 @@ def status_of(command: list[str], timeout: float) -> int:
     return status
 
 
-def _without_verdict(status: int, seconds: float, timeout: float) -> str:
+def _without_report(status: int, seconds: float, timeout: float) -> str:
     """Say why a process has left no document. Its own limit ends it when the time is over, and not before."""
     if seconds >= timeout:
         return f"was not done within {timeout:g} seconds; the lines above say where, and --timeout gives more time"
