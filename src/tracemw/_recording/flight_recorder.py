@@ -100,7 +100,7 @@ class FlightRecorder:
         self._rate = KeepRate(self._keeps_per_second)
 
     def record(self, span: HeldSpan, readable: ReadableSpan) -> None:
-        """Hold a span that has ended, or carry out the fate on its local trace.
+        """Hold a span that has ended, or carry out the fate of its local trace.
 
         Args:
             span: The span. If it is a local root, its local trace is judged now.
@@ -225,7 +225,7 @@ class FlightRecorder:
         return False
 
     def _release(self, root: Root, fragment: Fragment, fate: Fate) -> None:
-        """Carry out the fate on each span. Another thread may do so at the same time for some of them."""
+        """Carry out the fate of each span. Another thread may do so at the same time for some of them."""
         # The root lets go of the fragment. A task's context, or a queue, may hold the root for long, and a fragment
         # counts as long as it lives.
         # No call from here to the `del`: else the root might have another fragment by then.

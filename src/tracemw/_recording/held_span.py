@@ -53,7 +53,7 @@ class HeldSpan(Span):
     """The local root; None if this span is the local root."""
     fragment: Fragment | None = None
     fate: Fate | None
-    """The fate on the local trace, once this root has ended."""
+    """The fate of the local trace, once this root has ended."""
     has_failures: bool
     """Whether a span beneath this one has failed."""
     _is_asked_for: bool
