@@ -50,6 +50,34 @@ def httpx_async(provider: TracerProvider) -> Callable[[], None]:
     return run
 
 
+def httpx_upload(provider: TracerProvider) -> Callable[[], None]:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=request.content))
+    client = tracemw.httpx.trace_client(httpx.Client(transport=transport), tracer_provider=provider)
+
+    def run() -> None:
+        client.post("http://shop/", content=iter([b"one ", b"two"]))
+
+    return run
+
+
+def urllib3_upload(provider: TracerProvider) -> Callable[[], None]:
+    class Connection(urllib3.connection.HTTPConnection):
+        def connect(self) -> None:
+            pass
+
+        def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:
+            raise urllib3.exceptions.ProtocolError(b"".join(body))
+
+    manager = tracemw.urllib3.trace_pool_manager(urllib3.PoolManager(retries=False), tracer_provider=provider)
+    manager.connection_from_url("http://shop/").ConnectionCls = Connection
+
+    def run() -> None:
+        with suppress(urllib3.exceptions.HTTPError):
+            manager.request("POST", "http://shop/", body=iter([b"one ", b"two"]))
+
+    return run
+
+
 class Adapter(requests.adapters.BaseAdapter):
     def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
         response = requests.Response()
@@ -106,7 +134,16 @@ BY_HAND = pytest.mark.skipif(httpx.__version__.startswith("0.27."), reason="http
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 @pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF], ids=["sampled", "unsampled"])
 @pytest.mark.parametrize(
-    "case", [httpx_sync, pytest.param(httpx_async, marks=BY_HAND), requests_adapter, requests_refused, urllib3_refused]
+    "case",
+    [
+        httpx_sync,
+        httpx_upload,
+        pytest.param(httpx_async, marks=BY_HAND),
+        requests_adapter,
+        requests_refused,
+        urllib3_refused,
+        urllib3_upload,
+    ],
 )
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="newer Pythons trace too few instructions to tell anything")
 @in_a_thread

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator
+import io
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any
 from weakref import ref
 
@@ -139,6 +140,89 @@ async def test_an_upload_that_an_asynchronous_transport_has_read_is_there_for_th
         response = await client.post("http://example/old", content=upload())
     assert response.text == "one two"
     assert resend_counts(recorded) == [None, 1]
+
+
+class Echo(httpx.BaseTransport):
+    """Answers with the body that it was sent, or redirects, and notes the stream."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.stream: Any = request.stream
+        assert isinstance(self.stream, httpx.SyncByteStream)
+        headers = {"location": "/new"} if request.url.path == "/old" else {}
+        return httpx.Response(307 if headers else 200, headers=headers, content=b"".join(self.stream))
+
+
+def test_a_generator_that_a_transport_has_sent_is_consumed_when_the_redirect_wants_it_again(recorded: Recorded) -> None:
+    client = httpx.Client(transport=TraceTransport(Echo()), follow_redirects=True)
+    with pytest.raises(httpx.StreamConsumed):
+        client.post("http://example/old", content=(chunk for chunk in [b"once"]))
+    assert [span.status.status_code for span in recorded.all] == [StatusCode.UNSET, StatusCode.ERROR]
+
+
+class Calling(io.BytesIO):
+    """A file that calls whenever it is read."""
+
+    def __init__(self, content: bytes, call: Callable[[], Any]) -> None:
+        super().__init__(content)
+        self.call = call
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.call()
+        return super().read(size)
+
+
+def test_a_transport_sees_a_form_with_files_as_what_it_is_and_the_files_call_for_the_caller(
+    recorded: Recorded,
+) -> None:
+    transport = Echo()
+    client = httpx.Client(transport=TraceTransport(transport))
+    inner = answering(redirecting)
+    file = Calling(b"content", lambda: inner.get("http://example/inner"))
+    with tracemw.span("order.place") as order:
+        request = client.build_request("POST", "http://example/", files={"file": ("name", file)})
+        given, boundary = request.stream, vars(request)["stream"].boundary
+        response = client.send(request)
+        assert request.stream is given
+
+    assert b"content" in response.content
+    assert transport.stream.boundary == boundary
+    assert isinstance(transport.stream, type(given))
+    assert [span.name for span in recorded.all] == ["GET", "GET", "POST", "order.place"]
+    assert [span.parent for span in recorded.all[:3]] == [order.get_span_context()] * 3
+
+
+async def test_a_transport_that_closes_a_body_early_closes_the_callers_generator(recorded: Recorded) -> None:
+    ended: list[str] = []
+
+    class Body(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            try:
+                yield b"first"
+                yield b"second"
+            finally:
+                ended.append("closed")
+
+    class Refusing(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            assert isinstance(request.stream, Body)
+            chunks = aiter(request.stream)
+            assert isinstance(chunks, AsyncGenerator)
+            assert await anext(chunks) == b"first"
+            await chunks.aclose()
+            return httpx.Response(413)
+
+    async with httpx.AsyncClient(transport=AsyncTraceTransport(Refusing())) as client:
+        assert (await client.send(httpx.Request("POST", "http://example/", stream=Body()))).status_code == 413
+    assert ended == ["closed"]
+
+
+@pytest.mark.parametrize("third_parties", [(), ("example",)])
+def test_the_callers_request_keeps_its_own_body(recorded: Recorded, third_parties: tuple[str, ...]) -> None:
+    with httpx.Client(transport=TraceTransport(Echo(), third_parties=third_parties)) as client:
+        request = client.build_request("POST", "http://example/", content=iter([b"one ", b"two"]))
+        stream = request.stream
+        assert client.send(request).text == "one two"
+    assert request.stream is stream
 
 
 def test_a_challenge_and_a_redirect_count_together(recorded: Recorded) -> None:

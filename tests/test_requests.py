@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import pickle
 import re
@@ -574,6 +575,41 @@ def test_an_adapter_without_connection_pools_gets_a_span_around_its_send(recorde
     assert second.context is not None
     assert adapter.seen.headers["traceparent"].split("-")[2] == f"{second.context.span_id:016x}"
     assert "traceparent" not in request.headers
+
+
+def test_an_adapter_without_connection_pools_has_a_generator_or_a_file_as_the_caller_gave_it(
+    service: Service, recorded: Recorded
+) -> None:
+    class Counting(requests.adapters.BaseAdapter):
+        def send(self, request: Any, **more: Any) -> requests.Response:  # type: ignore[override]
+            self.body = request.body
+            self.was_generator = inspect.isgenerator(request.body)
+            response = requests.Response()
+            response.status_code, response.url, response.request = 200, request.url, request
+            response.raw = urllib3.HTTPResponse(io.BytesIO(b"".join(request.body)), preload_content=False)
+            return response
+
+        def close(self) -> None:
+            pass
+
+    adapter = Counting()
+    with trace_session(requests.Session()) as session:
+        session.mount("memory://", adapter)
+
+        def upload() -> Iterator[bytes]:
+            yield session.get(f"{service.url}/inner").content
+
+        given: Any = upload()
+        request = session.prepare_request(requests.Request("POST", "memory://there/", data=given))
+        with tracemw.span("order.place") as order:
+            assert session.send(request).content == b"hello"
+        assert request.body is given
+        assert adapter.was_generator
+        assert [span.parent for span in recorded.of_kind(SpanKind.CLIENT)] == [order.get_span_context()] * 2
+
+        file = io.BytesIO(b"file")
+        assert session.post("memory://there/", data=file).content == b"file"
+        assert adapter.body is file
 
 
 def test_a_mock_that_is_mounted_answers_in_a_span_and_sees_the_trace(

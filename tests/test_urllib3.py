@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from array import array
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -82,6 +84,10 @@ def test_a_body_that_is_read_at_once_ends_the_span(manager: urllib3.PoolManager,
     assert recorded.client.name == "GET"
 
 
+def called(recorded: Recorded) -> list[tuple[str, Any]]:
+    return [(span.name, (span.attributes or {})["url.full"]) for span in recorded.all]
+
+
 def test_a_call_that_is_made_while_another_ones_body_is_sent_stays_another(
     manager: urllib3.PoolManager, recorded: Recorded, url: str
 ) -> None:
@@ -89,8 +95,73 @@ def test_a_call_that_is_made_while_another_ones_body_is_sent_stays_another(
         yield manager.request("GET", f"{url}/inner").data
 
     manager.request("POST", f"{url}/outer", body=body())
-    assert recorded.client.name == "POST"
-    assert (recorded.client.attributes or {})["url.full"] == f"{url}/outer"
+    assert called(recorded) == [("GET", f"{url}/inner"), ("POST", f"{url}/outer")]
+
+
+def test_a_call_past_the_manager_while_a_body_is_sent_is_no_attempt_at_the_call_that_sends_it(
+    manager: urllib3.PoolManager, recorded: Recorded, url: str
+) -> None:
+    def body() -> Iterator[bytes]:
+        yield manager.connection_from_url(url).request("GET", "/inner").data
+
+    manager.request("POST", f"{url}/outer", body=body())
+    assert called(recorded) == [("POST", f"{url}/outer")]
+
+
+class Calling(io.StringIO):
+    """A file of text that calls whenever it is read."""
+
+    def __init__(self, text: str, call: Callable[[], Any]) -> None:
+        super().__init__(text)
+        self.call = call
+
+    def read(self, size: int | None = -1) -> str:
+        self.call()
+        return super().read(size)
+
+
+def test_a_file_that_calls_when_it_is_read_is_sent_from_where_it_stood_on_each_attempt(
+    manager: urllib3.PoolManager, recorded: Recorded
+) -> None:
+    bodies: list[bytes] = []
+
+    async def refuse_once(scope: Any, receive: Any, send: Any) -> None:
+        whole, more = b"", True
+        while more:
+            message = await receive()
+            whole, more = whole + message["body"], message.get("more_body")
+        if scope["method"] == "PUT":
+            bodies.append(whole)
+        status = 503 if len(bodies) == 1 and scope["method"] == "PUT" else 200
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    with uvicorn_serving(refuse_once, lifespan="off") as url:
+        file = Calling("read. r\u00fchrt", lambda: manager.request("GET", f"{url}/inner"))
+        file.seek(6)
+        retries = urllib3.Retry(1, status_forcelist=[503])
+        assert manager.request("PUT", f"{url}/outer", body=file, retries=retries).status == 200
+
+    assert bodies == ["r\u00fchrt".encode()] * 2
+    inner, outer = ("GET", f"{url}/inner"), ("PUT", f"{url}/outer")
+    assert called(recorded) == [inner, inner, outer] * 2
+
+
+@pytest.mark.parametrize("body", ["text", b"bytes", bytearray(b"buffer"), memoryview(b"view"), array("B", b"array")])
+def test_a_body_that_is_there_at_once_reaches_a_connection_as_it_is(
+    manager: urllib3.PoolManager, recorded: Recorded, url: str, body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[object] = []
+
+    class Noting(urllib3.connection.HTTPConnection):
+        def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:
+            taken.append(body)
+            super().request(method, url, body, *args, **kwargs)
+
+    monkeypatch.setattr(manager.connection_from_url(url), "ConnectionCls", Noting)
+    manager.request("POST", url, body=body)
+    assert len(taken) == 1
+    assert taken[0] is body
 
 
 def test_managers_stay_of_their_kind_and_take_the_options_given_last(recorded: Recorded, url: str) -> None:

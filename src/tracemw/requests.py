@@ -28,11 +28,13 @@ from requests.structures import CaseInsensitiveDict
 
 from tracemw._http.client import ClientExchange, ClientOptions, ClientTracing
 from tracemw._http.options import refuse_unknown
+from tracemw._otel.context import current_context
 from tracemw._otel.guard import guarded
 from tracemw._process.log import log
 from tracemw._urllib3.attempts import VERSIONS, Attempts
 from tracemw._urllib3.chunks import ending
 from tracemw._urllib3.classes import change_class, traced_class, untraced_class
+from tracemw._urllib3.outgoing import AT_ONCE, Outgoing
 from tracemw._urllib3.pools import PoolClasses, trace_manager, trace_pool
 
 S = TypeVar("S", bound=requests.Session)
@@ -217,10 +219,13 @@ class _Sending(_Traced):
         exchange = _tracing_of(self).begin(request.method or "GET", request.url or "")
         if exchange is None:
             return beneath.send(request, *args, **kwargs)
-        traced = request
-        if exchange.headers:
+        traced, body = request, request.body
+        gives_chunks = body.__class__ not in AT_ONCE and isinstance(body, Iterator) and not hasattr(body, "read")
+        if exchange.headers or gives_chunks:
             traced = copy.copy(request)
             traced.headers = CaseInsensitiveDict({**(request.headers or {}), **exchange.headers})
+        if gives_chunks:  # nobody knows what the adapter does with any other body, such as a file
+            traced.body = Outgoing(body, current_context())
         try:
             response = exchange.run(functools.partial(beneath.send, traced, *args, **kwargs))
         except BaseException as error:

@@ -77,7 +77,7 @@ class _CallingManager(urllib3.PoolManager):
             trace_manager(self)
         beneath = super().urlopen
         call = attempts_under_way.get()
-        # Within an attempt the context is another: that is a call of its own, made by a body that is being sent, say.
+        # Within an attempt the context is another: that is a call of its own, made by a connection, say.
         if isinstance(call, _Call) and call.manager is self and call.context is current_context():
             call.redirected(method, url)
             return beneath(method, url, redirect, **kw)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -20,6 +20,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
 from urllib3.util import Retry
 
+import tracemw
 import tracemw.httpx
 import tracemw.httpx2
 from tracemw.requests import TraceAdapter, trace_session
@@ -49,6 +50,36 @@ class OpenResponse:
 
     def read(self) -> bytes:
         return b"".join(self._chunks)
+
+
+@dataclass
+class Relay:
+    """A request body that calls for each of its chunks, within a span and after it. It can be gone through again."""
+
+    get: Callable[[str], bytes]
+    urls: Sequence[str]
+
+    def __iter__(self) -> Iterator[bytes]:
+        for number, url in enumerate(self.urls):
+            with tracemw.span(f"part.{number}"):
+                yield b"in,"  # the span stays open meanwhile
+                yield self.get(url)
+            yield self.get(url)
+
+
+@dataclass
+class AsyncRelay:
+    """The same for an asynchronous client."""
+
+    get: Callable[[str], Awaitable[bytes]]
+    urls: Sequence[str]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for number, url in enumerate(self.urls):
+            with tracemw.span(f"part.{number}"):
+                yield b"in,"
+                yield await self.get(url)
+            yield await self.get(url)
 
 
 class Door:
@@ -93,6 +124,10 @@ class Door:
     def upload(self, chunks: Iterable[bytes]) -> Any:
         """A request body that can be gone through once."""
         return iter(chunks)
+
+    def relay(self, *urls: str) -> Any:
+        """A request body that gets its chunks from these URLs by the same client."""
+        return Relay(lambda url: self.get(url).body, urls)
 
     def retry(self, status: int, times: int) -> None:
         """Have the library retry a GET that is answered with `status`."""
@@ -195,6 +230,13 @@ class AsyncHttpxDoor(HttpxDoor):
                 yield chunk
 
         return generate()
+
+    def relay(self, *urls: str) -> Any:
+        async def get(url: str) -> bytes:
+            content: bytes = (await self.async_client.get(url)).content
+            return content
+
+        return AsyncRelay(get, urls)
 
     def interrupt(self, url: str, arrived: threading.Event) -> None:
         async def cancelled() -> None:

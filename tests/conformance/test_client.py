@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode, TraceFlags
+from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -746,7 +746,7 @@ def test_an_exception_out_of_the_callers_upload_goes_through_and_is_recorded(doo
         with tracemw.stage("upload"):
             raise error
 
-    with pytest.raises(LookupError) as failed, raw_server(hang) as url:
+    with pytest.raises(LookupError) as failed, raw_server(hang) as url, tracemw.span("order.place"):
         door.request("POST", url, content=door.upload(upload()))
 
     assert failed.value is error
@@ -846,6 +846,64 @@ def test_an_upload_from_a_generator_is_sent_once_and_whole(door: Door, service: 
     assert service.seen[0]["body"] == b"first,second"
     assert service.seen[0]["headers"]["transfer-encoding"] == "chunked"
     assert recorded.client.name == "POST"
+
+
+def relayed(recorded: Recorded, order: Span) -> list[ReadableSpan]:
+    """Return the spans of the calls that a relay has made, after a look at who their parents are."""
+    calls = [span for span in recorded.of_kind(SpanKind.CLIENT) if span.name == "GET"]
+    parts = [span for span in recorded.all if span.name.startswith("part.")]
+    assert [part.parent for part in parts] == [order.get_span_context()] * len(parts)
+    assert [call.parent for call in calls[::2]] == [part.context for part in parts]
+    assert [call.parent for call in calls[1::2]] == [order.get_span_context()] * len(parts)
+    return calls
+
+
+def test_a_call_that_an_uploads_own_code_makes_is_the_callers_and_has_its_own_span(
+    door: Door, service: Service, recorded: Recorded
+) -> None:
+    relay = door.relay(f"{service.url}/?first", f"{service.url}/?second")
+    upload = aiter(relay) if hasattr(relay, "__aiter__") else iter(relay)
+    with tracemw.span("order.place") as order:
+        door.request("POST", service.url, content=upload)
+        assert trace.get_current_span() is order
+
+    calls = relayed(recorded, order)
+    (outer,) = [span for span in recorded.of_kind(SpanKind.CLIENT) if span.name == "POST"]
+    assert outer.parent == order.get_span_context()
+    assert service.seen[-1]["body"] == b"in,hellohello" * 2
+    assert service.traceparents == [traceparent_of(span) for span in [*calls, outer]]
+
+
+def test_an_upload_that_is_sent_again_makes_its_calls_again_and_each_has_its_span(
+    door: Door, service: Service, recorded: Recorded
+) -> None:
+    via = urlencode({"via": f"{service.url}/"})
+    with tracemw.span("order.place") as order:
+        door.request("PUT", f"{service.url}/hop?{via}", content=door.relay(service.url))
+
+    calls = relayed(recorded, order)
+    outer = [span for span in recorded.of_kind(SpanKind.CLIENT) if span.name == "PUT"]
+    assert [span.parent for span in outer] == [order.get_span_context()] * 2
+    assert [seen["body"] for seen in service.seen if seen["method"] == "PUT"] == [b"in,hellohello"] * 2
+    in_order = [*calls[:2], outer[0], *calls[2:], outer[1]]
+    assert service.traceparents == [traceparent_of(span) for span in in_order]
+
+
+def test_an_upload_that_is_retried_makes_its_calls_again_and_each_has_its_span(
+    make_door: MakeDoor, service: Service, recorded: Recorded
+) -> None:
+    door = make_door()
+    door.needs("retries")
+    door.retry(503, times=1)
+    with tracemw.span("order.place") as order:
+        door.request("PUT", f"{service.url}/status/503", content=door.relay(service.url))
+
+    calls = relayed(recorded, order)
+    outer = [span for span in recorded.of_kind(SpanKind.CLIENT) if span.name == "PUT"]
+    assert [attributes(span).get("http.request.resend_count") for span in outer] == [None, 1]
+    assert [seen["body"] for seen in service.seen if seen["method"] == "PUT"] == [b"in,hellohello"] * 2
+    in_order = [*calls[:2], outer[0], *calls[2:], outer[1]]
+    assert service.traceparents == [traceparent_of(span) for span in in_order]
 
 
 # Metrics.

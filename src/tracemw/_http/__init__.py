@@ -14,8 +14,8 @@ The way of a request through this room, one module per step:
    the client has gone.
 5. `semconv`: facts become names, attributes and status; `metrics` counts requests, and records how long they took.
 
-The other end has two modules: `client` is one attempt at an outbound call, and `third_parties` knows the hosts that
-learn nothing of the trace.
+The other end has three modules: `client` is one attempt at an outbound call, `uploads` the body that the caller's code
+gives bit by bit, and `third_parties` knows the hosts that learn nothing of the trace.
 
 Imports run from `server` down to `facts`.
 """

@@ -41,6 +41,7 @@ class Library:
         self._name = module.__name__
         self.request: type = given.Request
         self.headers: Any = given.Headers
+        self.byte_stream: type = given.ByteStream
         self.sync = Half(
             given.Client,
             given.BaseTransport,

@@ -9,8 +9,10 @@ from typing import Any, ClassVar, Final, Self
 
 from tracemw._http.client import ClientExchange, ClientOptions, ClientTracing
 from tracemw._http.options import refuse_unknown
+from tracemw._http.uploads import Upload
 from tracemw._httpx.library import Half, Library
 from tracemw._httpx.resends import RESENDS, Resends
+from tracemw._otel.context import current_context
 from tracemw._otel.guard import fault
 
 _NOT_PASSED_ON: Final = frozenset({"_transport", "handle_request", "handle_async_request"})
@@ -67,9 +69,13 @@ class Transport:
     def _traced(self, request: Any, exchange: ClientExchange) -> Any:
         """Return a copy of the request with the headers of the trace. The caller's own request stays as it is.
 
-        httpx makes the request after a redirect from the caller's, so each attempt gets headers of its own.
+        httpx makes the request after a redirect from the caller's, so each attempt gets headers of its own. A body that
+        the caller's code gives chunk by chunk is read in the caller's context.
         """
-        if not exchange.headers:
+        stream = request.stream
+        if stream.__class__ is not self._library.byte_stream:
+            stream = Upload(stream, current_context())
+        elif not exchange.headers:
             return request
         # The public constructors would parse the request, and look at each header, once more. To set a header the
         # public way costs as much as to note the response.
@@ -82,7 +88,7 @@ class Transport:
         replaced = [key for _, key, _ in added]
         headers._list = [entry for entry in headers._list if entry[1] not in replaced] + added  # noqa: SLF001
         traced = object.__new__(type(request))
-        traced.__dict__ = {**request.__dict__, "headers": headers}
+        traced.__dict__ = {**request.__dict__, "headers": headers, "stream": stream}
         return traced
 
     def _failed(self, request: Any, traced: Any, exchange: ClientExchange, error: BaseException) -> None:
@@ -174,5 +180,5 @@ class AsyncTransport(Transport):
 
 def _give_back(request: Any, traced: Any) -> None:
     """Give the caller's request the body that a transport has read. The request may have to be sent again."""
-    if traced.stream is not request.stream:
+    if traced.stream is not request.stream and type(traced.stream) is not Upload:
         vars(request).update(vars(traced), headers=request.headers)

@@ -11,6 +11,7 @@ from urllib3 import HTTPConnectionPool, PoolManager
 from tracemw._otel.guard import guarded
 from tracemw._urllib3.attempts import attempts_under_way
 from tracemw._urllib3.classes import change_class, traced_class
+from tracemw._urllib3.outgoing import AT_ONCE, from_caller
 
 
 class TracedPool(HTTPConnectionPool):
@@ -43,6 +44,10 @@ class TracedPool(HTTPConnectionPool):
         headers = kwargs.get("headers")
         if headers is not None:
             kwargs["headers"] = attempts.with_trace(headers)
+        if attempts.current is not None and "body" in kwargs:
+            body = kwargs["body"]
+            if body.__class__ not in AT_ONCE:
+                kwargs["body"] = from_caller(body, attempts.context)
         try:
             response = super()._make_request(*args, **kwargs)
         except BaseException as error:
