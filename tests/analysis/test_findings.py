@@ -490,6 +490,13 @@ def test_a_connection_that_was_forgotten_has_leaked() -> None:
     assert found(built)["leaked-connection"].line == "orders.py:57"
 
 
+@pytest.mark.parametrize("held", [1.7e308, 10**400, -1.0, float("nan"), "2.5"])
+def test_a_length_of_time_that_cannot_be_is_none(held: object) -> None:
+    built = Builder()
+    built.request(0, 90, events=(Event("connection leaked", EPOCH, {"tracemw.pool.held_for": held}),))
+    assert found(built)["leaked-connection"].numbers["held_ms"] == 0
+
+
 @pytest.mark.parametrize(("traces", "is_found"), [(2, False), (3, True)])
 def test_a_line_that_holds_connections_in_trace_after_trace_leaks(traces: int, is_found: bool) -> None:
     survey = Survey()

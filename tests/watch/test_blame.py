@@ -76,7 +76,7 @@ async def block_briefly() -> str:
 
 @app.get("/page")
 async def page() -> Response:
-    return Response("later", 503, background=BackgroundTask(block))
+    return Response("later", 503, background=BackgroundTask(block_briefly))
 
 
 @app.get("/wait")

@@ -348,10 +348,9 @@ class ServerExchange:
             return
         now = monotonic_ns()
         for note in list(notes):
-            told, at = note.attributes(now), self.time_of(note.at)
-            # After an error page, the span waits for the exception behind it. Background work comes in between.
-            if told is not None and (self.ended_at is None or at <= self.ended_at):
-                self.span.add_event(note.name, told, at)
+            told = note.attributes(now)
+            if told is not None:
+                self.span.add_event(note.name, told, self.time_of(note.at))
 
     def _leave(self, at: int | None) -> None:
         """End the span, and let go of what leads to the scope or environ: they lead back here, which is a cycle."""

@@ -54,6 +54,8 @@ class Served(Protocol):
     notes: list[Note] | None
     answered_at: int | None
     """When the response began, by the monotonic clock in nanoseconds; None before, and for a connection."""
+    ended_at: int | None
+    """The end of the span, in nanoseconds since the epoch, if the request is over and its span is not."""
     worker: Any
     """What `Watch.find_worker` has returned when the request began, if there was one."""
 
@@ -94,7 +96,12 @@ watch: Final = Watch()
 
 
 def leave_note(request: Served, note: Note) -> None:
-    """Leave a note at a request, unless it has too many."""
+    """Leave a note at a request, unless it has too many, or is over.
+
+    After an error page, the span waits for the exception behind it. Background work comes in between.
+    """
+    if request.ended_at is not None:
+        return
     if request.notes is None:  # no call from here on: two threads get the same list
         request.notes = []
     notes = request.notes

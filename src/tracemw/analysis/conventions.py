@@ -7,11 +7,13 @@ and OpenTracing, whose clients many services still have (opentracing.io/specific
 
 from __future__ import annotations
 
-import math
 import os.path
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+_LONGEST: Final = 2**64 / 1e9
+"""Seconds: the times of OTLP are nanoseconds in 64 bits."""
 
 _NAMES: Final = {
     "http.method": "http.request.method",
@@ -87,8 +89,8 @@ def whole(value: object) -> int | None:
 
 
 def seconds(value: object) -> float:
-    """Return a length of time that an attribute gives; 0 for anything that is none."""
-    is_length = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+    """Return a length of time that an attribute gives; 0 for anything that is none, or longer than OTLP can say."""
+    is_length = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LONGEST
     return float(value) if is_length else 0.0  # type: ignore[arg-type]
 
 
