@@ -98,7 +98,7 @@ class SpanQueue:
             batch.extend(islice(self._next_records, most))  # within C: whoever looks sees each span in one place
         except IndexError:  # the queue is empty now
             pass
-        moved = sum(map(len, islice(batch, before, None)))
+        moved = sum(map(len, islice(batch, before, None))) if self._records else 0
         self._bytes -= moved
         # No call from here to the end: an empty queue has no bytes. This mends what a signal handler has cut short.
         if not self._records:

@@ -43,9 +43,9 @@ class ServerExchange:
     # With more than 30 fields in its dictionary, CPython would make a new one for each request.
     __slots__ = (
         *("__weakref__", "settings", "request", "carried", "context", "around", "span", "held", "status"),
-        *("server_error", "route_source", "ended_at", "loop", "notes", "worker", "kept_logs", "answered_at"),
-        *("is_open", "is_over", "is_settled", "client_has_gone", "is_connection", "_is_unheard", "_has_switched"),
-        *("_failure", "_sign_of_departure", "_instruments", "_facts", "_labels", "_started", "_offset"),
+        *("server_error", "route_source", "ended_at", "loop", "notes", "answered_at"),
+        *("is_open", "is_over", "is_settled", "client_has_gone", "_is_unheard", "_has_switched"),
+        *("_failure", "_sign_of_departure", "_instruments", "_labels", "_started", "_offset"),
     )
 
     protocol: ClassVar[str]
@@ -76,11 +76,11 @@ class ServerExchange:
     """The event loop that the request arrived in; None for a request that a thread serves."""
     notes: list[Note] | None
     """What the watch has seen of the request."""
-    worker: object
+    worker: object = None
     """Who serves the request, for the watch, where neither an event loop nor a thread tells."""
     answered_at: int | None
     """When the response began, by the monotonic clock in nanoseconds."""
-    kept_logs: int
+    kept_logs: int = 0
     """How many log records have become events of the request's spans."""
 
     is_open: bool
@@ -94,7 +94,7 @@ class ServerExchange:
 
     _is_unheard: bool
     """Whether the client had gone before the response began."""
-    is_connection: bool
+    is_connection = False
     """Whether this is a connection, and no request."""
     _has_switched: bool
     """Whether the application has served a connection of another protocol."""
@@ -103,24 +103,22 @@ class ServerExchange:
     _sign_of_departure: BaseException | None
     """The exception by which the server told the application that the client has gone."""
     _instruments: Instruments | None
-    _facts: RequestFacts | None
+    _facts: RequestFacts | None = None
     """The facts of the request, if metrics or hooks need them."""
     _labels: dict[str, str | int]
     _started: int
     _offset: int | None
     """Nanoseconds that the span's clock is ahead of the monotonic one; None until a time is needed."""
 
-    def __init__(self) -> None:
-        # To find one default in the class takes as long as to set seven fields here.
+    def prepare(self) -> None:
+        """Set all fields to begin with. The door calls this first; an `__init__` would take longer."""
+        # To find one default in the class takes as long as to set seven fields here. So only what most requests never
+        # read has its default there.
         self.carried = self.context = self.around = _NOWHERE
-        self.span = self.held = self.status = self.server_error = self.route_source = self.loop = self.notes = (
-            self.worker
-        ) = None
+        self.span = self.held = self.status = self.server_error = self.route_source = self.loop = self.notes = None
         self.is_open = self.is_over = self.client_has_gone = self._is_unheard = self._has_switched = False
-        self.is_connection = False
         self.is_settled = True
-        self.kept_logs = 0
-        self._failure = self._sign_of_departure = self._instruments = self._facts = self._offset = None
+        self._failure = self._sign_of_departure = self._instruments = self._offset = None
         self.ended_at = self.answered_at = None
 
     # ---- the time ----

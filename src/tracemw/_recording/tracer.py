@@ -173,7 +173,7 @@ class Tracer(SdkTracer):
                 decision = _SAMPLE if parent_flags & _SAMPLED else _DROP
             elif parent is None and policy.is_plain:
                 decision = _DROP
-                if trace_id & RANDOMNESS >= policy.threshold:
+                if not policy.threshold or trace_id & RANDOMNESS >= policy.threshold:
                     decision, state = _SAMPLE, policy.trace_state
             else:
                 choice = ours.choose(trace_id, parent and state, kind, attributes)
@@ -192,7 +192,7 @@ class Tracer(SdkTracer):
 
         # -- The span's context.
         span_id = (is_usual and getrandbits(64)) or generator.generate_span_id()
-        flags = _FLAGS[bits | _SAMPLED if decision is _SAMPLE else bits]
+        flags = _FLAGS[bits + _SAMPLED if decision is _SAMPLE else bits]
         if is_usual:
             span_context = _tuple(SpanContext, (trace_id, span_id, False, flags, state, True))
         else:

@@ -71,12 +71,15 @@ class TraceMiddleware:
             return await self._serve_within(outer, scope, receive, send)
         request: ScopeRequest | None = None
         try:
-            request = ScopeRequest(scope, self._tracing.settings)
+            request = ScopeRequest()
+            request.arrive(scope, self._tracing.settings)
         except Exception as error:
+            request = None
             fault("asgi.ScopeRequest", error)
         if request is None:  # not in the handler above: our exception would be the context of the application's
             return await app(scope, receive, send)
         exchange = HttpExchange() if kind == "http" else WebSocketExchange()
+        exchange.prepare()
         exchange.receive_from, exchange.send_to = receive, send
         exchange.loop = _get_running_loop()
         given, begun, token = scope, None, None
@@ -89,10 +92,8 @@ class TraceMiddleware:
                     return await app(scope, receive, send)
                 scope[_EXCHANGE] = begun
                 # These keys make the frameworks' native telemetry leave the request alone.
-                if "starlette.opentelemetry" not in scope:
-                    scope["starlette.opentelemetry"] = True
-                if "fastapi.telemetry" not in scope:
-                    scope["fastapi.telemetry"] = None
+                scope.setdefault("starlette.opentelemetry", True)
+                scope.setdefault("fastapi.telemetry", None)
                 if self._has_hooks:
                     scope = self._observed(scope, begun)
                 if begun is not exchange:  # an outer WSGI application traces the request, and watches the response

@@ -51,7 +51,7 @@ class AsgiExchange(ServerExchange):
                 return message
             # ASGI allows any iterable, also one that can be read only once. Some servers take names that are str.
             headers = [*(message.get("headers") or ())]
-            message = dict(message)
+            message = {**message}
             message["headers"] = headers
             if captures:
                 self.capture(ResponseHeaders(headers))

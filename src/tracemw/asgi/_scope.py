@@ -39,7 +39,8 @@ class ScopeRequest(ServerRequest):
     _all: tuple[tuple[bytes, bytes], ...] | None = None
     """All headers, if some names come more than once."""
 
-    def __init__(self, scope: Scope, settings: ServerSettings) -> None:
+    def arrive(self, scope: Scope, settings: ServerSettings) -> None:
+        """Take the scope. The door calls this first; an `__init__` would take longer."""
         self.scope = scope
         self.settings = settings
         try:

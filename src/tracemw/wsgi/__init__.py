@@ -78,6 +78,7 @@ class TraceMiddleware:
         if request is None:  # not in the handler above: our exception would be the context of the application's
             return self.app(environ, start_response)
         exchange = WsgiExchange()
+        exchange.prepare()
         habit = _HABITS.get(getattr(start_response, "__module__", ""))
         if habit is not None:
             exchange.head_goes_with = habit

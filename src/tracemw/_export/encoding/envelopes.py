@@ -56,10 +56,14 @@ class Envelope:
         except Exception:  # some values cannot be compared
             return False
 
-    def around(self, tag: bytes, within: list[bytes]) -> list[bytes]:
-        """Return the envelope with `within` in it, in pieces, so that a large batch is copied only once."""
-        pieces = [self._head, *within, self._tail]
-        return [tag, varint(sum(map(len, pieces))), *pieces]
+    def around(self, tag: bytes, within: list[bytes], size: int) -> tuple[list[bytes], int]:
+        """Return the envelope with `within` of this size in it, and the size of all that.
+
+        The envelope comes in pieces, so that a large batch is copied only once.
+        """
+        size += len(self._tail)
+        head = tag + varint(len(self._head) + size) + self._head
+        return [head, *within, self._tail], len(head) + size
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +115,12 @@ class Groups:
         """Return the request that carries the spans of `records`, grouped by resource, then by scope."""
         # Equal groups of different numbers share a list, so that their spans stay in the order they came.
         resources: _Grouped = {}
-        groups: dict[bytes, list[bytes]] = {}
         alone: list[bytes] = []
+        groups: dict[bytes, list[bytes]] = {_ALONE: alone}
         for record in records:
             number = record[:_NUMBER]
             fields = groups.get(number)
             if fields is None:
-                if number == _ALONE:
-                    alone.append(record[_NUMBER:])
-                    continue
                 group = self._numbered[number]
                 fields = groups[number] = resources.setdefault(group.resource, {}).setdefault(group.scope, [])
             fields.append(record[_NUMBER:])
@@ -155,7 +156,10 @@ def _resource_spans(grouped: _Grouped) -> list[bytes]:
     pieces: list[bytes] = []
     for resource, scopes in grouped.items():
         scope_spans: list[bytes] = []
+        size_of_spans = 0
         for scope, fields in scopes.items():
-            scope_spans += scope.around(b"\x12", fields)
-        pieces += resource.around(b"\x0a", scope_spans)
+            spans, size = scope.around(b"\x12", fields, sum(map(len, fields)))
+            scope_spans += spans
+            size_of_spans += size
+        pieces += resource.around(b"\x0a", scope_spans, size_of_spans)[0]
     return pieces
