@@ -258,7 +258,7 @@ PRIVATE = {
     "_http/baggage.py": {"_BAGGAGE_KEY"},
     "_process/interpreter.py": {"_is_gil_enabled"},
     "_http/metrics.py": {"_METER_PROVIDER", "_internal"},
-    "_http/propagation.py": {"_HTTP_TEXT_FORMAT", "_propagators"},
+    "_http/propagation.py": {"_propagators"},
     "_export/delivery.py": {"_context"},
     "_export/encoding/memo.py": {"_dict"},
     "_export/encoding/span_encoder.py": {

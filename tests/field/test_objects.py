@@ -82,7 +82,7 @@ class OddHook(Odd):
 async def test_any_object_may_be_the_global_propagator(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch, propagator: Any, *, continues: bool
 ) -> None:
-    monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", propagator)
+    monkeypatch.setattr(propagate, "get_global_textmap", lambda: propagator)
     for _ in range(2):
         recorded.clear()
         assert (await ask(asgi.TraceMiddleware(ok), headers=carrying(TRACEPARENT))).status == 200

@@ -34,7 +34,7 @@ except ValueError as error:  # this very import looks up the names in OTEL_PROPA
 
 def extract(headers: RequestHeaders, context: Context) -> Context:
     """Return `context` with the caller's span and baggage, as far as `headers` carry them."""
-    propagator = propagate._HTTP_TEXT_FORMAT  # noqa: SLF001  to ask the API's function costs a call
+    propagator = propagate.get_global_textmap()  # the API's own field would save a call, and is not what others replace
     known, formats = _read
     if known is not propagator:
         formats = _formats_of(propagator)
