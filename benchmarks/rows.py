@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmarks.measure import Contestant, Goal, Row
@@ -171,9 +171,8 @@ def _encode(name: str, title: str, goal: float, *, unique: bool) -> Row:
     )
 
 
-def _served(name: str, title: str, target: str, kind: str, ours: dict[str, float], peers: dict[str, str]) -> Row:
-    """Throughput that is kept; `ours` has the goal for each label's sampling ratio, `peers` the door for each name."""
-    ratios = {"ours": 1.0, "ours, 10 %": 0.1}
+def _kept(name: str, title: str, contestants: Iterable[Contestant]) -> Row:
+    """Throughput that is kept, of what the last contestant does without tracing."""
     return Row(
         name=name,
         title=title,
@@ -182,7 +181,17 @@ def _served(name: str, title: str, target: str, kind: str, ours: dict[str, float
         burst=(2000, 1000),  # milliseconds of load
         counted=None,
         rounds=(11, 3),
-        contestants=[
+        contestants=[*contestants],
+    )
+
+
+def _served(name: str, title: str, target: str, kind: str, ours: dict[str, float], peers: dict[str, str]) -> Row:
+    """Throughput that is kept; `ours` has the goal for each label's sampling ratio, `peers` the door for each name."""
+    ratios = {"ours": 1.0, "ours, 10 %": 0.1}
+    return _kept(
+        name,
+        title,
+        (
             *(
                 Contestant(
                     name=label,
@@ -197,7 +206,7 @@ def _served(name: str, title: str, target: str, kind: str, ours: dict[str, float
                 for label, door in peers.items()
             ),
             Contestant(name="untraced", target=target, options={"kind": kind}),
-        ],
+        ),
     )
 
 
@@ -428,15 +437,10 @@ ROWS = [
         {"ours": 0.92, "ours, 10 %": 0.95},
         _FASTAPI_PEERS,
     ),
-    Row(
-        name="fastapi-watched-uvicorn",
-        title="the endpoint of fastapi-watched under uvicorn[standard], its call over the network: throughput kept",
-        unit="requests/s",
-        base="divide",
-        burst=(2000, 1000),  # milliseconds of load
-        counted=None,
-        rounds=(11, 3),
-        contestants=[
+    _kept(
+        "fastapi-watched-uvicorn",
+        "the endpoint of fastapi-watched under uvicorn[standard], its call over the network: throughput kept",
+        (
             Contestant(name=name, target="servers:shop", options={"door": door}, goal=goal)
             for name, door, goal in (
                 ("all of it", "ours_with_logs", Goal(relation="kept", bound=0.85)),
@@ -444,7 +448,7 @@ ROWS = [
                 ("official", "official", None),
                 ("untraced", "untraced", None),
             )
-        ],
+        ),
     ),
     _served(
         "flask-gunicorn-sync",

@@ -1,6 +1,6 @@
 """The backend that every contestant exports to: it reads the body, counts the spans in it and answers 200.
 
-A process of its own, so that none of it is on a contestant's account. `POST /<name>/v1/<signal>` counts for `<name>`,
+`POST /<name>/v1/<signal>` counts for `<name>`,
 as does what others post by protocols of their own; `GET /` tells the counts as JSON.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import os
-import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+
+from benchmarks.listening import listen
 
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
 _JSON_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
@@ -89,36 +89,23 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while True:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            lines = head.split("\r\n")
-            method, path, _ = lines[0].split(" ")
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-            body = await reader.readexactly(int(headers.get("content-length", "0")))
-            if method == "GET":
-                text = json.dumps(_counts).encode()
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(text), text))
-                continue
-            name, _, place = path.partition("?")[0].strip("/").partition("/")
-            writer.write(_ANSWER if place.startswith("v1/") else _JSON_ANSWER)
-            if (counted := _COUNTED.get(place)) is not None:
-                _counts[name] += counted(_plain(body, headers.get("content-encoding", "")))
-            _counts[f"{name} {place} posts"] += 1
-            _counts[f"{name} {place} bytes"] += len(body)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        pass
-    finally:
-        writer.close()
-
-
-async def _main() -> None:
-    server = await asyncio.start_server(_serve, "127.0.0.1", 0, limit=1 << 24)
-    sys.stdout.write(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}\n")
-    sys.stdout.flush()
-    await asyncio.to_thread(sys.stdin.read)  # its end is the parent's word that it is over
-    os._exit(0)  # whatever connections are still open
+    while True:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        lines = head.split("\r\n")
+        method, path, _ = lines[0].split(" ")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        if method == "GET":
+            text = json.dumps(_counts).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(text), text))
+            continue
+        name, _, place = path.partition("?")[0].strip("/").partition("/")
+        writer.write(_ANSWER if place.startswith("v1/") else _JSON_ANSWER)
+        if (counted := _COUNTED.get(place)) is not None:
+            _counts[name] += counted(_plain(body, headers.get("content-encoding", "")))
+        _counts[f"{name} {place} posts"] += 1
+        _counts[f"{name} {place} bytes"] += len(body)
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    listen(_serve)
